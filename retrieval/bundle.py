@@ -1,0 +1,178 @@
+"""The model bundle: what the trainer hands over and everybody else runs.
+
+A folder with `bundle.json`, `embedder.onnx` and, where it comes fresh from the trainer, `training/`.
+"""
+
+import hashlib
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from retrieval.errors import BadBundle
+from retrieval.images import ResizeRule
+
+FORMAT_VERSION = 1
+MANIFEST = "bundle.json"
+NETWORK = "embedder.onnx"
+
+
+class TrainingData(BaseModel):
+    """What the network was trained on: the data set's name, the digest of its list of photos, photos per split."""
+
+    name: str
+    digest: str
+    counts: dict[str, int]
+
+
+class Parity(BaseModel):
+    """How far ONNX Runtime's embeddings are from TensorFlow's on the validation photos."""
+
+    photos: int
+    min_cosine: float
+    max_difference: float
+
+
+class Manifest(BaseModel):
+    """`bundle.json`: all that is known of a model."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format_version: int = FORMAT_VERSION
+    model_id: str
+    backbone: str
+    recipe: str
+    dimension: int = Field(gt=0)
+    resize: ResizeRule
+    classes: list[str]
+    training_data: TrainingData
+    seed: int
+    metrics: dict[str, Any]
+    parity: Parity
+    versions: dict[str, str]
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle whose hash and format version have been checked."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def model_id(self) -> str:
+        """The model's name."""
+        return self.manifest.model_id
+
+    @property
+    def dimension(self) -> int:
+        """The length of its embeddings, d."""
+        return self.manifest.dimension
+
+    @property
+    def resize(self) -> ResizeRule:
+        """How a photo becomes its input."""
+        return self.manifest.resize
+
+    @property
+    def network(self) -> Path:
+        """The ONNX file: `images` uint8 [batch, size, size, 3] → `embeddings` float32 [batch, d], unit length."""
+        return self.folder / NETWORK
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle and check it.
+
+    Raises:
+        BadBundle: no bundle there, another format version, or a network that is not the one the manifest names.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise BadBundle(f"{folder} is not a model bundle: it has no {MANIFEST}.", "Make one with `lookalike train`.")
+    manifest = _read_manifest(folder / MANIFEST)
+    try:
+        digest = _sha256(folder / NETWORK)
+    except OSError as error:
+        raise BadBundle(
+            f"{folder / NETWORK} can't be read ({error.strerror}).", "Copy the bundle again, whole."
+        ) from None
+    if manifest.model_id != model_id(manifest.backbone, digest):
+        raise BadBundle(
+            f"{folder / NETWORK} is damaged or not the network of this bundle: its sha256 starts with {digest[:12]}, "
+            f"and {MANIFEST} expects {manifest.model_id.rpartition('-')[2]}.",
+            "Copy the bundle again from where it was trained, or train it again.",
+        )
+    return Bundle(folder, manifest)
+
+
+def write_bundle(folder: Path, network: Path, training: Path | None = None, **manifest: Any) -> Bundle:
+    """Write a bundle whole or not at all, replacing one that was there.
+
+    Args:
+        folder: where the bundle shall be.
+        network: the ONNX file.
+        training: a folder to become the bundle's `training/`.
+        **manifest: the fields of `Manifest` other than `format_version` and `model_id`.
+
+    Raises:
+        BadBundle: the folder exists and is no bundle, or the disk refuses.
+    """
+    if folder.exists() and not (folder / MANIFEST).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise BadBundle(f"{folder} exists and is not a model bundle.", "Name another folder with --out.")
+    description = Manifest(model_id=model_id(manifest["backbone"], _sha256(network)), **manifest)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+            fresh = Path(temporary, "fresh")
+            fresh.mkdir()
+            shutil.copyfile(network, fresh / NETWORK)
+            (fresh / MANIFEST).write_text(description.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            if training is not None:
+                shutil.copytree(training, fresh / "training")
+            if folder.exists():
+                folder.rename(Path(temporary, "replaced"))
+            fresh.rename(folder)
+    except OSError as error:
+        raise BadBundle(
+            f"The bundle could not be written to {folder} ({error.strerror}).",
+            "Nothing was left behind; make room and try again.",
+        ) from None
+    return Bundle(folder, description)
+
+
+def install_bundle(bundle: Bundle, models_folder: Path) -> Bundle:
+    """Copy what serving needs of a bundle to `models_folder/<model id>`, once; returns the copy."""
+    target = models_folder / bundle.model_id
+    if target.exists():
+        return load_bundle(target)
+    fields = bundle.manifest.model_dump(exclude={"model_id", "format_version"})
+    return write_bundle(target, bundle.network, **fields)
+
+
+def model_id(backbone: str, network_sha256: str) -> str:
+    """A model's name: its backbone and the first 12 hex digits of its network's sha256."""
+    return f"{backbone}-{network_sha256[:12]}"
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        problem = (
+            error.strerror if isinstance(error, OSError) else f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}"
+        )
+        raise BadBundle(f"{path} can't be understood ({problem}).", "Copy the bundle again, whole.") from None
+    if manifest.format_version != FORMAT_VERSION:
+        raise BadBundle(
+            f"{path} has format version {manifest.format_version}; this Lookalike reads version {FORMAT_VERSION}.",
+            "Train the model again with this version, or install the version that made it.",
+        )
+    return manifest
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,203 @@
+"""The vector index as the other rooms see it, whichever engine holds it."""
+
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from retrieval.errors import BadQuery, IndexMismatch, NotFound
+
+Vector = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """What the index keeps of a photo beside its vector; times are ISO 8601 in UTC."""
+
+    uri: str
+    label: str | None
+    sha256: str
+    width: int
+    height: int
+    bytes: int
+    modified_at: str
+    indexed_at: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The payload as JSON types; a photo without a label has no `label` key."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any] | None) -> "Payload":
+        """The payload of a stored point."""
+        return cls(**{"label": None, **(values or {})})
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """An indexed photo: id (UUIDv5 of its URI), embedding float32 [d] of unit length, payload."""
+
+    id: uuid.UUID
+    vector: Vector
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A search result: the cosine similarity to the query, in [−1, 1]."""
+
+    id: uuid.UUID
+    score: float
+    payload: Payload
+
+
+class VectorIndex(ABC):
+    """The indexed photos of one model.
+
+    Every implementation passes `tests/contract`. Writes are durable when the call returns. Implementations may be
+    used from several threads.
+    """
+
+    model: str
+    dimension: int
+
+    @abstractmethod
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Add points, replacing those with the same ids.
+
+        Raises:
+            IndexWriteFailed: the engine refused; earlier points are kept.
+        """
+
+    @abstractmethod
+    def delete(self, ids: Sequence[uuid.UUID]) -> None:
+        """Remove points; ids that are not there are passed over."""
+
+    @abstractmethod
+    def search(
+        self, vector: Vector, k: int, *, labels: Sequence[str] = (), offset: int = 0, exact: bool = False
+    ) -> list[Hit]:
+        """The k nearest points after the first `offset`, highest score first.
+
+        Args:
+            vector: float32 [d]; need not have unit length.
+            k: how many.
+            labels: only points with one of these labels; empty: all.
+            offset: how many to pass over.
+            exact: compare with every point instead of using the graph.
+
+        Raises:
+            BadQuery: the vector has another length, or holds no finite direction.
+        """
+
+    @abstractmethod
+    def get(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Payload]:
+        """The payloads of those ids that are there."""
+
+    @abstractmethod
+    def vectors(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Vector]:
+        """The unit vectors of those ids that are there."""
+
+    @abstractmethod
+    def scroll(self, batch: int = 1000) -> Iterator[Point]:
+        """Every point, in the order of the ids, read in batches."""
+
+    @abstractmethod
+    def count(self) -> int:
+        """How many points there are."""
+
+    @abstractmethod
+    def labels(self) -> dict[str, int]:
+        """The labels with how many points carry each, the most frequent first, then by name."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Flush and let go; the index can be opened again."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class IndexStore(ABC):
+    """All indexes of one place, one for each model, and which of them serves."""
+
+    @abstractmethod
+    def open(self, model: str, dimension: int) -> VectorIndex:
+        """The index of a model, made empty where there is none yet.
+
+        Raises:
+            IndexBusy: another process holds it.
+            IndexMismatch: it holds vectors of another dimension.
+        """
+
+    @abstractmethod
+    def models(self) -> list[str]:
+        """The models that have an index, in the order of their names."""
+
+    @abstractmethod
+    def current(self) -> str | None:
+        """The model that serves."""
+
+    @abstractmethod
+    def previous(self) -> str | None:
+        """The model that served before it."""
+
+    @abstractmethod
+    def activate(self, model: str) -> None:
+        """Make a model the one that serves, in one step.
+
+        Raises:
+            NotFound: it has no index.
+        """
+
+    @abstractmethod
+    def remove(self, model: str) -> None:
+        """Delete a model's index and free its space.
+
+        Raises:
+            NotFound: it has no index.
+            IndexMismatch: it is the one that serves.
+        """
+
+
+def check_query(vector: Vector, dimension: int) -> Vector:
+    """The query as float32 [dimension]; raises `BadQuery` where it has another shape or no direction."""
+    query = np.asarray(vector, np.float32)
+    if query.shape != (dimension,):
+        raise BadQuery(f"The query vector has shape {query.shape}; this index holds vectors of {dimension} numbers.")
+    if not np.isfinite(query).all() or not query.any():
+        raise BadQuery("The query vector must hold finite numbers, not all of them zero.")
+    return query
+
+
+def clip_score(score: float) -> float:
+    """A cosine similarity within [−1, 1], whatever the rounding."""
+    return max(-1.0, min(1.0, score))
+
+
+def as_uuid(point: object) -> uuid.UUID:
+    """A point's id, which one engine gives as a UUID and the other as text."""
+    return point if isinstance(point, uuid.UUID) else uuid.UUID(str(point))
+
+
+def removable(store: IndexStore, model: str) -> None:
+    """Raise unless the model has an index and is not the one that serves."""
+    if model not in store.models():
+        raise no_index(model)
+    if model == store.current():
+        raise IndexMismatch(f"{model} is the model that serves.", "Activate another one first.")
+
+
+def no_index(model: str) -> NotFound:
+    """The error for a model that has no index."""
+    return NotFound(f"There is no index of the model {model}.", "`lookalike models list` shows those there are.")

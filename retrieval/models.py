@@ -1,0 +1,48 @@
+"""Which model answers: the bundle that was named, or the current one, with its index."""
+
+from pathlib import Path
+
+from retrieval.bundle import Bundle, load_bundle
+from retrieval.embedder import Embedder
+from retrieval.errors import NotFound
+from retrieval.index import IndexStore, open_store
+from retrieval.search import Searcher
+from retrieval.settings import Settings
+
+
+def bundle_in_use(settings: Settings, store: IndexStore, chosen: Path | None = None) -> Bundle:
+    """The bundle to work with: the chosen one, else `LOOKALIKE_BUNDLE`, else the current model's.
+
+    Raises:
+        NotFound: none of them is given.
+        BadBundle: it is damaged.
+    """
+    folder = chosen or settings.bundle
+    if folder is not None:
+        return load_bundle(folder)
+    current = store.current()
+    if current is None:
+        raise NotFound(
+            "No photos have been indexed yet, and no model is named.",
+            "Train one with `lookalike train`, then `lookalike index FOLDER --bundle BUNDLE`; or try `lookalike demo`.",
+        )
+    return load_bundle(settings.models_folder / current)
+
+
+def open_searcher(settings: Settings) -> Searcher:
+    """A searcher on the model in use and its index.
+
+    Raises:
+        NotFound: no model is named and none is current, or its index does not exist.
+        BadBundle: the bundle is damaged.
+        IndexBusy: another process holds the embedded index.
+    """
+    store = open_store(settings)
+    bundle = bundle_in_use(settings, store)
+    if bundle.model_id not in store.models():
+        raise NotFound(
+            f"No photos have been indexed with the model {bundle.model_id}.",
+            f"Run `lookalike index FOLDER --bundle {bundle.folder}`.",
+        )
+    index = store.open(bundle.model_id, bundle.dimension)
+    return Searcher(Embedder(bundle, settings.embedding_threads), index, settings.max_pixels)

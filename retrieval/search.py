@@ -1,0 +1,199 @@
+"""The search that command line, page and API share: a query in, the nearest photos out."""
+
+import math
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from retrieval.embedder import Embedder
+from retrieval.errors import BadQuery, NotFound
+from retrieval.images import DEFAULT_MAX_PIXELS, Crop, read_pixels
+from retrieval.index import Hit, VectorIndex
+from retrieval.index.base import Vector
+from retrieval.photos import photo_id
+
+MOST_RESULTS = 100
+VOTERS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to search.
+
+    Args:
+        k: how many results, 1 to 100.
+        offset: how many of the nearest to pass over, for the next page.
+        labels: only photos with one of these labels; empty: all.
+        min_score: leave out results below this cosine similarity.
+        exact: compare with every photo.
+    """
+
+    k: int = 10
+    offset: int = 0
+    labels: tuple[str, ...] = ()
+    min_score: float | None = None
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.k <= MOST_RESULTS:
+            raise BadQuery(f"k is {self.k}; it must be from 1 to {MOST_RESULTS}.")
+        if self.offset < 0:
+            raise BadQuery(f"offset is {self.offset}; it must not be negative.")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A photo that looks like the query.
+
+    Its score is the cosine similarity; its distance, Euclidean between unit vectors, is √(2 − 2·score).
+    """
+
+    id: uuid.UUID
+    uri: str
+    label: str | None
+    score: float
+    distance: float
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedLabel:
+    """The label that most of the nearest photos carry, and its share of their similarity."""
+
+    label: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a search found, and the milliseconds that each step took."""
+
+    results: list[Result]
+    predicted_label: PredictedLabel | None
+    took_ms: dict[str, float] = field(default_factory=dict)
+
+
+class Searcher:
+    """Searches one model's index.
+
+    Args:
+        embedder: the model, ready to run.
+        index: its index.
+        max_pixels: larger query photos are refused.
+    """
+
+    def __init__(self, embedder: Embedder, index: VectorIndex, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+        self.embedder = embedder
+        self.index = index
+        self._max_pixels = max_pixels
+
+    def by_photo(self, data: bytes, options: Options, *, uri: str | None = None, crop: Crop | None = None) -> Answer:
+        """The photos that look like an encoded photo, or like the part of it within `crop`.
+
+        A photo that is indexed itself (its `uri` given) comes before its exact duplicates.
+
+        Raises:
+            UnreadablePhoto: it can't be decoded.
+        """
+        start = time.perf_counter()
+        photo = read_pixels(data, self.embedder.bundle.resize, self._max_pixels, crop=crop)
+        decoded = time.perf_counter()
+        (vector,) = self.embedder.embed(photo.pixels[None])
+        embedded = time.perf_counter()
+        answer = self.by_vector(vector, options, first=photo_id(uri) if uri else None)
+        return replace(
+            answer,
+            took_ms={"decode": _ms(decoded - start), "embed": _ms(embedded - decoded)} | answer.took_ms,
+        )
+
+    def by_id(self, photo: uuid.UUID, options: Options) -> Answer:
+        """The photos that look like an indexed one, itself left out; raises `NotFound`."""
+        return self.by_examples([photo], [], options)
+
+    def by_examples(self, positive: Sequence[uuid.UUID], negative: Sequence[uuid.UUID], options: Options) -> Answer:
+        """The photos that look like the positive examples and unlike the negative ones, which are left out.
+
+        The query is the mean of the positive vectors, moved away from the negatives' mean by the difference of the
+        two (Rocchio's relevance feedback, as Qdrant's recommendation by average vector).
+
+        Raises:
+            BadQuery: there is no positive example, or the examples cancel each other.
+            NotFound: an example is not indexed.
+        """
+        if not positive:
+            raise BadQuery("A search by examples needs at least one positive example.")
+        start = time.perf_counter()
+        vectors = self.index.vectors([*positive, *negative])
+        for photo in (*positive, *negative):
+            if photo not in vectors:
+                raise NotFound(f"There is no indexed photo {photo}.")
+        query = np.mean([vectors[photo] for photo in positive], axis=0)
+        if negative:
+            query = 2 * query - np.mean([vectors[photo] for photo in negative], axis=0)
+        answer = self.by_vector(query, options, leave_out=frozenset((*positive, *negative)))
+        return replace(answer, took_ms={"search": _ms(time.perf_counter() - start)})
+
+    def by_vector(
+        self,
+        vector: Vector,
+        options: Options,
+        *,
+        first: uuid.UUID | None = None,
+        leave_out: frozenset[uuid.UUID] = frozenset(),
+    ) -> Answer:
+        """The photos nearest to a vector, float32 [d].
+
+        Args:
+            vector: the query.
+            options: how to search.
+            first: the photo that comes first among equals.
+            leave_out: photos that shall not be found.
+        """
+        start = time.perf_counter()
+        hits = self._nearest(vector, options, leave_out)
+        voters = [hit for hit in self._voters(vector, options, hits) if hit.id != first and hit.id not in leave_out]
+        hits.sort(key=lambda hit: (-round(hit.score, 6), hit.id != first, hit.payload.uri))
+        results = [_result(hit) for hit in hits if options.min_score is None or hit.score >= options.min_score]
+        return Answer(results, _vote(voters), {"search": _ms(time.perf_counter() - start)})
+
+    def _nearest(self, vector: Vector, options: Options, leave_out: frozenset[uuid.UUID]) -> list[Hit]:
+        """The page of hits that the options ask for. The photos left out count for nothing, wherever they rank."""
+        if not leave_out:
+            return self._search(vector, options, options.k, options.offset)
+        wanted = options.offset + options.k
+        hits = self._search(vector, options, wanted + len(leave_out), 0)
+        return [hit for hit in hits if hit.id not in leave_out][options.offset : wanted]
+
+    def _voters(self, vector: Vector, options: Options, hits: list[Hit]) -> list[Hit]:
+        """The nearest photos of any label, from the page already found where it holds them."""
+        unrestricted = not options.labels and not options.offset
+        if unrestricted and options.k > VOTERS:
+            return hits[: VOTERS + 1]
+        return self._search(vector, replace(options, labels=()), VOTERS + 1, 0)
+
+    def _search(self, vector: Vector, options: Options, k: int, offset: int) -> list[Hit]:
+        return self.index.search(vector, k, labels=options.labels, offset=offset, exact=options.exact)
+
+
+def _vote(hits: Sequence[Hit]) -> PredictedLabel | None:
+    weights: dict[str, float] = defaultdict(float)
+    for hit in hits[:VOTERS]:
+        if hit.payload.label is not None:
+            weights[hit.payload.label] += max(hit.score, 0.0)
+    total = sum(weights.values())
+    if total <= 0:
+        return None
+    label = max(weights, key=lambda name: weights[name])
+    return PredictedLabel(label, round(weights[label] / total, 4))
+
+
+def _result(hit: Hit) -> Result:
+    score = round(hit.score, 6)
+    return Result(hit.id, hit.payload.uri, hit.payload.label, score, round(math.sqrt(2 - 2 * score), 6))
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)

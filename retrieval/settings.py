@@ -1,0 +1,78 @@
+"""The settings that every room shares, read from `LOOKALIKE_*` variables and `.env`."""
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from retrieval.errors import LookalikeError
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # Linux: the cores that this process may use
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Settings(BaseSettings):
+    """Every setting, typed; lists are separated by commas."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LOOKALIKE_", env_file=".env", extra="ignore", env_ignore_empty=True, frozen=True
+    )
+
+    home: Path = Field(Path(".lookalike"), description="where models, the index and job records live")
+    bundle: Path | None = Field(None, description="the model bundle to use instead of the current model's")
+    qdrant_url: str | None = Field(None, description="a Qdrant server; unset: the embedded index")
+    qdrant_api_key: SecretStr | None = Field(None, description="the key for that server")
+    redis_url: str | None = Field(None, description="a Redis server; set: jobs run on Celery workers")
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field((), description="keys that may write")
+    read_only: bool = Field(False, description="refuse every write over HTTP")
+    library_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="folders whose indexed photos may be shown; unset: every indexed photo"
+    )
+    max_upload_mb: int = Field(20, gt=0, description="the largest upload, in megabytes")
+    max_pixels: int = Field(64_000_000, gt=0, description="the largest photo, in pixels")
+    embedding_threads: int = Field(default_factory=_usable_cores, gt=0, description="threads that embed one batch")
+    log_format: Literal["text", "json"] = Field("text", description="how log lines look")
+
+    @field_validator("api_keys", "library_roots", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @cached_property
+    def models_folder(self) -> Path:
+        """Where the installed bundles lie, one folder a model."""
+        return self.home / "models"
+
+    @cached_property
+    def index_folder(self) -> Path:
+        """Where the embedded index lies, one folder a model."""
+        return self.home / "index"
+
+    @cached_property
+    def jobs_folder(self) -> Path:
+        """Where job records lie."""
+        return self.home / "jobs"
+
+
+def load_settings() -> Settings:
+    """The settings of this process's environment.
+
+    Raises:
+        LookalikeError: a value has the wrong form; the message names it and what was expected.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = "; ".join(
+            f"LOOKALIKE_{str(problem['loc'][0]).upper()} is {problem['input']!r}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise LookalikeError(
+            f"A setting has a wrong value: {problems}.", "Correct it in the environment or in .env."
+        ) from None
