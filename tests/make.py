@@ -1,0 +1,94 @@
+"""Small real things for the tests: photos of coloured shapes, and a bundle whose network is a few ONNX nodes."""
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image, ImageDraw
+
+from retrieval.bundle import Bundle, Parity, TrainingData, write_bundle
+from retrieval.images import ResizeRule
+
+COLOURS = {"red": (200, 40, 40), "green": (40, 160, 60), "blue": (40, 60, 200)}
+
+
+def photo(label: str = "red", seed: int = 0, size: tuple[int, int] = (120, 90)) -> Image.Image:
+    """A picture of one blob in its label's colour on a noisy ground; the same for the same arguments."""
+    rng = np.random.default_rng([seed, *label.encode()])
+    ground = rng.normal(128, 25, (size[1], size[0], 3)).clip(0, 255).astype(np.uint8)
+    image = Image.fromarray(ground)
+    x, y = rng.uniform(0.1, 0.4) * size[0], rng.uniform(0.1, 0.4) * size[1]
+    ImageDraw.Draw(image).ellipse((x, y, x + 0.5 * size[0], y + 0.5 * size[1]), fill=COLOURS[label])
+    return image
+
+
+def encoded(image: Image.Image, format: str = "JPEG", **options: object) -> bytes:
+    """An image as the bytes of a file."""
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def library(folder: Path, per_label: int = 8, labels: tuple[str, ...] = tuple(COLOURS)) -> Path:
+    """A folder with a folder of JPEGs per label."""
+    for label in labels:
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        for seed in range(per_label):
+            (folder / label / f"{seed}.jpg").write_bytes(encoded(photo(label, seed)))
+    return folder
+
+
+def bundle(folder: Path, dimension: int = 16, size: int = 32, seed: int = 0) -> Bundle:
+    """A bundle that embeds a photo as a random projection of its 4 × 4 thumbnail."""
+    network = folder.with_name(f"{folder.name}.onnx")
+    network.parent.mkdir(parents=True, exist_ok=True)
+    network.write_bytes(_network(dimension, size, seed))
+    written = write_bundle(
+        folder,
+        network,
+        backbone="thumbnail",
+        recipe="none",
+        dimension=dimension,
+        resize=ResizeRule(size=size, shorter_side=size),
+        classes=list(COLOURS),
+        training_data=TrainingData(name="tests", digest=hashlib.sha256(b"").hexdigest(), counts={}),
+        seed=seed,
+        metrics={},
+        parity=Parity(photos=0, min_cosine=1.0, max_difference=0.0),
+        versions={"onnx": onnx.__version__},
+        created_at="2026-01-01T00:00:00+00:00",
+    )
+    network.unlink()
+    return written
+
+
+def _network(dimension: int, size: int, seed: int) -> bytes:
+    """uint8 [batch, size, size, 3] → 4 × 4 means, centred → random projection → unit length."""
+    cells = 4
+    projection = np.random.default_rng(seed).normal(size=(cells * cells * 3, dimension)).astype(np.float32)
+    constants = {"grey": np.float32(128), "projection": projection, "flat": np.array([0, -1])}
+    nodes = [
+        helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Sub", ["floats", "grey"], ["centred"]),
+        helper.make_node("Transpose", ["centred"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node(
+            "AveragePool", ["planes"], ["means"], kernel_shape=[size // cells] * 2, strides=[size // cells] * 2
+        ),
+        helper.make_node("Reshape", ["means", "flat"], ["features"]),
+        helper.make_node("MatMul", ["features", "projection"], ["projected"]),
+        helper.make_node("LpNormalization", ["projected"], ["embeddings"], axis=1, p=2),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "thumbnail",
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", size, size, 3])],
+        [helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, ["batch", dimension])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    serialized: bytes = model.SerializeToString()
+    return serialized
