@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from retrieval.errors import BadQuery, UnreadablePhoto
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
 DEFAULT_MAX_PIXELS = 64_000_000
 

@@ -80,7 +80,8 @@ class EmbeddedStore(IndexStore):
 
     def previous(self) -> str | None:
         """See `IndexStore.previous`."""
-        return self._read_pointer().get("previous")
+        previous = self._read_pointer().get("previous")
+        return previous if previous in self.models() else None
 
     def activate(self, model: str) -> None:
         """See `IndexStore.activate`: the pointer file is replaced atomically."""

@@ -1,0 +1,24 @@
+.PHONY: demo test check lock bench
+
+# Train, evaluate, index, cross-check, then serve http://127.0.0.1:5000. Options: make demo ARGS="--no-serve"
+demo: .venv/ready
+	.venv/bin/lookalike demo $(ARGS)
+
+# Everything that must hold: style, types, tests. Options for pytest: make test ARGS="tests/retrieval"
+test: .venv/ready check
+	.venv/bin/pytest $(ARGS)
+
+check: .venv/ready
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+# The environment: Python 3.11 with exactly what requirements.lock names.
+.venv/ready: requirements.lock pyproject.toml
+	sh environment.sh .venv
+	touch $@
+
+# Take up new versions of the dependencies.
+lock: .venv/ready
+	.venv/bin/uv pip compile pyproject.toml --extra train --group dev --universal --python-version 3.11 --upgrade \
+		--generate-hashes --no-header --no-emit-index-url --no-annotate --quiet --output-file requirements.lock

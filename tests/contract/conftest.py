@@ -1,0 +1,42 @@
+"""The engines that the contract is held to."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from qdrant_client import QdrantClient
+
+from retrieval.index import IndexStore
+from retrieval.index.embedded import EmbeddedStore
+from retrieval.index.server import PREFIX, ServerStore
+
+SERVER_URL = os.environ.get("LOOKALIKE_TEST_QDRANT_URL")
+
+
+@pytest.fixture(params=["embedded", "memory", "server"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IndexStore]:
+    """An empty store of each engine."""
+    if request.param == "embedded":
+        yield EmbeddedStore(tmp_path / "index")
+    elif request.param == "memory":
+        yield ServerStore(QdrantClient(":memory:"))
+    elif SERVER_URL is None:
+        pytest.skip("LOOKALIKE_TEST_QDRANT_URL names no Qdrant server")
+    else:
+        yield from _server_store(SERVER_URL)
+
+
+@pytest.fixture
+def model() -> str:
+    """A model id that no other test uses."""
+    return f"net-{uuid.uuid4().hex[:12]}"
+
+
+def _server_store(url: str) -> Iterator[IndexStore]:
+    client = QdrantClient(url=url)
+    yield ServerStore(client)
+    for collection in client.get_collections().collections:
+        if collection.name.startswith(PREFIX):
+            client.delete_collection(collection.name)

@@ -1,0 +1,214 @@
+"""What every vector index does, whichever engine holds it."""
+
+import uuid
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from retrieval.errors import BadQuery, IndexMismatch, NotFound
+from retrieval.index import IndexStore, Payload, Point, VectorIndex
+from retrieval.neighbours import exact_neighbours
+from retrieval.photos import photo_id
+
+DIMENSION = 12
+
+
+def points(count: int, labels: tuple[str | None, ...] = ("rose", "tulip", None), seed: int = 0) -> list[Point]:
+    vectors = np.random.default_rng(seed).normal(size=(count, DIMENSION)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return [point(f"file:///{number}.jpg", vectors[number], labels[number % len(labels)]) for number in range(count)]
+
+
+def point(uri: str, vector: np.ndarray, label: str | None = "rose") -> Point:
+    payload = Payload(uri, label, "0" * 64, 640, 480, 1234, "2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00")
+    return Point(photo_id(uri), vector, payload)
+
+
+@pytest.fixture
+def index(store: IndexStore, model: str):
+    with store.open(model, DIMENSION) as opened:
+        yield opened
+
+
+def test_a_new_index_is_empty(index: VectorIndex) -> None:
+    assert index.count() == 0
+    assert index.labels() == {}
+    assert list(index.scroll()) == []
+    assert index.search(np.ones(DIMENSION, np.float32), 5) == []
+
+
+def test_points_come_back_as_they_were_put(index: VectorIndex) -> None:
+    stored = points(7)
+    index.upsert(stored)
+    assert index.get([point.id for point in stored]) == {point.id: point.payload for point in stored}
+    vectors = index.vectors([point.id for point in stored])
+    for point in stored:
+        np.testing.assert_allclose(vectors[point.id], point.vector, atol=1e-6)
+
+
+def test_ids_that_are_not_there_are_left_out(index: VectorIndex) -> None:
+    (stored,) = points(1)
+    index.upsert([stored])
+    assert set(index.get([stored.id, uuid.uuid4()])) == {stored.id}
+    assert set(index.vectors([uuid.uuid4()])) == set()
+
+
+def test_writing_twice_changes_nothing(index: VectorIndex) -> None:
+    stored = points(9)
+    index.upsert(stored)
+    index.upsert(stored)
+    assert index.count() == 9
+    assert len(list(index.scroll())) == 9
+
+
+def test_a_point_is_replaced_whole(index: VectorIndex) -> None:
+    first, other = points(2)
+    index.upsert([first])
+    index.upsert([Point(first.id, other.vector, replace(first.payload, label=None, sha256="1" * 64))])
+    assert index.get([first.id])[first.id] == replace(first.payload, label=None, sha256="1" * 64)
+    np.testing.assert_allclose(index.vectors([first.id])[first.id], other.vector, atol=1e-6)
+
+
+def test_deleted_points_are_gone(index: VectorIndex) -> None:
+    stored = points(6)
+    index.upsert(stored)
+    index.delete([stored[0].id, stored[3].id, uuid.uuid4()])
+    assert index.count() == 4
+    assert {point.id for point in index.scroll()} == {point.id for point in stored} - {stored[0].id, stored[3].id}
+    assert stored[0].id not in {hit.id for hit in index.search(stored[0].vector, 6)}
+
+
+def test_empty_writes_are_allowed(index: VectorIndex) -> None:
+    index.upsert([])
+    index.delete([])
+    assert index.count() == 0
+
+
+def test_scroll_reads_every_point_once_whatever_the_batch(index: VectorIndex) -> None:
+    stored = points(25)
+    index.upsert(stored)
+    for batch in (1, 7, 25, 1000):
+        scrolled = list(index.scroll(batch))
+        assert [point.id for point in scrolled] == sorted(point.id for point in stored)
+        assert {point.id: point.payload for point in scrolled} == {point.id: point.payload for point in stored}
+
+
+def test_labels_are_counted_most_frequent_first(index: VectorIndex) -> None:
+    index.upsert(points(10, labels=("rose", "tulip", "rose", None, "aster")))
+    assert list(index.labels().items()) == [("rose", 4), ("aster", 2), ("tulip", 2)]
+
+
+@pytest.mark.parametrize("label", ["", "l'été", 'quote " and \\', "روز", "line\nbreak", "0", "😀" * 50])
+def test_any_text_is_a_label(index: VectorIndex, label: str) -> None:
+    stored = points(3, labels=(label, "other", None))
+    index.upsert(stored)
+    assert index.labels()[label] == 1
+    assert [hit.payload.label for hit in index.search(stored[1].vector, 5, labels=[label])] == [label]
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 1000), k=st.integers(1, 60))
+def test_search_agrees_with_exact_neighbours(index: VectorIndex, seed: int, k: int) -> None:
+    stored = points(40)
+    index.upsert(stored)
+    query = np.random.default_rng(seed).normal(size=DIMENSION).astype(np.float32)
+    hits = index.search(query, k, exact=True)
+    gallery = np.stack([point.vector for point in stored])
+    scores, positions = exact_neighbours(gallery, query[None] / np.linalg.norm(query), k)
+    assert [hit.id for hit in hits] == [stored[position].id for position in positions[0]]
+    np.testing.assert_allclose([hit.score for hit in hits], scores[0], atol=1e-5)
+
+
+def test_pages_join_without_gap_or_overlap(index: VectorIndex) -> None:
+    stored = points(30)
+    index.upsert(stored)
+    query = stored[4].vector
+    whole = [hit.id for hit in index.search(query, 30)]
+    assert [hit.id for offset in (0, 10, 20) for hit in index.search(query, 10, offset=offset)] == whole
+    assert index.search(query, 10, offset=30) == []
+
+
+def test_filter_by_labels_keeps_only_them_and_misses_none(index: VectorIndex) -> None:
+    stored = points(30, labels=("rose", "tulip", "aster", None))
+    index.upsert(stored)
+    hits = index.search(stored[0].vector, 30, labels=["rose", "aster"])
+    assert {hit.id for hit in hits} == {point.id for point in stored if point.payload.label in ("rose", "aster")}
+    assert index.search(stored[0].vector, 5, labels=["no such label"]) == []
+
+
+def test_a_photo_finds_itself_with_score_one(index: VectorIndex) -> None:
+    stored = points(20)
+    index.upsert(stored)
+    (hit,) = index.search(stored[5].vector, 1)
+    assert hit.id == stored[5].id
+    assert hit.score == pytest.approx(1.0, abs=1e-6)
+    assert hit.score <= 1.0
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [np.zeros(DIMENSION), np.full(DIMENSION, np.nan), np.full(DIMENSION, np.inf), np.ones(DIMENSION + 1), np.ones(())],
+    ids=["zero", "nan", "infinite", "longer", "a number"],
+)
+def test_a_query_without_direction_is_refused(index: VectorIndex, vector: np.ndarray) -> None:
+    index.upsert(points(3))
+    with pytest.raises(BadQuery):
+        index.search(vector.astype(np.float32), 3)
+
+
+def test_each_model_has_an_index_of_its_own(store: IndexStore, model: str) -> None:
+    with store.open(model, DIMENSION) as first, store.open(f"{model}-b", 3) as second:
+        first.upsert(points(4))
+        assert second.count() == 0
+        assert {model, f"{model}-b"} <= set(store.models())
+
+
+def test_another_dimension_is_refused_and_loses_nothing(store: IndexStore, model: str) -> None:
+    with store.open(model, DIMENSION) as index:
+        index.upsert(points(4))
+    with pytest.raises(IndexMismatch, match=rf"{DIMENSION}.*{DIMENSION + 1}"):
+        store.open(model, DIMENSION + 1)
+    with store.open(model, DIMENSION) as index:
+        assert index.count() == 4
+
+
+def test_the_current_model_is_swapped_and_remembered(store: IndexStore, model: str) -> None:
+    for name in (model, f"{model}-b"):
+        store.open(name, DIMENSION).close()
+    store.activate(model)
+    assert (store.current(), store.previous()) == (model, None)
+    store.activate(f"{model}-b")
+    assert (store.current(), store.previous()) == (f"{model}-b", model)
+    store.activate(f"{model}-b")
+    assert (store.current(), store.previous()) == (f"{model}-b", model)
+    store.activate(model)
+    assert (store.current(), store.previous()) == (model, f"{model}-b")
+
+
+def test_the_current_model_is_not_removed_and_others_are(store: IndexStore, model: str) -> None:
+    for name in (model, f"{model}-b"):
+        store.open(name, DIMENSION).close()
+    store.activate(model)
+    with pytest.raises(IndexMismatch):
+        store.remove(model)
+    store.remove(f"{model}-b")
+    assert f"{model}-b" not in store.models()
+    assert model in store.models()
+
+
+def test_a_removed_model_is_no_longer_the_previous_one(store: IndexStore, model: str) -> None:
+    for name in (model, f"{model}-b"):
+        store.open(name, DIMENSION).close()
+        store.activate(name)
+    store.remove(model)
+    assert (store.current(), store.previous()) == (f"{model}-b", None)
+
+
+def test_an_unknown_model_is_neither_activated_nor_removed(store: IndexStore, model: str) -> None:
+    with pytest.raises(NotFound):
+        store.activate(model)
+    with pytest.raises(NotFound):
+        store.remove(model)

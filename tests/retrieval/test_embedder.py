@@ -1,0 +1,39 @@
+"""The embedder runs a bundle's network."""
+
+import make
+import numpy as np
+import pytest
+
+from retrieval.bundle import Bundle
+from retrieval.embedder import Embedder
+from retrieval.errors import BadBundle
+from retrieval.images import read_pixels
+
+
+def batch(bundle: Bundle, count: int = 6) -> np.ndarray:
+    photos = [make.encoded(make.photo("red", seed)) for seed in range(count)]
+    return np.stack([read_pixels(photo, bundle.resize).pixels for photo in photos])
+
+
+def test_embeddings_have_unit_length(bundle: Bundle) -> None:
+    embeddings = Embedder(bundle, threads=1).embed(batch(bundle))
+    assert embeddings.shape == (6, bundle.dimension)
+    assert embeddings.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-5)
+
+
+def test_a_photo_has_one_embedding_whatever_its_batch(bundle: Bundle) -> None:
+    embedder, images = Embedder(bundle, threads=2), batch(bundle)
+    one_by_one = np.concatenate([embedder.embed(image[None]) for image in images])
+    np.testing.assert_allclose(embedder.embed(images), one_by_one, atol=1e-6)
+
+
+def test_an_empty_batch_has_no_embeddings(bundle: Bundle) -> None:
+    assert Embedder(bundle, threads=1).embed(batch(bundle)[:0]).shape == (0, bundle.dimension)
+
+
+def test_a_network_that_is_none_is_told(bundle: Bundle, tmp_path) -> None:
+    broken = Bundle(tmp_path, bundle.manifest)
+    broken.network.write_bytes(b"this is no ONNX file")
+    with pytest.raises(BadBundle, match="can't load"):
+        Embedder(broken, threads=1)

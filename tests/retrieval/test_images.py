@@ -1,0 +1,229 @@
+"""Photos of every kind become the right pixels, and what is no photo is refused with a sentence."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import make
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, features
+
+from retrieval.errors import BadQuery, UnreadablePhoto
+from retrieval.images import Crop, ResizeRule, decode_photo, fit, read_pixels
+
+RULE = ResizeRule(size=32, shorter_side=32)
+RED = (200, 40, 40)
+
+
+def pixel(data: bytes, x: int = 0, y: int = 0) -> tuple[int, ...]:
+    return decode_photo(data).getpixel((x, y))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_every_format_is_read(format: str) -> None:
+    if format == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow reads no AVIF")
+    image = decode_photo(make.encoded(Image.new("RGB", (40, 30), RED), format))
+    assert image.mode == "RGB"
+    assert image.size == (40, 30)
+    assert image.getpixel((20, 15)) == pytest.approx(RED, abs=6)
+
+
+def test_of_an_animation_the_first_frame_counts() -> None:
+    frames = [Image.new("RGB", (20, 20), colour) for colour in (RED, (0, 0, 255))]
+    for format in ("GIF", "WEBP", "TIFF", "PNG"):
+        data = make.encoded(frames[0], format, save_all=True, append_images=frames[1:])
+        assert pixel(data, 10, 10) == pytest.approx(RED, abs=8), format
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_camera_orientation_is_applied(orientation: int) -> None:
+    """A photo whose upright left upper quarter is red, stored as each of the eight orientations says."""
+    upright = Image.new("RGB", (64, 32), "white")
+    upright.paste(RED, (0, 0, 32, 16))
+    stored_as = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = upright.transpose(stored_as[orientation]) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = make.encoded(stored, "JPEG", exif=exif, quality=95)
+    image = decode_photo(data)
+    assert image.size == (64, 32)
+    assert image.getpixel((8, 4)) == pytest.approx(RED, abs=12)
+    assert image.getpixel((56, 28)) == pytest.approx((255, 255, 255), abs=12)
+    photo = read_pixels(data, RULE)
+    assert (photo.width, photo.height) == (64, 32)
+
+
+def test_transparent_pixels_lie_on_white() -> None:
+    image = Image.new("RGBA", (10, 10), (200, 40, 40, 0))
+    image.putpixel((0, 0), (*RED, 255))
+    for format in ("PNG", "WEBP", "TIFF"):
+        data = make.encoded(image, format, **({"lossless": True} if format == "WEBP" else {}))
+        assert pixel(data) == RED, format
+        assert pixel(data, 5, 5) == (255, 255, 255), format
+
+
+def test_a_transparent_palette_lies_on_white() -> None:
+    image = Image.new("P", (10, 10), 1)
+    image.putpalette([*RED, 0, 0, 255])
+    image.putpixel((0, 0), 0)
+    assert pixel(make.encoded(image, "PNG", transparency=1)) == RED
+    assert pixel(make.encoded(image, "PNG", transparency=1), 5, 5) == (255, 255, 255)
+    assert pixel(make.encoded(image, "GIF"), 5, 5) == (0, 0, 255)
+
+
+def test_grey_with_alpha_lies_on_white() -> None:
+    image = Image.new("LA", (4, 4), (0, 0))
+    image.putpixel((0, 0), (90, 255))
+    data = make.encoded(image, "PNG")
+    assert (pixel(data), pixel(data, 2, 2)) == ((90, 90, 90), (255, 255, 255))
+
+
+def test_cmyk_is_turned_into_rgb() -> None:
+    cmyk = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    for format in ("JPEG", "TIFF"):
+        red, green, blue = pixel(make.encoded(cmyk, format), 8, 8)
+        assert red > 200, format
+        assert max(green, blue) < 60, format
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_sixteen_bits_keep_their_tones(format: str) -> None:
+    grey = np.linspace(0, 65535, 64, dtype=np.uint16).reshape(8, 8)
+    values = np.asarray(decode_photo(make.encoded(Image.fromarray(grey), format)))[..., 0]
+    np.testing.assert_allclose(values, grey / 257, atol=1)
+
+
+def test_floating_point_is_read_as_fractions_of_white() -> None:
+    grey = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    values = np.asarray(decode_photo(make.encoded(Image.fromarray(grey), "TIFF")))[..., 0]
+    np.testing.assert_allclose(values, grey * 255, atol=1)
+
+
+def test_black_and_white_is_read() -> None:
+    assert pixel(make.encoded(Image.new("1", (4, 4), 1), "PNG")) == (255, 255, 255)
+
+
+def refused(data: bytes, **limits: int) -> str:
+    with pytest.raises(UnreadablePhoto) as error:
+        read_pixels(data, RULE, **limits)
+    return str(error.value)
+
+
+def test_what_is_no_photo_is_refused() -> None:
+    assert "empty" in refused(b"")
+    assert "not a photo" in refused(b"just some text, renamed .jpg")
+    assert "not a photo" in refused(b"<html><body>hello</body></html>")
+    assert "not a photo" in refused(b"%PDF-1.7 and so on")
+
+
+def test_a_truncated_photo_is_refused() -> None:
+    data = make.encoded(make.photo(size=(400, 300)), quality=95)
+    assert "damaged" in refused(data[: len(data) // 2])
+
+
+def test_a_bomb_is_refused_by_its_header() -> None:
+    """A PNG of 30,000 × 30,000 pixels in about 200 KB: refused without decoding it."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    compressor = zlib.compressobj(9)
+    row = b"\0" * (30_000 // 8 + 1)
+    body = b"".join(compressor.compress(row) for _ in range(30_000)) + compressor.flush()
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 1, 0, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    assert len(data) < 250_000
+    assert "30000 × 30000" in refused(data)
+
+
+def test_the_pixel_limit_is_a_setting() -> None:
+    data = make.encoded(make.photo(size=(101, 100)))
+    assert "10,000 allowed" in refused(data, max_pixels=10_000)
+    read_pixels(data, RULE, max_pixels=10_100)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_damage_never_ends_in_anything_but_a_sentence(data: st.DataObject) -> None:
+    """Flipped bytes and cuts in any format give pixels or `UnreadablePhoto`, nothing else."""
+    format = data.draw(st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]))
+    photo = bytearray(make.encoded(make.photo(size=(60, 40)), format))
+    for _ in range(data.draw(st.integers(1, 8))):
+        photo[data.draw(st.integers(0, len(photo) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        pixels = read_pixels(bytes(photo[: data.draw(st.integers(1, len(photo)))]), RULE, 1_000_000).pixels
+    except UnreadablePhoto:
+        return
+    assert pixels.shape == (32, 32, 3)
+
+
+def test_a_crop_keeps_the_middle_and_the_proportions() -> None:
+    image = Image.new("RGB", (300, 100), "white")
+    image.paste(RED, (100, 0, 200, 100))
+    pixels = fit(image, RULE)
+    assert pixels.shape == (32, 32, 3)
+    assert pixels.dtype == np.uint8
+    np.testing.assert_allclose(pixels[:, 2:-2], np.broadcast_to(RED, (32, 28, 3)), atol=3)
+
+
+def test_a_longer_shorter_side_crops_more() -> None:
+    image = Image.new("RGB", (100, 100), "white")
+    image.paste(RED, (25, 25, 75, 75))
+    pixels = fit(image, ResizeRule(size=32, shorter_side=64))
+    np.testing.assert_allclose(pixels[2:-2, 2:-2], np.broadcast_to(RED, (28, 28, 3)), atol=3)
+
+
+def test_squash_keeps_everything() -> None:
+    image = Image.new("RGB", (200, 100), "white")
+    image.paste(RED, (0, 0, 100, 100))
+    pixels = fit(image, ResizeRule(size=32, shorter_side=32, mode="squash"))
+    np.testing.assert_allclose(pixels[:, :15], np.broadcast_to(RED, (32, 15, 3)), atol=3)
+    np.testing.assert_allclose(pixels[:, 17:], 255, atol=3)
+
+
+def test_small_photos_are_enlarged() -> None:
+    assert fit(Image.new("RGB", (1, 1), RED), RULE).tolist() == [[list(RED)] * 32] * 32
+
+
+def test_a_large_jpeg_decoded_at_reduced_scale_looks_the_same() -> None:
+    photo = make.photo(size=(1600, 1200)).resize((1600, 1200))
+    data = make.encoded(photo, quality=92)
+    reduced, whole = read_pixels(data, RULE).pixels, fit(decode_photo(data), RULE)
+    assert np.abs(reduced.astype(int) - whole).mean() < 2
+    assert read_pixels(data, RULE).width == 1600
+
+
+def test_a_part_of_a_photo_is_read_alone() -> None:
+    image = Image.new("RGB", (200, 100), "white")
+    image.paste(RED, (100, 50, 200, 100))
+    part = read_pixels(make.encoded(image, "PNG"), RULE, crop=Crop(0.5, 0.5, 0.5, 0.5))
+    np.testing.assert_array_equal(part.pixels, np.broadcast_to(RED, (32, 32, 3)))
+    sliver = read_pixels(make.encoded(image, "PNG"), RULE, crop=Crop(0.999, 0.999, 0.0001, 0.0001))
+    np.testing.assert_array_equal(sliver.pixels, np.broadcast_to(RED, (32, 32, 3)))
+
+
+@pytest.mark.parametrize(
+    "crop", [(-0.1, 0, 1, 1), (0, 0, 0, 1), (0.5, 0, 0.6, 1), (0, 1, 1, 0.1), (float("nan"), 0, 1, 1)]
+)
+def test_a_crop_beyond_the_photo_is_refused(crop: tuple[float, ...]) -> None:
+    with pytest.raises(BadQuery):
+        Crop(*crop)
+
+
+def test_real_photos_are_read(flowers: Path) -> None:
+    for path in sorted(flowers.glob("*/*.jpg"))[::50]:
+        photo = read_pixels(path.read_bytes(), ResizeRule(size=224, shorter_side=256))
+        assert photo.pixels.shape == (224, 224, 3)
+        assert max(photo.width, photo.height) <= 384

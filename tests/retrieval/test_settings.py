@@ -1,0 +1,43 @@
+"""Settings come from the environment and `.env`; a wrong one is named."""
+
+from pathlib import Path
+
+import pytest
+
+from retrieval.errors import LookalikeError
+from retrieval.settings import load_settings
+
+
+def test_there_are_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings()
+    assert settings.home == Path(".lookalike")
+    assert (settings.max_upload_mb, settings.max_pixels, settings.log_format) == (20, 64_000_000, "text")
+    assert settings.embedding_threads >= 1
+    assert settings.api_keys == settings.library_roots == ()
+
+
+def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKALIKE_LIBRARY_ROOTS", "/photos, /more photos")
+    monkeypatch.setenv("LOOKALIKE_API_KEYS", "sesame,simsim")
+    settings = load_settings()
+    assert settings.library_roots == (Path("/photos"), Path("/more photos"))
+    assert [key.get_secret_value() for key in settings.api_keys] == ["sesame", "simsim"]
+    assert "sesame" not in repr(settings)
+
+
+def test_the_env_file_is_read_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("LOOKALIKE_MAX_UPLOAD_MB=5\nLOOKALIKE_LOG_FORMAT=json\nOTHER=1\n")
+    monkeypatch.setenv("LOOKALIKE_LOG_FORMAT", "text")
+    assert (load_settings().max_upload_mb, load_settings().log_format) == (5, "text")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("MAX_UPLOAD_MB", "much"), ("MAX_PIXELS", "-1"), ("LOG_FORMAT", "xml"), ("READ_ONLY", "perhaps")],
+)
+def test_a_wrong_value_is_named_with_what_was_expected(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"LOOKALIKE_{name}", value)
+    with pytest.raises(LookalikeError, match=rf"LOOKALIKE_{name} is '{value}': Input should be"):
+        load_settings()
