@@ -3,12 +3,13 @@
 import importlib
 import json
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
 from retrieval.console import messages
 from retrieval.errors import LookalikeError
+from retrieval.photos import display
 
 # name: (where it lives, its line in `lookalike --help`)
 COMMANDS = {
@@ -33,10 +34,10 @@ def main() -> None:
     try:
         _app(called)()
     except LookalikeError as error:
-        messages.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
-        if "--json" in sys.argv:
-            print(json.dumps({"error": error.message, "remedy": error.remedy}, ensure_ascii=False))
-        sys.exit(1)
+        _fail(error)
+    except OSError as error:  # a folder that may not be written, a disk that is full
+        place = f"{display(error.filename)} can't be used" if error.filename else "The system refused"
+        _fail(LookalikeError(f"{place} ({error.strerror or error}).", "Check permissions and free space."))
 
 
 def _app(called: str | None) -> typer.Typer:
@@ -51,6 +52,13 @@ def _app(called: str | None) -> typer.Typer:
         else:
             app.command(name, help=summary)(target)
     return app
+
+
+def _fail(error: LookalikeError) -> NoReturn:
+    messages.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+    if "--json" in sys.argv:
+        print(json.dumps({"error": error.message, "remedy": error.remedy}, ensure_ascii=False))
+    sys.exit(1)
 
 
 def _load(place: str) -> Any:

@@ -1,8 +1,8 @@
 """The index on a Qdrant server or cluster: one collection a model, an alias for the one that serves."""
 
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -39,10 +39,12 @@ class ServerStore(IndexStore):
 
     Args:
         client: a connected client, or `QdrantClient(":memory:")`.
+        guard: held round each call on an index; the client of a server needs none, the one in memory needs a lock.
     """
 
-    def __init__(self, client: QdrantClient) -> None:
+    def __init__(self, client: QdrantClient, guard: AbstractContextManager[object] | None = None) -> None:
         self._client = client
+        self._guard = guard or nullcontext()
 
     @classmethod
     def connect(cls, url: str, api_key: SecretStr | None) -> "ServerStore":
@@ -52,7 +54,7 @@ class ServerStore(IndexStore):
 
     def open(self, model: str, dimension: int) -> "ServerIndex":
         """See `IndexStore.open`."""
-        return _asking(lambda: ServerIndex(self._client, model, dimension))
+        return _asking(lambda: ServerIndex(self._client, model, dimension, self._guard))
 
     def models(self) -> list[str]:
         """See `IndexStore.models`."""
@@ -100,16 +102,15 @@ class ServerIndex(VectorIndex):
     """One collection, made where there is none.
 
     The payload index on `label` is made before the first point, so that the graph knows the filter
-    (https://qdrant.tech/documentation/concepts/indexing/). The client is not safe for several threads, so that one
-    lock guards every call.
+    (https://qdrant.tech/documentation/concepts/indexing/).
     """
 
-    def __init__(self, client: QdrantClient, model: str, dimension: int) -> None:
+    def __init__(self, client: QdrantClient, model: str, dimension: int, guard: AbstractContextManager[object]) -> None:
         self.model = model
         self.dimension = dimension
         self._client = client
         self._collection = PREFIX + model
-        self._lock = threading.Lock()
+        self._guard = guard
         if client.collection_exists(self._collection):
             self._check()
         else:
@@ -195,7 +196,7 @@ class ServerIndex(VectorIndex):
         )
 
     def _call(self, request: Callable[[], Result], failure: type[LookalikeError] = LookalikeError) -> Result:
-        with self._lock:
+        with self._guard:
             return _asking(request, failure)
 
     def _create(self) -> None:

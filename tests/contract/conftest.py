@@ -1,6 +1,7 @@
 """The engines that the contract is held to."""
 
 import os
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IndexStore
     if request.param == "embedded":
         yield EmbeddedStore(tmp_path / "index")
     elif request.param == "memory":
-        yield ServerStore(QdrantClient(":memory:"))
+        yield ServerStore(QdrantClient(":memory:"), guard=threading.Lock())
     elif SERVER_URL is None:
         pytest.skip("LOOKALIKE_TEST_QDRANT_URL names no Qdrant server")
     else:

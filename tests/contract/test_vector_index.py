@@ -1,6 +1,7 @@
 """What every vector index does, whichever engine holds it."""
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -157,6 +158,27 @@ def test_a_query_without_direction_is_refused(index: VectorIndex, vector: np.nda
     index.upsert(points(3))
     with pytest.raises(BadQuery):
         index.search(vector.astype(np.float32), 3)
+
+
+def test_threads_may_share_an_index(index: VectorIndex) -> None:
+    stored = points(200)
+
+    def write(part: int) -> None:
+        for start in range(part, 200, 40):
+            index.upsert(stored[start : start + 10])
+
+    def read(_: int) -> None:
+        for point in stored[:50]:
+            assert len(index.search(point.vector, 5)) <= 5
+
+    with ThreadPoolExecutor(6) as threads:
+        for finished in [
+            *(threads.submit(write, part) for part in (0, 10, 20, 30)),
+            *map(threads.submit, [read] * 2, [0, 1]),
+        ]:
+            finished.result()
+    assert index.count() == 200
+    assert {point.id for point in index.scroll()} == {point.id for point in stored}
 
 
 def test_each_model_has_an_index_of_its_own(store: IndexStore, model: str) -> None:
