@@ -1,0 +1,201 @@
+"""A batch of photos: read → decode → embed → upsert. The same code in this process and on a Celery worker."""
+
+import hashlib
+import os
+import stat
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from retrieval.embedder import Embedder
+from retrieval.errors import UnreadablePhoto
+from retrieval.images import DEFAULT_MAX_PIXELS, read_pixels
+from retrieval.index import Payload, Point, VectorIndex
+from retrieval.photos import PhotoRef, display, read_photo
+
+BATCH = 64
+EMBEDDED_AT_ONCE = 16
+DECODING_THREADS = 2
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A photo that could not be indexed, and why."""
+
+    uri: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a batch: how many photos were seen, indexed and found unchanged, and those that failed."""
+
+    seen: int
+    indexed: int
+    unchanged: int
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedRef:
+    """A photo ready to be embedded: its name, its pixels uint8 [size, size, 3], and what the index shall keep."""
+
+    ref: PhotoRef
+    pixels: npt.NDArray[np.uint8]
+    payload: Payload
+
+
+# A photo after it was looked at; None: the index has it already.
+Examined = DecodedRef | Failure | None
+Prepared = list[Future[Examined]]
+
+
+class BatchIndexer:
+    """Puts photos into an index, decoding the next ones while the present ones are embedded.
+
+    Build it in the process that uses it: neither its threads nor its embedder survive a fork.
+
+    Args:
+        embedder: the model.
+        index: its index.
+        max_pixels: larger photos fail.
+        threads: how many threads read and decode.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        index: VectorIndex,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        threads: int = DECODING_THREADS,
+    ) -> None:
+        self._embedder = embedder
+        self._index = index
+        self._max_pixels = max_pixels
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+
+    def run(self, photos: Iterable[PhotoRef]) -> Iterator[Outcome]:
+        """Index a stream of photos; an outcome means that its photos are durably in the index.
+
+        Raises:
+            IndexWriteFailed: the index refused; earlier outcomes stand.
+        """
+        decoding: deque[Prepared] = deque()
+        for batch in batches(photos, BATCH):
+            decoding.append(self.prepare(batch))
+            if len(decoding) > 1:
+                yield self.store(decoding.popleft())
+        while decoding:
+            yield self.store(decoding.popleft())
+
+    def prepare(self, photos: Sequence[PhotoRef]) -> Prepared:
+        """Ask what the index knows of a batch, and start to read and decode the rest of it on the threads."""
+        known = self._index.get([photo.id for photo in photos])
+        return [self._threads.submit(self._examine, photo, known.get(photo.id)) for photo in photos]
+
+    def store(self, prepared: Prepared) -> Outcome:
+        """Embed a prepared batch, as far as it is decoded already and then as it comes, and write it to the index."""
+        points: list[Point] = []
+        failures: list[Failure] = []
+        for group in batches(prepared, EMBEDDED_AT_ONCE):
+            examined = [future.result() for future in group]
+            failures += [photo for photo in examined if isinstance(photo, Failure)]
+            points += self._embed([photo for photo in examined if isinstance(photo, DecodedRef)])
+        self._index.upsert(points)
+        unchanged = len(prepared) - len(points) - len(failures)
+        return Outcome(len(prepared), len(points), unchanged, tuple(failures))
+
+    def close(self) -> None:
+        """Give up what is still waiting to be decoded, and end the threads."""
+        self._threads.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _embed(self, photos: Sequence[DecodedRef]) -> list[Point]:
+        if not photos:
+            return []
+        vectors = self._embedder.embed(np.stack([photo.pixels for photo in photos]))
+        return [Point(photo.ref.id, vector, photo.payload) for photo, vector in zip(photos, vectors, strict=True)]
+
+    def _examine(self, photo: PhotoRef, known: Payload | None) -> Examined:
+        try:
+            if known is not None and _is_unchanged(photo, known):
+                return None
+            return self._decode(photo)
+        except UnreadablePhoto as error:
+            return Failure(photo.uri, str(error))
+        except Exception as error:  # whatever a decoder makes of a hostile file, it must not stop the job
+            return Failure(photo.uri, f"It can't be decoded ({type(error).__name__}: {error}).")
+
+    def _decode(self, photo: PhotoRef) -> DecodedRef:
+        data, status = _read_at_rest(photo.path)
+        decoded = read_pixels(data, self._embedder.bundle.resize, self._max_pixels)
+        payload = Payload(
+            uri=photo.uri,
+            label=photo.label,
+            sha256=hashlib.sha256(data).hexdigest(),
+            width=decoded.width,
+            height=decoded.height,
+            bytes=len(data),
+            modified_at=_modified_at(status),
+            indexed_at=datetime.now(UTC).isoformat(timespec="microseconds"),
+        )
+        return DecodedRef(photo, decoded.pixels, payload)
+
+
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """The items in lists of `size`, the last one shorter."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _is_unchanged(photo: PhotoRef, known: Payload) -> bool:
+    status = _status(photo.path)
+    return (known.bytes, known.modified_at, known.label) == (status.st_size, _modified_at(status), photo.label)
+
+
+def _read_at_rest(path: Path) -> tuple[bytes, os.stat_result]:
+    """A file's content and its status, which was the same before and after reading; a second try where it was not."""
+    for _ in range(2):
+        before = _status(path)
+        data = read_photo(path)
+        after = _status(path)
+        if (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size) == (after.st_mtime_ns, len(data)):
+            return data, after
+    raise UnreadablePhoto(f"{display(path)} changes while it is read.", "Index again when it is complete.")
+
+
+def _status(path: Path) -> os.stat_result:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UnreadablePhoto(
+            f"{display(path)} can't be read ({error.strerror}).", "Check its name and permissions."
+        ) from None
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        raise UnreadablePhoto(f"{display(path)} is {kind}.", "Name a photo.")
+    return status
+
+
+def _modified_at(status: os.stat_result) -> str:
+    return (EPOCH + timedelta(microseconds=status.st_mtime_ns // 1000)).isoformat(timespec="microseconds")

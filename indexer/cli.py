@@ -1,0 +1,205 @@
+"""`lookalike index`, `crosscheck`, `models`, `worker` and `doctor`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from indexer import models as registry
+from indexer.crosscheck import MIN_RECALL, NEIGHBOURS, SAMPLE, CrossCheck, cross_check, save_cross_check
+from indexer.doctor import examine
+from indexer.progress import progress_bar, stop_on_interrupt
+from indexer.runner import Finished, Request, run_job
+from retrieval.console import JsonFlag, messages, print_result
+from retrieval.errors import LookalikeError
+from retrieval.index import open_store
+from retrieval.models import bundle_in_use
+from retrieval.photos import LabelFrom, display, path_of
+from retrieval.settings import load_settings
+
+INTERRUPTED = 130
+MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}
+
+models = typer.Typer(help="List the models, and choose the one that serves.", no_args_is_help=True)
+ModelArgument = Annotated[str, typer.Argument(help="The model's id, as `lookalike models list` shows it.")]
+
+
+def index(
+    sources: Annotated[list[str], typer.Argument(help="Folders, or CSV/JSONL manifests.", metavar="SOURCE...")],
+    *,
+    label_from: Annotated[
+        LabelFrom | None, typer.Option(help="Where labels come from; a folder's name, or the manifest, by default.")
+    ] = None,
+    sync: Annotated[bool, typer.Option("--sync", help="Also remove indexed photos that are gone.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if any photo failed.")] = False,
+    bundle: Annotated[Path | None, typer.Option(help="The model bundle, instead of the current model's.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Embed photos and put them into the index."""
+    settings = load_settings()
+    with stop_on_interrupt() as stop, progress_bar(sources, label_from) as show:
+        finished = run_job(settings, Request(sources, bundle, label_from, sync), stop, show)
+    _report_failures(finished)
+    print_result(_index_result(finished), as_json, _index_text(finished))
+    if finished.job.state == "interrupted":
+        messages.print("Interrupted. Run the same command again to continue.", style="yellow")
+        raise typer.Exit(INTERRUPTED)
+    _report_model(finished)
+    if finished.cross_check is not None:
+        _report_cross_check(finished.cross_check)
+    if (strict and finished.job.failed) or (finished.cross_check is not None and not finished.cross_check.passed):
+        raise typer.Exit(1)
+
+
+def crosscheck(
+    sample: Annotated[int, typer.Option(min=1, help="How many query photos to draw.")] = SAMPLE,
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many neighbours of each to compare.")] = NEIGHBOURS,
+    min_recall: Annotated[float, typer.Option(min=0, max=1, help="Exit with 1 below this recall@k.")] = MIN_RECALL,
+    as_json: JsonFlag = False,
+) -> None:
+    """Compare the index with exact nearest neighbours."""
+    settings = load_settings()
+    store = open_store(settings)
+    bundle = bundle_in_use(settings, store)
+    with registry.open_index(store, bundle) as opened:
+        result = cross_check(opened, sample=sample, k=k, min_recall=min_recall)
+    save_cross_check(settings, result)
+    if not result.passed:
+        _report_cross_check(result)
+    print_result(asdict(result), as_json, _cross_check_text(result))
+    if not result.passed:
+        raise typer.Exit(1)
+
+
+def worker(
+    concurrency: Annotated[int, typer.Option(min=1, help="How many processes; the embedded index allows one.")] = 1,
+) -> None:
+    """Run a worker for distributed indexing jobs."""
+    settings = load_settings()
+    if settings.redis_url is None:
+        raise LookalikeError("A worker needs Redis.", "Set LOOKALIKE_REDIS_URL, for example redis://127.0.0.1:6379/0.")
+    if concurrency > 1 and settings.qdrant_url is None:
+        raise LookalikeError(
+            f"{concurrency} processes can't share the embedded index.",
+            "Set LOOKALIKE_QDRANT_URL, or leave --concurrency away.",
+        )
+    from indexer.dispatch import require_redis  # noqa: PLC0415 - Celery is only needed here
+    from indexer.tasks import app  # noqa: PLC0415
+
+    require_redis(settings)
+    app.worker_main(["worker", "--loglevel", "INFO", "--concurrency", str(concurrency)])
+
+
+def doctor(as_json: JsonFlag = False) -> None:
+    """Check settings, bundle, index, servers, disk and versions."""
+    checks = examine()
+    table = Table(box=None, show_header=False)
+    for check in checks:
+        table.add_row(MARKS[check.status], check.name, escape(f"{check.message} {check.remedy}".strip()))
+    healthy = all(check.status != "problem" for check in checks)
+    print_result({"healthy": healthy, "checks": [asdict(check) for check in checks]}, as_json, table)
+    if not healthy:
+        raise typer.Exit(1)
+
+
+@models.command("list")
+def list_models(as_json: JsonFlag = False) -> None:
+    """List the models that are installed or have an index."""
+    found = registry.list_models(load_settings())
+    table = Table("model", "serves", "recipe", "d", "photos", "trained", box=None, header_style="bold")
+    for model in found:
+        table.add_row(model.id, *(escape(text) for text in _model_columns(model)))
+    print_result(
+        {"models": [asdict(model) for model in found]}, as_json, table if found else "There are no models yet."
+    )
+
+
+@models.command("activate")
+def activate(model: ModelArgument, as_json: JsonFlag = False) -> None:
+    """Make a model the one that serves, once its index passes the cross-check."""
+    result = registry.activate(load_settings(), model)
+    text = f"{model} serves now. {_cross_check_text(result)}"
+    print_result({"current": model, "crosscheck": asdict(result)}, as_json, text)
+
+
+@models.command("rollback")
+def rollback(as_json: JsonFlag = False) -> None:
+    """Make the model that served before the current one serve again."""
+    model = registry.rollback(load_settings())
+    print_result({"current": model}, as_json, f"{model} serves again.")
+
+
+@models.command("remove")
+def remove(model: ModelArgument, as_json: JsonFlag = False) -> None:
+    """Delete a model's index and its installed bundle."""
+    registry.remove(load_settings(), model)
+    print_result({"removed": model}, as_json, f"{model} and its index are removed.")
+
+
+def _index_result(finished: Finished) -> dict[str, Any]:
+    job, check = finished.job, finished.cross_check
+    return {
+        "job": job.id,
+        **job.model_dump(include={"seen", "indexed", "unchanged", "removed", "failed", "seconds"}),
+        "images_per_second": job.images_per_second,
+        "state": job.state,
+        "model": job.model,
+        "failures": str(finished.record.failures) if job.failed else None,
+        "crosscheck": asdict(check) if check is not None else None,
+    }
+
+
+def _index_text(finished: Finished) -> str:
+    job = finished.job
+    return (
+        f"{job.indexed} photos indexed, {job.unchanged} unchanged, {job.removed} removed, {job.failed} failed, "
+        f"in {job.seconds:.1f} s ({job.images_per_second:.0f} photos/s)."
+    )
+
+
+def _report_failures(finished: Finished) -> None:
+    record = finished.record
+    for failure in record.first_failures:
+        name = display(path_of(failure.uri)) if failure.uri.startswith("file:") else failure.uri
+        reason = failure.reason if name in failure.reason else f"{name}: {failure.reason}"
+        messages.print(reason, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if record.job.failed > len(record.first_failures):
+        messages.print(f"All {record.job.failed} failures: {record.failures}", style="yellow", markup=False)
+
+
+def _report_model(finished: Finished) -> None:
+    model = finished.job.model
+    if finished.current_model not in (None, model):
+        messages.print(
+            f"{finished.current_model} still serves. To switch: lookalike models activate {model}", markup=False
+        )
+
+
+def _report_cross_check(check: CrossCheck) -> None:
+    if check.passed:
+        messages.print(_cross_check_text(check), style="dim", markup=False, highlight=False)
+        return
+    messages.print(
+        f"The cross-check failed. {_cross_check_text(check)} Index the photos again into a fresh folder "
+        f"(`lookalike models remove {check.model}`, or another LOOKALIKE_HOME).",
+        style="red",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _cross_check_text(check: CrossCheck) -> str:
+    return (
+        f"Cross-check: recall@{check.k} {check.recall_at_k:.4f} over {check.queries} queries, largest score error "
+        f"{check.max_score_error:.1e}, {len(check.disagreements)} disagreements."
+    )
+
+
+def _model_columns(model: registry.Model) -> tuple[str, ...]:
+    serves = "current" if model.current else "previous" if model.previous else ""
+    trained = ", ".join(f"{name} {value:.3f}" for name, value in model.metrics.items() if isinstance(value, float))
+    points = "?" if model.points is None else f"{model.points:,}"
+    return serves, model.recipe or "", str(model.dimension or ""), points, model.problem or trained

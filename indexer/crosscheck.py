@@ -1,0 +1,162 @@
+"""The cross-check: does the index find what scikit-learn's exact nearest neighbours find over the same vectors?"""
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from heapq import nlargest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from indexer.batch import batches
+from indexer.files import write_atomically
+from retrieval.errors import LookalikeError, NotFound
+from retrieval.index import Hit, Point, VectorIndex
+from retrieval.settings import Settings
+
+SAMPLE = 200
+NEIGHBOURS = 10
+MIN_RECALL = 0.99
+TIE = 1e-6  # two scores this close may come in either order
+MAX_SCORE_ERROR = 1e-3
+COMPARED_AT_ONCE = 50_000  # vectors in memory
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """A query photo for which the index missed true neighbours, found others, or gave wrong scores."""
+
+    query: str
+    missing: list[str]
+    unexpected: list[str]
+    score_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class CrossCheck:
+    """The result of a cross-check.
+
+    Args:
+        model: the model whose index was asked.
+        queries: how many photos were drawn.
+        k: how many neighbours of each were compared.
+        recall_at_k: the share of true neighbours that the index found, ties counted as found.
+        max_score_error: the largest difference between the index's score of a photo and the exact one.
+        passed: whether recall and scores were good enough.
+        checked_at: when, ISO 8601 in UTC.
+        disagreements: the queries with a difference that is no tie.
+    """
+
+    model: str
+    queries: int
+    k: int
+    recall_at_k: float
+    max_score_error: float
+    passed: bool
+    checked_at: str
+    disagreements: list[Disagreement] = field(default_factory=list)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "CrossCheck":
+        """The inverse of `dataclasses.asdict`."""
+        return cls(**{**values, "disagreements": [Disagreement(**entry) for entry in values["disagreements"]]})
+
+
+@dataclass(frozen=True, slots=True)
+class _Neighbour:
+    score: float
+    id: uuid.UUID
+    uri: str
+
+
+def cross_check(
+    index: VectorIndex, *, sample: int = SAMPLE, k: int = NEIGHBOURS, min_recall: float = MIN_RECALL, seed: int = 0
+) -> CrossCheck:
+    """Draw query photos, and compare the index's answers with the exact ones.
+
+    Args:
+        index: the index.
+        sample: how many photos to draw.
+        k: how many neighbours of each to compare.
+        min_recall: the recall@k below which the check fails; it fails as well where a score is wrong.
+        seed: for the drawing.
+
+    Raises:
+        NotFound: the index is empty.
+    """
+    queries = _draw(index, sample, seed)
+    neighbours = _exact(index, queries, k)
+    comparisons = [_compare(index, query, truth, k) for query, truth in zip(queries, neighbours, strict=True)]
+    recall = sum(found for found, _ in comparisons) / sum(map(len, neighbours))
+    score_error = max(disagreement.score_error for _, disagreement in comparisons)
+    return CrossCheck(
+        model=index.model,
+        queries=len(queries),
+        k=k,
+        recall_at_k=round(recall, 6),
+        max_score_error=score_error,
+        passed=recall >= min_recall and score_error <= MAX_SCORE_ERROR,
+        checked_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        disagreements=[
+            disagreement
+            for (found, disagreement), truth in zip(comparisons, neighbours, strict=True)
+            if found < len(truth) or disagreement.unexpected or disagreement.score_error > MAX_SCORE_ERROR
+        ],
+    )
+
+
+def save_cross_check(settings: Settings, result: CrossCheck) -> Path:
+    """Keep a result as the last one of its model; returns the file."""
+    path = settings.home / "crosscheck" / f"{result.model}.json"
+    try:
+        write_atomically(path, json.dumps(asdict(result), indent=2, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise LookalikeError(f"{path} can't be written ({error.strerror}).", "Make room or mend permissions.") from None
+    return path
+
+
+def _draw(index: VectorIndex, sample: int, seed: int) -> list[Point]:
+    total = index.count()
+    if total == 0:
+        raise NotFound(f"The index of {index.model} holds no photos.", "Index some with `lookalike index FOLDER`.")
+    drawn = np.random.default_rng(seed).choice(total, min(sample, total), replace=False)
+    chosen = frozenset(drawn.tolist())
+    return [point for position, point in enumerate(index.scroll()) if position in chosen]
+
+
+def _exact(index: VectorIndex, queries: Sequence[Point], k: int) -> list[list[_Neighbour]]:
+    """The k true neighbours of each query, highest score first; the gallery passes through memory in pieces."""
+    from retrieval.neighbours import exact_neighbours  # noqa: PLC0415 - scikit-learn takes seconds to import
+
+    wanted = np.stack([query.vector for query in queries])
+    best: list[list[_Neighbour]] = [[] for _ in queries]
+    for piece in batches(index.scroll(), COMPARED_AT_ONCE):
+        scores, positions = exact_neighbours(np.stack([point.vector for point in piece]), wanted, k)
+        for row, (row_scores, row_positions) in enumerate(zip(scores, positions, strict=True)):
+            found = [
+                _Neighbour(float(score), piece[at].id, piece[at].payload.uri)
+                for score, at in zip(row_scores, row_positions, strict=True)
+            ]
+            best[row] = nlargest(k, best[row] + found, key=lambda neighbour: neighbour.score)
+    return best
+
+
+def _compare(index: VectorIndex, query: Point, truth: Sequence[_Neighbour], k: int) -> tuple[int, Disagreement]:
+    """How many true neighbours the index found, and where it differs."""
+    hits = {hit.id: hit for hit in index.search(query.vector, k)}
+    exact = _exact_scores(index, query, hits)
+    furthest = truth[-1].score - TIE
+    wrong = [hit for hit in hits.values() if exact.get(hit.id, -1.0) < furthest]
+    error = max((abs(hits[photo].score - score) for photo, score in exact.items()), default=0.0)
+    found = len(hits) - len(wrong)
+    missing = [neighbour.uri for neighbour in truth if neighbour.id not in hits] if found < len(truth) else []
+    return found, Disagreement(query.payload.uri, missing, [hit.payload.uri for hit in wrong], error)
+
+
+def _exact_scores(index: VectorIndex, query: Point, hits: dict[uuid.UUID, Hit]) -> dict[uuid.UUID, float]:
+    vectors = index.vectors(list(hits))
+    exact = query.vector.astype(np.float64)
+    return {photo: float(vector.astype(np.float64) @ exact) for photo, vector in vectors.items()}

@@ -1,0 +1,127 @@
+"""What a person should check when something does not work, checked."""
+
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Literal
+
+from retrieval.errors import IndexBusy, LookalikeError, NotFound
+from retrieval.index import open_store
+from retrieval.models import bundle_in_use
+from retrieval.settings import Settings, load_settings
+
+Status = Literal["ok", "warning", "problem"]
+LITTLE_SPACE = 1_000_000_000
+LIBRARIES = ("numpy", "pillow", "onnxruntime", "qdrant-edge-py", "qdrant-client", "scikit-learn", "celery", "flask")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: how it stands, what was seen, and how to mend it."""
+
+    name: str
+    status: Status
+    message: str
+    remedy: str = ""
+
+
+def examine() -> list[Check]:
+    """Check versions, settings, home and its disk, bundle, index and its last cross-check, Redis, training extra."""
+    try:
+        settings = load_settings()
+    except LookalikeError as error:
+        return [_versions(), Check("settings", "problem", error.message, error.remedy)]
+    looks: Mapping[str, Callable[[Settings], Check]] = {
+        "disk": _disk,
+        "bundle": _bundle,
+        "index": _index,
+        "crosscheck": _cross_check,
+        "redis": _redis,
+    }
+    home = Check("settings", "ok", f"Everything is kept in {settings.home.absolute()}.")
+    return [_versions(), home, *(_look(name, look, settings) for name, look in looks.items()), _training()]
+
+
+def _look(name: str, look: Callable[[Settings], Check], settings: Settings) -> Check:
+    try:
+        return look(settings)
+    except NotFound as error:
+        return Check(name, "warning", error.message, error.remedy)
+    except LookalikeError as error:
+        return Check(name, "problem", error.message, error.remedy)
+
+
+def _versions() -> Check:
+    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    python = ".".join(map(str, sys.version_info[:3]))
+    return Check("versions", "ok", f"lookalike {version('lookalike')}, Python {python}, {libraries}")
+
+
+def _disk(settings: Settings) -> Check:
+    home = settings.home.absolute()
+    existing = next(folder for folder in (home, *home.parents) if folder.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return Check("disk", "problem", f"{existing} can't be written.", "Correct its permissions or LOOKALIKE_HOME.")
+    free = shutil.disk_usage(existing).free
+    message = f"{free / 1e9:.1f} GB are free in {existing}."
+    if free < LITTLE_SPACE:
+        return Check("disk", "warning", message, "Make room, or point LOOKALIKE_HOME to a larger disk.")
+    return Check("disk", "ok", message)
+
+
+def _bundle(settings: Settings) -> Check:
+    bundle = bundle_in_use(settings, open_store(settings))
+    return Check("bundle", "ok", f"{bundle.model_id}, {bundle.dimension} dimensions, in {bundle.folder}")
+
+
+def _index(settings: Settings) -> Check:
+    """The index of the model in use, on the Qdrant server where one is named."""
+    place = f"Qdrant at {settings.qdrant_url}" if settings.qdrant_url else f"embedded in {settings.index_folder}"
+    store = open_store(settings)
+    bundle = bundle_in_use(settings, store)
+    if bundle.model_id not in store.models():
+        return Check(
+            "index", "warning", f"No photos have been indexed with {bundle.model_id} ({place}).", "Index some."
+        )
+    try:
+        with store.open(bundle.model_id, bundle.dimension) as index:
+            return Check("index", "ok", f"{index.count():,} photos, {place}")
+    except IndexBusy as error:  # that a server or a job runs is no fault
+        return Check("index", "warning", error.message, error.remedy)
+
+
+def _cross_check(settings: Settings) -> Check:
+    model = bundle_in_use(settings, open_store(settings)).model_id
+    try:
+        last = json.loads((settings.home / "crosscheck" / f"{model}.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Check("crosscheck", "warning", f"{model} was never cross-checked.", "Run `lookalike crosscheck`.")
+    message = f"recall@{last['k']} {last['recall_at_k']:.4f} over {last['queries']} queries on {last['checked_at']}"
+    if not last["passed"]:
+        return Check("crosscheck", "problem", f"The last one failed: {message}.", "Run `lookalike crosscheck`.")
+    return Check("crosscheck", "ok", message)
+
+
+def _redis(settings: Settings) -> Check:
+    if settings.redis_url is None:
+        return Check("redis", "ok", "not used: jobs run in their own process")
+    from indexer.dispatch import count_workers, require_redis  # noqa: PLC0415 - Celery takes a while to import
+
+    require_redis(settings)
+    workers = count_workers()
+    if not workers:
+        return Check("redis", "warning", "Redis answers, but no worker does.", "Start one with `lookalike worker`.")
+    return Check("redis", "ok", f"Redis answers, and {workers} workers.")
+
+
+def _training() -> Check:
+    missing = [name for name in ("tensorflow", "tensorflow_addons") if importlib.util.find_spec(name) is None]
+    if missing:
+        remedy = "To train, install the extra `lookalike[train]` on Python 3.11."
+        return Check("training", "warning", f"This installation can't train: {', '.join(missing)} not found.", remedy)
+    return Check("training", "ok", f"tensorflow {version('tensorflow')} with TensorFlow Addons")

@@ -1,0 +1,78 @@
+"""Where indexing is done: in this process, or on Celery workers (`indexer.dispatch`); a job is the same on both."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+from indexer.batch import BatchIndexer, Outcome
+from indexer.crosscheck import CrossCheck, cross_check
+from indexer.sources import remove_gone
+from retrieval.bundle import Bundle
+from retrieval.embedder import Embedder
+from retrieval.index import VectorIndex
+from retrieval.photos import PhotoRef
+from retrieval.settings import Settings
+
+
+class Engine(ABC):
+    """What a job asks for; one model, one index."""
+
+    @abstractmethod
+    def index(self, photos: Iterable[PhotoRef]) -> Iterator[Outcome]:
+        """Index a stream of photos; an outcome means that its photos are durably in the index.
+
+        Raises:
+            IndexWriteFailed: the index refused; earlier outcomes stand.
+        """
+
+    @abstractmethod
+    def remove_gone(self, sources: Sequence[str]) -> int:
+        """Remove the points of these sources whose photo is gone; see `indexer.sources.remove_gone`."""
+
+    @abstractmethod
+    def cross_check(self) -> CrossCheck | None:
+        """Compare the index with exact neighbours; None where it is empty."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of index and threads."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class LocalEngine(Engine):
+    """Does the work in this process, which must own the index.
+
+    Args:
+        settings: the threads that embed, and the largest photo.
+        bundle: the model.
+        index: its index; closed with the engine.
+    """
+
+    def __init__(self, settings: Settings, bundle: Bundle, index: VectorIndex) -> None:
+        self._index = index
+        self._batches = BatchIndexer(Embedder(bundle, settings.embedding_threads), index, settings.max_pixels)
+
+    def index(self, photos: Iterable[PhotoRef]) -> Iterator[Outcome]:
+        """See `Engine.index`."""
+        return self._batches.run(photos)
+
+    def remove_gone(self, sources: Sequence[str]) -> int:
+        """See `Engine.remove_gone`."""
+        return remove_gone(self._index, sources)
+
+    def cross_check(self) -> CrossCheck | None:
+        """See `Engine.cross_check`."""
+        return cross_check(self._index) if self._index.count() else None
+
+    def close(self) -> None:
+        """See `Engine.close`."""
+        self._batches.close()
+        self._index.close()

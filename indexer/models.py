@@ -1,0 +1,138 @@
+"""The models of this place: those with an installed bundle or an index, and which of them serves."""
+
+import shutil
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
+from retrieval.bundle import Bundle, load_bundle
+from retrieval.errors import IndexMismatch, LookalikeError, NotFound
+from retrieval.index import IndexStore, VectorIndex, open_store
+from retrieval.index.base import no_index
+from retrieval.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as `lookalike models list` shows it.
+
+    Args:
+        id: its name.
+        backbone: what its bundle was trained from; None, like the fields below, where the bundle is not here.
+        recipe: how it was trained.
+        dimension: the length of its embeddings.
+        metrics: what its training measured.
+        points: how many photos its index holds; None where it has none or another process holds it.
+        current: whether it serves.
+        previous: whether it served before the current one.
+        problem: what is wrong with its bundle or index.
+    """
+
+    id: str
+    backbone: str | None = None
+    recipe: str | None = None
+    dimension: int | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    points: int | None = None
+    current: bool = False
+    previous: bool = False
+    problem: str | None = None
+
+
+def list_models(settings: Settings) -> list[Model]:
+    """The models with an installed bundle or an index, in the order of their names."""
+    store = open_store(settings)
+    names = {*store.models(), *_installed(settings)}
+    return [_describe(settings, store, name) for name in sorted(names)]
+
+
+def activate(settings: Settings, model: str) -> CrossCheck:
+    """Make a model the one that serves, after its index passed the cross-check.
+
+    Raises:
+        NotFound: it has no index, or an empty one.
+        IndexMismatch: the cross-check failed.
+        BadBundle: its bundle is not installed, or damaged.
+    """
+    store = open_store(settings)
+    if model not in store.models():
+        raise no_index(model)
+    with open_index(store, load_bundle(settings.models_folder / model)) as index:
+        result = cross_check(index)
+    save_cross_check(settings, result)
+    if not result.passed:
+        raise IndexMismatch(
+            f"{model} was not activated: its index failed the cross-check (recall@{result.k} {result.recall_at_k:.4f}, "
+            f"largest score error {result.max_score_error:.1e}).",
+            "Remove it with `lookalike models remove`, and index the photos again.",
+        )
+    store.activate(model)
+    return result
+
+
+def rollback(settings: Settings) -> str:
+    """Make the model that served before the current one serve again; returns its id, raises `NotFound`."""
+    store = open_store(settings)
+    model = store.previous()
+    if model is None:
+        raise NotFound("No model served before the current one.", "`lookalike models list` shows those there are.")
+    store.activate(model)
+    return model
+
+
+def remove(settings: Settings, model: str) -> None:
+    """Delete a model's index and its installed bundle.
+
+    Raises:
+        NotFound: there is neither.
+        IndexMismatch: it is the one that serves.
+        IndexBusy: another process holds its index.
+    """
+    store = open_store(settings)
+    if model in store.models():
+        if model in _installed(settings):
+            open_index(store, load_bundle(settings.models_folder / model)).close()
+        store.remove(model)
+    elif model not in _installed(settings):
+        raise no_index(model)
+    shutil.rmtree(settings.models_folder / model, ignore_errors=True)
+
+
+def open_index(store: IndexStore, bundle: Bundle) -> VectorIndex:
+    """The index of a bundle's model; raises `NotFound` instead of making an empty one."""
+    if bundle.model_id not in store.models():
+        raise no_index(bundle.model_id)
+    return store.open(bundle.model_id, bundle.dimension)
+
+
+def _installed(settings: Settings) -> list[str]:
+    return [path.parent.name for path in settings.models_folder.glob("*/bundle.json")]
+
+
+def _describe(settings: Settings, store: IndexStore, name: str) -> Model:
+    model = Model(name, current=name == store.current(), previous=name == store.previous())
+    if name not in _installed(settings):
+        return replace(model, problem="Its bundle is not installed.")
+    try:
+        bundle = load_bundle(settings.models_folder / name)
+    except LookalikeError as error:
+        return replace(model, problem=error.message)
+    manifest = bundle.manifest
+    model = replace(
+        model,
+        backbone=manifest.backbone,
+        recipe=manifest.recipe,
+        dimension=manifest.dimension,
+        metrics=manifest.metrics,
+    )
+    try:
+        return replace(model, points=_count(store, bundle))
+    except LookalikeError as error:
+        return replace(model, problem=error.message)
+
+
+def _count(store: IndexStore, bundle: Bundle) -> int | None:
+    if bundle.model_id not in store.models():
+        return None
+    with store.open(bundle.model_id, bundle.dimension) as index:
+        return index.count()

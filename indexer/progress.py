@@ -1,0 +1,62 @@
+"""The live progress of a job on standard error, and a stop that loses nothing."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from indexer.jobs import Job
+from indexer.sources import list_sources
+from retrieval.console import messages
+from retrieval.errors import LookalikeError
+from retrieval.photos import LabelFrom
+
+
+@contextmanager
+def progress_bar(sources: Sequence[str], label_from: LabelFrom | None) -> Iterator[Callable[[Job], None]]:
+    """A bar with counts, photos a second and time left, on a terminal; yields what to call with the job's counts."""
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("Indexing"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:.0f} photos/s"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[notes]}", style="yellow"),
+        console=messages,
+        disable=not messages.is_terminal,
+    )
+    task = bar.add_task("index", total=None, rate=0.0, notes="")
+
+    def show(job: Job) -> None:
+        notes = f"{job.unchanged} unchanged, {job.failed} failed" if job.unchanged or job.failed else ""
+        bar.update(task, completed=job.seen, rate=job.images_per_second, notes=notes)
+
+    def count() -> None:
+        with suppress(LookalikeError):  # the job itself says what is wrong with its sources
+            bar.update(task, total=sum(1 for _ in list_sources(sources, label_from)))
+
+    if messages.is_terminal:
+        threading.Thread(target=count, name="count", daemon=True).start()
+    with bar:
+        yield show
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[threading.Event]:
+    """Yields an event that the first Ctrl-C sets; the second one ends the process as usual."""
+    stop = threading.Event()
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        messages.print("Stopping after the batch at hand; Ctrl-C again stops at once.", style="yellow")
+
+    before = signal.signal(signal.SIGINT, ask_to_stop)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,74 @@
+"""Sources: the stream of their photos, and the points of an index whose photo they no longer hold."""
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+from indexer.batch import batches
+from retrieval.errors import BadSource
+from retrieval.index import Point, VectorIndex
+from retrieval.photos import LabelFrom, PhotoRef, display, list_photos, path_of, uri_of
+
+REMOVED_AT_ONCE = 1000
+
+
+def list_sources(sources: Sequence[str], label_from: LabelFrom | None = None) -> Iterator[PhotoRef]:
+    """The photos of several sources, one after the other.
+
+    Args:
+        sources: folders and manifests.
+        label_from: where labels come from; None: a folder's from its folders, a manifest's from itself.
+
+    Raises:
+        BadSource: at once where one of them can't be listed or holds no photo; later where one vanishes midway.
+    """
+    return chain.from_iterable([_list_source(source, label_from) for source in sources])
+
+
+def remove_gone(index: VectorIndex, sources: Sequence[str]) -> int:
+    """Remove the points that belong to these sources and whose photo is gone; returns how many.
+
+    A point belongs to a folder when its photo lay below it, and is gone when the folder no longer lists it. It belongs
+    to a manifest when its photo lay below the manifest's folder, and is gone when there is no such file: other
+    manifests may name photos that this one does not.
+
+    Raises:
+        BadSource: a source can't be listed, or holds no photo at all; nothing is removed.
+    """
+    listed = {photo.id for photo in list_sources(sources)}
+    folders = tuple(_prefix(Path(source)) for source in sources if Path(source).is_dir())
+    manifests = tuple(_prefix(Path(source).parent) for source in sources if not Path(source).is_dir())
+
+    def is_gone(point: Point) -> bool:
+        uri = point.payload.uri
+        return (uri.startswith(folders) and point.id not in listed) or (uri.startswith(manifests) and _is_missing(uri))
+
+    gone = [point.id for point in index.scroll() if is_gone(point)]
+    for batch in batches(gone, REMOVED_AT_ONCE):
+        index.delete(batch)
+    return len(gone)
+
+
+def _list_source(source: str, label_from: LabelFrom | None) -> Iterator[PhotoRef]:
+    photos = list_photos(source, label_from or ("folder" if Path(source).is_dir() else "manifest"))
+    first = next(photos, None)
+    if first is None:
+        raise BadSource(f"{display(source)} holds no photo.", "Name a folder or manifest that does.")
+    return chain([first], photos)
+
+
+def _prefix(folder: Path) -> str:
+    """What the URIs of all photos below a folder start with."""
+    return uri_of(Path(os.path.realpath(folder))).rstrip("/") + "/"
+
+
+def _is_missing(uri: str) -> bool:
+    """Whether there is no such file; not merely one that can't be reached now."""
+    try:
+        path_of(uri).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass
+    return False
