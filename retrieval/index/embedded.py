@@ -50,8 +50,9 @@ from retrieval.index.base import (
 )
 
 # Edge maps its files into memory: writing past the end of a full disk would kill the process, so it must never come
-# to that. One batch of points, its log segment and its payload fit many times over.
+# to that. One batch of points, its log segment and its payload fit many times over; opening writes a few kilobytes.
 SPARE_BYTES = 96 * 1024 * 1024
+OPENING_BYTES = 8 * 1024 * 1024
 MOST_LABELS = 1_000_000
 
 
@@ -198,6 +199,7 @@ class EmbeddedIndex(VectorIndex):
         try:
             if description.exists():
                 self._check(_read_json(description))
+                _require_space(self._folder, OPENING_BYTES)
                 return EdgeShard.load(str(shard))
             return self._create(shard, description)
         except OSError as error:
@@ -259,13 +261,13 @@ def _as_edge(vector: Vector) -> list[float]:
     return cast(list[float], vector)
 
 
-def _require_space(folder: Path) -> None:
+def _require_space(folder: Path, needed: int = SPARE_BYTES) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
-    if free < SPARE_BYTES:
+    if free < needed:
         raise IndexWriteFailed(
-            f"The disk that holds {folder} is full: {free // 1_000_000} MB are left, and writing safely takes "
-            f"{SPARE_BYTES // 1_000_000} MB.",
+            f"The disk that holds {folder} is full: {free // 1_000_000} MB are left, and using the index safely takes "
+            f"{needed // 1_000_000} MB.",
             "What is indexed is kept. Make room, then run the same command again.",
         )
 
