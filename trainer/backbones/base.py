@@ -1,0 +1,50 @@
+"""What every backbone is: a network that turns pixels into features, and what it expects of its input."""
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from retrieval.images import ResizeRule
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+AUTO, NONE = "auto", "none"
+
+
+class Backbone(ABC):
+    """A network without its classifier. Subclasses are stateless; `build` makes the Keras model.
+
+    Attributes:
+        name: what the command line calls it.
+        description: one line for `lookalike backbones`.
+        resize: how a photo becomes its input.
+        train_size: side in pixels of the random crops that it is trained on. For a network with global average pooling
+            these can be smaller than its input: a random crop shows things larger than a central crop does, and smaller
+            crops undo that and cost less (Touvron et al., "Fixing the train-test resolution discrepancy", 2019).
+        minimum_size: the smallest input that it accepts, in pixels.
+        has_weights: whether somebody has trained it, so that `auto` means more than random weights.
+        upper_part: name of the layer where its upper part begins, which fine-tuning adapts; None: all of it.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    resize: ClassVar[ResizeRule]
+    train_size: ClassVar[int]
+    minimum_size: ClassVar[int] = 32
+    has_weights: ClassVar[bool] = True
+    upper_part: ClassVar[str | None] = None
+
+    @abstractmethod
+    def build(self, weights: str = AUTO) -> "tf.keras.Model":
+        """The network with its weights.
+
+        Args:
+            weights: `auto` (what the backbone's authors trained, if that can be had), `none` (random), or a file.
+
+        Returns:
+            A model from pixels float32 [batch, height, width, 3] RGB in 0…255, of any height and width, to features
+            float32 [batch, f]. Its own normalisation of pixels is inside.
+
+        Raises:
+            LookalikeError: the weights can't be had or belong to another network.
+        """

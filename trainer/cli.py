@@ -1,0 +1,168 @@
+"""The commands `train`, `evaluate`, `recipes` and `backbones`. TensorFlow is imported only when training begins."""
+
+import os
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from retrieval.bundle import load_bundle
+from retrieval.console import JsonFlag, messages, print_result
+from retrieval.embedder import Embedder
+from retrieval.errors import LookalikeError
+from retrieval.settings import load_settings
+from trainer.backbones import BACKBONES, backbone_named
+from trainer.data import labels_of, load_dataset, read_all
+from trainer.recipes import RECIPES, recipe_named
+
+if TYPE_CHECKING:
+    from trainer.evaluation import Evaluation
+
+DEFAULT_BACKBONE = "efficientnet_lite0"
+BATCH = 64
+HEADINGS = {
+    "recall_at_1": "R@1",
+    "recall_at_5": "R@5",
+    "recall_at_10": "R@10",
+    "precision_at_5": "P@5",
+    "r_precision": "R-precision",
+    "map_at_r": "MAP@R",
+    "mrr": "MRR",
+}
+
+DataOption = Annotated[
+    str, typer.Option("--data", help="A folder with a folder per class, a CSV/JSONL manifest, tfds:NAME or digits.")
+]
+SplitsOption = Annotated[
+    Path | None, typer.Option("--splits", help="A CSV file path,label,split; paths relative to the data set.")
+]
+
+
+def train(  # noqa: PLR0917 - a command line is all options
+    data: DataOption,
+    out: Annotated[Path, typer.Option(help="The folder to write the bundle to.")],
+    backbone: Annotated[str, typer.Option(help="See `lookalike backbones`.")] = DEFAULT_BACKBONE,
+    recipe: Annotated[str, typer.Option(help="See `lookalike recipes`.")] = "default",
+    weights: Annotated[str, typer.Option(help="auto, none or a file.")] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Of splits, batches and random weights.")] = 0,
+    dimension: Annotated[int, typer.Option(min=2, max=4096, help="Length of the embeddings.")] = 128,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many; the recipe's own unless given.")] = None,
+    splits: SplitsOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Learn an embedding from labelled photos and write a model bundle with a report."""
+    chosen, how = backbone_named(backbone), recipe_named(recipe)
+    if epochs is not None:
+        how = replace(how, epochs=epochs)
+    _import_tensorflow()
+    from trainer.pipeline import train_bundle  # noqa: PLC0415 - imports TensorFlow
+
+    dataset = load_dataset(data, load_settings().home, _say, splits, seed)
+    bundle = train_bundle(dataset, chosen, how, weights=weights, dimension=dimension, seed=seed, out=out, say=_say)
+    manifest = bundle.manifest
+    result = {
+        "bundle": str(bundle.folder),
+        "model_id": bundle.model_id,
+        "report": str(bundle.folder / "training" / "report.html"),
+        "metrics": manifest.metrics,
+    }
+    shown = "test" if "test" in manifest.metrics else "val"
+    print_result(
+        result,
+        as_json,
+        f"{bundle.model_id} is in {bundle.folder}: {shown} R@1 {manifest.metrics[shown]['recall_at_1']:.3f}, "
+        f"MAP@R {manifest.metrics[shown]['map_at_r']:.3f}. Its report: {result['report']}",
+    )
+
+
+def evaluate(
+    bundle: Annotated[Path, typer.Option(help="The bundle to measure.")],
+    data: DataOption,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    splits: SplitsOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure how well a bundle retrieves: each photo of a split asks for the others."""
+    from trainer.evaluation import evaluate_embeddings  # noqa: PLC0415 - imports scikit-learn
+
+    model, settings = load_bundle(bundle), load_settings()
+    dataset = load_dataset(data, settings.home, _say, splits, model.manifest.seed)
+    photos = dataset.split(split)
+    embedder = Embedder(model, settings.embedding_threads)
+    embeddings = np.concatenate(
+        [
+            embedder.embed(read_all(photos[start : start + BATCH], model.resize))
+            for start in range(0, len(photos), BATCH)
+        ]
+    )
+    evaluation = evaluate_embeddings(embeddings, labels_of(photos))
+    untrained = None
+    if dataset.digest == model.manifest.training_data.digest:
+        untrained = model.manifest.metrics.get("untrained", {}).get(split)
+    else:
+        _say("The untrained backbone is not shown: it was measured on the data and splits of the training alone.")
+    result = {"model_id": model.model_id, "split": split, **evaluation.as_dict(), "untrained": untrained}
+    print_result(result, as_json, _metrics_table(evaluation, untrained))
+
+
+def recipes(as_json: JsonFlag = False) -> None:
+    """List the training recipes."""
+    lines = {recipe.name: recipe.description for recipe in RECIPES.values()}
+    print_result({"recipes": _named(lines)}, as_json, _lines_table(lines))
+
+
+def backbones(as_json: JsonFlag = False) -> None:
+    """List the backbones."""
+    lines = {backbone.name: backbone.description for backbone in BACKBONES.values()}
+    print_result({"backbones": _named(lines)}, as_json, _lines_table(lines))
+
+
+def _say(message: str) -> None:
+    messages.print(message, highlight=False, markup=False, soft_wrap=True)
+
+
+def _named(lines: dict[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "description": description} for name, description in lines.items()]
+
+
+def _lines_table(lines: dict[str, str]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for name, description in lines.items():
+        table.add_row(name, description)
+    return table
+
+
+def _metrics_table(evaluation: "Evaluation", untrained: dict[str, Any] | None) -> Table:
+    """Overall first, then class by class, and the untrained backbone where it is known."""
+    rows = {"all": evaluation.overall, **evaluation.per_class}
+    if untrained is not None:
+        rows["untrained backbone"] = untrained
+    table = Table("", *HEADINGS.values(), title=f"{evaluation.queries} queries")
+    for name, metrics in rows.items():
+        table.add_row(escape(name), *(f"{metrics[metric]:.3f}" for metric in HEADINGS))
+    return table
+
+
+def _import_tensorflow() -> None:
+    """Import TensorFlow, quietly.
+
+    Raises:
+        LookalikeError: it is not installed.
+    """
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import tensorflow  # noqa: PLC0415 - an extra
+            import tensorflow_addons  # noqa: F401, PLC0415 - warns that it is no longer developed
+    except ImportError as error:
+        raise LookalikeError(
+            f"Training needs TensorFlow and its companions ({error}).",
+            "Run `pip install 'lookalike[train]'` under Python 3.11.",
+        ) from None
+    tensorflow.get_logger().setLevel("ERROR")

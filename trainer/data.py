@@ -1,0 +1,164 @@
+"""Labelled photos in splits: what a network learns from, is chosen on and is measured on."""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from retrieval.errors import BadSource, LookalikeError, UnreadablePhoto
+from retrieval.images import ResizeRule, read_pixels
+from retrieval.photos import PhotoRef, display, list_photos
+from trainer.sources import locate
+from trainer.splits import check_splits, splits_from_file, stratified_splits
+
+Say = Callable[[str], None]
+
+# Small enough to be quick, and still every photo is decoded to its end.
+GLANCE = ResizeRule(size=8, shorter_side=8)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Photos that can be read, each with a label and a split.
+
+    Attributes:
+        name: how the user named it.
+        digest: sha256 over the content, label and split of each photo.
+        photos: all of them, sorted by URI.
+    """
+
+    name: str
+    digest: str
+    photos: tuple[PhotoRef, ...]
+
+    @property
+    def classes(self) -> list[str]:
+        """The labels in use, sorted."""
+        return sorted({str(photo.label) for photo in self.photos})
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Photos per split."""
+        return dict(Counter(str(photo.split) for photo in self.photos))
+
+    def split(self, name: str) -> list[PhotoRef]:
+        """The photos of one split; raises `LookalikeError` where it has none."""
+        photos = [photo for photo in self.photos if photo.split == name]
+        if not photos:
+            splits = ", ".join(f"{split} ({count})" for split, count in sorted(self.counts.items()))
+            raise LookalikeError(f"{display(self.name)} has no photo in the split {name!r}.", f"It has {splits}.")
+        return photos
+
+
+def load_dataset(data: str, home: Path, say: Say, splits: Path | None = None, seed: int = 0) -> Dataset:
+    """Find the photos of a data set, leave out those that can't be read, and split them.
+
+    Args:
+        data: a folder with a folder per class, a CSV/JSONL manifest, `tfds:NAME` or `digits`.
+        home: where the photos of `tfds:NAME` and `digits` are kept.
+        say: takes one message for each photo or group of photos that is left out.
+        splits: a CSV file `path,label,split`, paths relative to the data set; takes precedence over a manifest's.
+        seed: of the stratified splits, which are drawn where none are given.
+
+    Raises:
+        LookalikeError: there are no photos, no labels or fewer than two classes.
+    """
+    source = locate(data, home)
+    photos = _labelled(source, say)
+    if splits is not None:
+        photos = splits_from_file(photos, source, splits)
+    digests = _content_digests(photos, say)
+    photos = sorted((photo for photo in photos if photo.uri in digests), key=lambda photo: photo.uri)
+    if len({photo.label for photo in photos}) < 2:
+        raise BadSource(
+            f"{display(data)} has readable photos of fewer than two classes.", "Give it a folder of photos per class."
+        )
+    given = any(photo.split for photo in photos)
+    photos = check_splits(photos, source) if given else stratified_splits(photos, seed)
+    lines = "".join(f"{digests[photo.uri]}\t{photo.label}\t{photo.split}\n" for photo in photos)
+    return Dataset(data, hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest(), tuple(photos))
+
+
+def check_trainable(dataset: Dataset, say: Say) -> None:
+    """Make sure that triplets can be formed of the training photos, and that there is something to choose on.
+
+    Raises:
+        LookalikeError: fewer than two classes to train on, none with two photos, or no class to validate on.
+    """
+    train = Counter(photo.label for photo in dataset.split("train"))
+    val = Counter(photo.label for photo in dataset.photos if photo.split == "val")
+    if len(train) < 2 or max(train.values()) < 2:
+        raise LookalikeError(
+            f"{display(dataset.name)} has too few photos to train on: triplets need two classes, "
+            "and two photos of at least one of them.",
+            "Add photos.",
+        )
+    if len(val) < 2 or max(val.values()) < 2:
+        raise LookalikeError(
+            f"{display(dataset.name)} has too few photos to validate on: it needs two classes with six photos each.",
+            "Add photos, or give splits of your own with --splits.",
+        )
+    for label in sorted(str(label) for label, count in train.items() if count == 1):
+        say(f"The class {label} has one photo to train on: it is used as a negative only.")
+
+
+def labels_of(photos: Iterable[PhotoRef]) -> npt.NDArray[np.str_]:
+    """Their labels, as an array."""
+    return np.array([str(photo.label) for photo in photos])
+
+
+def read_all(photos: Sequence[PhotoRef], rule: ResizeRule) -> npt.NDArray[np.uint8]:
+    """The pixels of all photos, decoded on threads: uint8 [photos, size, size, 3]."""
+    pixels = np.empty((len(photos), rule.size, rule.size, 3), np.uint8)
+
+    def read(index: int) -> None:
+        pixels[index] = read_pixels(photos[index].path.read_bytes(), rule).pixels
+
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(read, range(len(photos))))
+    return pixels
+
+
+def _labelled(source: Path, say: Say) -> list[PhotoRef]:
+    photos = list(list_photos(source, "folder" if source.is_dir() else "manifest"))
+    if not photos:
+        raise BadSource(f"{display(source)} holds no photo.", "Give it a folder of photos for each class.")
+    labelled = [photo for photo in photos if photo.label and not _outside_class_folders(photo, source)]
+    if not labelled:
+        raise BadSource(
+            f"The photos of {display(source)} have no labels.",
+            "Put them into a folder per class, or name a manifest with the columns path,label.",
+        )
+    if len(labelled) < len(photos):
+        say(f"{len(photos) - len(labelled)} photos without a label are left out.")
+    return [replace(photo, label=display(str(photo.label))) for photo in labelled]
+
+
+def _outside_class_folders(photo: PhotoRef, source: Path) -> bool:
+    return source.is_dir() and str(photo.path.parent) == os.path.realpath(source)
+
+
+def _content_digests(photos: Sequence[PhotoRef], say: Say) -> dict[str, str]:
+    """The sha256 of each photo that can be decoded, by URI; the others are said."""
+
+    def digest(photo: PhotoRef) -> str | None:
+        try:
+            content = photo.path.read_bytes()
+            read_pixels(content, GLANCE)
+        except UnreadablePhoto as error:
+            say(f"Left out: {display(photo.path)}. {error}")
+        except OSError as error:
+            say(f"Left out: {display(photo.path)}. It can't be read ({error.strerror}).")
+        else:
+            return hashlib.sha256(content).hexdigest()
+        return None
+
+    with ThreadPoolExecutor() as threads:
+        digests = zip(photos, threads.map(digest, photos), strict=True)
+        return {photo.uri: found for photo, found in digests if found is not None}

@@ -1,0 +1,56 @@
+"""From Keras to ONNX, and the proof that both give the same embeddings."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import tensorflow as tf
+import tf2onnx
+
+from retrieval.bundle import Parity
+from retrieval.errors import LookalikeError
+from trainer.network import BATCH, embed
+
+OPSET = 17
+LOWEST_COSINE = 0.9999
+
+
+def export_onnx(embedder: tf.keras.Model, path: Path) -> None:
+    """Write a model as ONNX: `images` uint8 [batch, size, size, 3] → `embeddings` float32 [batch, d]."""
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    size = embedder.input_shape[1]
+    signature = [tf.TensorSpec((None, size, size, 3), tf.uint8, name="images")]
+
+    def run(images: tf.Tensor) -> tf.Tensor:
+        return tf.identity(embedder(images, training=False), name="embeddings")
+
+    function = tf.function(run, input_signature=signature)
+    tf2onnx.convert.from_function(function, signature, opset=OPSET, output_path=str(path))
+
+
+def run_onnx(path: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """The embeddings that ONNX Runtime computes: float32 [images, d]."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    batches = range(0, len(images), BATCH)
+    return np.concatenate([session.run(None, {"images": images[start : start + BATCH]})[0] for start in batches])
+
+
+def check_parity(embedder: tf.keras.Model, path: Path, images: npt.NDArray[np.uint8]) -> Parity:
+    """Compare TensorFlow's embeddings of some photos with ONNX Runtime's.
+
+    Raises:
+        LookalikeError: a photo's two embeddings have a cosine below 0.9999, or one of them is no number.
+    """
+    expected, got = embed(embedder, images), run_onnx(path, images)
+    cosines = (expected * got).sum(axis=1)
+    parity = Parity(
+        photos=len(images), min_cosine=float(cosines.min()), max_difference=float(np.abs(expected - got).max())
+    )
+    if not parity.min_cosine >= LOWEST_COSINE:  # false for NaN, too
+        raise LookalikeError(
+            f"ONNX Runtime's embeddings are not TensorFlow's: the lowest cosine is {parity.min_cosine:.6f}.",
+            "No bundle was written; train with the versions of requirements.lock.",
+        )
+    return parity

@@ -1,0 +1,52 @@
+"""What a person sees while a network trains."""
+
+from types import TracebackType
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from retrieval.console import messages
+from trainer.data import Say
+from trainer.recipes import Recipe
+from trainer.training import Epoch
+
+
+class TrainingProgress:
+    """A bar over all steps on standard error with the current loss, and a line for each epoch."""
+
+    def __init__(self, recipe: Recipe, head_first: bool, say: Say) -> None:
+        self._say = say
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=messages,
+            transient=True,
+        )
+        steps = recipe.epochs * recipe.steps_per_epoch + (recipe.head_steps if head_first else 0)
+        self._task = self._progress.add_task("training", total=steps)
+        self._map_at_r: float | None = None
+
+    def __enter__(self) -> "TrainingProgress":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def on_step(self, loss: float) -> None:
+        """One batch more."""
+        measured = "" if self._map_at_r is None else f" · MAP@R {self._map_at_r:.3f}"
+        self._progress.update(self._task, advance=1, description=f"loss {loss:.3f}{measured}")
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        """One epoch more."""
+        self._map_at_r = epoch.map_at_r
+        stage = "head only" if epoch.number == 0 else f"epoch {epoch.number:2}"
+        self._say(
+            f"{stage:9} · loss {epoch.loss:.3f} · validation MAP@R {epoch.map_at_r:.3f}"
+            f" · R@1 {epoch.recall_at_1:.3f} · {epoch.seconds:.0f} s"
+        )

@@ -1,0 +1,43 @@
+"""Which photos make a batch."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+PHOTOS_PER_CLASS_AT_LEAST = 4
+
+
+def balanced_batches(
+    labels: npt.NDArray[np.int_], batch_size: int, rng: np.random.Generator
+) -> Iterator[npt.NDArray[np.int_]]:
+    """P×K batches without end: P classes, K photos of each, so that every batch has positives and negatives.
+
+    P is the number of classes, or as many as leave K ≥ 4; K fills the batch. The photos of a class come in turns: each
+    is seen once before any is seen again, whatever the size of its class. A class with fewer than K photos repeats
+    photos (as other views, where photos are augmented); one with a single photo appears with that photo alone, as a
+    negative of the others.
+
+    Args:
+        labels: the class of each photo, int [photos].
+        batch_size: P·K at most.
+        rng: the source of chance.
+
+    Yields:
+        Positions of photos, int [at most batch_size].
+    """
+    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    classes = max(2, min(len(members), batch_size // PHOTOS_PER_CLASS_AT_LEAST))
+    photos = batch_size // classes
+    turns = [_turns(positions, rng) for positions in members]
+    while True:
+        chosen = rng.choice(len(members), classes, replace=False)
+        yield np.array(
+            [next(turns[label]) for label in chosen for _ in range(photos if len(members[label]) > 1 else 1)]
+        )
+
+
+def _turns(values: npt.NDArray[np.int_], rng: np.random.Generator) -> Iterator[int]:
+    """The values in random order, again and again."""
+    while True:
+        yield from rng.permutation(values)

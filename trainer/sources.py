@@ -1,0 +1,110 @@
+"""Where labelled photos come from: folders, manifests, TensorFlow Datasets and scikit-learn's digits.
+
+Each becomes a folder or manifest of photo files, so that there is one way to list and one way to read them.
+"""
+
+import io
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from PIL import Image
+
+from retrieval.errors import BadSource, LookalikeError
+from retrieval.photos import display
+from trainer.download import reachable
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
+DIGITS = "digits"
+TFDS_PREFIX = "tfds:"
+TFDS_HOST = "https://storage.googleapis.com/tfds-data"
+
+EncodedPhoto = tuple[str, str, bytes]
+
+
+def locate(data: str, home: Path) -> Path:
+    """The folder or manifest that a `--data` argument means; `tfds:NAME` and `digits` are written to `home` once.
+
+    Raises:
+        LookalikeError: the data set is unknown or can't be downloaded from here.
+    """
+    if data == DIGITS:
+        return _materialise(home / "datasets" / DIGITS, _digits())
+    if data.startswith(TFDS_PREFIX):
+        name = data.removeprefix(TFDS_PREFIX)
+        return _materialise(home / "datasets" / quote(name, safe=""), _tfds(name))
+    return Path(data)
+
+
+def _materialise(folder: Path, photos: Iterable[EncodedPhoto]) -> Path:
+    """Write (class, file name, content) as files, a folder a class, whole or not at all; done once."""
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+            fresh = Path(temporary, "fresh")
+            for label, name, content in photos:
+                path = fresh / quote(label, safe=" ") / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            fresh.rename(folder)
+    except OSError as error:
+        raise BadSource(
+            f"The data set could not be written to {display(folder)} ({error.strerror}).",
+            "Make room, or name another place with LOOKALIKE_HOME.",
+        ) from None
+    return folder
+
+
+def _digits() -> Iterator[EncodedPhoto]:
+    """scikit-learn's 1,797 scanned digits, 8 × 8 grey: https://archive.ics.uci.edu/dataset/80."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - takes a second
+
+    digits = load_digits()
+    for number, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        file = io.BytesIO()
+        Image.fromarray((image * (255 / 16)).round().astype("uint8")).save(file, "PNG")
+        yield str(label), f"{number:04}.png", file.getvalue()
+
+
+def _tfds(name: str) -> Iterator[EncodedPhoto]:
+    """The photos of a data set of TensorFlow Datasets as they were encoded; class names from the data set itself."""
+    try:
+        import tensorflow_datasets as tfds  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise LookalikeError(
+            f"TensorFlow Datasets can't be used ({error}).", "Run `pip install 'lookalike[train]'` under Python 3.11."
+        ) from None
+    try:
+        builder = tfds.builder(name)
+    except (tfds.core.registered.DatasetNotFoundError, ValueError):
+        raise BadSource(
+            f"TensorFlow Datasets has no data set {name!r}.", "Check its name in their catalogue."
+        ) from None
+    features = builder.info.features
+    if "image" not in features or not isinstance(features.get("label"), tfds.features.ClassLabel):
+        raise BadSource(f"The data set {name} does not consist of an image and a label.", "Choose another.")
+    _prepare(builder)
+    parts = builder.as_dataset(decoders={"image": tfds.decode.SkipDecoding()})
+    for part in sorted(parts):
+        for number, example in enumerate(tfds.as_numpy(parts[part])):
+            content = example["image"]
+            suffix = "png" if content.startswith(b"\x89PNG") else "jpg"
+            yield features["label"].int2str(int(example["label"])), f"{part}-{number:06}.{suffix}", content
+
+
+def _prepare(builder: "tfds.core.DatasetBuilder") -> None:
+    remedy = "Try again with a network, or name a folder that has a folder of photos for each class."
+    if builder.is_prepared():
+        return
+    if not reachable(TFDS_HOST):
+        raise BadSource(f"The data set {builder.name} can't be downloaded from here: no answer from its host.", remedy)
+    try:
+        builder.download_and_prepare()
+    except Exception as error:  # a download passes through many libraries, each with its own exceptions
+        raise BadSource(f"The data set {builder.name} could not be prepared ({error}).", remedy) from None

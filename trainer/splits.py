@@ -1,0 +1,73 @@
+"""Which photos a network learns from (train), is chosen on (val) and is measured on (test)."""
+
+import csv
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from retrieval.errors import BadSource
+from retrieval.photos import PhotoRef, display
+
+SPLITS = ("train", "val", "test")
+HELD_OUT = 0.15
+FEWEST_TO_SPLIT = 6
+
+
+def stratified_splits(photos: Iterable[PhotoRef], seed: int) -> list[PhotoRef]:
+    """Draw splits class by class: 15 % for validation, 15 % for testing, the rest for training.
+
+    A held-out part of a class has at least two photos, so that each has another to find; a class with fewer than six
+    photos goes to training whole.
+    """
+    by_label: dict[str, list[PhotoRef]] = defaultdict(list)
+    for photo in photos:
+        by_label[str(photo.label)].append(photo)
+    drawn = []
+    for number, label in enumerate(sorted(by_label)):
+        members = by_label[label]
+        held_out = max(2, round(HELD_OUT * len(members))) if len(members) >= FEWEST_TO_SPLIT else 0
+        names = ["val"] * held_out + ["test"] * held_out + ["train"] * (len(members) - 2 * held_out)
+        order = np.random.default_rng([seed, number]).permutation(len(members))
+        drawn += [replace(members[index], split=name) for index, name in zip(order, names, strict=True)]
+    return sorted(drawn, key=lambda photo: photo.uri)
+
+
+def check_splits(photos: list[PhotoRef], source: Path) -> list[PhotoRef]:
+    """The photos as they are, if each has one of the splits; raises `BadSource` otherwise."""
+    for photo in photos:
+        if photo.split not in SPLITS:
+            raise BadSource(
+                f"{display(photo.path)} has the split {photo.split!r} in {display(source)}.",
+                f"Give each photo one of {', '.join(SPLITS)}, or none of them any.",
+            )
+    return photos
+
+
+def splits_from_file(photos: Iterable[PhotoRef], source: Path, file: Path) -> list[PhotoRef]:
+    """The photos that a CSV file `path,label,split` names, with its splits; paths are relative to the data set.
+
+    Raises:
+        BadSource: the file can't be read, lacks a column or names none of the photos.
+    """
+    root = os.path.realpath(source if source.is_dir() else source.parent)
+    named: dict[str, str] = {}
+    try:
+        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+            for row in csv.DictReader(lines):
+                named[os.path.normpath(os.path.join(root, row["path"]))] = row["split"]
+    except OSError as error:
+        raise BadSource(
+            f"The splits file {display(file)} can't be read ({error.strerror}).", "Check its name."
+        ) from None
+    except (KeyError, TypeError, csv.Error):
+        raise BadSource(
+            f"{display(file)} is no CSV file with the columns path,label,split.", "Correct its first line."
+        ) from None
+    chosen = [replace(photo, split=named[str(photo.path)]) for photo in photos if str(photo.path) in named]
+    if not chosen:
+        raise BadSource(f"{display(file)} names no photo of {display(source)}.", "Its paths are relative to the data.")
+    return check_splits(chosen, file)
