@@ -189,9 +189,13 @@ class EmbeddedIndex(VectorIndex):
     def close(self) -> None:
         """See `VectorIndex.close`."""
         with self._lock:
-            self._shard.flush()
-            self._shard.close()
-            (self._folder / "holder.json").unlink(missing_ok=True)
+            try:
+                self._shard.flush()
+            except Exception as error:  # Edge raises plain exceptions
+                raise self._refused(error) from None
+            finally:
+                self._shard.close()
+                (self._folder / "holder.json").unlink(missing_ok=True)
 
     def _open(self) -> EdgeShard:
         description = self._folder / self.DESCRIPTION
@@ -250,10 +254,13 @@ class EmbeddedIndex(VectorIndex):
             try:
                 self._shard.update(operation)
             except Exception as error:  # Edge raises plain exceptions
-                raise IndexWriteFailed(
-                    f"The index {self._folder} could not be written ({error}).",
-                    "What it held before is kept. Make room, then run the same command again.",
-                ) from None
+                raise self._refused(error) from None
+
+    def _refused(self, error: Exception) -> IndexWriteFailed:
+        return IndexWriteFailed(
+            f"The index {self._folder} could not be written ({error}).",
+            "What it held before is kept. Make room, then run the same command again.",
+        )
 
 
 def _as_edge(vector: Vector) -> list[float]:
