@@ -184,7 +184,8 @@ class EmbeddedIndex(VectorIndex):
     def labels(self) -> dict[str, int]:
         """See `VectorIndex.labels`."""
         hits = self._shard.facet(FacetRequest("label", limit=MOST_LABELS, exact=True)).hits
-        return dict(sorted(((str(hit.value), hit.count) for hit in hits), key=lambda pair: (-pair[1], pair[0])))
+        counts = ((str(hit.value), hit.count) for hit in hits if hit.count)  # Edge remembers labels that are gone
+        return dict(sorted(counts, key=lambda pair: (-pair[1], pair[0])))
 
     def close(self) -> None:
         """See `VectorIndex.close`."""
