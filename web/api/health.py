@@ -1,0 +1,57 @@
+"""`/healthz` and `/readyz`: whether the process lives, and whether it can answer."""
+
+from pathlib import Path
+
+from apiflask import APIBlueprint
+from pydantic import ValidationError
+
+from retrieval.errors import LookalikeError
+from web.schemas import CrossCheck, Health, Readiness
+from web.services import Services, services
+
+blueprint = APIBlueprint("health", __name__, tag="Health")
+
+
+@blueprint.get("/healthz")
+@blueprint.output(Health)
+def healthz() -> Health:
+    """The process answers."""
+    return Health()
+
+
+@blueprint.get("/readyz")
+@blueprint.output(Readiness)
+@blueprint.doc(responses={503: "Not ready: the same, with the problems named"})
+def readyz() -> tuple[Readiness, int]:
+    """Whether searches can be answered: the bundle is there, the index answers, and both are of the same model."""
+    readiness = _readiness(services())
+    return readiness, 200 if readiness.ready else 503
+
+
+def _readiness(served: Services) -> Readiness:
+    bundle, index = served.searcher.embedder.bundle, served.searcher.index
+    problems = []
+    if not bundle.network.is_file():
+        problems.append(f"The bundle {bundle.folder} is gone from disk.")
+    if (index.model, index.dimension) != (bundle.model_id, bundle.dimension):
+        problems.append(f"The index is of the model {index.model}, the bundle of {bundle.model_id}.")
+    try:
+        photos = index.count()
+    except LookalikeError as error:
+        photos = 0
+        problems.append(error.message)
+    return Readiness(
+        ready=not problems,
+        model=bundle.model_id,
+        dimension=bundle.dimension,
+        photos=photos,
+        crosscheck=_last_crosscheck(served.settings.home / "crosscheck" / f"{bundle.model_id}.json"),
+        problems=problems,
+    )
+
+
+def _last_crosscheck(path: Path) -> CrossCheck | None:
+    try:
+        return CrossCheck.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None

@@ -1,0 +1,86 @@
+"""`/images/{id}`: an indexed photo, those like it, its file and its thumbnail."""
+
+import uuid
+
+from apiflask import APIBlueprint, FileSchema
+from flask import Response, request, send_file
+
+from retrieval.errors import NotFound
+from retrieval.index import Payload
+from retrieval.photos import display
+from web.api.search import respond
+from web.schemas import Photo, SearchAnswer, SearchOptions
+from web.services import services
+
+blueprint = APIBlueprint("images", __name__, tag="Photos")
+
+CACHE_SECONDS = 600
+
+
+@blueprint.get("/images/<uuid:photo>")
+@blueprint.output(Photo)
+@blueprint.doc(responses=[404])
+def show(photo: uuid.UUID) -> Photo:
+    """What the index holds of a photo."""
+    return Photo.of(photo, _indexed(photo))
+
+
+@blueprint.get("/images/<uuid:photo>/similar")
+@blueprint.input(SearchOptions, location="query")
+@blueprint.output(SearchAnswer)
+@blueprint.doc(responses=[404, 422])
+def similar(photo: uuid.UUID, query_data: SearchOptions) -> SearchAnswer:
+    """Find the photos that look like an indexed one."""
+    options = query_data.options()
+    return respond(services().searcher.by_id(photo, options), options)
+
+
+@blueprint.get("/images/<uuid:photo>/file")
+@blueprint.output(FileSchema(type="string", format="binary"), content_type="*/*")
+@blueprint.doc(responses=[404])
+def file(photo: uuid.UUID) -> Response:
+    """The photo's file itself, as long as it is on disk and below the library's folders."""
+    original = services().photo_files.original(_indexed(photo).uri)
+    try:
+        answer = send_file(
+            original.path,
+            original.media_type or "application/octet-stream",
+            as_attachment=original.media_type is None,
+            download_name=display(original.path.name),
+            etag=original.tag,
+        )
+    except OSError as error:
+        raise NotFound(
+            f"{display(original.path)} can't be read ({error.strerror}).", "Correct its permissions."
+        ) from None
+    return _cached(answer)
+
+
+@blueprint.get("/images/<uuid:photo>/thumbnail")
+@blueprint.output(FileSchema(type="string", format="binary"), content_type="image/jpeg")
+@blueprint.doc(responses=[404, 422])
+def thumbnail(photo: uuid.UUID) -> Response:
+    """The photo as a JPEG, no side longer than 320 pixels."""
+    files = services().photo_files
+    original = files.original(_indexed(photo).uri)
+    answer = Response(mimetype="image/jpeg")
+    answer.set_etag(f"{original.tag}-thumbnail")
+    if not request.if_none_match.contains(f"{original.tag}-thumbnail"):
+        answer.data = files.thumbnail(original)
+    answer.make_conditional(request)
+    return _cached(answer)
+
+
+def _indexed(photo: uuid.UUID) -> Payload:
+    found = services().searcher.index.get([photo])
+    if photo not in found:
+        raise NotFound(f"There is no indexed photo {photo}.", "A search gives the ids of those there are.")
+    return found[photo]
+
+
+def _cached(answer: Response) -> Response:
+    """Let this browser keep it for a while, and ask afterwards whether it has changed."""
+    answer.cache_control.private = True
+    answer.cache_control.no_cache = None
+    answer.cache_control.max_age = CACHE_SECONDS
+    return answer

@@ -1,0 +1,64 @@
+"""`POST /search`."""
+
+import numpy as np
+from apiflask import APIBlueprint
+from flask import request
+from werkzeug.exceptions import UnsupportedMediaType
+
+from retrieval.errors import NotFound
+from retrieval.search import Answer, Options
+from web.schemas import API, EncodedPhoto, Examples, IndexedPhoto, Query, QueryVector, SearchAnswer, UploadedPhoto
+from web.services import services
+from web.validation import check_fields, check_json
+
+blueprint = APIBlueprint("search", __name__, tag="Search")
+
+
+@blueprint.post("/search")
+@blueprint.output(SearchAnswer)
+@blueprint.doc(responses=[400, 404, 413, 415, 422])
+def search() -> SearchAnswer:
+    """Find the photos that look like a photo.
+
+    Send `multipart/form-data` with a file `image`, or JSON with one of `image_base64`, `id`, `vector` and `positive`.
+    """
+    searcher = services().searcher
+    query = _query()
+    options = query.options()
+    match query:
+        case UploadedPhoto(image=data) | EncodedPhoto(image_base64=data):
+            answer = searcher.by_photo(data, options, crop=query.crop.crop())
+        case IndexedPhoto():
+            answer = searcher.by_id(query.id, options)
+        case QueryVector():
+            answer = searcher.by_vector(np.asarray(query.vector, np.float32), options)
+        case Examples():
+            answer = searcher.by_examples(query.positive, query.negative, options)
+    return respond(answer, options)
+
+
+def respond(answer: Answer, options: Options) -> SearchAnswer:
+    """The answer as the API gives it.
+
+    Raises:
+        NotFound: a label was asked for that no photo carries.
+    """
+    check_labels(options, answer)
+    return SearchAnswer.of(answer, services().searcher.embedder.bundle.model_id)
+
+
+def check_labels(options: Options, answer: Answer) -> None:
+    """Raise `NotFound` for a label that no photo carries; those among the results need not be looked up."""
+    unseen = set(options.labels) - {result.label for result in answer.results}
+    unknown = unseen - set(services().searcher.index.labels()) if unseen else unseen
+    if unknown:
+        raise NotFound(f"No indexed photo has the label {', '.join(sorted(unknown))}.", f"{API}/labels lists them.")
+
+
+def _query() -> UploadedPhoto | EncodedPhoto | IndexedPhoto | QueryVector | Examples:
+    if request.mimetype == "multipart/form-data":
+        uploads = {name: file.read() for name, file in request.files.items()}
+        return check_fields(UploadedPhoto, request.form, **uploads)
+    if request.mimetype == "application/json":
+        return check_json(Query, request.get_data()).root
+    raise UnsupportedMediaType("A search is sent as multipart/form-data or as application/json.")

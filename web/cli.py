@@ -1,0 +1,33 @@
+"""`lookalike serve`."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from retrieval.console import JsonFlag, messages
+from retrieval.settings import load_settings
+from web.server import listen, run
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 5000,
+    as_json: JsonFlag = False,
+) -> None:
+    """Serve the search page and the JSON API."""
+    settings = load_settings()
+    with listen(host, port) as listener:
+        name = f"[{host}]" if ":" in host else host
+        url = f"http://{name}:{listener.getsockname()[1]}"
+
+        def ready(model: str, photos: int) -> None:
+            messages.print(
+                f"Lookalike serves {photos:,} photos with {model} at {url} (Ctrl+C stops it)",
+                markup=False,
+                soft_wrap=True,
+            )
+            if as_json:
+                print(json.dumps({"url": url, "model": model, "photos": photos}), flush=True)
+
+        run(settings, listener, ready)

@@ -1,0 +1,128 @@
+"""Indexed photos as files: the original, and a thumbnail made when first asked for."""
+
+import hashlib
+import io
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from retrieval.errors import NotFound, UnreadablePhoto
+from retrieval.images import decode_photo
+from retrieval.photos import display, path_of, read_photo
+from retrieval.settings import Settings
+
+THUMBNAIL_SIDE = 320
+THUMBNAIL_QUALITY = 82
+# 256 folders of 64 thumbnails of some 15 kB: the cache stays below about 250 MB.
+FOLDER_LIMIT = 64
+
+# What a browser may show by itself; anything else is offered as a download.
+SHOWN_TYPES = {
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".jfif": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+    ".bmp": "image/bmp",
+    ".avif": "image/avif",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoFile:
+    """A photo's file on this machine.
+
+    Args:
+        path: its real path.
+        media_type: what a browser may show it as; None where it may only be downloaded.
+        tag: a name of this version of the file.
+    """
+
+    path: Path
+    media_type: str | None
+    tag: str
+
+
+class PhotoFiles:
+    """The photos on disk that may be given out: regular files, below `library_roots` where those are set."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._roots = [os.path.realpath(root) for root in settings.library_roots]
+        self._cache = settings.home / "cache" / "thumbnails"
+        self._max_pixels = settings.max_pixels
+
+    def original(self, uri: str) -> PhotoFile:
+        """The file of an indexed photo.
+
+        Raises:
+            NotFound: it is gone, is no regular file, or lies outside the library.
+        """
+        path = self._real_path(uri)
+        try:
+            status = path.stat()
+        except OSError:
+            raise _gone(path) from None
+        if not stat.S_ISREG(status.st_mode):
+            raise _gone(path)
+        version = f"{uri}|{status.st_mtime_ns}|{status.st_size}"
+        return PhotoFile(path, SHOWN_TYPES.get(path.suffix.lower()), hashlib.sha256(version.encode()).hexdigest()[:32])
+
+    def thumbnail(self, photo: PhotoFile) -> bytes:
+        """A photo as a JPEG, no side longer than 320 pixels; kept for the next time.
+
+        Raises:
+            NotFound: it can't be read any more.
+            UnreadablePhoto: it is damaged.
+        """
+        kept = self._cache / photo.tag[:2] / f"{photo.tag}.jpg"
+        with suppress(FileNotFoundError):
+            return kept.read_bytes()
+        try:
+            data = read_photo(photo.path)
+        except UnreadablePhoto as error:
+            raise NotFound(error.message, error.remedy) from None
+        made = make_thumbnail(data, self._max_pixels)
+        with suppress(OSError):  # a full disk costs time, not the answer
+            _keep(kept, made)
+        return made
+
+    def _real_path(self, uri: str) -> Path:
+        try:
+            path = path_of(uri)
+        except UnreadablePhoto as error:
+            raise NotFound(error.message) from None
+        real = os.path.realpath(path)
+        if self._roots and not any(os.path.commonpath((root, real)) == root for root in self._roots):
+            raise NotFound(f"{display(path)} lies outside the library.", "Add its folder to LOOKALIKE_LIBRARY_ROOTS.")
+        return Path(real)
+
+
+def make_thumbnail(data: bytes, max_pixels: int) -> bytes:
+    """An encoded photo as a JPEG, no side longer than 320 pixels; raises `UnreadablePhoto`."""
+    image = decode_photo(data, max_pixels, enough=THUMBNAIL_SIDE)
+    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True)
+    return buffer.getvalue()
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Write a thumbnail in one step; where its folder is full, the oldest ones make room."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    others = sorted(path.parent.glob("*.jpg"), key=lambda other: other.stat().st_mtime)
+    for oldest in others[: max(0, len(others) - FOLDER_LIMIT + 1)]:
+        oldest.unlink(missing_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+
+
+def _gone(path: Path) -> NotFound:
+    return NotFound(
+        f"{display(path)} is indexed, but no longer on disk.", "Put it back, or run `lookalike index FOLDER --sync`."
+    )

@@ -1,0 +1,88 @@
+"""Every error as an RFC 9457 problem document, or as a page where a browser asks for one."""
+
+from http import HTTPStatus
+from typing import Any
+
+from apiflask import APIFlask
+from flask import Response, current_app, json, render_template, request
+from pydantic import BaseModel, Field
+from werkzeug.exceptions import HTTPException
+
+from retrieval.errors import BadQuery, IndexMismatch, LookalikeError, NotFound, UnreadablePhoto
+from web.validation import InvalidRequest
+
+MEDIA_TYPE = "application/problem+json"
+
+STATUS_OF = {NotFound: 404, UnreadablePhoto: 422, BadQuery: 422, IndexMismatch: 409}
+
+REMEDIES = {
+    400: "Check the request's form; /api/docs describes each call.",
+    404: "Check the address; /api/docs lists those there are.",
+    405: "Use one of the methods that the Allow header names; /api/docs lists them.",
+    415: "Send multipart/form-data with a file `image`, or application/json.",
+    422: "Correct what is named here; /api/docs says what each field takes.",
+    500: "Try again; if it stays, the server's log says more.",
+}
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field."""
+
+    field: str = Field(description="its name; empty for the request as a whole")
+    message: str
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457)."""
+
+    type: str = Field("about:blank", description="a URI that names the kind of problem")
+    title: str = Field(description="the status in words")
+    status: int
+    detail: str = Field(description="what is wrong, in a sentence")
+    remedy: str = Field("", description="what to do about it")
+    errors: list[FieldError] = Field([], description="the wrong fields, where fields are wrong")
+
+
+def register(app: APIFlask) -> None:
+    """Answer every error of the application this way."""
+    app.register_error_handler(LookalikeError, _of_ours)
+    app.register_error_handler(InvalidRequest, _of_fields)
+    app.register_error_handler(HTTPException, _of_http)
+
+
+def _of_ours(error: LookalikeError) -> Response:
+    return _answer(Problem(**_status(STATUS_OF.get(type(error), 503)), detail=error.message, remedy=error.remedy))
+
+
+def _of_fields(error: InvalidRequest) -> Response:
+    detail = "; ".join(": ".join(filter(None, (wrong["field"], wrong["message"]))) for wrong in error.errors) + "."
+    fields = [FieldError(**wrong) for wrong in error.errors]
+    return _answer(Problem(**_status(error.status), detail=detail, remedy=REMEDIES[error.status], errors=fields))
+
+
+def _of_http(error: HTTPException) -> Response:
+    code = error.code or 500
+    detail, remedy = str(error.description), REMEDIES.get(code, "")
+    if code == 413:
+        detail = f"The upload is larger than {current_app.config['MAX_CONTENT_LENGTH'] // 1_000_000} MB."
+        remedy = "Send a smaller photo, or raise LOOKALIKE_MAX_UPLOAD_MB."
+    answer = _answer(Problem(**_status(code), detail=detail, remedy=remedy))
+    answer.headers.extend((name, value) for name, value in error.get_headers() if name not in ("Content-Type",))
+    return answer
+
+
+def _status(code: int) -> dict[str, Any]:
+    return {"status": code, "title": HTTPStatus(code).phrase}
+
+
+def _answer(problem: Problem) -> Response:
+    if _wants_page():
+        return Response(render_template("problem.html", problem=problem), problem.status, mimetype="text/html")
+    body = json.dumps(problem.model_dump(exclude_defaults=False))
+    return Response(body, problem.status, mimetype=MEDIA_TYPE)
+
+
+def _wants_page() -> bool:
+    """Whether a browser asked for a page; the API answers in JSON whoever asks."""
+    accepts_html = request.accept_mimetypes.best_match([MEDIA_TYPE, "application/json", "text/html"]) == "text/html"
+    return accepts_html and not request.path.startswith("/api/")

@@ -1,0 +1,274 @@
+"""What the JSON API takes and gives; validation and the OpenAPI document both follow from these models."""
+
+import uuid
+from collections.abc import Iterable
+from typing import Annotated, Self
+
+from flask import request
+from pydantic import (
+    Base64Bytes,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    RootModel,
+    Tag,
+    WithJsonSchema,
+)
+
+from retrieval.images import Crop
+from retrieval.index import Payload
+from retrieval.search import MOST_RESULTS, Answer, Options, Result
+
+API = "/api/v1"
+MOST_EXAMPLES = 100
+DEEPEST_OFFSET = 10_000
+LONGEST_VECTOR = 65_536
+
+Label = Annotated[str, Field(min_length=1, max_length=500)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Ids = Annotated[list[uuid.UUID], Field(max_length=MOST_EXAMPLES)]
+
+
+class Given(BaseModel):
+    """What a client sends: fields that are not known are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class CropBox(Given):
+    """A part of a photo, as fractions of its width and height."""
+
+    x: Fraction = Field(0, description="left edge")
+    y: Fraction = Field(0, description="upper edge")
+    width: Fraction = 1
+    height: Fraction = 1
+
+    def crop(self) -> Crop | None:
+        """The same for the searcher, None for the whole photo; raises `BadQuery` where it reaches beyond the photo."""
+        whole = (self.x, self.y, self.width, self.height) == (0, 0, 1, 1)
+        return None if whole else Crop(self.x, self.y, self.width, self.height)
+
+
+def _split_crop(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    numbers = text.split(",")
+    if len(numbers) != 4:
+        raise ValueError("Give four fractions: x,y,width,height.")
+    return dict(zip(("x", "y", "width", "height"), numbers, strict=True))
+
+
+CropText = Annotated[
+    CropBox,
+    BeforeValidator(_split_crop),
+    WithJsonSchema({"type": "string", "pattern": "^[01](\\.[0-9]+)?(,[01](\\.[0-9]+)?){3}$"}),
+    Field(CropBox(), description="search this part of the photo: x,y,width,height as fractions"),
+]
+
+
+class SearchOptions(Given):
+    """How to search."""
+
+    k: int = Field(10, ge=1, le=MOST_RESULTS, description="how many photos")
+    offset: int = Field(0, ge=0, le=DEEPEST_OFFSET, description="how many of the nearest to pass over")
+    label: list[Label] = Field([], max_length=100, description="only photos with one of these labels")
+    min_score: float = Field(-1, ge=-1, le=1, description="only photos with at least this cosine similarity")
+    exact: bool = Field(False, description="compare with every photo instead of using the graph")
+
+    def options(self) -> Options:
+        """The same for the searcher."""
+        return Options(self.k, self.offset, tuple(self.label), self.min_score, self.exact)
+
+
+class UploadedPhoto(SearchOptions):
+    """Search by an uploaded photo."""
+
+    image: bytes = Field(description="a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file")
+    crop: CropText = CropBox()
+
+
+class EncodedPhoto(SearchOptions):
+    """Search by a photo within the JSON document."""
+
+    image_base64: Base64Bytes = Field(description="the photo's file, in base64")
+    crop: CropBox = Field(CropBox(), description="search this part of the photo")
+
+
+class IndexedPhoto(SearchOptions):
+    """Search from an indexed photo, which is left out of the results."""
+
+    id: uuid.UUID
+
+
+class QueryVector(SearchOptions):
+    """Search by an embedding of the model that serves."""
+
+    vector: list[Annotated[float, Field(allow_inf_nan=False)]] = Field(max_length=LONGEST_VECTOR)
+
+
+class Examples(SearchOptions):
+    """Search for photos like some indexed photos and unlike others, which are left out of the results."""
+
+    positive: Ids = Field(min_length=1, description="ids of photos to come close to")
+    negative: Ids = Field([], description="ids of photos to keep away from")
+
+
+QUERIES = {"image_base64": EncodedPhoto, "id": IndexedPhoto, "vector": QueryVector, "positive": Examples}
+
+
+def _kind_of_query(fields: object) -> str | None:
+    given = [name for name in QUERIES if isinstance(fields, dict) and name in fields]
+    return given[0] if len(given) == 1 else None
+
+
+class Query(
+    RootModel[
+        Annotated[
+            Annotated[EncodedPhoto, Tag("image_base64")]
+            | Annotated[IndexedPhoto, Tag("id")]
+            | Annotated[QueryVector, Tag("vector")]
+            | Annotated[Examples, Tag("positive")],
+            Discriminator(
+                _kind_of_query,
+                custom_error_type="query",
+                custom_error_message=f"Give exactly one of {', '.join(QUERIES)}",
+            ),
+        ]
+    ]
+):
+    """Search by exactly one of a photo, an indexed photo's id, a vector, and examples."""
+
+
+class TookMs(BaseModel):
+    """Milliseconds that each step took; 0 for a step that was not needed."""
+
+    decode: float = 0
+    embed: float = 0
+    search: float = 0
+
+
+class PredictedLabel(BaseModel):
+    """The label that most of the nearest photos carry."""
+
+    label: str
+    confidence: float = Field(description="its share of their similarity, 0 to 1")
+
+
+class Found(BaseModel):
+    """A photo that looks like the query."""
+
+    id: uuid.UUID
+    uri: str
+    label: str | None
+    score: float = Field(description="cosine similarity to the query, −1 to 1")
+    distance: float = Field(description="Euclidean distance between the unit vectors, √(2 − 2·score)")
+    image_url: str
+    thumbnail_url: str
+
+    @classmethod
+    def of(cls, result: Result) -> Self:
+        """The result with its links."""
+        return cls(
+            id=result.id,
+            uri=result.uri,
+            label=result.label,
+            score=result.score,
+            distance=result.distance,
+            image_url=photo_url(result.id, "file"),
+            thumbnail_url=photo_url(result.id, "thumbnail"),
+        )
+
+
+class SearchAnswer(BaseModel):
+    """What a search found, the nearest photo first."""
+
+    model: str = Field(description="the model that compared the photos")
+    took_ms: TookMs
+    predicted_label: PredictedLabel | None = Field(description="null where no photo near the query has a label")
+    results: list[Found]
+
+    @classmethod
+    def of(cls, answer: Answer, model: str) -> Self:
+        """The searcher's answer."""
+        predicted = answer.predicted_label
+        return cls(
+            model=model,
+            took_ms=TookMs(**answer.took_ms),
+            predicted_label=predicted and PredictedLabel(label=predicted.label, confidence=predicted.confidence),
+            results=[Found.of(result) for result in answer.results],
+        )
+
+
+class Photo(BaseModel):
+    """An indexed photo."""
+
+    id: uuid.UUID
+    uri: str
+    label: str | None
+    sha256: str = Field(description="of its file")
+    width: int = Field(description="in pixels, upright")
+    height: int = Field(description="in pixels, upright")
+    bytes: int = Field(description="size of its file")
+    modified_at: str = Field(description="of its file, ISO 8601 in UTC")
+    indexed_at: str = Field(description="ISO 8601 in UTC")
+    image_url: str
+    thumbnail_url: str
+
+    @classmethod
+    def of(cls, id: uuid.UUID, payload: Payload) -> Self:
+        """The index's record of a photo, with its links."""
+        links = {"image_url": photo_url(id, "file"), "thumbnail_url": photo_url(id, "thumbnail")}
+        return cls(**{"id": id, "label": None, **payload.as_dict(), **links})
+
+
+class LabelCount(BaseModel):
+    """A label, and how many photos carry it."""
+
+    label: str
+    count: int
+
+
+class Labels(BaseModel):
+    """The labels, the most frequent first."""
+
+    labels: list[LabelCount]
+
+    @classmethod
+    def of(cls, counts: Iterable[tuple[str, int]]) -> Self:
+        """The index's counts."""
+        return cls(labels=[LabelCount(label=label, count=count) for label, count in counts])
+
+
+class Health(BaseModel):
+    """The process answers."""
+
+    status: str = "ok"
+
+
+class CrossCheck(BaseModel):
+    """How the last comparison of the index with exact nearest neighbours went."""
+
+    checked_at: str
+    passed: bool
+    queries: int
+    recall_at_k: float
+    max_score_error: float
+    disagreements: list[object] = Field(description="every difference that is not a tie")
+
+
+class Readiness(BaseModel):
+    """Whether searches can be answered, and what stands behind them."""
+
+    ready: bool
+    model: str
+    dimension: int
+    photos: int = Field(description="how many are indexed; 0 where the index does not answer")
+    crosscheck: CrossCheck | None = Field(description="the last cross-check of this model's index; null: none yet")
+    problems: list[str] = Field(description="what keeps it from being ready, in sentences")
+
+
+def photo_url(id: uuid.UUID, part: str) -> str:
+    """The address of an indexed photo's `file` or `thumbnail` on this server."""
+    return f"{request.script_root}{API}/images/{id}/{part}"

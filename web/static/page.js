@@ -1,0 +1,93 @@
+// Searches without reloading the page. Every address gives a whole page; only its <main> is taken.
+
+import { acceptPhotos } from "./upload.js";
+import { restorePreview } from "./preview.js";
+
+const main = () => document.getElementById("main");
+
+async function visit(address, { body, remember = true, stay = false } = {}) {
+  const page = await load(address, body);
+  if (!page) return;
+  const found = page.getElementById("main");
+  const notice = found.querySelector(".notice");
+  if (notice) return warn(notice);
+  if (remember) {
+    history.replaceState({ scroll: scrollY }, "");
+    history.pushState({}, "", found.dataset.address ?? address);
+  }
+  restorePreview(found);
+  await show(page, found);
+  if (!stay) scrollTo(0, remember ? 0 : history.state?.scroll ?? 0);
+  if (!stay) found.focus({ preventScroll: true });
+  say(found.querySelector("h1").textContent);
+}
+
+let latest = 0;
+
+async function load(address, body) {
+  const mine = ++latest;
+  main().ariaBusy = "true";
+  try {
+    const answer = await fetch(address, { method: body ? "POST" : "GET", body, headers: { Accept: "text/html" } });
+    const text = await answer.text();
+    return mine === latest ? new DOMParser().parseFromString(text, "text/html") : null;
+  } catch {
+    if (mine === latest) warn(notice("The server can't be reached. Check that it runs, then try again."));
+    return null;
+  } finally {
+    if (mine === latest) main().ariaBusy = "false";
+  }
+}
+
+async function show(page, found) {
+  const swap = () => {
+    document.title = page.title;
+    main().replaceWith(document.adoptNode(found));
+  };
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  if (still || !document.startViewTransition) return swap();
+  await document.startViewTransition(swap).updateCallbackDone;
+}
+
+function notice(sentence) {
+  const box = document.createElement("div");
+  box.className = "notice";
+  box.role = "alert";
+  box.textContent = sentence;
+  return box;
+}
+
+function warn(box) {
+  document.querySelector("#main > .notice")?.remove();
+  main().prepend(document.adoptNode(box));
+  scrollTo(0, 0);
+}
+
+function say(sentence) {
+  document.getElementById("status").textContent = sentence;
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[href]");
+  const plain = !link || link.dataset.plain !== undefined || link.origin !== location.origin || link.hash;
+  if (plain || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  visit(link.href, { stay: link.dataset.stay !== undefined });
+});
+
+document.addEventListener(
+  "error",
+  ({ target }) => {
+    if (target.matches?.(".card img, .asked")) {
+      target.classList.add("gone");
+      target.alt = "This photo is no longer on disk";
+    }
+  },
+  true,
+);
+
+addEventListener("popstate", () => visit(location.href, { remember: false }));
+
+history.scrollRestoration = "manual";
+restorePreview(main());
+acceptPhotos({ search: (form, body) => visit(form.action, { body }), refuse: (sentence) => warn(notice(sentence)) });
