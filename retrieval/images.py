@@ -79,9 +79,12 @@ def read_pixels(
     return DecodedPhoto(fit(image, rule), width, height)
 
 
-def decode_photo(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
-    """Decode an encoded photo to an upright RGB image of full size; raises `UnreadablePhoto`."""
-    return _decode(data, max_pixels)[0]
+def decode_photo(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS, enough: int | None = None) -> Image.Image:
+    """Decode an encoded photo to an upright RGB image; raises `UnreadablePhoto`.
+
+    It has its full size, unless a shorter side of `enough` pixels is said to do.
+    """
+    return _decode(data, max_pixels, enough)[0]
 
 
 def fit(image: Image.Image, rule: ResizeRule) -> npt.NDArray[np.uint8]:
