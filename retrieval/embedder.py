@@ -30,6 +30,7 @@ class Embedder:
             self._session = onnxruntime.InferenceSession(bundle.network, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
             raise BadBundle(f"ONNX Runtime can't load {bundle.network}: {error}", "Train the model again.") from None
+        self._require_shapes(bundle)
         self.bundle = bundle
         self.dimension = bundle.dimension
 
@@ -46,3 +47,13 @@ class Embedder:
             return np.empty((0, self.dimension), np.float32)
         (embeddings,) = self._session.run(["embeddings"], {"images": images})
         return np.asarray(embeddings, np.float32)
+
+    def _require_shapes(self, bundle: Bundle) -> None:
+        size = bundle.resize.size
+        inputs = {entry.name: entry.shape[1:] for entry in self._session.get_inputs()}
+        outputs = {entry.name: entry.shape[1:] for entry in self._session.get_outputs()}
+        if inputs != {"images": [size, size, 3]} or outputs != {"embeddings": [bundle.dimension]}:
+            raise BadBundle(
+                f"{bundle.network} is not the network that its bundle describes: it turns {inputs} into {outputs}.",
+                "Train the model again.",
+            )

@@ -37,3 +37,9 @@ def test_a_network_that_is_none_is_told(bundle: Bundle, tmp_path) -> None:
     broken.network.write_bytes(b"this is no ONNX file")
     with pytest.raises(BadBundle, match="can't load"):
         Embedder(broken, threads=1)
+
+
+def test_a_network_of_other_shapes_is_told(bundle: Bundle) -> None:
+    manifest = bundle.manifest.model_copy(update={"dimension": bundle.dimension + 1})
+    with pytest.raises(BadBundle, match="not the network that its bundle describes"):
+        Embedder(Bundle(bundle.folder, manifest), threads=1)
