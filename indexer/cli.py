@@ -21,6 +21,7 @@ from retrieval.photos import LabelFrom, display, path_of
 from retrieval.settings import load_settings
 
 INTERRUPTED = 130
+FIRST_DISAGREEMENTS = 5
 MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}
 
 models = typer.Typer(help="List the models, and choose the one that serves.", no_args_is_help=True)
@@ -45,7 +46,7 @@ def index(
     _report_failures(finished)
     print_result(_index_result(finished), as_json, _index_text(finished))
     if finished.job.state == "interrupted":
-        messages.print("Interrupted. Run the same command again to continue.", style="yellow")
+        _say("Interrupted. Run the same command again to continue.", "yellow")
         raise typer.Exit(INTERRUPTED)
     _report_model(finished)
     if finished.cross_check is not None:
@@ -113,7 +114,9 @@ def list_models(as_json: JsonFlag = False) -> None:
     for model in found:
         table.add_row(model.id, *(escape(text) for text in _model_columns(model)))
     print_result(
-        {"models": [asdict(model) for model in found]}, as_json, table if found else "There are no models yet."
+        {"models": [asdict(model) for model in found]},
+        as_json,
+        table if found else "There are no models yet. Train one with `lookalike train`.",
     )
 
 
@@ -164,31 +167,33 @@ def _report_failures(finished: Finished) -> None:
     record = finished.record
     for failure in record.first_failures:
         name = display(path_of(failure.uri)) if failure.uri.startswith("file:") else failure.uri
-        reason = failure.reason if name in failure.reason else f"{name}: {failure.reason}"
-        messages.print(reason, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        _say(failure.reason if name in failure.reason else f"{name}: {failure.reason}", "yellow")
     if record.job.failed > len(record.first_failures):
-        messages.print(f"All {record.job.failed} failures: {record.failures}", style="yellow", markup=False)
+        _say(f"All {record.job.failed} failures: {record.failures}", "yellow")
 
 
 def _report_model(finished: Finished) -> None:
     model = finished.job.model
     if finished.current_model not in (None, model):
-        messages.print(
-            f"{finished.current_model} still serves. To switch: lookalike models activate {model}", markup=False
-        )
+        _say(f"{finished.current_model} still serves. To switch: lookalike models activate {model}")
 
 
 def _report_cross_check(check: CrossCheck) -> None:
+    text = _cross_check_text(check)
     if check.passed:
-        messages.print(_cross_check_text(check), style="dim", markup=False, highlight=False)
+        _say(text, "dim")
         return
-    messages.print(
-        f"The cross-check failed. {_cross_check_text(check)} Index the photos again into a fresh folder "
-        f"(`lookalike models remove {check.model}`, or another LOOKALIKE_HOME).",
-        style="red",
-        markup=False,
-        soft_wrap=True,
+    for disagreement in check.disagreements[:FIRST_DISAGREEMENTS]:
+        _say(f"{disagreement.query}: {len(disagreement.missing)} of its neighbours are not found", "yellow")
+    _say(
+        f"The cross-check failed. {text} Index the photos again into a fresh index: in another LOOKALIKE_HOME, "
+        f"or after `lookalike models remove {check.model}`.",
+        "red",
     )
+
+
+def _say(text: str, style: str | None = None) -> None:
+    messages.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def _cross_check_text(check: CrossCheck) -> str:

@@ -10,7 +10,7 @@ from indexer.crosscheck import CrossCheck, cross_check
 from indexer.sources import remove_gone
 from retrieval.bundle import Bundle
 from retrieval.embedder import Embedder
-from retrieval.index import VectorIndex
+from retrieval.index import IndexStore, VectorIndex
 from retrieval.photos import PhotoRef
 from retrieval.settings import Settings
 
@@ -51,14 +51,26 @@ class LocalEngine(Engine):
     """Does the work in this process, which must own the index.
 
     Args:
-        settings: the threads that embed, and the largest photo.
-        bundle: the model.
+        embedder: the model.
         index: its index; closed with the engine.
+        max_pixels: larger photos fail.
     """
 
-    def __init__(self, settings: Settings, bundle: Bundle, index: VectorIndex) -> None:
+    def __init__(self, embedder: Embedder, index: VectorIndex, max_pixels: int) -> None:
         self._index = index
-        self._batches = BatchIndexer(Embedder(bundle, settings.embedding_threads), index, settings.max_pixels)
+        self._batches = BatchIndexer(embedder, index, max_pixels)
+
+    @classmethod
+    def open(cls, settings: Settings, store: IndexStore, bundle: Bundle) -> Self:
+        """The engine for a bundle and its index.
+
+        Raises:
+            BadBundle: ONNX Runtime can't load it.
+            IndexBusy: another process holds the index.
+            IndexMismatch: the index holds vectors of another dimension.
+        """
+        embedder = Embedder(bundle, settings.embedding_threads)
+        return cls(embedder, store.open(bundle.model_id, bundle.dimension), settings.max_pixels)
 
     def index(self, photos: Iterable[PhotoRef]) -> Iterator[Outcome]:
         """See `Engine.index`."""

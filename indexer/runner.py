@@ -70,11 +70,12 @@ def run_job(
     bundle = install_bundle(bundle_in_use(settings, store, request.bundle), settings.models_folder)
     with _open_engine(settings, store, bundle) as engine:
         record = JobRecord(settings.jobs_folder, [display(source) for source in request.sources], bundle.model_id)
+        serving = store.current()
         try:
             for outcome in engine.index(_until(stop, photos)):
                 record.count(outcome)
-                if store.current() is None:
-                    store.activate(bundle.model_id)
+                if serving is None:
+                    store.activate(serving := bundle.model_id)
                 on_progress(record.job)
             removed = engine.remove_gone(request.sources) if request.sync and not stop.is_set() else 0
         except LookalikeError as error:
@@ -85,7 +86,7 @@ def run_job(
         check = None if stop.is_set() else engine.cross_check()
     if check is not None:
         save_cross_check(settings, check)
-    return Finished(record, check, store.current())
+    return Finished(record, check, serving)
 
 
 def _open_engine(settings: Settings, store: IndexStore, bundle: Bundle) -> Engine:
@@ -93,7 +94,7 @@ def _open_engine(settings: Settings, store: IndexStore, bundle: Bundle) -> Engin
         from indexer.dispatch import DistributedEngine  # noqa: PLC0415 - Celery is only needed beside Redis
 
         return DistributedEngine(settings, bundle.model_id)
-    return LocalEngine(settings, bundle, store.open(bundle.model_id, bundle.dimension))
+    return LocalEngine.open(settings, store, bundle)
 
 
 def _until(stop: threading.Event, photos: Iterator[PhotoRef]) -> Iterator[PhotoRef]:

@@ -68,9 +68,8 @@ class Workshop:
         if self._engine is None or self._model != model:
             self.close()
             settings = load_settings()
-            bundle = _bundle_of(settings, model)
-            index = open_store(settings).open(bundle.model_id, bundle.dimension)
-            self._engine, self._model = LocalEngine(settings, bundle, index), model
+            self._engine = LocalEngine.open(settings, open_store(settings), _bundle_of(settings, model))
+            self._model = model
         return self._engine
 
     def close(self) -> None:

@@ -1,0 +1,106 @@
+"""A disk that fills up while photos are indexed: one sentence, and nothing that was indexed is lost.
+
+The disk is a small file system in memory, which takes root to mount.
+"""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+DISK_MEGABYTES = 200
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", f"size={DISK_MEGABYTES}m", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(["mount", *options], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount command here")
+    if mounted.returncode:
+        pytest.skip(f"a small file system can't be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def fill(disk: Path, leave_megabytes: int = 0, pause: float = 0.0) -> Path:
+    """Fill the disk but for so many megabytes, with a pause after each; returns the file to delete."""
+    filler = disk / "filler"
+    megabyte = b"\1" * 1_000_000
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while (status := os.statvfs(disk)).f_bavail * status.f_frsize > leave_megabytes * 1_000_000:
+                file.write(megabyte)
+                time.sleep(pause)
+        except OSError:
+            assert leave_megabytes == 0
+    return filler
+
+
+def finish(job: subprocess.Popen[str]) -> tuple[int, dict[str, object], str]:
+    out, err = job.communicate(timeout=60)
+    return job.returncode, json.loads(out), err
+
+
+@pytest.mark.parametrize("leave_megabytes", [0, 50], ids=["not a byte left", "less than is safe"])
+def test_a_full_disk_refuses_new_photos_and_keeps_the_old_ones(
+    leave_megabytes: int, start_index, points_of, large_library: Path, disk: Path
+) -> None:
+    home = disk / "home"
+    assert finish(start_index(large_library / "red", home))[0] == 0
+    before = points_of(home)
+    filler = fill(disk, leave_megabytes)
+    status, result, err = finish(start_index(large_library, home))
+    assert status == 1
+    assert "is full" in result["error"]
+    assert "Make room" in result["remedy"]
+    assert "Traceback" not in err
+    filler.unlink()
+    assert points_of(home) == before
+    status, result, _ = finish(start_index(large_library, home))
+    assert (status, result["seen"]) == (0, 360)
+    assert len(points_of(home)) == 360
+
+
+def test_a_disk_that_fills_up_midway_ends_the_job_with_a_sentence(
+    start_index, points_of, large_library: Path, disk: Path, tmp_path: Path
+) -> None:
+    home = disk / "home"
+    job = start_index(large_library, home)
+    while not list(home.glob("jobs/*/job.json")) and job.poll() is None:
+        time.sleep(0.001)
+    filler = fill(disk, pause=0.001)
+    status, result, err = finish(job)
+    assert status == 1
+    assert "Traceback" not in err
+    assert "What it held before is kept" in result["remedy"] or "What is indexed is kept" in result["remedy"]
+    filler.unlink()
+    kept = len(points_of(home))
+    status, result, _ = finish(start_index(large_library, home))
+    assert status == 0
+    assert kept <= result["unchanged"] <= 360
+    complete = start_index(large_library, tmp_path / "undisturbed")
+    assert finish(complete)[0] == 0
+    assert points_of(home) == points_of(tmp_path / "undisturbed")
+
+
+def test_the_record_says_why_the_job_failed_where_it_can_still_be_written(
+    start_index, large_library: Path, disk: Path
+) -> None:
+    home = disk / "home"
+    assert finish(start_index(large_library / "red", home))[0] == 0
+    done = {path.parent.name for path in home.glob("jobs/*/job.json")}
+    fill(disk, leave_megabytes=50)
+    finish(start_index(large_library, home))
+    (failed,) = (path for path in home.glob("jobs/*/job.json") if path.parent.name not in done)
+    record = json.loads(failed.read_text())
+    assert record["state"] == "failed"
+    assert "is full" in record["error"]

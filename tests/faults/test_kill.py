@@ -1,0 +1,51 @@
+"""A job that is killed at any moment, run again, ends as if nothing had happened."""
+
+import json
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+KILLS_A_HOME = 4
+
+
+@pytest.fixture
+def undisturbed(start_index, large_library: Path, tmp_path: Path) -> tuple[Path, float]:
+    """A home with the complete index, and the seconds that the job took."""
+    home = tmp_path / "undisturbed"
+    job = start_index(large_library, home)
+    out, err = job.communicate(timeout=60)
+    assert job.returncode == 0, err
+    return home, json.loads(out)["seconds"]
+
+
+def test_after_any_kill_the_next_run_completes_the_index(
+    start_index, points_of, undisturbed: tuple[Path, float], large_library: Path, tmp_path: Path
+) -> None:
+    complete, seconds = undisturbed
+    expected = points_of(complete)
+    rng = random.Random(20)
+    for number in range(2):
+        home = tmp_path / f"killed-{number}"
+        for _ in range(KILLS_A_HOME):
+            job = start_index(large_library, home)
+            _wait_for_a_new_job(home, moment=rng.random())
+            time.sleep(rng.uniform(0, seconds / 2))
+            job.kill()
+            job.communicate()
+        job = start_index(large_library, home)
+        out, err = job.communicate(timeout=60)
+        assert job.returncode == 0, err
+        result = json.loads(out)
+        assert result["seen"] == len(expected)
+        assert result["indexed"] + result["unchanged"] == len(expected)
+        assert points_of(home) == expected
+
+
+def _wait_for_a_new_job(home: Path, moment: float) -> None:
+    """Three times in four until photos are being indexed; otherwise the kill meets the start of the process."""
+    before = len(list(home.glob("jobs/*/job.json")))
+    end = time.monotonic() + (20 if moment < 0.75 else 0.3)
+    while len(list(home.glob("jobs/*/job.json"))) == before and time.monotonic() < end:
+        time.sleep(0.002)

