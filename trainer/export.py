@@ -23,8 +23,8 @@ def export_onnx(embedder: tf.keras.Model, path: Path) -> None:
     size = embedder.input_shape[1]
     signature = [tf.TensorSpec((None, size, size, 3), tf.uint8, name="images")]
 
-    def run(images: tf.Tensor) -> tf.Tensor:
-        return tf.identity(embedder(images, training=False), name="embeddings")
+    def run(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"embeddings": embedder(images, training=False)}
 
     function = tf.function(run, input_signature=signature)
     tf2onnx.convert.from_function(function, signature, opset=OPSET, output_path=str(path))

@@ -87,7 +87,7 @@ def _tfds(name: str) -> Iterator[EncodedPhoto]:
             f"TensorFlow Datasets has no data set {name!r}.", "Check its name in their catalogue."
         ) from None
     features = builder.info.features
-    if "image" not in features or not isinstance(features.get("label"), tfds.features.ClassLabel):
+    if not {"image", "label"} <= set(features) or not isinstance(features["label"], tfds.features.ClassLabel):
         raise BadSource(f"The data set {name} does not consist of an image and a label.", "Choose another.")
     _prepare(builder)
     parts = builder.as_dataset(decoders={"image": tfds.decode.SkipDecoding()})
