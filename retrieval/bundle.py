@@ -120,8 +120,7 @@ def write_bundle(folder: Path, network: Path, training: Path | None = None, **ma
     Raises:
         BadBundle: the folder exists and is no bundle, or the disk refuses.
     """
-    if folder.exists() and not (folder / MANIFEST).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise BadBundle(f"{folder} exists and is not a model bundle.", "Name another folder with --out.")
+    check_target(folder)
     description = Manifest(model_id=model_id(manifest["backbone"], _sha256(network)), **manifest)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -141,6 +140,16 @@ def write_bundle(folder: Path, network: Path, training: Path | None = None, **ma
             "Nothing was left behind; make room and try again.",
         ) from None
     return Bundle(folder, description)
+
+
+def check_target(folder: Path) -> None:
+    """Make sure that a bundle may be written there: nothing is there, or an empty folder, or a bundle to replace.
+
+    Raises:
+        BadBundle: something else is there.
+    """
+    if folder.exists() and not (folder / MANIFEST).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise BadBundle(f"{folder} exists and is not a model bundle.", "Name another folder with --out.")
 
 
 def install_bundle(bundle: Bundle, models_folder: Path) -> Bundle:

@@ -16,7 +16,7 @@ class Augmentation:
         flip: whether half of the views are mirrored.
     """
 
-    smallest_area: float = 0.35
+    smallest_area: float = 0.2
     stretch: float = 4 / 3
     colour: float = 0.2
     flip: bool = True
@@ -26,7 +26,7 @@ class Augmentation:
 class Head:
     """From features to the embedding: dropout, then one dense layer."""
 
-    dropout: float = 0.2
+    dropout: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Loss:
         label_smoothing: how much of each label is spread over all classes.
     """
 
-    margin: float = 0.5
-    proxies: float = 1.0
+    margin: float = 1.0
+    proxies: float = 0.5
     temperature: float = 0.1
     label_smoothing: float = 0.1
 
@@ -57,7 +57,7 @@ class AdamW:
         warm_up: steps.
     """
 
-    pretrained: float = 1e-4
+    pretrained: float = 3e-4
     fresh: float = 1e-3
     weight_decay: float = 1e-2
     warm_up: int = 20
@@ -71,6 +71,7 @@ class Recipe:
         name: what the command line calls it.
         description: one line for `lookalike recipes`.
         batch_size: photos in a P×K class-balanced batch.
+        augmentation: of training photos; None: what suits the backbone.
         head_steps: steps that train the head alone, on features of a frozen backbone, before the backbone follows;
             left out where the backbone has no trained weights.
         head_views: views of each photo that these features are computed of.
@@ -82,7 +83,7 @@ class Recipe:
     name: str
     description: str
     batch_size: int = 60
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    augmentation: Augmentation | None = None
     head: Head = field(default_factory=Head)
     loss: Loss = field(default_factory=Loss)
     optimizer: AdamW = field(default_factory=AdamW)

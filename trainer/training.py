@@ -87,7 +87,7 @@ def train_network(
     trainer = _Trainer(network, recipe, train, seed)
     embedder = network.whole()
     epochs: list[Epoch] = []
-    best, best_weights = -1.0, embedder.get_weights()
+    best_weights = embedder.get_weights()
     try:
         for number, batch_losses in trainer.epochs():
             losses = []
@@ -96,11 +96,13 @@ def train_network(
                 watcher.on_step(loss)
             metrics = evaluate_embeddings(embed(embedder, val.images), val.labels).overall
             seconds = round(time.monotonic() - began, 1)
-            epochs.append(Epoch(number, float(np.mean(losses)), metrics["map_at_r"], metrics["recall_at_1"], seconds))
-            watcher.on_epoch(epochs[-1])
-            if epochs[-1].map_at_r > best:
-                best, best_weights = epochs[-1].map_at_r, embedder.get_weights()
-            if max(epoch.map_at_r for epoch in epochs[-recipe.patience :]) < best:
+            epoch = Epoch(number, float(np.mean(losses)), metrics["map_at_r"], metrics["recall_at_1"], seconds)
+            epochs.append(epoch)
+            watcher.on_epoch(epoch)
+            best = max(epochs, key=lambda epoch: epoch.map_at_r)
+            if best is epoch:
+                best_weights = embedder.get_weights()
+            elif number - best.number >= recipe.patience:
                 break
     except KeyboardInterrupt:
         if not epochs:
@@ -162,7 +164,8 @@ class _Trainer:
         )
 
     def _views(self, images: tf.Tensor) -> tf.Tensor:
-        return random_views(images, self._network.backbone.train_size, self._recipe.augmentation)
+        backbone = self._network.backbone
+        return random_views(images, backbone.train_size, self._recipe.augmentation or backbone.augmentation)
 
     def _step(
         self, embed: Callable[[tf.Tensor], tf.Tensor], groups: dict[float, list[tf.Variable]], steps: int

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from retrieval.images import ResizeRule
+from trainer.recipes import Augmentation
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -21,6 +22,7 @@ class Backbone(ABC):
         train_size: side in pixels of the random crops that it is trained on. For a network with global average pooling
             these can be smaller than its input: a random crop shows things larger than a central crop does, and smaller
             crops undo that and cost less (Touvron et al., "Fixing the train-test resolution discrepancy", 2019).
+        augmentation: how training photos may vary and still be what they are, unless a recipe says otherwise.
         minimum_size: the smallest input that it accepts, in pixels.
         has_weights: whether somebody has trained it, so that `auto` means more than random weights.
         upper_part: name of the layer where its upper part begins, which fine-tuning adapts; None: all of it.
@@ -30,6 +32,7 @@ class Backbone(ABC):
     description: ClassVar[str]
     resize: ClassVar[ResizeRule]
     train_size: ClassVar[int]
+    augmentation: ClassVar[Augmentation] = Augmentation()
     minimum_size: ClassVar[int] = 32
     has_weights: ClassVar[bool] = True
     upper_part: ClassVar[str | None] = None

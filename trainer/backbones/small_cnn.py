@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from retrieval.errors import LookalikeError
 from retrieval.images import ResizeRule
 from trainer.backbones.base import AUTO, NONE, Backbone
+from trainer.recipes import Augmentation
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -13,12 +14,13 @@ FILTERS = (32, 64, 128)
 
 
 class SmallCNN(Backbone):
-    """Pairs of 3 × 3 convolutions, each pair followed by pooling: for digits, icons, spectrograms."""
+    """Pairs of 3 × 3 convolutions with pooling in between: for digits, icons, spectrograms."""
 
     name = "small_cnn"
     description = "A small network trained from scratch, 32 px, for small images such as the digits"
     resize = ResizeRule(size=32, shorter_side=32)
     train_size = 32
+    augmentation = Augmentation(smallest_area=0.7, stretch=1.2, flip=False)  # a mirrored digit is another digit
     minimum_size = 8
     has_weights = False
 
@@ -31,12 +33,16 @@ class SmallCNN(Backbone):
         pixels = layers.Input((None, None, 3), name="pixels")
         x = layers.Rescaling(1 / 127.5, -1, name="rescaling")(pixels)
         for stage, filters in enumerate(FILTERS):
-            for half in "ab":
-                x = layers.Conv2D(
-                    filters, 3, padding="same", kernel_initializer="he_normal", name=f"conv{stage}{half}"
-                )(x)
-                x = layers.LayerNormalization(name=f"norm{stage}{half}")(x)
-                x = layers.ReLU(name=f"relu{stage}{half}")(x)
-            if stage < len(FILTERS) - 1:
+            if stage > 0:
                 x = layers.MaxPooling2D(name=f"pool{stage}")(x)
-        return Model(pixels, layers.GlobalAveragePooling2D(name="features")(x), name=self.name)
+            for half in ("a", "b"):
+                convolution = layers.Conv2D(
+                    filters,
+                    3,
+                    padding="same",
+                    activation="relu",
+                    kernel_initializer="he_normal",
+                    name=f"conv{stage}{half}",
+                )
+                x = convolution(x)
+        return Model(pixels, layers.GlobalMaxPooling2D(name="features")(x), name=self.name)

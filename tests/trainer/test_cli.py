@@ -1,0 +1,136 @@
+"""The commands as a user runs them, in processes of their own."""
+
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import make
+import pytest
+
+from retrieval.bundle import load_bundle
+
+
+def lookalike(*arguments: str | Path, home: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lookalike", *map(str, arguments)]
+    root = Path(__file__).resolve().parents[2]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "LOOKALIKE_HOME": str(home), "PYTHONPATH": str(root)}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=home, check=False)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
+    """A folder with photos and a bundle that `lookalike train` made of them, and what it printed."""
+    home = tmp_path_factory.mktemp("cli")
+    make.library(home / "colours", per_label=12)
+    (home / "colours" / "green" / "letter.jpg").write_text("Dear photo")
+    options = ("--backbone", "small_cnn", "--epochs", "1", "--dimension", "8", "--json")
+    run = lookalike("train", "--data", "colours", "--out", "bundle", *options, home=home)
+    assert run.returncode == 0, run.stderr
+    assert "letter.jpg" in run.stderr
+    assert "Traceback" not in run.stderr
+    return home, json.loads(run.stdout)
+
+
+def test_train_writes_a_bundle(trained: tuple[Path, dict[str, object]]) -> None:
+    home, printed = trained
+    bundle = load_bundle(home / "bundle")
+    manifest = bundle.manifest
+    assert printed["model_id"] == bundle.model_id
+    assert (manifest.backbone, manifest.recipe, manifest.dimension) == ("small_cnn", "default", 8)
+    assert manifest.classes == ["blue", "green", "red"]
+    assert manifest.training_data.counts == {"train": 24, "val": 6, "test": 6}
+    assert manifest.parity.photos == 6
+    assert manifest.metrics["test"]["recall_at_1"] >= 0.5
+    assert "map_at_r" in manifest.metrics["untrained"]["test"]
+    made = {path.name for path in (home / "bundle" / "training").iterdir()}
+    assert made == {"embedder.weights.h5", "history.csv", "metrics.json", "report.html"}
+
+
+def test_evaluate_finds_the_figures_of_the_training(trained: tuple[Path, dict[str, object]]) -> None:
+    home, printed = trained
+    run = lookalike("evaluate", "--bundle", "bundle", "--data", "colours", "--json", home=home)
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    for metric in ("recall_at_1", "recall_at_5", "recall_at_10", "precision_at_5", "r_precision", "map_at_r", "mrr"):
+        assert found[metric] == pytest.approx(printed["metrics"]["test"][metric], abs=1e-6)
+    assert set(found["per_class"]) == {"blue", "green", "red"}
+    assert found["untrained"] == printed["metrics"]["untrained"]["test"]
+
+
+def test_evaluate_needs_no_tensorflow(trained: tuple[Path, dict[str, object]]) -> None:
+    home, _ = trained
+    script = (
+        "import sys; from trainer.cli import evaluate; from pathlib import Path\n"
+        "evaluate(Path('bundle'), 'colours')\n"
+        "assert 'tensorflow' not in sys.modules"
+    )
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    subprocess.run([sys.executable, "-c", script], cwd=home, env=environment, check=True, capture_output=True)
+
+
+def test_other_data_has_no_untrained_figures(trained: tuple[Path, dict[str, object]]) -> None:
+    home, _ = trained
+    make.library(home / "others", per_label=12)
+    (home / "others" / "green" / "0.jpg").unlink()
+    run = lookalike("evaluate", "--bundle", "bundle", "--data", "others", "--json", home=home)
+    assert json.loads(run.stdout)["untrained"] is None
+    assert "untrained backbone" in run.stderr
+
+
+class References(HTMLParser):
+    """Collects what a page loads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        names = {"img": "src", "script": "src", "link": "href", "image": "href", "iframe": "src"}
+        self.loaded += [value or "" for name, value in attributes if name == names.get(tag)]
+
+
+def test_the_report_needs_nothing_else(trained: tuple[Path, dict[str, object]]) -> None:
+    home, _ = trained
+    page = (home / "bundle" / "training" / "report.html").read_text(encoding="utf-8")
+    references = References()
+    references.feed(page)
+    assert references.loaded
+    assert all(reference.startswith("data:image/") for reference in references.loaded)
+    assert page.count("<svg") == 2
+    for text in ("blue", "green", "red", "distance 0.", "✓", "MAP@R", "untrained"):
+        assert text in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--data", "nowhere"), "nowhere does not exist"),
+        (("--data", "empty"), "holds no photo"),
+        (("--data", "colours", "--backbone", "vgg99"), "no backbone 'vgg99'"),
+        (("--data", "colours", "--recipe", "soup"), "no recipe 'soup'"),
+        (("--data", "colours", "--splits", "missing.csv"), "missing.csv can't be read"),
+        (("--data", "colours", "--out", "colours"), "is not a model bundle"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    trained: tuple[Path, dict[str, object]], arguments: tuple[str, ...], complaint: str
+) -> None:
+    home, _ = trained
+    (home / "empty").mkdir(exist_ok=True)
+    options = ("--out", "other", "--backbone", "small_cnn", "--epochs", "1", "--json")
+    run = lookalike("train", *options, *arguments, home=home)
+    assert run.returncode == 1
+    assert complaint in json.loads(run.stdout)["error"]
+    assert complaint in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not (home / "other").exists()
+
+
+@pytest.mark.parametrize("command", ["recipes", "backbones"])
+def test_what_can_be_named_is_listed(command: str, tmp_path: Path) -> None:
+    run = lookalike(command, "--json", home=tmp_path)
+    names = [entry["name"] for entry in json.loads(run.stdout)[command]]
+    assert {"recipes": "default", "backbones": "efficientnet_lite0"}[command] in names
+    assert all(entry["description"] for entry in json.loads(run.stdout)[command])

@@ -1,0 +1,157 @@
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from make import COLOURS, encoded, photo
+
+from retrieval.errors import LookalikeError
+from trainer.data import Dataset, check_trainable, load_dataset
+from trainer.splits import SPLITS
+
+
+def draw(path: Path, label: str = "red", seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encoded(photo(label, seed)))
+
+
+def load(data: str | Path, tmp_path: Path, **options: object) -> tuple[Dataset, list[str]]:
+    said: list[str] = []
+    return load_dataset(str(data), tmp_path / "home", said.append, **options), said
+
+
+def by_name(dataset: Dataset) -> dict[str, str | None]:
+    return {f"{photo.label}/{photo.path.name}": photo.split for photo in dataset.photos}
+
+
+def test_a_folder_per_class(colours: Path, tmp_path: Path) -> None:
+    dataset, said = load(colours, tmp_path)
+    assert dataset.classes == sorted(COLOURS)
+    assert dataset.counts == {"train": 24, "val": 6, "test": 6}
+    assert Counter((photo.label, photo.split) for photo in dataset.photos) == {
+        (label, split): count for label in COLOURS for split, count in zip(SPLITS, (8, 2, 2), strict=True)
+    }
+    assert said == []
+
+
+def test_splits_depend_on_the_seed_alone(colours: Path, tmp_path: Path) -> None:
+    first, again, other = (load(colours, tmp_path, seed=seed)[0] for seed in (1, 1, 2))
+    assert first == again
+    assert by_name(first) != by_name(other)
+    assert first.digest != other.digest
+
+
+def test_the_digest_is_of_the_contents_not_of_the_place(colours: Path, tmp_path: Path) -> None:
+    before, _ = load(colours, tmp_path)
+    after, _ = load(colours.rename(tmp_path / "moved"), tmp_path)
+    assert before.digest == after.digest
+    draw(tmp_path / "moved" / "green" / "0.jpg", "green", seed=99)
+    assert load(tmp_path / "moved", tmp_path)[0].digest != before.digest
+
+
+def test_a_manifest_with_its_own_splits(colours: Path, tmp_path: Path) -> None:
+    rows = [f"green/{number}.jpg,leaf,{SPLITS[number % 3]}" for number in range(6)]
+    rows += [f"blue/{number}.jpg,sky,{SPLITS[number % 3]}" for number in range(6)]
+    (colours / "list.csv").write_text("\n".join(["path,label,split", *rows]))
+    dataset, _ = load(colours / "list.csv", tmp_path)
+    assert dataset.classes == ["leaf", "sky"]
+    assert by_name(dataset)["leaf/1.jpg"] == "val"
+
+
+def test_a_splits_file_chooses_photos_and_splits(colours: Path, tmp_path: Path) -> None:
+    rows = [f"{label}/{number}.jpg,{label},{SPLITS[number % 3]}" for label in COLOURS for number in range(6)]
+    splits = tmp_path / "split.csv"
+    splits.write_text("\n".join(["path,label,split", *rows]))
+    dataset, _ = load(colours, tmp_path, splits=splits)
+    assert dataset.counts == {"train": 6, "val": 6, "test": 6}
+    assert by_name(dataset)["green/2.jpg"] == "test"
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("path,label\ngreen/0.jpg,green\n", "path,label,split"),
+        ("path,label,split\nelsewhere/0.jpg,green,train\n", "names no photo"),
+        ("path,label,split\ngreen/0.jpg,green,later\nblue/0.jpg,blue,train\n", "'later'"),
+    ],
+)
+def test_a_splits_file_that_makes_no_sense(colours: Path, tmp_path: Path, content: str, complaint: str) -> None:
+    (tmp_path / "split.csv").write_text(content)
+    with pytest.raises(LookalikeError, match=complaint):
+        load(colours, tmp_path, splits=tmp_path / "split.csv")
+
+
+def test_photos_that_cannot_be_read_are_left_out_and_said(colours: Path, tmp_path: Path) -> None:
+    (colours / "green" / "letter.jpg").write_text("Dear photo")
+    (colours / "green" / "nothing.jpg").touch()
+    whole = (colours / "green" / "0.jpg").read_bytes()
+    (colours / "green" / "half.jpg").write_bytes(whole[: len(whole) // 2])
+    dataset, said = load(colours, tmp_path)
+    assert len(dataset.photos) == 36
+    assert len(said) == 3
+    assert all(any(name in line for line in said) for name in ("letter.jpg", "nothing.jpg", "half.jpg"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_photo_without_permission_is_left_out(colours: Path, tmp_path: Path) -> None:
+    (colours / "green" / "0.jpg").chmod(0)
+    dataset, said = load(colours, tmp_path)
+    assert len(dataset.photos) == 35
+    assert "0.jpg" in said[0]
+
+
+def test_photos_outside_the_class_folders_have_no_label(colours: Path, tmp_path: Path) -> None:
+    draw(colours / "stray.jpg")
+    dataset, said = load(colours, tmp_path)
+    assert len(dataset.photos) == 36
+    assert said == ["1 photos without a label are left out."]
+
+
+def test_data_that_cannot_be_learnt_from(tmp_path: Path) -> None:
+    empty, unlabelled, lonely = tmp_path / "empty", tmp_path / "unlabelled", tmp_path / "lonely"
+    empty.mkdir()
+    for number in range(8):
+        draw(unlabelled / f"{number}.jpg", seed=number)
+        draw(lonely / "only" / f"{number}.jpg", seed=number)
+    for folder, complaint in [
+        (empty, "holds no photo"),
+        (unlabelled, "have no labels"),
+        (lonely, "fewer than two classes"),
+        (tmp_path / "missing", "does not exist"),
+    ]:
+        with pytest.raises(LookalikeError, match=complaint) as raised:
+            load(folder, tmp_path)
+        assert raised.value.remedy
+
+
+def test_a_class_with_one_photo_is_a_negative_only(colours: Path, tmp_path: Path) -> None:
+    draw(colours / "single" / "0.jpg")
+    dataset, said = load(colours, tmp_path)
+    check_trainable(dataset, said.append)
+    assert by_name(dataset)["single/0.jpg"] == "train"
+    assert said == ["The class single has one photo to train on: it is used as a negative only."]
+
+
+def test_too_few_photos_to_validate_on(tmp_path: Path) -> None:
+    for label in ("red", "blue"):
+        for number in range(4):
+            draw(tmp_path / "few" / label / f"{number}.jpg", label, number)
+    dataset, _ = load(tmp_path / "few", tmp_path)
+    with pytest.raises(LookalikeError, match="too few photos to validate on"):
+        check_trainable(dataset, print)
+
+
+def test_the_digits_are_written_once_as_photos(tmp_path: Path) -> None:
+    dataset, _ = load("digits", tmp_path)
+    assert dataset.classes == [str(digit) for digit in range(10)]
+    assert len(dataset.photos) == 1797
+    written = tmp_path / "home" / "datasets" / "digits" / "0" / "0000.png"
+    stamp = written.stat().st_mtime_ns
+    assert load("digits", tmp_path)[0].digest == dataset.digest
+    assert written.stat().st_mtime_ns == stamp
+
+
+def test_a_split_that_is_not_there(colours: Path, tmp_path: Path) -> None:
+    dataset, _ = load(colours, tmp_path)
+    with pytest.raises(LookalikeError, match="no photo in the split 'tset'"):
+        dataset.split("tset")
