@@ -149,14 +149,14 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
 def _upright_rgb(image: Image.Image) -> Image.Image:
     image.seek(0)
     image.load()
-    image = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith(("I", "F")):
         return Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _to_8_bit(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
