@@ -12,7 +12,6 @@ from web.api import health, images, labels, search
 from web.photo_files import PhotoFiles
 from web.schemas import API
 from web.services import EXTENSION, Services
-from web.validation import read_repeated_fields
 
 
 def create_app(settings: Settings, searcher: Searcher) -> APIFlask:
@@ -22,7 +21,6 @@ def create_app(settings: Settings, searcher: Searcher) -> APIFlask:
         settings: upload and pixel limits, library roots, the home that keeps thumbnails.
         searcher: the model that serves and its index.
     """
-    read_repeated_fields()
     app = APIFlask(
         __name__,
         title="Lookalike",

@@ -1,7 +1,6 @@
 """The search page: rendered here, whole, for every address; its scripts only save a reload."""
 
 import base64
-import binascii
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -49,7 +48,8 @@ def show() -> str:
     if query.id is not None:
         return _search_from_indexed(query.id, query)
     if query.vector:
-        return _search_from_vector(_decode_vector(query), query)
+        _check_model(query.model)
+        return _search_from_vector(_decode_int8(query.vector), query)
     return render_template("start.html", **_frame(), photos=_starters())
 
 
@@ -65,7 +65,7 @@ def upload() -> str:
     model = served.searcher.embedder.bundle.model_id
     preview = make_thumbnail(data, served.settings.max_pixels)
     source = f"data:image/jpeg;base64,{base64.b64encode(preview).decode()}"
-    query = PageQuery(vector=_encode_vector(vector), model=model)
+    query = PageQuery(vector=_encode_int8(vector), model=model)
     return _search_from_vector(vector, query, Picture(source, photo.width, photo.height))
 
 
@@ -190,21 +190,24 @@ def _address(search: Mapping[str, object], labels: Iterable[str] = (), k: int = 
     return f"{url_for('page.show')}?{urlencode(fields)}"
 
 
-def _encode_vector(vector: Vector) -> str:
+def _encode_int8(vector: Vector) -> str:
     """An embedding, short enough for an address: one signed byte a number, its cosine to the original above 0.9999."""
     scaled = np.rint(vector * (127 / np.abs(vector).max())).astype(np.int8)
     return base64.urlsafe_b64encode(scaled.tobytes()).decode().rstrip("=")
 
 
-def _decode_vector(query: PageQuery) -> Vector:
-    bundle = services().searcher.embedder.bundle
-    if query.model != bundle.model_id:
-        raise BadQuery(
-            f"This link was made with the model {query.model}, and {bundle.model_id} serves now.",
-            "Search with the photo itself again.",
-        )
+def _decode_int8(text: str) -> Vector:
     try:
-        data = base64.urlsafe_b64decode(query.vector + "=" * (-len(query.vector) % 4))
-    except (binascii.Error, ValueError):
+        data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except ValueError:
         raise BadQuery("This link is incomplete.", "Copy it again, whole, or search with the photo itself.") from None
     return np.frombuffer(data, np.int8).astype(np.float32)
+
+
+def _check_model(model: str) -> None:
+    serves = services().searcher.embedder.bundle.model_id
+    if model != serves:
+        raise BadQuery(
+            f"This link was made with the model {model}, and {serves} serves now.",
+            "Search with the photo itself again.",
+        )

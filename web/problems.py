@@ -8,12 +8,12 @@ from flask import Response, current_app, json, render_template, request
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import HTTPException
 
-from retrieval.errors import BadQuery, IndexMismatch, LookalikeError, NotFound, UnreadablePhoto
+from retrieval.errors import BadQuery, LookalikeError, NotFound, UnreadablePhoto
 from web.validation import InvalidRequest
 
 MEDIA_TYPE = "application/problem+json"
 
-STATUS_OF = {NotFound: 404, UnreadablePhoto: 422, BadQuery: 422, IndexMismatch: 409}
+STATUS_OF = {NotFound: 404, UnreadablePhoto: 422, BadQuery: 422}
 
 REMEDIES = {
     400: "Check the request's form; /api/docs describes each call.",
@@ -22,6 +22,7 @@ REMEDIES = {
     415: "Send multipart/form-data with a file `image`, or application/json.",
     422: "Correct what is named here; /api/docs says what each field takes.",
     500: "Try again; if it stays, the server's log says more.",
+    503: "Try again in a while; the server's log says more.",
 }
 
 
@@ -51,7 +52,8 @@ def register(app: APIFlask) -> None:
 
 
 def _of_ours(error: LookalikeError) -> Response:
-    return _answer(Problem(**_status(STATUS_OF.get(type(error), 503)), detail=error.message, remedy=error.remedy))
+    status = STATUS_OF.get(type(error), 503)
+    return _answer(Problem(**_status(status), detail=error.message, remedy=error.remedy or REMEDIES[status]))
 
 
 def _of_fields(error: InvalidRequest) -> Response:

@@ -105,7 +105,7 @@ class IndexedPhoto(SearchOptions):
 class QueryVector(SearchOptions):
     """Search by an embedding of the model that serves."""
 
-    vector: list[Annotated[float, Field(allow_inf_nan=False)]] = Field(max_length=LONGEST_VECTOR)
+    vector: list[Annotated[float, Field(ge=-1e6, le=1e6)]] = Field(max_length=LONGEST_VECTOR)
 
 
 class Examples(SearchOptions):

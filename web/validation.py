@@ -65,9 +65,8 @@ class RepeatedFieldsAdapter(PydanticAdapter):
         return check_fields(self.model_class, request.args)
 
 
-def read_repeated_fields() -> None:
-    """Have APIFlask use `RepeatedFieldsAdapter`."""
-    registry.register("pydantic", RepeatedFieldsAdapter)
+# Routes bind to their adapter when they are declared, so that this comes with the import.
+registry.register("pydantic", RepeatedFieldsAdapter)
 
 
 def _is_list(model: type[BaseModel], name: str) -> bool:

@@ -1,0 +1,87 @@
+"""A filled index, the application on it, and a real server process."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from apiflask import APIFlask
+from flask.testing import FlaskClient
+
+from retrieval.bundle import Bundle, install_bundle
+from retrieval.embedder import Embedder
+from retrieval.images import read_pixels
+from retrieval.index import Payload, Point, open_store
+from retrieval.models import open_searcher
+from retrieval.photos import PhotoRef, list_photos
+from retrieval.search import Searcher
+from retrieval.settings import Settings
+from web.app import create_app
+
+LOOKALIKE = [sys.executable, "-m", "lookalike"]
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def fill_index(settings: Settings, bundle: Bundle, source: Path) -> list[PhotoRef]:
+    """Index the photos of a folder and make their model the current one."""
+    install_bundle(bundle, settings.models_folder)
+    embedder = Embedder(bundle, threads=1)
+    photos = list(list_photos(source))
+    store = open_store(settings)
+    with store.open(bundle.model_id, bundle.dimension) as index:
+        index.upsert([_point(photo, embedder) for photo in photos])
+    store.activate(bundle.model_id)
+    return photos
+
+
+@dataclass(frozen=True)
+class Site:
+    """The application, with what stands behind it."""
+
+    app: APIFlask
+    settings: Settings
+    searcher: Searcher
+    photos: list[PhotoRef]
+
+    @property
+    def client(self) -> FlaskClient:
+        return self.app.test_client()
+
+
+@contextmanager
+def site(settings: Settings, bundle: Bundle, library: Path) -> Iterator[Site]:
+    """The application on the photos of a folder."""
+    photos = fill_index(settings, bundle, library)
+    searcher = open_searcher(settings)
+    with searcher.index:
+        yield Site(create_app(settings, searcher), settings, searcher, photos)
+
+
+@contextmanager
+def serving(*options: str) -> Iterator[str]:
+    """`lookalike serve` as a process, with the settings of the environment; gives its address."""
+    command = [*LOOKALIKE, "serve", "--port", "0", "--json", *options]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        said = process.stdout.readline()
+        if not said:
+            raise AssertionError(process.communicate()[1])
+        yield json.loads(said)["url"]
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def _point(photo: PhotoRef, embedder: Embedder) -> Point:
+    data = photo.path.read_bytes()
+    decoded = read_pixels(data, embedder.bundle.resize)
+    (vector,) = embedder.embed(decoded.pixels[None])
+    digest = hashlib.sha256(data).hexdigest()
+    now = "2026-01-01T00:00:00+00:00"
+    payload = Payload(photo.uri, photo.label, digest, decoded.width, decoded.height, len(data), now, now)
+    return Point(photo.id, vector, payload)

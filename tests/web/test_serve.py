@@ -1,0 +1,128 @@
+"""`lookalike serve` as a process: start, stop, and what keeps it from starting."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import psutil
+import pytest
+from serving import LOOKALIKE, ROOT, fill_index, serving
+
+from retrieval.bundle import Bundle
+from retrieval.index import open_store
+from retrieval.settings import Settings
+
+
+@pytest.fixture
+def indexed(settings: Settings, bundle: Bundle, library: Path) -> Settings:
+    fill_index(settings, bundle, library)
+    return settings
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*LOOKALIKE, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def fails(process: subprocess.CompletedProcess[str], *words: str) -> None:
+    said = json.loads(process.stdout)
+    assert process.returncode == 1
+    assert all(word in said["error"] for word in words), said
+    assert said["remedy"] and "Traceback" not in process.stderr
+
+
+def test_it_answers_and_lets_go_of_the_index(indexed: Settings, bundle: Bundle) -> None:
+    with serving() as url, urlopen(f"{url}/readyz") as ready:
+        assert json.load(ready)["photos"] == 24
+    with open_store(indexed).open(bundle.model_id, bundle.dimension) as index:
+        assert index.count() == 24
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_it_says_where_it_is_and_stops_when_told(indexed: Settings, stop: signal.Signals) -> None:
+    process = subprocess.Popen([*LOOKALIKE, "serve", "--port", "0"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    said = process.stderr.readline()
+    assert "24 photos" in said and "http://127.0.0.1:" in said
+    children = psutil.Process(process.pid).children()
+    assert len(children) == 1
+    process.send_signal(stop)
+    assert process.wait(timeout=20) == 0
+    assert not children[0].is_running()
+
+
+def test_a_port_in_use_is_named(indexed: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        fails(run("serve", "--json", "--port", str(port)), f"Port {port} of 127.0.0.1 is in use")
+
+
+def test_a_strange_address_is_refused(indexed: Settings) -> None:
+    fails(run("serve", "--json", "--port", "0", "--host", "203.0.113.7"), "203.0.113.7")
+
+
+def test_without_a_model_it_says_what_to_do(settings: Settings) -> None:
+    fails(run("serve", "--json", "--port", "0"), "No photos have been indexed yet")
+
+
+def test_a_second_process_is_told_which_one_holds_the_index(indexed: Settings) -> None:
+    with serving():
+        started = time.monotonic()
+        fails(run("serve", "--json", "--port", "0"), "is held by another process: `lookalike serve")
+        assert time.monotonic() - started < 10
+
+
+def test_a_stopped_workers_place_is_taken(indexed: Settings) -> None:
+    with serving() as url:
+        (worker,) = psutil.Process(os.getpid()).children()[0].children()
+        worker.kill()
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
+            try:
+                with urlopen(f"{url}/healthz", timeout=5) as healthy:
+                    assert healthy.status == 200
+                    return
+            except OSError:
+                time.sleep(0.2)
+        pytest.fail("no worker came back")
+
+
+def test_a_client_reads_why_its_upload_is_too_large(indexed: Settings) -> None:
+    with serving() as url:
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+        connection.request(
+            "POST",
+            "/api/v1/search",
+            body=b"\xff" * 25_000_000,
+            headers={"Content-Type": "multipart/form-data; boundary=x"},
+        )
+        response = connection.getresponse()
+        assert response.status == 413
+        assert json.load(response)["detail"] == "The upload is larger than 20 MB."
+
+
+def test_log_lines_can_be_json(indexed: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKALIKE_LOG_FORMAT", "json")
+    process = subprocess.Popen(
+        [*LOOKALIKE, "serve", "--port", "0", "--json"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    url = json.loads(process.stdout.readline())["url"]
+    process.stderr.readline()
+    connection = http.client.HTTPConnection(urlsplit(url).netloc)
+    connection.request("GET", "/na%0Ame?secret=1")
+    connection.getresponse().read()
+    line = json.loads(process.stderr.readline())
+    process.terminate()
+    process.communicate(timeout=20)
+    assert (line["method"], line["path"], line["status"]) == ("GET", "/na\\nme", 404) and line["ms"] > 0
