@@ -51,14 +51,15 @@ class LocalEngine(Engine):
     """Does the work in this process, which must own the index.
 
     Args:
-        embedder: the model.
+        embedder: the model, on one thread.
         index: its index; closed with the engine.
         max_pixels: larger photos fail.
+        threads: how many groups of photos are embedded at a time.
     """
 
-    def __init__(self, embedder: Embedder, index: VectorIndex, max_pixels: int) -> None:
+    def __init__(self, embedder: Embedder, index: VectorIndex, max_pixels: int, threads: int) -> None:
         self._index = index
-        self._batches = BatchIndexer(embedder, index, max_pixels)
+        self._batches = BatchIndexer(embedder, index, max_pixels, threads)
 
     @classmethod
     def open(cls, settings: Settings, store: IndexStore, bundle: Bundle) -> Self:
@@ -69,8 +70,9 @@ class LocalEngine(Engine):
             IndexBusy: another process holds the index.
             IndexMismatch: the index holds vectors of another dimension.
         """
-        embedder = Embedder(bundle, settings.embedding_threads)
-        return cls(embedder, store.open(bundle.model_id, bundle.dimension), settings.max_pixels)
+        embedder = Embedder(bundle, threads=1)
+        index = store.open(bundle.model_id, bundle.dimension)
+        return cls(embedder, index, settings.max_pixels, settings.embedding_threads)
 
     def index(self, photos: Iterable[PhotoRef]) -> Iterator[Outcome]:
         """See `Engine.index`."""
