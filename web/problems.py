@@ -12,6 +12,7 @@ from retrieval.errors import BadQuery, LookalikeError, NotFound, UnreadablePhoto
 from web.validation import InvalidRequest
 
 MEDIA_TYPE = "application/problem+json"
+MOST_UNREAD = 200_000_000  # bytes of a refused upload
 
 STATUS_OF = {NotFound: 404, UnreadablePhoto: 422, BadQuery: 422}
 
@@ -68,9 +69,17 @@ def _of_http(error: HTTPException) -> Response:
     if code == 413:
         detail = f"The upload is larger than {current_app.config['MAX_CONTENT_LENGTH'] // 1_000_000} MB."
         remedy = "Send a smaller photo, or raise LOOKALIKE_MAX_UPLOAD_MB."
+        _read_the_rest()
     answer = _answer(Problem(**_status(code), detail=detail, remedy=remedy))
     answer.headers.extend((name, value) for name, value in error.get_headers() if name not in ("Content-Type",))
     return answer
+
+
+def _read_the_rest() -> None:
+    """Take what is still being sent, up to a bound: most clients read an answer only after their last byte."""
+    stream, left = request.environ["wsgi.input"], MOST_UNREAD
+    while left > 0 and (chunk := stream.read(min(left, 1 << 20))):
+        left -= len(chunk)
 
 
 def _status(code: int) -> dict[str, Any]:
