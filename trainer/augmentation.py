@@ -1,4 +1,4 @@
-"""Random views of training photos, made inside the graph."""
+"""Random views of training photos."""
 
 import tensorflow as tf
 

@@ -42,6 +42,10 @@ class TrainingProgress:
         measured = "" if self._map_at_r is None else f" · MAP@R {self._map_at_r:.3f}"
         self._progress.update(self._task, advance=1, description=f"loss {loss:.3f}{measured}")
 
+    def on_interruption(self) -> None:
+        """Training ends early."""
+        self._say("Interrupted: the best network so far is kept. Interrupt again to give it up.")
+
     def on_epoch(self, epoch: Epoch) -> None:
         """One epoch more."""
         self._map_at_r = epoch.map_at_r

@@ -16,10 +16,9 @@ from trainer.network import BATCH, EmbeddingNetwork, embed
 from trainer.recipes import Recipe
 from trainer.sampling import balanced_batches
 
-Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int32]
 Features = npt.NDArray[np.float32]
-Step = Callable[[npt.NDArray[np.generic], Labels], float]
+Step = Callable[[tf.Tensor, Labels], float]
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,9 @@ class Watcher(Protocol):
 
     def on_epoch(self, epoch: Epoch) -> None:
         """An epoch is done."""
+
+    def on_interruption(self) -> None:
+        """Training ends early; the best so far is kept."""
 
 
 def train_network(
@@ -107,6 +109,7 @@ def train_network(
     except KeyboardInterrupt:
         if not epochs:
             raise
+        watcher.on_interruption()
     embedder.set_weights(best_weights)
     return epochs
 
@@ -121,9 +124,6 @@ class _Trainer:
         self._loss = EmbeddingLoss(recipe.loss, len(classes), network.head.output_shape[-1])
         self._rng = np.random.default_rng(seed)
         self._batches = balanced_batches(self._labels, recipe.batch_size, self._rng)
-        self._features = tf.function(
-            lambda images: network.features(self._views(images), training=False), reduce_retracing=True
-        )
 
     def epochs(self) -> Iterator[tuple[int, Iterator[float]]]:
         """Each epoch's number with its steps, which are taken as their losses are asked for."""
@@ -131,18 +131,15 @@ class _Trainer:
             yield 0, self._head_steps()
         step = self._whole_step()
         for number in range(1, self._recipe.epochs + 1):
-            yield number, (step(*self._next_batch()) for _ in range(self._recipe.steps_per_epoch))
-
-    def _next_batch(self) -> tuple[Images, Labels]:
-        batch = next(self._batches)
-        return self._images[batch], self._labels[batch]
+            batches = (next(self._batches) for _ in range(self._recipe.steps_per_epoch))
+            yield number, (step(self._views(batch), self._labels[batch]) for batch in batches)
 
     def _head_steps(self) -> Iterator[float]:
         """Train the head on the features of a few views of each photo, which are computed once."""
         head, steps = self._network.head, self._recipe.head_steps
         fresh = [*head.trainable_variables, *self._loss.trainable_variables]
-        rates = {self._recipe.optimizer.fresh: fresh}
-        step = self._step(lambda features: head(features, training=True), rates, steps)
+        groups = [(self._recipe.optimizer.fresh, fresh)]
+        step = self._step(lambda features: head(features, training=True), groups, steps)
         views = np.stack([self._features_of_views() for _ in range(self._recipe.head_views)])
         for _ in range(steps):
             batch = next(self._batches)
@@ -150,34 +147,35 @@ class _Trainer:
 
     def _features_of_views(self) -> Features:
         """The features of one random view of each photo."""
-        batches = range(0, len(self._images), BATCH)
-        return np.concatenate([self._features(self._images[start : start + BATCH]) for start in batches])
+        everything = np.arange(len(self._images))
+        batches = [everything[start : start + BATCH] for start in range(0, len(everything), BATCH)]
+        return np.concatenate([self._network.features.predict_on_batch(self._views(batch)) for batch in batches])
 
     def _whole_step(self) -> Step:
         features, head, how = self._network.features, self._network.head, self._recipe.optimizer
         fresh = [*head.trainable_variables, *self._loss.trainable_variables]
         body = features.trainable_variables
-        groups = {how.pretrained: body, how.fresh: fresh} if self._network.pretrained else {how.fresh: body + fresh}
+        groups = [(how.pretrained if self._network.pretrained else how.fresh, body), (how.fresh, fresh)]
         steps = self._recipe.epochs * self._recipe.steps_per_epoch
-        return self._step(
-            lambda images: head(features(self._views(images), training=False), training=True), groups, steps
-        )
+        return self._step(lambda views: head(features(views, training=False), training=True), groups, steps)
 
-    def _views(self, images: tf.Tensor) -> tf.Tensor:
+    def _views(self, batch: npt.NDArray[np.int_]) -> tf.Tensor:
+        """A random view of each photo of a batch."""
         backbone = self._network.backbone
-        return random_views(images, backbone.train_size, self._recipe.augmentation or backbone.augmentation)
+        how = self._recipe.augmentation or backbone.augmentation
+        return random_views(self._images[batch], backbone.train_size, how)
 
     def _step(
-        self, embed: Callable[[tf.Tensor], tf.Tensor], groups: dict[float, list[tf.Variable]], steps: int
+        self, embed: Callable[[tf.Tensor], tf.Tensor], groups: list[tuple[float, list[tf.Variable]]], steps: int
     ) -> Step:
-        """One step of learning, compiled: variables by their learning rate, over a schedule of so many steps."""
-        optimizers = [self._optimizer(rate, variables, steps) for rate, variables in groups.items()]
+        """One step of learning, compiled: groups of variables with their learning rates, for a run of so many steps."""
+        optimizers = [self._optimizer(rate, variables, steps) for rate, variables in groups]
 
         def step(inputs: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
             with tf.GradientTape() as tape:
                 loss = self._loss(labels, embed(inputs))
-            gradients = tape.gradient(loss, list(groups.values()))
-            for optimizer, of_group, variables in zip(optimizers, gradients, groups.values(), strict=True):
+            gradients = tape.gradient(loss, [variables for _, variables in groups])
+            for optimizer, of_group, (_, variables) in zip(optimizers, gradients, groups, strict=True):
                 optimizer.apply_gradients(zip(of_group, variables, strict=True))
             return loss
 

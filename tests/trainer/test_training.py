@@ -21,6 +21,7 @@ class Watched:
     def __init__(self, interrupt_at_step: int | None = None) -> None:
         self.losses: list[float] = []
         self.epochs: list[Epoch] = []
+        self.interrupted = False
         self._interrupt_at_step = interrupt_at_step
 
     def on_step(self, loss: float) -> None:
@@ -30,6 +31,9 @@ class Watched:
 
     def on_epoch(self, epoch: Epoch) -> None:
         self.epochs.append(epoch)
+
+    def on_interruption(self) -> None:
+        self.interrupted = True
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +90,9 @@ def test_the_same_seed_gives_the_same_network(digits: tuple[LabelledImages, Labe
 
 
 def test_an_interruption_keeps_the_best_so_far(digits: tuple[LabelledImages, LabelledImages]) -> None:
-    network, epochs = train(digits, watched=Watched(interrupt_at_step=20))
+    watched = Watched(interrupt_at_step=20)
+    network, epochs = train(digits, watched=watched)
+    assert watched.interrupted
     assert len(epochs) == 1
     assert map_at_r(network, digits[1]) == pytest.approx(epochs[0].map_at_r, abs=1e-6)
 
