@@ -115,7 +115,7 @@ class BatchIndexer:
         return Outcome(len(results), len(points), sum(result is None for result in results), failures)
 
     def close(self) -> None:
-        """Give up what is still waiting to be decoded, and end the threads."""
+        """Give up what the threads have not begun, and end them."""
         self._threads.shutdown(cancel_futures=True)
 
     def __enter__(self) -> Self:

@@ -78,9 +78,9 @@ def run_job(
                     store.activate(serving := bundle.model_id)
                 on_progress(record.job)
             removed = engine.remove_gone(request.sources) if request.sync and not stop.is_set() else 0
-        except LookalikeError as error:
+        except BaseException as error:
             with suppress(LookalikeError):  # the disk that the job failed on may be the record's own
-                record.end("failed", error=str(error))
+                record.end("failed", error=str(error) or type(error).__name__)
             raise
         record.end("interrupted" if stop.is_set() else "done", removed=removed)
         check = None if stop.is_set() else engine.cross_check()
