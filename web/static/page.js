@@ -75,16 +75,14 @@ document.addEventListener("click", (event) => {
   visit(link.href, { stay: link.dataset.stay !== undefined });
 });
 
-document.addEventListener(
-  "error",
-  ({ target }) => {
-    if (target.matches?.(".card img, .asked")) {
-      target.classList.add("gone");
-      target.alt = "This photo is no longer on disk";
-    }
-  },
-  true,
-);
+// A photo may be indexed and yet gone from disk. Images can fail before this script runs.
+const isPhoto = (element) => element.matches?.(".card img, .asked");
+const markGone = (image) => {
+  image.classList.add("gone");
+  image.alt = "This photo is no longer on disk";
+};
+document.addEventListener("error", ({ target }) => isPhoto(target) && markGone(target), true);
+[...document.images].filter((image) => isPhoto(image) && image.complete && !image.naturalWidth).forEach(markGone);
 
 addEventListener("popstate", () => visit(location.href, { remember: false }));
 

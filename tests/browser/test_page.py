@@ -1,0 +1,178 @@
+"""The search page, used as people use it."""
+
+import base64
+import re
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from retrieval.photos import PhotoRef
+
+Scheme = Literal["light", "dark"]
+
+
+def address(photo: PhotoRef) -> str:
+    return f"/?id={photo.id}"
+
+
+def first_card(page: Page) -> str | None:
+    return page.locator(".neighbours .card").first.get_attribute("href")
+
+
+def give(page: Page, event: str, path: Path, kind: str = "image/jpeg") -> None:
+    """Drop or paste a file on the page, as the system would."""
+    script = """([event, data, kind]) => {
+        const transfer = new DataTransfer();
+        const bytes = Uint8Array.from(atob(data), (char) => char.charCodeAt(0));
+        transfer.items.add(new File([bytes], "photo", { type: kind }));
+        const options = { bubbles: true, cancelable: true };
+        document.body.dispatchEvent(event === "paste"
+            ? new ClipboardEvent("paste", { ...options, clipboardData: transfer })
+            : new DragEvent(event, { ...options, dataTransfer: transfer }));
+    }"""
+    page.evaluate(script, [event, base64.b64encode(path.read_bytes()).decode(), kind])
+
+
+def test_a_chosen_photo_is_searched_at_once(page: Page, photos: list[PhotoRef]) -> None:
+    page.set_input_files("input[name=image]", photos[2].path)
+    expect(page.locator(".neighbours .card")).to_have_count(24)
+    assert first_card(page) == address(photos[2])
+    expect(page.locator(".guess strong")).to_have_text(str(photos[2].label))
+    assert "vector=" in page.url
+    assert page.locator("img.asked").evaluate("image => image.naturalWidth") > 0
+
+
+@pytest.mark.parametrize("event", ["drop", "paste"])
+def test_a_dropped_or_pasted_photo_is_searched(page: Page, photos: list[PhotoRef], event: str) -> None:
+    if event == "drop":
+        give(page, "dragover", photos[9].path)
+        expect(page.locator(".dropping")).to_be_visible()
+    give(page, event, photos[9].path)
+    expect(page.locator(".neighbours .card")).to_have_count(24)
+    expect(page.locator(".dropping")).to_be_hidden()
+    assert first_card(page) == address(photos[9])
+
+
+def test_clicks_lead_on_and_back_leads_back(page: Page, photos: list[PhotoRef]) -> None:
+    asked = page.locator("img.asked")
+    page.set_input_files("input[name=image]", photos[2].path)
+    card = page.locator(".neighbours .card").nth(3)
+    second = str(card.get_attribute("href"))
+    card.click()
+    page.wait_for_url(f"**{second}")
+    third = str(page.locator(".neighbours .card").first.get_attribute("href"))
+    page.locator(".neighbours .card").first.click()
+    page.wait_for_url(f"**{third}")
+    expect(asked).to_have_attribute("src", picture(third))
+    page.go_back()
+    expect(asked).to_have_attribute("src", picture(second))
+    page.go_back()
+    expect(asked).to_have_attribute("src", re.compile("^data:image/jpeg"))
+    assert first_card(page) == address(photos[2])
+    page.go_back()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Find the photos that look like yours")
+    page.go_forward()
+    expect(asked).to_have_attribute("src", re.compile("^data:image/jpeg"))
+
+
+def test_a_link_can_be_shared(page: Page, browser: Browser, photos: list[PhotoRef]) -> None:
+    page.set_input_files("input[name=image]", photos[2].path)
+    expect(page.locator(".neighbours .card")).to_have_count(24)
+    with browser.new_context() as elsewhere:
+        other = elsewhere.new_page()
+        other.goto(page.url)
+        assert first_card(other) == address(photos[2])
+        expect(other.locator(".blank")).to_be_visible()
+
+
+def test_a_label_filters(page: Page, photos: list[PhotoRef]) -> None:
+    page.set_input_files("input[name=image]", photos[2].path)
+    chip = page.locator(".chip", has_text="green")
+    expect(chip).to_contain_text("8")
+    chip.click()
+    expect(page.locator(".neighbours .card")).to_have_count(8)
+    assert set(page.locator(".neighbours .label").all_text_contents()) == {"green"}
+    expect(chip).to_have_attribute("aria-current", "true")
+    expect(page.locator("img.asked[src^='data:']")).to_be_visible()
+    chip.click()
+    expect(page.locator(".neighbours .card")).to_have_count(24)
+
+
+def test_the_keyboard_reaches_everything(page: Page, photos: list[PhotoRef]) -> None:
+    page.goto(f"{page.url.rstrip('/')}{address(photos[0])}")
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    reached = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.className || document.activeElement.name || ''"))
+    assert {"brand", "image", "chip", "card"} <= reached
+    page.locator(".card").nth(1).focus()
+    target = page.locator(".card").nth(1).get_attribute("href")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**{target}")
+    expect(page.locator("main")).to_be_focused()
+    expect(page.get_by_role("status")).to_have_text("Nearest photos")
+
+
+def test_a_file_that_is_no_photo_is_explained_in_place(page: Page, tmp_path: Path) -> None:
+    text = tmp_path / "photo.jpg"
+    text.write_text("<script>alert(1)</script>")
+    page.set_input_files("input[name=image]", text)
+    expect(page.get_by_role("alert")).to_contain_text("not a photo of a known format")
+    expect(page.locator(".card").first).to_be_visible()
+    give(page, "drop", text, "text/plain")
+    expect(page.get_by_role("alert")).to_contain_text("That was no photo")
+
+
+def test_a_photo_gone_from_disk_is_marked(page: Page, photos: list[PhotoRef]) -> None:
+    page.route(f"**/{photos[1].id}/thumbnail", lambda route: route.fulfill(status=404))
+    page.goto(f"{page.url.rstrip('/')}{address(photos[0])}")
+    gone = page.locator(f".card[href='{address(photos[1])}'] img")
+    gone.scroll_into_view_if_needed()
+    expect(gone).to_have_attribute("alt", "This photo is no longer on disk")
+
+
+def test_it_works_without_scripts(browser: Browser, url: str, photos: list[PhotoRef]) -> None:
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(url)
+        page.set_input_files("input[name=image]", photos[2].path)
+        page.get_by_role("button", name="Search").click()
+        assert first_card(page) == address(photos[2])
+        page.locator(".chip", has_text="blue").click()
+        expect(page.locator(".neighbours .card")).to_have_count(8)
+        page.locator(".neighbours .card").first.click()
+        expect(page.locator("img.asked")).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_every_screen(browser: Browser, url: str, photos: list[PhotoRef], width: int, scheme: Scheme) -> None:
+    with browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme) as context:
+        page = context.new_page()
+        page.add_init_script(
+            "window.shifts = 0; new PerformanceObserver((list) => list.getEntries().forEach((entry) => "
+            "{ window.shifts += entry.value })).observe({ type: 'layout-shift', buffered: true })"
+        )
+        for place in ("/", address(photos[0]), "/api/docs"):
+            page.goto(url + place, wait_until="networkidle")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.evaluate("window.shifts") < 0.01
+        ground = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", ground))) < 3 * 128) == (scheme == "dark")
+
+
+def test_each_photo_keeps_its_shape(page: Page, photos: list[PhotoRef]) -> None:
+    page.goto(f"{page.url.rstrip('/')}{address(photos[0])}", wait_until="networkidle")
+    boxes = page.locator(".neighbours .card img").evaluate_all(
+        "images => images.map(one => [one.clientWidth / one.clientHeight, one.naturalWidth / one.naturalHeight])"
+    )[:8]
+    assert len(boxes) == 8 and all(abs(shown / natural - 1) < 0.02 for shown, natural in boxes)
+
+
+def picture(link: str) -> str:
+    """The thumbnail's address of the photo that a card's link searches from."""
+    return f"/api/v1/images/{link.removeprefix('/?id=')}/thumbnail"
