@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from indexer.batch import batches
-from indexer.files import write_atomically
 from retrieval.errors import LookalikeError, NotFound
+from retrieval.files import write_atomically
 from retrieval.index import Hit, Point, VectorIndex
 from retrieval.settings import Settings
 

@@ -12,8 +12,8 @@ from typing import Literal
 from pydantic import BaseModel, computed_field
 
 from indexer.batch import Failure, Outcome
-from indexer.files import write_atomically
 from retrieval.errors import LookalikeError
+from retrieval.files import write_atomically
 
 State = Literal["running", "done", "failed", "interrupted"]
 SAVED_EVERY_SECONDS = 1.0

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -109,7 +110,7 @@ def _decode(data: bytes, max_pixels: int, enough: int | None = None) -> tuple[Im
     half, a quarter or an eighth of its size, its shorter side no less than `enough` pixels."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged metadata is no reason to refuse a photo
+            warnings.simplefilter("ignore")  # Pillow warns of damaged metadata
             image = _open(data, max_pixels)
             width, height = image.size
             if enough is not None:
@@ -119,17 +120,7 @@ def _decode(data: bytes, max_pixels: int, enough: int | None = None) -> tuple[Im
         raise
     except UnidentifiedImageError:
         raise UnreadablePhoto("It is not a photo of a known format.") from None
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        TypeError,
-        IndexError,
-        KeyError,
-        ArithmeticError,
-        MemoryError,
-    ) as error:
+    except Exception as error:  # every decoder has its own exceptions
         raise UnreadablePhoto(f"It is damaged or incomplete ({_first_line(error)}).") from None
     return (image, width, height) if (width > height) == (image.width > image.height) else (image, height, width)
 
@@ -149,7 +140,8 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
 def _upright_rgb(image: Image.Image) -> Image.Image:
     image.seek(0)
     image.load()
-    ImageOps.exif_transpose(image, in_place=True)
+    with suppress(Exception):  # damaged metadata is no reason to refuse a photo
+        ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith(("I", "F")):
         return Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:

@@ -35,6 +35,7 @@ from qdrant_edge import (
 from qdrant_edge import Point as EdgePoint
 
 from retrieval.errors import IndexBusy, IndexMismatch, IndexWriteFailed
+from retrieval.files import write_atomically
 from retrieval.index.base import (
     Hit,
     IndexStore,
@@ -90,7 +91,7 @@ class EmbeddedStore(IndexStore):
             raise no_index(model)
         current = self.current()
         if model != current:
-            _write_json(self._pointer, {"current": model, "previous": current})
+            write_atomically(self._pointer, json.dumps({"current": model, "previous": current}))
 
     def remove(self, model: str) -> None:
         """See `IndexStore.remove`."""
@@ -123,7 +124,9 @@ class EmbeddedIndex(VectorIndex):
         self._folder = folder
         self._lock = threading.Lock()
         self._shard = self._open()
-        _write_json(folder / "holder.json", {"pid": os.getpid(), "command": " ".join(["lookalike", *sys.argv[1:]])})
+        write_atomically(
+            folder / "holder.json", json.dumps({"pid": os.getpid(), "command": " ".join(["lookalike", *sys.argv[1:]])})
+        )
 
     def upsert(self, points: Sequence[Point]) -> None:
         """See `VectorIndex.upsert`; refuses before the disk is full."""
@@ -225,7 +228,7 @@ class EmbeddedIndex(VectorIndex):
             ),
         )
         created.update(UpdateOperation.create_field_index("label", PayloadSchemaType.Keyword))
-        _write_json(description, {"model": self.model, "dimension": self.dimension})
+        write_atomically(description, json.dumps({"model": self.model, "dimension": self.dimension}))
         return created
 
     def _check(self, description: Mapping[str, object]) -> None:
@@ -290,10 +293,3 @@ def _name_holder(folder: Path) -> str:
 
 def _read_json(path: Path) -> dict[str, str | None]:
     return dict(json.loads(path.read_text(encoding="utf-8")))
-
-
-def _write_json(path: Path, values: dict[str, object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(values), encoding="utf-8")
-    temporary.replace(path)

@@ -50,7 +50,7 @@ class ServerStore(IndexStore):
     def connect(cls, url: str, api_key: SecretStr | None) -> "ServerStore":
         """The store on the server at a URL."""
         key = api_key.get_secret_value() if api_key else None
-        return cls(QdrantClient(url=url, api_key=key, timeout=TIMEOUT_SECONDS))
+        return cls(QdrantClient(url=url, api_key=key, timeout=TIMEOUT_SECONDS, check_compatibility=False))
 
     def open(self, model: str, dimension: int) -> "ServerIndex":
         """See `IndexStore.open`."""

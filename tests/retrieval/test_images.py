@@ -65,6 +65,13 @@ def test_the_camera_orientation_is_applied(orientation: int) -> None:
     assert (photo.width, photo.height) == (64, 32)
 
 
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"]
+)
+def test_damaged_camera_data_is_no_reason_to_refuse_a_photo(exif: bytes) -> None:
+    assert decode_photo(make.encoded(Image.new("RGB", (40, 30), RED), "JPEG", exif=exif)).size == (40, 30)
+
+
 def test_transparent_pixels_lie_on_white() -> None:
     image = Image.new("RGBA", (10, 10), (200, 40, 40, 0))
     image.putpixel((0, 0), (*RED, 255))
