@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from retrieval.bundle import load_bundle
+from retrieval.bundle import check_target, load_bundle
 from retrieval.console import JsonFlag, messages, print_result
 from retrieval.embedder import Embedder
 from retrieval.errors import LookalikeError
@@ -59,10 +59,11 @@ def train(  # noqa: PLR0917 - a command line is all options
     chosen, how = backbone_named(backbone), recipe_named(recipe)
     if epochs is not None:
         how = replace(how, epochs=epochs)
+    check_target(out)
+    dataset = load_dataset(data, load_settings().home, _say, splits, seed)
     _import_tensorflow()
     from trainer.pipeline import train_bundle  # noqa: PLC0415 - imports TensorFlow
 
-    dataset = load_dataset(data, load_settings().home, _say, splits, seed)
     bundle = train_bundle(dataset, chosen, how, weights=weights, dimension=dimension, seed=seed, out=out, say=_say)
     manifest = bundle.manifest
     result = {

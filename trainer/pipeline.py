@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from retrieval.bundle import Bundle, TrainingData, check_target, write_bundle
+from retrieval.bundle import Bundle, TrainingData, write_bundle
 from retrieval.neighbours import Embeddings
 from trainer.backbones.base import Backbone
 from trainer.data import Dataset, Say, check_trainable, labels_of, read_all
@@ -55,7 +55,6 @@ def train_bundle(
     Raises:
         LookalikeError: too few photos, weights that can't be had, or an export that is not faithful.
     """
-    check_target(out)
     check_trainable(dataset, say)
     tf.keras.utils.set_random_seed(seed)
     network = build_network(backbone, weights, dimension, recipe.head)

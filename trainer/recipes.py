@@ -89,9 +89,9 @@ class Recipe:
     optimizer: AdamW = field(default_factory=AdamW)
     head_steps: int = 300
     head_views: int = 6
-    epochs: int = 12
-    steps_per_epoch: int = 25
-    patience: int = 4
+    epochs: int = 8
+    steps_per_epoch: int = 20
+    patience: int = 5
 
 
 RECIPES = {

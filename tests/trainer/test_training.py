@@ -14,7 +14,7 @@ from trainer.network import EmbeddingNetwork, build_network, embed
 from trainer.recipes import RECIPES, Recipe
 from trainer.training import Epoch, LabelledImages, train_network
 
-SHORT = replace(RECIPES["default"], epochs=2, steps_per_epoch=15)
+SHORT = replace(RECIPES["default"], batch_size=24, epochs=2, steps_per_epoch=15)
 
 
 class Watched:
