@@ -2,7 +2,8 @@
 
     python benchmarks/http_query.py --bundle BUNDLE --photos FOLDER
 
-Starts a real `lookalike serve` on an index of its own, and takes turns: one upload over a kept connection, one bare call.
+Starts a real `lookalike serve` on an index of its own, and takes turns: one upload over a kept connection, one bare
+call, with a pause before each in which the threads of the other come to rest.
 """
 
 import argparse
@@ -16,7 +17,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -27,7 +30,9 @@ from retrieval.photos import list_photos
 from retrieval.settings import load_settings
 
 LOOKALIKE = [sys.executable, "-m", "lookalike"]
+Result = TypeVar("Result")
 BOUNDARY = "photo"
+PAUSE_SECONDS = 0.02
 
 
 def main() -> None:
@@ -44,18 +49,20 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(result))
     else:
-        print(
-            "HTTP p50 {http_ms} ms, p95 {http_p95_ms} ms; ONNX Runtime p50 {onnx_ms} ms; ratio {ratio}".format(**result)
-        )
+        print("over HTTP p50 {http_ms} ms, p95 {http_p95_ms} ms".format(**result), end=": ")
+        print("decode {decode_ms} ms, embed {embed_ms} ms, search {search_ms} ms".format(**result))
+        print("bare ONNX Runtime p50 {onnx_ms} ms; ratio {ratio}".format(**result))
 
 
 def _measure(address: str, bundle: Bundle, photos: list[bytes]) -> dict[str, float]:
     connection = http.client.HTTPConnection(address)
     bare_call = _bare_call(bundle)
-    http_ms, onnx_ms = [], []
+    http_ms, onnx_ms, steps = [], [], []
     for photo in photos:
-        http_ms.append(_milliseconds(lambda photo=photo: _upload(connection, photo)))
-        onnx_ms.append(_milliseconds(bare_call))
+        took, answer = _timed(partial(_upload, connection, photo))
+        http_ms.append(took)
+        steps.append(answer["took_ms"])
+        onnx_ms.append(_timed(bare_call)[0])
     over_http, bare = statistics.median(http_ms), statistics.median(onnx_ms)
     return {
         "requests": len(photos),
@@ -63,10 +70,11 @@ def _measure(address: str, bundle: Bundle, photos: list[bytes]) -> dict[str, flo
         "http_p95_ms": round(float(np.percentile(http_ms, 95)), 2),
         "onnx_ms": round(bare, 2),
         "ratio": round(over_http / bare, 2),
+        **{f"{step}_ms": round(statistics.median(took[step] for took in steps), 2) for step in steps[0]},
     }
 
 
-def _upload(connection: http.client.HTTPConnection, photo: bytes) -> None:
+def _upload(connection: http.client.HTTPConnection, photo: bytes) -> dict[str, Any]:
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="photo.jpg"\r\n\r\n'
     body = head.encode() + photo + f"\r\n--{BOUNDARY}--\r\n".encode()
     connection.request("POST", "/api/v1/search", body, {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"})
@@ -74,6 +82,7 @@ def _upload(connection: http.client.HTTPConnection, photo: bytes) -> None:
     answer = response.read()
     if response.status != 200:
         raise RuntimeError(answer.decode())
+    return dict(json.loads(answer))
 
 
 def _bare_call(bundle: Bundle) -> Callable[[], object]:
@@ -86,10 +95,12 @@ def _bare_call(bundle: Bundle) -> Callable[[], object]:
     return lambda: session.run(None, {"images": image})
 
 
-def _milliseconds(call: Callable[[], object]) -> float:
+def _timed(call: Callable[[], Result]) -> tuple[float, Result]:
+    """Milliseconds, and what the call gave."""
+    time.sleep(PAUSE_SECONDS)
     start = time.perf_counter()
-    call()
-    return (time.perf_counter() - start) * 1000
+    result = call()
+    return (time.perf_counter() - start) * 1000, result
 
 
 @contextmanager
