@@ -25,16 +25,6 @@ if TYPE_CHECKING:
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 BATCH = 64
-HEADINGS = {
-    "recall_at_1": "R@1",
-    "recall_at_5": "R@5",
-    "recall_at_10": "R@10",
-    "precision_at_5": "P@5",
-    "r_precision": "R-precision",
-    "map_at_r": "MAP@R",
-    "mrr": "MRR",
-}
-
 DataOption = Annotated[
     str, typer.Option("--data", help="A folder with a folder per class, a CSV/JSONL manifest, tfds:NAME or digits.")
 ]

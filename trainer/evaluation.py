@@ -1,32 +1,86 @@
 """How well embeddings retrieve: each photo in turn asks for all others."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from retrieval import metrics
 from retrieval.neighbours import ranked_without_self
 
+METRICS = {
+    "recall_at_1": "R@1",
+    "recall_at_5": "R@5",
+    "recall_at_10": "R@10",
+    "precision_at_5": "P@5",
+    "r_precision": "R-precision",
+    "map_at_r": "MAP@R",
+    "mrr": "MRR",
+}
+CONFIDENCE = 0.95
+RESAMPLES = 1000
+RESAMPLES_AT_ONCE = 100
+
+Interval = tuple[float, float]
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Retrieval metrics, each the mean over queries.
+    """Retrieval metrics of each query, and what they come to.
 
     Attributes:
-        queries: photos that were asked with: those with another photo of their class to find.
-        overall: metric → mean over all queries.
-        per_class: class → metric → mean over its queries.
+        labels: the class of each query, str [queries]; queries are the photos with another of their class to find.
+        values: metric → its value for each query, float64 [queries].
     """
 
-    queries: int
-    overall: dict[str, float]
-    per_class: dict[str, dict[str, float]]
+    labels: npt.NDArray[np.str_]
+    values: dict[str, npt.NDArray[np.float64]]
+
+    @property
+    def queries(self) -> int:
+        """How many there are."""
+        return len(self.labels)
+
+    @cached_property
+    def overall(self) -> dict[str, float]:
+        """Metric → mean over all queries; 0 where there are none."""
+        return {name: float(value.mean()) if self.queries else 0.0 for name, value in self.values.items()}
+
+    def of_class(self, label: str) -> "Evaluation":
+        """The part of it that a class's queries make."""
+        chosen = self.labels == label
+        return Evaluation(self.labels[chosen], {name: value[chosen] for name, value in self.values.items()})
+
+    def intervals(self) -> dict[str, Interval]:
+        """Metric → the 95 % bootstrap interval of its mean: percentiles over resampled queries, always the same.
+
+        The queries are resampled, the gallery is not: an interval says how much a figure owes to which photos happened
+        to ask. How much it owes to the luck of training, several seeds tell.
+        """
+        if self.queries < 2:
+            return {name: (mean, mean) for name, mean in self.overall.items()}
+        found = stats.bootstrap(
+            (np.stack(list(self.values.values())),),
+            np.mean,
+            axis=1,
+            n_resamples=RESAMPLES,
+            batch=RESAMPLES_AT_ONCE,
+            confidence_level=CONFIDENCE,
+            method="percentile",
+            rng=np.random.default_rng(0),
+        ).confidence_interval
+        return {name: (float(low), float(high)) for name, low, high in zip(self.values, *found, strict=True)}
 
     def as_dict(self) -> dict[str, Any]:
-        """The overall figures as top-level keys, and beside them `queries` and `per_class`."""
-        return {**self.overall, "queries": self.queries, "per_class": self.per_class}
+        """The overall figures as top-level keys, and beside them `queries`, `intervals` and `per_class`."""
+        classes = [str(label) for label in np.unique(self.labels)]
+        return self._figures() | {"per_class": {label: self.of_class(label)._figures() for label in classes}}
+
+    def _figures(self) -> dict[str, Any]:
+        return {**self.overall, "queries": self.queries, "intervals": self.intervals()}
 
 
 def evaluate_embeddings(embeddings: npt.NDArray[np.float32], labels: npt.NDArray[np.str_]) -> Evaluation:
@@ -42,7 +96,7 @@ def evaluate_embeddings(embeddings: npt.NDArray[np.float32], labels: npt.NDArray
     relevant = labels[ranked_without_self(embeddings)] == labels[:, None]
     total = relevant.sum(axis=1)
     asked = total > 0
-    relevant, total, labels = relevant[asked], total[asked], labels[asked]
+    relevant, total = relevant[asked], total[asked]
     values = {
         "recall_at_1": metrics.recall_at_k(relevant, 1),
         "recall_at_5": metrics.recall_at_k(relevant, 5),
@@ -52,12 +106,4 @@ def evaluate_embeddings(embeddings: npt.NDArray[np.float32], labels: npt.NDArray
         "map_at_r": metrics.map_at_r(relevant, total),
         "mrr": metrics.reciprocal_rank(relevant),
     }
-    return Evaluation(
-        queries=len(labels),
-        overall=_means(values, np.full(len(labels), True)),
-        per_class={str(label): _means(values, labels == label) for label in np.unique(labels)},
-    )
-
-
-def _means(values: dict[str, npt.NDArray[np.float64]], chosen: npt.NDArray[np.bool_]) -> dict[str, float]:
-    return {name: float(value[chosen].mean()) if chosen.any() else 0.0 for name, value in values.items()}
+    return Evaluation(labels[asked], values)

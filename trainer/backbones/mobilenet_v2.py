@@ -20,9 +20,9 @@ class MobileNetV2(Backbone):
     """The weights `auto` are Keras's own, trained on ImageNet; Keras downloads them once."""
 
     name = "mobilenet_v2"
-    description = "MobileNetV2, 256 px, ImageNet weights downloaded by Keras"
-    resize = ResizeRule(size=256, shorter_side=256)
-    train_size = 192
+    description = "MobileNetV2, 224 px, ImageNet weights downloaded by Keras"
+    resize = ResizeRule(size=224, shorter_side=224)
+    train_size = 160
     upper_part = "block_6_expand"
 
     def build(self, weights: str = AUTO) -> "tf.keras.Model":
