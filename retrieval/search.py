@@ -153,29 +153,32 @@ class Searcher:
             leave_out: photos that shall not be found.
         """
         start = time.perf_counter()
-        hits = self._nearest(vector, options, leave_out)
-        voters = [hit for hit in self._voters(vector, options, hits) if hit.id != first and hit.id not in leave_out]
+        hits, voters = self._nearest(vector, options, leave_out)
         hits.sort(key=lambda hit: (-round(hit.score, 6), hit.id != first, hit.payload.uri))
         results = [_result(hit) for hit in hits if options.min_score is None or hit.score >= options.min_score]
-        return Answer(results, _vote(voters), {"search": _ms(time.perf_counter() - start)})
+        return Answer(
+            results,
+            _vote([hit for hit in voters if hit.id != first]),
+            {"search": _ms(time.perf_counter() - start)},
+        )
 
-    def _nearest(self, vector: Vector, options: Options, leave_out: frozenset[uuid.UUID]) -> list[Hit]:
-        """The page of hits that the options ask for. The photos left out count for nothing, wherever they rank."""
-        if not leave_out:
-            return self._search(vector, options, options.k, options.offset)
+    def _nearest(
+        self, vector: Vector, options: Options, leave_out: frozenset[uuid.UUID]
+    ) -> tuple[list[Hit], list[Hit]]:
+        """The page of hits that the options ask for, and the nearest photos of any label, who vote.
+
+        The photos left out count for nothing, wherever they rank. One question to the index serves both where no
+        label narrows it.
+        """
         wanted = options.offset + options.k
-        hits = self._search(vector, options, wanted + len(leave_out), 0)
-        return [hit for hit in hits if hit.id not in leave_out][options.offset : wanted]
+        depth = max(wanted, VOTERS + 1) + len(leave_out)
+        nearest = self._search(vector, depth, options, options.labels)
+        voters = self._search(vector, VOTERS + 1 + len(leave_out), options, ()) if options.labels else nearest
+        page = [hit for hit in nearest if hit.id not in leave_out][options.offset : wanted]
+        return page, [hit for hit in voters if hit.id not in leave_out]
 
-    def _voters(self, vector: Vector, options: Options, hits: list[Hit]) -> list[Hit]:
-        """The nearest photos of any label, from the page already found where it holds them."""
-        unrestricted = not options.labels and not options.offset
-        if unrestricted and options.k > VOTERS:
-            return hits[: VOTERS + 1]
-        return self._search(vector, replace(options, labels=()), VOTERS + 1, 0)
-
-    def _search(self, vector: Vector, options: Options, k: int, offset: int) -> list[Hit]:
-        return self.index.search(vector, k, labels=options.labels, offset=offset, exact=options.exact)
+    def _search(self, vector: Vector, k: int, options: Options, labels: Sequence[str]) -> list[Hit]:
+        return self.index.search(vector, k, labels=labels, exact=options.exact)
 
 
 def _vote(hits: Sequence[Hit]) -> PredictedLabel | None:
