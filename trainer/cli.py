@@ -4,11 +4,10 @@ import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from retrieval.bundle import check_target, load_bundle
@@ -20,9 +19,6 @@ from trainer.backbones import BACKBONES, backbone_named
 from trainer.data import labels_of, load_dataset, read_all
 from trainer.recipes import RECIPES, recipe_named
 
-if TYPE_CHECKING:
-    from trainer.evaluation import Evaluation
-
 DEFAULT_BACKBONE = "efficientnet_lite0"
 BATCH = 64
 DataOption = Annotated[
@@ -30,6 +26,10 @@ DataOption = Annotated[
 ]
 SplitsOption = Annotated[
     Path | None, typer.Option("--splits", help="A CSV file path,label,split; paths relative to the data set.")
+]
+UnseenOption = Annotated[
+    list[str] | None,
+    typer.Option("--unseen-class", help="A class to test on and never to train on; repeat for several."),
 ]
 
 
@@ -43,6 +43,7 @@ def train(  # noqa: PLR0917 - a command line is all options
     dimension: Annotated[int, typer.Option(min=2, max=4096, help="Length of the embeddings.")] = 128,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many; the recipe's own unless given.")] = None,
     splits: SplitsOption = None,
+    unseen_class: UnseenOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Learn an embedding from labelled photos and write a model bundle with a report."""
@@ -50,7 +51,7 @@ def train(  # noqa: PLR0917 - a command line is all options
     if epochs is not None:
         how = replace(how, epochs=epochs)
     check_target(out)
-    dataset = load_dataset(data, load_settings().home, _say, splits, seed)
+    dataset = load_dataset(data, load_settings().home, _say, splits=splits, seed=seed, unseen=unseen_class or ())
     _import_tensorflow()
     from trainer.pipeline import train_bundle  # noqa: PLC0415 - imports TensorFlow
 
@@ -71,18 +72,22 @@ def train(  # noqa: PLR0917 - a command line is all options
     )
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0917 - as above
     bundle: Annotated[Path, typer.Option(help="The bundle to measure.")],
     data: DataOption,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     splits: SplitsOption = None,
+    unseen_class: UnseenOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Measure how well a bundle retrieves: each photo of a split asks for the others."""
     from trainer.evaluation import evaluate_embeddings  # noqa: PLC0415 - imports scikit-learn
+    from trainer.tables import evaluation_table  # noqa: PLC0415 - as above
 
     model, settings = load_bundle(bundle), load_settings()
-    dataset = load_dataset(data, settings.home, _say, splits, model.manifest.seed)
+    dataset = load_dataset(
+        data, settings.home, _say, splits=splits, seed=model.manifest.seed, unseen=unseen_class or ()
+    )
     photos = dataset.split(split)
     embedder = Embedder(model, settings.embedding_threads)
     embeddings = np.concatenate(
@@ -91,14 +96,14 @@ def evaluate(
             for start in range(0, len(photos), BATCH)
         ]
     )
-    evaluation = evaluate_embeddings(embeddings, labels_of(photos))
+    figures = evaluate_embeddings(embeddings, labels_of(photos)).as_dict()
     untrained = None
     if dataset.digest == model.manifest.training_data.digest:
         untrained = model.manifest.metrics.get("untrained", {}).get(split)
     else:
         _say("The untrained backbone is not shown: it was measured on the data and splits of the training alone.")
-    result = {"model_id": model.model_id, "split": split, **evaluation.as_dict(), "untrained": untrained}
-    print_result(result, as_json, _metrics_table(evaluation, untrained))
+    result = {"model_id": model.model_id, "split": split, **figures, "untrained": untrained}
+    print_result(result, as_json, evaluation_table(figures, untrained))
 
 
 def recipes(as_json: JsonFlag = False) -> None:
@@ -125,17 +130,6 @@ def _lines_table(lines: dict[str, str]) -> Table:
     table = Table.grid(padding=(0, 2))
     for name, description in lines.items():
         table.add_row(name, description)
-    return table
-
-
-def _metrics_table(evaluation: "Evaluation", untrained: dict[str, Any] | None) -> Table:
-    """Overall first, then class by class, and the untrained backbone where it is known."""
-    rows = {"all": evaluation.overall, **evaluation.per_class}
-    if untrained is not None:
-        rows["untrained backbone"] = untrained
-    table = Table("", *HEADINGS.values(), title=f"{evaluation.queries} queries")
-    for name, metrics in rows.items():
-        table.add_row(escape(name), *(f"{metrics[metric]:.3f}" for metric in HEADINGS))
     return table
 
 

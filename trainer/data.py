@@ -3,9 +3,9 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,11 @@ import numpy.typing as npt
 from retrieval.errors import BadSource, LookalikeError, UnreadablePhoto
 from retrieval.images import ResizeRule, read_pixels
 from retrieval.photos import PhotoRef, display, list_photos
+from trainer.duplicates import Fingerprint, fingerprint
 from trainer.sources import locate
-from trainer.splits import check_splits, splits_from_file, stratified_splits
+from trainer.splits import SPLITS, check_splits, splits_from_file, stratified_splits, tested_on_unseen
 
 Say = Callable[[str], None]
-
-# Small enough to be quick, and still every photo is decoded to its end.
-GLANCE = ResizeRule(size=8, shorter_side=8)
 
 
 @dataclass(frozen=True)
@@ -31,16 +29,24 @@ class Dataset:
         name: how the user named it.
         digest: sha256 over the content, label and split of each photo.
         photos: all of them, sorted by URI.
+        fingerprints: by URI; they tell which photos are copies of each other.
     """
 
     name: str
     digest: str
     photos: tuple[PhotoRef, ...]
+    fingerprints: Mapping[str, Fingerprint] = field(compare=False, repr=False)
 
     @property
     def classes(self) -> list[str]:
         """The labels in use, sorted."""
         return sorted({str(photo.label) for photo in self.photos})
+
+    @property
+    def unseen_classes(self) -> list[str]:
+        """The labels that are tested on and not trained on, sorted."""
+        labels = {split: {str(photo.label) for photo in self.photos if photo.split == split} for split in SPLITS}
+        return sorted(labels["test"] - labels["train"])
 
     @property
     def counts(self) -> dict[str, int]:
@@ -56,7 +62,9 @@ class Dataset:
         return photos
 
 
-def load_dataset(data: str, home: Path, say: Say, splits: Path | None = None, seed: int = 0) -> Dataset:
+def load_dataset(
+    data: str, home: Path, say: Say, *, splits: Path | None = None, seed: int = 0, unseen: Collection[str] = ()
+) -> Dataset:
     """Find the photos of a data set, leave out those that can't be read, and split them.
 
     Args:
@@ -65,24 +73,28 @@ def load_dataset(data: str, home: Path, say: Say, splits: Path | None = None, se
         say: takes one message for each photo or group of photos that is left out.
         splits: a CSV file `path,label,split`, paths relative to the data set; takes precedence over a manifest's.
         seed: of the stratified splits, which are drawn where none are given.
+        unseen: classes to test on alone, all of their photos, which training then never sees.
 
     Raises:
-        LookalikeError: there are no photos, no labels or fewer than two classes.
+        LookalikeError: there are no photos, no labels or fewer than two classes, or an unseen class that is not there.
     """
     source = locate(data, home)
     photos = _labelled(source, say)
     if splits is not None:
         photos = splits_from_file(photos, source, splits)
-    digests = _content_digests(photos, say)
-    photos = sorted((photo for photo in photos if photo.uri in digests), key=lambda photo: photo.uri)
+    fingerprints = _fingerprints(photos, say)
+    photos = sorted((photo for photo in photos if photo.uri in fingerprints), key=lambda photo: photo.uri)
     if len({photo.label for photo in photos}) < 2:
         raise BadSource(
             f"{display(data)} has readable photos of fewer than two classes.", "Give it a folder of photos per class."
         )
     given = any(photo.split for photo in photos)
     photos = check_splits(photos, source) if given else stratified_splits(photos, seed)
-    lines = "".join(f"{digests[photo.uri]}\t{photo.label}\t{photo.split}\n" for photo in photos)
-    return Dataset(data, hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest(), tuple(photos))
+    if unseen:
+        photos = tested_on_unseen(photos, unseen, source)
+    lines = "".join(f"{fingerprints[photo.uri].sha256}\t{photo.label}\t{photo.split}\n" for photo in photos)
+    digest = hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+    return Dataset(data, digest, tuple(photos), fingerprints)
 
 
 def check_trainable(dataset: Dataset, say: Say) -> None:
@@ -144,21 +156,18 @@ def _outside_class_folders(photo: PhotoRef, source: Path) -> bool:
     return source.is_dir() and str(photo.path.parent) == os.path.realpath(source)
 
 
-def _content_digests(photos: Sequence[PhotoRef], say: Say) -> dict[str, str]:
-    """The sha256 of each photo that can be decoded, by URI; the others are said."""
+def _fingerprints(photos: Sequence[PhotoRef], say: Say) -> dict[str, Fingerprint]:
+    """The fingerprint of each photo that can be decoded, by URI; the others are said."""
 
-    def digest(photo: PhotoRef) -> str | None:
+    def read(photo: PhotoRef) -> Fingerprint | None:
         try:
-            content = photo.path.read_bytes()
-            read_pixels(content, GLANCE)
+            return fingerprint(photo.path.read_bytes())
         except UnreadablePhoto as error:
             say(f"Left out: {display(photo.path)}. {error}")
         except OSError as error:
             say(f"Left out: {display(photo.path)}. It can't be read ({error.strerror}).")
-        else:
-            return hashlib.sha256(content).hexdigest()
         return None
 
     with ThreadPoolExecutor() as threads:
-        digests = zip(photos, threads.map(digest, photos), strict=True)
-        return {photo.uri: found for photo, found in digests if found is not None}
+        found = zip(photos, threads.map(read, photos), strict=True)
+        return {photo.uri: made for photo, made in found if made is not None}

@@ -3,7 +3,7 @@
 import csv
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +34,36 @@ def stratified_splits(photos: Iterable[PhotoRef], seed: int) -> list[PhotoRef]:
         order = np.random.default_rng([seed, number]).permutation(len(members))
         drawn += [replace(members[index], split=name) for index, name in zip(order, names, strict=True)]
     return sorted(drawn, key=lambda photo: photo.uri)
+
+
+def tested_on_unseen(photos: Iterable[PhotoRef], unseen: Collection[str], source: Path) -> list[PhotoRef]:
+    """Test on classes that training never sees: all of their photos, and no others, make the test split.
+
+    The other classes keep their training and validation photos; their test photos are left out.
+
+    Raises:
+        BadSource: a class is unknown, or there are fewer than two to test on or to train on.
+    """
+    photos = list(photos)
+    classes = {str(photo.label) for photo in photos}
+    unknown = sorted(set(unseen) - classes)
+    if unknown:
+        raise BadSource(
+            f"{display(source)} has no class {unknown[0]!r}.", f"Its classes are {', '.join(sorted(classes))}."
+        )
+    if len(set(unseen)) < 2:
+        raise BadSource(
+            f"With {next(iter(unseen))!r} as the only unseen class, every test photo would be of one class.",
+            "Name at least two unseen classes.",
+        )
+    if len(classes - set(unseen)) < 2:
+        raise BadSource(
+            f"Fewer than two of the {len(classes)} classes of {display(source)} are left to train on.",
+            "Name fewer unseen classes.",
+        )
+    tested = [replace(photo, split="test") for photo in photos if photo.label in unseen]
+    kept = [photo for photo in photos if photo.label not in unseen and photo.split != "test"]
+    return sorted(tested + kept, key=lambda photo: photo.uri)
 
 
 def check_splits(photos: list[PhotoRef], source: Path) -> list[PhotoRef]:

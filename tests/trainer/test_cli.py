@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,26 +12,7 @@ import pytest
 
 from retrieval.bundle import load_bundle
 
-
-def lookalike(*arguments: str | Path, home: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lookalike", *map(str, arguments)]
-    root = Path(__file__).resolve().parents[2]
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "LOOKALIKE_HOME": str(home), "PYTHONPATH": str(root)}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=home, check=False)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
-    """A folder with photos and a bundle that `lookalike train` made of them, and what it printed."""
-    home = tmp_path_factory.mktemp("cli")
-    make.library(home / "colours", per_label=12)
-    (home / "colours" / "green" / "letter.jpg").write_text("Dear photo")
-    options = ("--backbone", "small_cnn", "--epochs", "1", "--dimension", "8", "--json")
-    run = lookalike("train", "--data", "colours", "--out", "bundle", *options, home=home)
-    assert run.returncode == 0, run.stderr
-    assert "letter.jpg" in run.stderr
-    assert "Traceback" not in run.stderr
-    return home, json.loads(run.stdout)
+Lookalike = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_train_writes_a_bundle(trained: tuple[Path, dict[str, object]]) -> None:
@@ -48,7 +30,9 @@ def test_train_writes_a_bundle(trained: tuple[Path, dict[str, object]]) -> None:
     assert made == {"embedder.weights.h5", "history.csv", "metrics.json", "report.html"}
 
 
-def test_evaluate_finds_the_figures_of_the_training(trained: tuple[Path, dict[str, object]]) -> None:
+def test_evaluate_finds_the_figures_of_the_training(
+    lookalike: Lookalike, trained: tuple[Path, dict[str, object]]
+) -> None:
     home, printed = trained
     run = lookalike("evaluate", "--bundle", "bundle", "--data", "colours", "--json", home=home)
     assert run.returncode == 0, run.stderr
@@ -70,7 +54,7 @@ def test_evaluate_needs_no_tensorflow(trained: tuple[Path, dict[str, object]]) -
     subprocess.run([sys.executable, "-c", script], cwd=home, env=environment, check=True, capture_output=True)
 
 
-def test_other_data_has_no_untrained_figures(trained: tuple[Path, dict[str, object]]) -> None:
+def test_other_data_has_no_untrained_figures(lookalike: Lookalike, trained: tuple[Path, dict[str, object]]) -> None:
     home, _ = trained
     make.library(home / "others", per_label=12)
     (home / "others" / "green" / "0.jpg").unlink()
@@ -115,7 +99,7 @@ def test_the_report_needs_nothing_else(trained: tuple[Path, dict[str, object]]) 
     ],
 )
 def test_bad_input_is_one_sentence(
-    trained: tuple[Path, dict[str, object]], arguments: tuple[str, ...], complaint: str
+    lookalike: Lookalike, trained: tuple[Path, dict[str, object]], arguments: tuple[str, ...], complaint: str
 ) -> None:
     home, _ = trained
     (home / "empty").mkdir(exist_ok=True)
@@ -129,7 +113,7 @@ def test_bad_input_is_one_sentence(
 
 
 @pytest.mark.parametrize("command", ["recipes", "backbones"])
-def test_what_can_be_named_is_listed(command: str, tmp_path: Path) -> None:
+def test_what_can_be_named_is_listed(lookalike: Lookalike, command: str, tmp_path: Path) -> None:
     run = lookalike(command, "--json", home=tmp_path)
     names = [entry["name"] for entry in json.loads(run.stdout)[command]]
     assert {"recipes": "default", "backbones": "efficientnet_lite0"}[command] in names

@@ -67,6 +67,35 @@ def test_a_splits_file_chooses_photos_and_splits(colours: Path, tmp_path: Path) 
     assert by_name(dataset)["green/2.jpg"] == "test"
 
 
+def test_unseen_classes_are_tested_on_and_never_trained_on(colours: Path, tmp_path: Path) -> None:
+    for number in range(12):
+        draw(colours / "scarlet" / f"{number}.jpg", "red", 100 + number)
+    seen, _ = load(colours, tmp_path)
+    dataset, _ = load(colours, tmp_path, unseen=["red", "scarlet"])
+    assert Counter((photo.split, photo.label) for photo in dataset.photos) == {
+        **{("train", label): 8 for label in ("blue", "green")},
+        **{("val", label): 2 for label in ("blue", "green")},
+        **{("test", label): 12 for label in ("red", "scarlet")},
+    }
+    assert dataset.unseen_classes == ["red", "scarlet"]
+    assert seen.unseen_classes == []
+    assert [photo for photo in seen.split("train") if photo.label in ("blue", "green")] == dataset.split("train")
+    assert seen.digest != dataset.digest
+
+
+@pytest.mark.parametrize(
+    ("unseen", "complaint"),
+    [
+        (["red", "violet"], "no class 'violet'"),
+        (["red"], "every test photo would be of one class"),
+        (["red", "green"], "Fewer than two of the 3 classes"),
+    ],
+)
+def test_unseen_classes_that_make_no_sense(colours: Path, tmp_path: Path, unseen: list[str], complaint: str) -> None:
+    with pytest.raises(LookalikeError, match=complaint):
+        load(colours, tmp_path, unseen=unseen)
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
