@@ -21,6 +21,7 @@ from trainer.recipes import RECIPES, recipe_named
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 BATCH = 64
+
 DataOption = Annotated[
     str, typer.Option("--data", help="A folder with a folder per class, a CSV/JSONL manifest, tfds:NAME or digits.")
 ]
@@ -40,6 +41,7 @@ def train(  # noqa: PLR0917 - a command line is all options
     recipe: Annotated[str, typer.Option(help="See `lookalike recipes`.")] = "default",
     weights: Annotated[str, typer.Option(help="auto, none or a file.")] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Of splits, batches and random weights.")] = 0,
+    seeds: Annotated[int, typer.Option(min=1, help="Train with so many seeds: seed, seed + 1, …; keep the best.")] = 1,
     dimension: Annotated[int, typer.Option(min=2, max=4096, help="Length of the embeddings.")] = 128,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many; the recipe's own unless given.")] = None,
     splits: SplitsOption = None,
@@ -54,22 +56,19 @@ def train(  # noqa: PLR0917 - a command line is all options
     dataset = load_dataset(data, load_settings().home, _say, splits=splits, seed=seed, unseen=unseen_class or ())
     _import_tensorflow()
     from trainer.pipeline import train_bundle  # noqa: PLC0415 - imports TensorFlow
+    from trainer.runs import Plan  # noqa: PLC0415 - as above
+    from trainer.tables import training_summary  # noqa: PLC0415 - imports SciPy
 
-    bundle = train_bundle(dataset, chosen, how, weights=weights, dimension=dimension, seed=seed, out=out, say=_say)
-    manifest = bundle.manifest
+    plan = Plan(chosen, how, weights, dimension)
+    bundle = train_bundle(dataset, plan, seed=seed, seeds=seeds, out=out, say=_say)
+    metrics = bundle.manifest.metrics
     result = {
         "bundle": str(bundle.folder),
         "model_id": bundle.model_id,
         "report": str(bundle.folder / "training" / "report.html"),
-        "metrics": manifest.metrics,
+        "metrics": metrics,
     }
-    shown = "test" if "test" in manifest.metrics else "val"
-    print_result(
-        result,
-        as_json,
-        f"{bundle.model_id} is in {bundle.folder}: {shown} R@1 {manifest.metrics[shown]['recall_at_1']:.3f}, "
-        f"MAP@R {manifest.metrics[shown]['map_at_r']:.3f}. Its report: {result['report']}",
-    )
+    print_result(result, as_json, training_summary(result))
 
 
 def evaluate(  # noqa: PLR0917 - as above

@@ -3,49 +3,36 @@
 import csv
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from retrieval.bundle import Bundle, TrainingData, write_bundle
 from retrieval.neighbours import Embeddings
 from trainer.backbones.base import Backbone
 from trainer.data import Dataset, Say, check_trainable, labels_of, read_all
+from trainer.duplicates import Duplicate, find_duplicates, warning
 from trainer.evaluation import evaluate_embeddings
-from trainer.export import check_parity, export_onnx, run_onnx
-from trainer.network import build_network, embed
-from trainer.progress import TrainingProgress
-from trainer.recipes import Recipe
-from trainer.report import Report, write_report
-from trainer.training import Epoch, LabelledImages, train_network
+from trainer.network import embed
+from trainer.report.page import Report, write_report
+from trainer.runs import ONNX, WEIGHTS, Photos, Plan, Run, best_run, over_seeds, train_run, train_runs
+from trainer.training import Epoch, LabelledImages, sample_batch
 
 LIBRARIES = ("tensorflow", "tensorflow-addons", "tf2onnx", "onnxruntime", "numpy", "pillow")
 
 
-def train_bundle(
-    dataset: Dataset,
-    backbone: Backbone,
-    recipe: Recipe,
-    *,
-    weights: str,
-    dimension: int,
-    seed: int,
-    out: Path,
-    say: Say,
-) -> Bundle:
+def train_bundle(dataset: Dataset, plan: Plan, *, seed: int, seeds: int, out: Path, say: Say) -> Bundle:
     """Train a network, export it, measure it, and write its bundle with a report.
 
     Args:
         dataset: labelled photos in splits.
-        backbone: what to build on.
-        recipe: how to train.
-        weights: `auto`, `none` or a file.
-        dimension: length of the embeddings.
+        plan: what to train.
         seed: of all that is drawn.
+        seeds: how many networks to train, with seed, seed + 1, …; the bundle is the one that is best on the
+            validation photos.
         out: where the bundle shall be.
         say: takes what the user should know.
 
@@ -56,45 +43,40 @@ def train_bundle(
         LookalikeError: too few photos, weights that can't be had, or an export that is not faithful.
     """
     check_trainable(dataset, say)
-    tf.keras.utils.set_random_seed(seed)
-    network = build_network(backbone, weights, dimension, recipe.head)
-    photos = {split: _read(dataset, split, backbone) for split in dataset.counts}
-    held_out = {split: photos[split] for split in photos if split != "train"}
-    untrained = {split: embed(network.features_only(), held_out[split].images) for split in held_out}
-
-    with TrainingProgress(recipe, network.pretrained, say) as progress:
-        epochs = train_network(network, recipe, train=photos["train"], val=photos["val"], seed=seed, watcher=progress)
-
-    say("Exporting the network and measuring it …")
-    embedder = network.whole()
+    duplicates = find_duplicates(dataset.photos, dataset.fingerprints)
+    if duplicates:
+        say(warning(duplicates))
+    photos = {split: _read(dataset, split, plan.backbone) for split in dataset.counts}
+    untrained = _untrained(plan, photos, seed)
     with tempfile.TemporaryDirectory(prefix="lookalike-") as temporary:
-        onnx, training = Path(temporary, "embedder.onnx"), Path(temporary, "training")
-        export_onnx(embedder, onnx)
-        parity = check_parity(embedder, onnx, photos["val"].images)
-        trained = {split: run_onnx(onnx, held_out[split].images) for split in held_out}
-        metrics = {**_evaluated(trained, held_out), "untrained": _evaluated(untrained, held_out)}
+
+        def train_one(number: int) -> Run:
+            return train_run(plan, photos, number, Path(temporary, f"seed-{number}"), say)
+
+        runs = train_runs(train_one, seed, seeds, say)
+        kept = best_run(runs)
+        metrics = _metrics(runs, kept, untrained, photos)
+        training = Path(temporary, "training")
         training.mkdir()
-        embedder.save_weights(training / "embedder.weights.h5")
-        _write_history(training / "history.csv", epochs)
-        (training / "metrics.json").write_text(json.dumps(metrics, indent=2, ensure_ascii=False), encoding="utf-8")
-        shown = "test" if "test" in trained else "val"
+        _write_figures(training, kept, metrics, duplicates)
+        sample = sample_batch(photos["train"], plan.backbone, plan.recipe, seed)
         write_report(
             training / "report.html",
-            Report(backbone, recipe, dataset, seed, epochs, metrics, shown, trained[shown]),
+            Report(plan, dataset, seed, runs, kept, metrics, untrained, duplicates, sample),
         )
         return write_bundle(
             out,
-            onnx,
+            kept.folder / ONNX,
             training,
-            backbone=backbone.name,
-            recipe=recipe.name,
-            dimension=dimension,
-            resize=backbone.resize,
+            backbone=plan.backbone.name,
+            recipe=plan.recipe.name,
+            dimension=plan.dimension,
+            resize=plan.backbone.resize,
             classes=dataset.classes,
             training_data=TrainingData(name=dataset.name, digest=dataset.digest, counts=dataset.counts),
             seed=seed,
             metrics=metrics,
-            parity=parity,
+            parity=kept.parity,
             versions={library: version(library) for library in LIBRARIES},
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -105,13 +87,36 @@ def _read(dataset: Dataset, split: str, backbone: Backbone) -> LabelledImages:
     return LabelledImages(read_all(photos, backbone.resize), labels_of(photos))
 
 
-def _evaluated(embeddings: dict[str, Embeddings], photos: dict[str, LabelledImages]) -> dict[str, Any]:
-    """Retrieval metrics by split."""
-    return {split: evaluate_embeddings(embeddings[split], photos[split].labels).as_dict() for split in embeddings}
+def _untrained(plan: Plan, photos: Photos, seed: int) -> dict[str, Embeddings]:
+    """The backbone's own features of the held-out photos, by split, scaled to unit length."""
+    features = plan.build(seed).features_only()
+    return {split: embed(features, of_split.images) for split, of_split in photos.items() if split != "train"}
 
 
-def _write_history(path: Path, epochs: list[Epoch]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
+def _metrics(runs: list[Run], kept: Run, untrained: Mapping[str, Embeddings], photos: Photos) -> dict[str, Any]:
+    """The figures as the bundle keeps them: by split, `untrained` by split, `training`, and `seeds` where several."""
+    metrics: dict[str, Any] = {split: evaluation.as_dict() for split, evaluation in kept.evaluations.items()}
+    metrics["untrained"] = {
+        split: evaluate_embeddings(embeddings, photos[split].labels).as_dict()
+        for split, embeddings in untrained.items()
+    }
+    metrics["training"] = {
+        "seconds": kept.epochs[-1].seconds,
+        "epochs": len(kept.epochs),
+        "parameters": kept.parameters,
+    }
+    if len(runs) > 1:
+        metrics["seeds"] = over_seeds(runs, kept)
+    return metrics
+
+
+def _write_figures(folder: Path, kept: Run, metrics: Mapping[str, Any], duplicates: list[Duplicate]) -> None:
+    """`history.csv`, `metrics.json` and the Keras weights."""
+    (kept.folder / WEIGHTS).rename(folder / WEIGHTS)
+    with (folder / "history.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Epoch)])
         writer.writeheader()
-        writer.writerows(asdict(epoch) for epoch in epochs)
+        writer.writerows(asdict(epoch) for epoch in kept.epochs)
+    everything = {**metrics, "duplicates": [duplicate.as_dict() for duplicate in duplicates]}
+    text = json.dumps(everything, indent=2, ensure_ascii=False)
+    (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")

@@ -11,9 +11,14 @@ from trainer.training import Epoch
 
 
 class TrainingProgress:
-    """A bar over all steps on standard error with the current loss, and a line for each epoch."""
+    """A bar over all steps on standard error with the current loss, and a line for each epoch.
+
+    Attributes:
+        interrupted: whether the user ended training early.
+    """
 
     def __init__(self, recipe: Recipe, head_first: bool, say: Say) -> None:
+        self.interrupted = False
         self._say = say
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -44,6 +49,7 @@ class TrainingProgress:
 
     def on_interruption(self) -> None:
         """Training ends early."""
+        self.interrupted = True
         self._say("Interrupted: the best network so far is kept. Interrupt again to give it up.")
 
     def on_epoch(self, epoch: Epoch) -> None:

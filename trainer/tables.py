@@ -3,34 +3,58 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
 from trainer.evaluation import METRICS
 
+# Without R-precision, so that the table fits into 80 columns.
+HEADINGS = {metric: heading for metric, heading in METRICS.items() if metric != "r_precision"}
+
 Figures = Mapping[str, Any]
+
+
+def training_summary(result: Figures) -> RenderableType:
+    """What `lookalike train` came to: in one sentence, after a table of the seeds where there are several."""
+    metrics = result["metrics"]
+    split = "test" if "test" in metrics else "val"
+    sentence = escape(
+        f"{result['model_id']} is in {result['bundle']}: {split} R@1 {metrics[split]['recall_at_1']:.3f}, "
+        f"MAP@R {metrics[split]['map_at_r']:.3f}. Its report: {result['report']}"
+    )
+    return Group(_seeds_table(metrics["seeds"], split), sentence) if "seeds" in metrics else sentence
 
 
 def evaluation_table(figures: Figures, untrained: Figures | None) -> Table:
     """Overall first, then class by class, and the untrained backbone where it is known."""
     rows = {"all": figures, **figures["per_class"]}
     if untrained is not None:
-        rows["untrained backbone"] = untrained
-    table = Table("", *METRICS.values(), title=f"{figures['queries']} queries; below each mean its 95 % interval")
+        rows["untrained"] = untrained
+    table = _table(f"{figures['queries']} queries; below each mean its 95 % interval")
     for name, of_row in rows.items():
-        table.add_row(escape(name), *(cell(of_row, metric) for metric in METRICS))
+        table.add_row(escape(name), *(cell(of_row, metric) for metric in HEADINGS))
     return table
 
 
-def seeds_table(seeds: Figures, split: str) -> Table:
+def _seeds_table(seeds: Figures, split: str) -> Table:
     """Each run's figures on a split, then their mean and spread."""
-    table = Table("", *METRICS.values(), title=f"{len(seeds['runs'])} seeds, {split} photos")
+    table = _table(f"{len(seeds['runs'])} seeds, {split} photos")
     for run in seeds["runs"]:
         kept = " (kept)" if run["seed"] == seeds["kept"] else ""
-        table.add_row(f"seed {run['seed']}{kept}", *(f"{run[split][metric]:.3f}" for metric in METRICS))
+        table.add_row(f"seed {run['seed']}{kept}", *(f"{run[split][metric]:.3f}" for metric in HEADINGS))
     table.add_section()
     mean, spread = seeds["mean"][split], seeds["spread"][split]
-    table.add_row("mean ± spread", *(f"{mean[metric]:.3f} ± {spread[metric]:.3f}" for metric in METRICS))
+    table.add_row("mean", *(f"{mean[metric]:.3f}" for metric in HEADINGS))
+    table.add_row("spread", *(f"{spread[metric]:.3f}" for metric in HEADINGS))
+    return table
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, header_style="bold", padding=(0, 1, 0, 0))
+    table.add_column()
+    for heading in HEADINGS.values():
+        table.add_column(heading, no_wrap=True)
     return table
 
 
@@ -40,4 +64,4 @@ def cell(figures: Figures, metric: str) -> str:
     if "intervals" not in figures:
         return mean
     low, high = figures["intervals"][metric]
-    return f"{mean}\n[dim]{low:.3f}–{high:.3f}[/dim]"
+    return f"{mean}\n[dim]{low:.2f}–{high:.2f}[/dim]"

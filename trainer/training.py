@@ -10,10 +10,11 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from trainer.augmentation import random_views
+from trainer.backbones.base import Backbone
 from trainer.evaluation import evaluate_embeddings
 from trainer.losses import EmbeddingLoss
 from trainer.network import BATCH, EmbeddingNetwork, embed
-from trainer.recipes import Recipe
+from trainer.recipes import AdamW, Recipe
 from trainer.sampling import balanced_batches
 
 Labels = npt.NDArray[np.int32]
@@ -114,6 +115,38 @@ def train_network(
     return epochs
 
 
+def sample_batch(photos: LabelledImages, backbone: Backbone, recipe: Recipe, seed: int) -> LabelledImages:
+    """A batch as a network sees it in training, after augmentation."""
+    _, classes = np.unique(photos.labels, return_inverse=True)
+    batch = next(balanced_batches(classes, recipe.batch_size, np.random.default_rng(seed)))
+    views = _views(photos.images[batch], backbone, recipe)
+    return LabelledImages(np.asarray(views, np.uint8), photos.labels[batch])
+
+
+def planned_learning_rates(recipe: Recipe, pretrained: bool) -> dict[str, npt.NDArray[np.float64]]:
+    """The learning rates of head and backbone at each step, if training takes all epochs of its recipe.
+
+    Args:
+        recipe: how the network is trained.
+        pretrained: whether its backbone starts with trained weights, so that the head is trained alone first.
+
+    Returns:
+        `head` and `backbone`, each float64 [steps]; NaN while it rests.
+    """
+    how, alone = recipe.optimizer, recipe.head_steps if pretrained else 0
+    together = recipe.epochs * recipe.steps_per_epoch
+
+    def rates(rate: float, steps: int) -> npt.NDArray[np.float64]:
+        schedule = _schedule(how, rate, steps)
+        return np.array([float(schedule(step)) for step in range(steps)])
+
+    backbone = rates(how.pretrained if pretrained else how.fresh, together)
+    return {
+        "head": np.concatenate([rates(how.fresh, alone), rates(how.fresh, together)]),
+        "backbone": np.concatenate([np.full(alone, np.nan), backbone]),
+    }
+
+
 class _Trainer:
     """Takes the steps of a recipe, epoch by epoch."""
 
@@ -161,9 +194,7 @@ class _Trainer:
 
     def _views(self, batch: npt.NDArray[np.int_]) -> tf.Tensor:
         """A random view of each photo of a batch."""
-        backbone = self._network.backbone
-        how = self._recipe.augmentation or backbone.augmentation
-        return random_views(self._images[batch], backbone.train_size, how)
+        return _views(self._images[batch], self._network.backbone, self._recipe)
 
     def _step(
         self, embed: Callable[[tf.Tensor], tf.Tensor], groups: list[tuple[float, list[tf.Variable]]], steps: int
@@ -184,9 +215,17 @@ class _Trainer:
 
     def _optimizer(self, rate: float, variables: list[tf.Variable], steps: int) -> tf.keras.optimizers.Optimizer:
         how = self._recipe.optimizer
-        schedule = tf.keras.optimizers.schedules.CosineDecay(
-            0.0, max(1, steps - how.warm_up), warmup_target=rate, warmup_steps=how.warm_up
-        )
-        optimizer = tf.keras.optimizers.AdamW(schedule, weight_decay=how.weight_decay)
+        optimizer = tf.keras.optimizers.AdamW(_schedule(how, rate, steps), weight_decay=how.weight_decay)
         optimizer.build(variables)
         return optimizer
+
+
+def _views(images: npt.NDArray[np.uint8], backbone: Backbone, recipe: Recipe) -> tf.Tensor:
+    return random_views(images, backbone.train_size, recipe.augmentation or backbone.augmentation)
+
+
+def _schedule(how: AdamW, rate: float, steps: int) -> tf.keras.optimizers.schedules.LearningRateSchedule:
+    """A learning rate for a run of so many steps."""
+    return tf.keras.optimizers.schedules.CosineDecay(
+        0.0, max(1, steps - how.warm_up), warmup_target=rate, warmup_steps=how.warm_up
+    )

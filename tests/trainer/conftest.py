@@ -30,7 +30,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, o
     home = tmp_path_factory.mktemp("trained")
     make.library(home / "colours", per_label=12)
     (home / "colours" / "green" / "letter.jpg").write_text("Dear photo")
-    options = ("--backbone", "small_cnn", "--epochs", "1", "--dimension", "8", "--json")
+    options = ("--backbone", "small_cnn", "--epochs", "1", "--dimension", "8", "--seeds", "2", "--json")
     run = _lookalike("train", "--data", "colours", "--out", "bundle", *options, home=home)
     assert run.returncode == 0, run.stderr
     assert "letter.jpg" in run.stderr

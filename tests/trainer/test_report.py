@@ -1,0 +1,103 @@
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainer.recipes import RECIPES
+from trainer.report.findings import Suspect, best_and_worst, confusion, suspects
+from trainer.training import planned_learning_rates
+
+
+class References(HTMLParser):
+    """Collects what a page loads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        names = {"img": "src", "script": "src", "link": "href", "image": "href", "iframe": "src"}
+        self.loaded += [value or "" for name, value in attributes if name == names.get(tag)]
+
+
+def test_the_report_needs_nothing_else(trained: tuple[Path, dict[str, object]]) -> None:
+    home, _ = trained
+    page = (home / "bundle" / "training" / "report.html").read_text(encoding="utf-8")
+    references = References()
+    references.feed(page)
+    assert references.loaded
+    assert all(reference.startswith("data:image/") for reference in references.loaded)
+    assert page.count("<svg") == 3
+
+
+def test_the_report_has_every_part(trained: tuple[Path, dict[str, object]]) -> None:
+    page = (trained[0] / "bundle" / "training" / "report.html").read_text(encoding="utf-8")
+    headings = re.findall(r"<h[123]>(.*?)</h[123]>", page)
+    assert headings == [
+        "small_cnn on colours",
+        "Retrieval",
+        "2 seeds",
+        "Photos in more than one split",
+        "Training",
+        "Learning rate",
+        "Photos of a batch, after augmentation",
+        "Map of the test photos (t-SNE)",
+        "Which classes are mistaken for which",
+        *(["Most often"] if " taken for " in page else []),
+        "The best queries",
+        "The worst queries",
+        "Labels that are likely wrong",
+        "Class by class",
+        "How it was made",
+    ]
+    for text in ("blue", "green", "red", "distance 0.", "✓", "MAP@R", "untrained", "kept"):
+        assert text in page
+
+
+def test_figures_take_their_ink_from_the_page(trained: tuple[Path, dict[str, object]]) -> None:
+    page = (trained[0] / "bundle" / "training" / "report.html").read_text(encoding="utf-8")
+    figures = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert all("var(--soft)" in figure for figure in figures)
+    assert "prefers-color-scheme: dark" in page
+
+
+RANKED = np.array([[1, 2, 3, 4], [0, 2, 3, 4], [3, 4, 0, 1], [4, 0, 1, 2], [3, 2, 0, 1]])
+LABELS = np.array(["a", "a", "a", "b", "b"])
+EMBEDDINGS = np.array([[1, 0], [1, 0], [0, 1], [0.6, 0.8], [0.8, 0.6]], np.float32)
+
+
+def test_the_best_of_each_class_and_the_worst_of_all() -> None:
+    # 0 and 1 find both others at once; 2 finds none within R = 2; 3 finds 4 first, and so does 4 find 3.
+    best, worst = best_and_worst(EMBEDDINGS, LABELS, RANKED, most=2)
+    assert best == [0, 3]
+    assert worst == [2, 4]
+
+
+def test_which_class_is_nearest_to_which() -> None:
+    assert confusion(LABELS, RANKED) == {"a": Counter(a=2, b=1), "b": Counter(b=2)}
+
+
+def test_a_label_that_no_neighbour_shares_is_suspect() -> None:
+    angles = np.concatenate([np.linspace(0, 0.3, 12), np.linspace(2, 2.3, 12)])
+    embeddings = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    labels = np.repeat(["cat", "dog"], 12)
+    ranked = np.argsort(-(embeddings @ embeddings.T), axis=1)
+    ranked = np.array([[other for other in row if other != own] for own, row in enumerate(ranked)])
+    assert suspects(labels, ranked) == []
+    labels[5] = "dog"
+    assert suspects(labels, ranked) == [Suspect(5, "cat", 1.0)]
+
+
+def test_learning_rates_are_those_of_the_recipe() -> None:
+    recipe = RECIPES["default"]
+    alone, together = recipe.head_steps, recipe.epochs * recipe.steps_per_epoch
+    rates = planned_learning_rates(recipe, pretrained=True)
+    assert len(rates["head"]) == len(rates["backbone"]) == alone + together
+    assert np.isnan(rates["backbone"][:alone]).all()
+    assert np.nanmax(rates["head"]) == pytest.approx(recipe.optimizer.fresh, rel=1e-3)
+    assert np.nanmax(rates["backbone"]) == pytest.approx(recipe.optimizer.pretrained, rel=1e-3)
+    assert np.nanargmax(rates["backbone"]) == alone + recipe.optimizer.warm_up
+    assert len(planned_learning_rates(recipe, pretrained=False)["head"]) == together

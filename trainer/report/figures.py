@@ -1,0 +1,150 @@
+"""The figures of reports, as SVG that takes its colours from the page around it, light or dark."""
+
+import io
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.manifold import TSNE
+
+from retrieval.neighbours import Embeddings
+from trainer.training import Epoch
+
+MOST_POINTS = 1000
+CLASS_COLOURS = (
+    "#0072b2",
+    "#e69f00",
+    "#009e73",
+    "#d55e00",
+    "#cc79a7",
+    "#56b4e9",
+    "#8b6f00",
+    "#7b5fc8",
+    "#8f8f8f",
+    "#b03a3a",
+)
+MARKERS = "osD^vPX*<>"
+LOSS, QUALITY = "#d55e00", "#0072b2"
+
+# What matplotlib draws in, and what the page makes of it.
+INK, LINE = "#4a5058", "#e3e6e9"
+THEME = {INK: "var(--soft)", LINE: "var(--line)"}
+STYLE: dict[Any, Any] = {
+    "axes.edgecolor": LINE,
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 11,
+    "font.size": 10,
+    "grid.color": LINE,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+def training_curves(runs: Sequence[Sequence[Epoch]], kept: Sequence[Epoch]) -> Markup:
+    """Loss and validation MAP@R by epoch: the run that was kept, and the others fainter."""
+    best = max(kept, key=lambda epoch: epoch.map_at_r)
+    with style():
+        figure = Figure(figsize=(9, 3), layout="constrained")
+        loss, quality = figure.subplots(1, 2)
+        for epochs in [*(run for run in runs if run is not kept), kept]:
+            numbers = [epoch.number for epoch in epochs]
+            look: dict[str, Any] = {"marker": "o", "markersize": 4} if epochs is kept else {"alpha": 0.3}
+            loss.plot(numbers, [epoch.loss for epoch in epochs], color=LOSS, **look)
+            quality.plot(numbers, [epoch.map_at_r for epoch in epochs], color=QUALITY, **look)
+        quality.plot(best.number, best.map_at_r, "o", color=QUALITY, markersize=10, fillstyle="none")
+        where = (best.number, best.map_at_r)
+        quality.annotate(f"kept: {best.map_at_r:.3f}", where, (-8, -16), textcoords="offset points", ha="right")
+        loss.set(title="Training loss", xlabel="epoch")
+        quality.set(title="MAP@R on the validation photos", xlabel="epoch")
+        for axes in (loss, quality):
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        return svg(figure)
+
+
+def learning_rate_curves(rates: Mapping[str, npt.NDArray[np.float64]], taken: int) -> Markup:
+    """Learning rates by step, one line for each part of the network, and where training ended.
+
+    Args:
+        rates: part → learning rate at each step; NaN while the part rests.
+        taken: steps that were taken.
+    """
+    with style():
+        figure = Figure(figsize=(9, 2.4), layout="constrained")
+        axes = figure.subplots()
+        for (part, values), colour in zip(rates.items(), CLASS_COLOURS, strict=False):
+            axes.plot(np.arange(1, len(values) + 1), values, color=colour, label=part)
+        if taken < max(map(len, rates.values())):
+            axes.axvline(taken, color=INK, linestyle=":", label="training ended")
+        axes.set(xlabel="step")
+        axes.margins(x=0.01)
+        figure.legend(loc="outside right upper")
+        return svg(figure)
+
+
+def maps(panels: Mapping[str, Embeddings], labels: npt.NDArray[np.str_], seed: int) -> Markup:
+    """t-SNE of the same photos by several embeddings, side by side, a colour and a marker for each class.
+
+    Args:
+        panels: title → float32 [photos, d].
+        labels: str [photos].
+        seed: of t-SNE, and of which photos are drawn where there are more than a thousand.
+    """
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(labels))[:MOST_POINTS])
+    perplexity = min(30.0, (len(chosen) - 1) / 3)
+    with style():
+        figure = Figure(figsize=(9, 4.9), layout="constrained")
+        for axes, (title, embeddings) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+            tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed)
+            _scatter(axes, tsne.fit_transform(embeddings[chosen]), labels[chosen])
+            axes.set(title=title, xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        if len(np.unique(labels)) <= 2 * len(CLASS_COLOURS):
+            figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=6, markerscale=2)
+        return svg(figure)
+
+
+def style() -> AbstractContextManager[None]:
+    """The look of all figures, while it is open."""
+    return matplotlib.rc_context(STYLE)
+
+
+def svg(figure: Figure) -> Markup:
+    """A figure as an `<svg>` element that takes ink and lines from the page."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    text = file.getvalue()
+    for colour, variable in THEME.items():
+        text = text.replace(colour, variable)
+    return Markup(text[text.index("<svg") :])  # without the XML declaration of a file of its own
+
+
+def plain(label: str) -> str:
+    """A label as matplotlib takes it literally: no mathematics, no leading underscore that would hide it."""
+    return "\u200b" + label.replace("$", r"\$")
+
+
+def _scatter(axes: Axes, points: npt.NDArray[np.float32], labels: npt.NDArray[np.str_]) -> None:
+    for number, label in enumerate(np.unique(labels)):
+        of_class = points[labels == label]
+        axes.scatter(
+            of_class[:, 0],
+            of_class[:, 1],
+            s=14,
+            color=CLASS_COLOURS[number % len(CLASS_COLOURS)],
+            marker=MARKERS[number // len(CLASS_COLOURS) % len(MARKERS)],
+            alpha=0.8,
+            linewidths=0,
+            label=plain(str(label)),
+        )
