@@ -1,5 +1,6 @@
 """Data sets of TensorFlow Datasets: a tiny one of our own, prepared on this machine, and ones that can't be had."""
 
+import socket
 import time
 from pathlib import Path
 
@@ -47,9 +48,10 @@ def test_an_unknown_name() -> None:
 
 def test_without_a_network_it_says_so_within_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", str(tmp_path / "tfds"))
-    monkeypatch.setattr(sources, "TFDS_HOST", "http://192.0.2.1/")  # reserved for documentation: never answers
-    start = time.monotonic()
-    with pytest.raises(LookalikeError, match="can't be downloaded from here"):
-        sources.locate("tfds:tf_flowers", tmp_path / "home")
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # takes connections and never answers
+        monkeypatch.setattr(sources, "TFDS_HOST", f"http://127.0.0.1:{mute.getsockname()[1]}/")
+        start = time.monotonic()
+        with pytest.raises(LookalikeError, match="can't be downloaded from here"):
+            sources.locate("tfds:tf_flowers", tmp_path / "home")
     assert time.monotonic() - start < 10
     assert list((tmp_path / "home" / "datasets").iterdir()) == []
