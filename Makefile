@@ -1,4 +1,4 @@
-.PHONY: demo test check lock bench
+.PHONY: demo test check lock
 
 # Train, evaluate, index, cross-check, then serve http://127.0.0.1:5000. Options: make demo ARGS="--no-serve"
 demo: .venv/ready

@@ -18,7 +18,6 @@ ROOMS = {
 HOMES = {
     "tensorflow": "trainer",
     "tensorflow_addons": "trainer",
-    "tensorflow_hub": "trainer",
     "tensorflow_datasets": "trainer",
     "celery": "indexer",
     "flask": "web",
