@@ -18,6 +18,7 @@ COMMANDS = {
     "recipes": ("trainer.cli:recipes", "List the training recipes."),
     "backbones": ("trainer.cli:backbones", "List the backbones."),
     "evaluate": ("trainer.cli:evaluate", "Measure how well a bundle retrieves."),
+    "compare": ("trainer.cli:compare", "Put several bundles into one table and one figure."),
     "index": ("indexer.cli:index", "Embed photos and put them into the index."),
     "search": ("retrieval.cli:search", "Find the photos that look like a photo."),
     "crosscheck": ("indexer.cli:crosscheck", "Compare the index with exact nearest neighbours."),

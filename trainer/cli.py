@@ -1,7 +1,5 @@
-"""The commands `train`, `evaluate`, `recipes` and `backbones`. TensorFlow is imported only when training begins."""
+"""The trainer's commands. TensorFlow is imported only when training begins."""
 
-import os
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -13,10 +11,10 @@ from rich.table import Table
 from retrieval.bundle import check_target, load_bundle
 from retrieval.console import JsonFlag, messages, print_result
 from retrieval.embedder import Embedder
-from retrieval.errors import LookalikeError
 from retrieval.settings import load_settings
 from trainer.backbones import BACKBONES, backbone_named
 from trainer.data import labels_of, load_dataset, read_all
+from trainer.extra import import_tensorflow
 from trainer.recipes import RECIPES, recipe_named
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
@@ -54,7 +52,7 @@ def train(  # noqa: PLR0917 - a command line is all options
         how = replace(how, epochs=epochs)
     check_target(out)
     dataset = load_dataset(data, load_settings().home, _say, splits=splits, seed=seed, unseen=unseen_class or ())
-    _import_tensorflow()
+    import_tensorflow()
     from trainer.pipeline import train_bundle  # noqa: PLC0415 - imports TensorFlow
     from trainer.runs import Plan  # noqa: PLC0415 - as above
     from trainer.tables import training_summary  # noqa: PLC0415 - imports SciPy
@@ -105,6 +103,27 @@ def evaluate(  # noqa: PLR0917 - as above
     print_result(result, as_json, evaluation_table(figures, untrained))
 
 
+def compare(
+    bundles: Annotated[list[Path], typer.Argument(help="The bundles to compare.", metavar="BUNDLE…")],
+    split: Annotated[str, typer.Option(help="Whose figures: test or val.")] = "test",
+    out: Annotated[Path | None, typer.Option(help="Also write a page (.html) or the figure (.svg, .png).")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Put several bundles into one table and one figure, by the figures that they were trained with."""
+    from trainer.comparison import check_figure_target, compare_bundles, write_comparison  # noqa: PLC0415 - as above
+    from trainer.tables import comparison_table  # noqa: PLC0415 - as above
+
+    if out is not None:
+        check_figure_target(out)
+    entries = compare_bundles([load_bundle(bundle) for bundle in bundles], split)
+    if len({entry.data for entry in entries}) > 1:
+        _say("The bundles were measured on different photos, so that their figures can't be compared.")
+    if out is not None:
+        write_comparison(out, entries, split)
+    result = {"split": split, "bundles": [entry.as_dict() for entry in entries], "figure": out}
+    print_result(result, as_json, comparison_table(entries))
+
+
 def recipes(as_json: JsonFlag = False) -> None:
     """List the training recipes."""
     lines = {recipe.name: recipe.description for recipe in RECIPES.values()}
@@ -130,23 +149,3 @@ def _lines_table(lines: dict[str, str]) -> Table:
     for name, description in lines.items():
         table.add_row(name, description)
     return table
-
-
-def _import_tensorflow() -> None:
-    """Import TensorFlow, quietly.
-
-    Raises:
-        LookalikeError: it is not installed.
-    """
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import tensorflow  # noqa: PLC0415 - an extra
-            import tensorflow_addons  # noqa: F401, PLC0415 - warns that it is no longer developed
-    except ImportError as error:
-        raise LookalikeError(
-            f"Training needs TensorFlow and its companions ({error}).",
-            "Run `pip install 'lookalike[train]'` under Python 3.11.",
-        ) from None
-    tensorflow.get_logger().setLevel("ERROR")

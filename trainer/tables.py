@@ -1,16 +1,19 @@
 """Figures as tables on a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from trainer.comparison import Entry
 from trainer.evaluation import METRICS
 
 # Without R-precision, so that the table fits into 80 columns.
 HEADINGS = {metric: heading for metric, heading in METRICS.items() if metric != "r_precision"}
+
+COMPARED = {metric: METRICS[metric] for metric in ("recall_at_1", "precision_at_5", "map_at_r", "mrr")}
 
 Figures = Mapping[str, Any]
 
@@ -34,6 +37,24 @@ def evaluation_table(figures: Figures, untrained: Figures | None) -> Table:
     table = _table(f"{figures['queries']} queries; below each mean its 95 % interval")
     for name, of_row in rows.items():
         table.add_row(escape(name), *(cell(of_row, metric) for metric in HEADINGS))
+    return table
+
+
+def comparison_table(entries: Sequence[Entry]) -> Table:
+    """Bundle by bundle its figures and what they cost; below, the untrained backbones."""
+    table = Table(
+        "bundle", *COMPARED.values(), "s", "param.", "MB", box=None, header_style="bold", padding=(0, 1, 0, 0)
+    )
+    for entry in entries:
+        name = f"{escape(entry.bundle)}\n[dim]{escape(entry.backbone)}, {escape(entry.recipe)}[/dim]"
+        cost = (_number(entry.seconds), _number(entry.parameters, 1e6, "M"), _number(entry.bytes, 1e6))
+        table.add_row(name, *(cell(entry.figures, metric) for metric in COMPARED), *cost)
+        if entry.seeds:
+            mean, spread = entry.seeds["mean"], entry.seeds["spread"]
+            figures = (f"{mean[metric]:.3f}\n[dim]± {spread[metric]:.3f}[/dim]" for metric in COMPARED)
+            table.add_row(f"mean of {entry.seeds['count']} seeds", *figures)
+    for backbone, untrained in {entry.backbone: entry.untrained for entry in entries if entry.untrained}.items():
+        table.add_row(f"untrained\n[dim]{escape(backbone)}[/dim]", *(cell(untrained, metric) for metric in COMPARED))
     return table
 
 
@@ -65,3 +86,9 @@ def cell(figures: Figures, metric: str) -> str:
         return mean
     low, high = figures["intervals"][metric]
     return f"{mean}\n[dim]{low:.2f}–{high:.2f}[/dim]"
+
+
+def _number(value: float | None, unit: float = 1, suffix: str = "") -> str:
+    if value is None:
+        return "–"
+    return f"{value / unit:.{0 if value / unit >= 10 else 1}f}{suffix}"

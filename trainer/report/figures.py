@@ -3,7 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
@@ -14,7 +14,9 @@ from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 
 from retrieval.neighbours import Embeddings
-from trainer.training import Epoch
+
+if TYPE_CHECKING:
+    from trainer.training import Epoch
 
 MOST_POINTS = 1000
 CLASS_COLOURS = (
@@ -52,7 +54,7 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def training_curves(runs: Sequence[Sequence[Epoch]], kept: Sequence[Epoch]) -> Markup:
+def training_curves(runs: Sequence[Sequence["Epoch"]], kept: Sequence["Epoch"]) -> Markup:
     """Loss and validation MAP@R by epoch: the run that was kept, and the others fainter."""
     best = max(kept, key=lambda epoch: epoch.map_at_r)
     with style():

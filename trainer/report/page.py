@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
@@ -19,9 +18,9 @@ from retrieval.neighbours import Embeddings, ranked_without_self
 from retrieval.photos import PhotoRef, display
 from trainer.data import Dataset, labels_of
 from trainer.duplicates import Duplicate
-from trainer.evaluation import METRICS
 from trainer.report import figures
 from trainer.report.findings import best_and_worst, confusion, suspects
+from trainer.report.templates import render
 from trainer.runs import Plan, Run
 from trainer.training import LabelledImages, planned_learning_rates
 
@@ -136,14 +135,6 @@ def write_report(path: Path, report: Report) -> None:
         **_mistakes(shown),
     )
     path.write_text(page, encoding="utf-8", errors="backslashreplace")
-
-
-def render(template: str, **context: Any) -> str:
-    """A page of this folder's templates; labels and names are escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template(template).render(METRICS=METRICS, **context)
 
 
 def _learning_rates(report: Report) -> Markup:
