@@ -1,15 +1,14 @@
 """The cross-check: does the index find what scikit-learn's exact nearest neighbours find over the same vectors?"""
 
-import json
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from heapq import nlargest
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from indexer.batch import batches
 from retrieval.errors import LookalikeError, NotFound
@@ -59,10 +58,8 @@ class CrossCheck:
     checked_at: str
     disagreements: list[Disagreement] = field(default_factory=list)
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "CrossCheck":
-        """The inverse of `dataclasses.asdict`."""
-        return cls(**{**values, "disagreements": [Disagreement(**entry) for entry in values["disagreements"]]})
+
+CROSS_CHECK = TypeAdapter(CrossCheck)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +107,32 @@ def cross_check(
 
 def save_cross_check(settings: Settings, result: CrossCheck) -> Path:
     """Keep a result as the last one of its model; returns the file."""
-    path = settings.home / "crosscheck" / f"{result.model}.json"
+    path = _file(settings, result.model)
     try:
-        write_atomically(path, json.dumps(asdict(result), indent=2, ensure_ascii=False) + "\n")
+        write_atomically(path, CROSS_CHECK.dump_json(result, indent=2).decode() + "\n")
     except OSError as error:
         raise LookalikeError(f"{path} can't be written ({error.strerror}).", "Make room or mend permissions.") from None
     return path
+
+
+def load_cross_check(settings: Settings, model: str) -> CrossCheck | None:
+    """The last result of a model; None where it was never cross-checked.
+
+    Raises:
+        LookalikeError: its file is damaged or can't be read.
+    """
+    path = _file(settings, model)
+    try:
+        return CROSS_CHECK.validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is damaged"
+        raise LookalikeError(f"{path} can't be read ({reason}).", "Run `lookalike crosscheck` to replace it.") from None
+
+
+def _file(settings: Settings, model: str) -> Path:
+    return settings.home / "crosscheck" / f"{model}.json"
 
 
 def _draw(index: VectorIndex, sample: int, seed: int) -> list[Point]:

@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError
 
 from indexer import tasks
 from indexer.batch import BATCH, Failure, Outcome, batches
-from indexer.crosscheck import CrossCheck
+from indexer.crosscheck import CROSS_CHECK, CrossCheck
 from indexer.engine import Engine
 from retrieval.console import messages
 from retrieval.errors import LookalikeError
@@ -63,7 +63,7 @@ class DistributedEngine(Engine):
     def cross_check(self) -> CrossCheck | None:
         """See `Engine.cross_check`: done by one worker."""
         result = _answer(self._send(tasks.cross_check))["cross_check"]
-        return CrossCheck.from_dict(result) if result is not None else None
+        return CROSS_CHECK.validate_python(result) if result is not None else None
 
     def close(self) -> None:
         """See `Engine.close`."""

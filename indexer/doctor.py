@@ -1,7 +1,6 @@
 """What a person should check when something does not work, checked."""
 
 import importlib.util
-import json
 import os
 import shutil
 import sys
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Literal
 
+from indexer.crosscheck import load_cross_check
 from retrieval.errors import IndexBusy, LookalikeError, NotFound
 from retrieval.index import open_store
 from retrieval.models import bundle_in_use
@@ -54,6 +54,8 @@ def _look(name: str, look: Callable[[Settings], Check], settings: Settings) -> C
         return Check(name, "warning", error.message, error.remedy)
     except LookalikeError as error:
         return Check(name, "problem", error.message, error.remedy)
+    except Exception as error:  # whatever is damaged, the other checks go on
+        return Check(name, "problem", f"It can't be checked ({type(error).__name__}: {error}).")
 
 
 def _versions() -> Check:
@@ -97,12 +99,11 @@ def _index(settings: Settings) -> Check:
 
 def _cross_check(settings: Settings) -> Check:
     model = bundle_in_use(settings, open_store(settings)).model_id
-    try:
-        last = json.loads((settings.home / "crosscheck" / f"{model}.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    last = load_cross_check(settings, model)
+    if last is None:
         return Check("crosscheck", "warning", f"{model} was never cross-checked.", "Run `lookalike crosscheck`.")
-    message = f"recall@{last['k']} {last['recall_at_k']:.4f} over {last['queries']} queries on {last['checked_at']}"
-    if not last["passed"]:
+    message = f"recall@{last.k} {last.recall_at_k:.4f} over {last.queries} queries on {last.checked_at}"
+    if not last.passed:
         return Check("crosscheck", "problem", f"The last one failed: {message}.", "Run `lookalike crosscheck`.")
     return Check("crosscheck", "ok", message)
 

@@ -1,12 +1,14 @@
 """The cross-check passes a sound index, forgives ties, and catches a damaged one."""
 
+import subprocess
+import sys
 import uuid
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from indexer.crosscheck import cross_check
+from indexer.crosscheck import cross_check, load_cross_check, save_cross_check
 from retrieval.bundle import Bundle
 from retrieval.errors import NotFound
 from retrieval.index import Hit, Payload, Point, VectorIndex, open_store
@@ -52,6 +54,19 @@ def test_ties_are_no_disagreement(index: VectorIndex) -> None:
 def test_an_empty_index_has_nothing_to_check(index: VectorIndex) -> None:
     with pytest.raises(NotFound, match="holds no photos"):
         cross_check(index)
+
+
+def test_a_result_is_kept_for_its_model(settings: Settings, index: VectorIndex) -> None:
+    result = cross_check(filled(index, unit_vectors(20)), sample=5, k=3)
+    assert load_cross_check(settings, index.model) is None
+    save_cross_check(settings, result)
+    assert load_cross_check(settings, index.model) == result
+
+
+def test_looking_up_a_result_loads_neither_celery_nor_scikit_learn() -> None:
+    code = "import sys, indexer.crosscheck; print({'celery', 'sklearn'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 class Forgetful(EmbeddedIndex):

@@ -83,3 +83,15 @@ def test_a_home_that_is_no_folder_is_a_problem(command, tmp_path: Path, monkeypa
     called = command("doctor", "--json")
     assert called.status == 1
     assert statuses(called)["disk"] == "problem"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"k": 10}'])
+def test_a_damaged_cross_check_is_a_problem(
+    content: str, command, settings: Settings, bundle: Bundle, library: Path
+) -> None:
+    command("index", library, "--bundle", bundle.folder)
+    (settings.home / "crosscheck" / f"{bundle.model_id}.json").write_text(content)
+    called = command("doctor", "--json")
+    assert called.status == 1
+    assert statuses(called)["crosscheck"] == "problem"
+    assert "Run `lookalike crosscheck` to replace it." in called.out
