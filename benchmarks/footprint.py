@@ -1,0 +1,100 @@
+"""How long `lookalike search` takes from a cold start, and how much memory its processes hold.
+
+    python benchmarks/footprint.py --bundle BUNDLE --photos FOLDER [--runs 9] [--json]
+
+Indexes the photos and takes the peak resident memory of that process; starts `lookalike search` as a new process and
+takes the wall-clock time, several times; starts `lookalike serve`, uploads 50 photos, and reads the resident memory of
+its processes.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from retrieval.photos import list_photos
+
+LOOKALIKE = [sys.executable, "-m", "lookalike"]
+UPLOADS = 50
+MEGABYTE = 1_000_000
+
+
+def main() -> None:
+    """Measure, and print seconds and megabytes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as home:
+        environment = os.environ | {"LOOKALIKE_HOME": home}
+        photos = [photo.path for photo in list_photos(options.photos)]
+        result: dict[str, Any] = {
+            "photos": len(photos),
+            "index_peak_mb": _peak(
+                [*LOOKALIKE, "index", str(options.photos), "--bundle", str(options.bundle)], environment
+            ),
+            "search_seconds": statistics.median(_search(path, environment) for path in photos[: options.runs]),
+            "server_mb": _server_memory(photos[:UPLOADS], environment),
+        }
+    if options.json:
+        print(json.dumps(result))
+    else:
+        print(f"{result['photos']} photos; indexing them peaks at {result['index_peak_mb']:.0f} MB resident")
+        print(f"`lookalike search` from a cold start: {result['search_seconds']:.2f} s (median of {options.runs})")
+        print(f"`lookalike serve` after {UPLOADS} uploads: {', '.join(f'{mb:.0f} MB' for mb in result['server_mb'])}")
+
+
+def _peak(command: list[str], environment: dict[str, str]) -> float:
+    """The peak resident memory of a process, in megabytes."""
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    return usage.ru_maxrss * 1024 / MEGABYTE
+
+
+def _search(photo: Path, environment: dict[str, str]) -> float:
+    start = time.perf_counter()
+    subprocess.run([*LOOKALIKE, "search", str(photo)], env=environment, stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - start
+
+
+def _server_memory(photos: list[Path], environment: dict[str, str]) -> list[float]:
+    """The resident memory of each process of the server, in megabytes, after it has answered."""
+    command = [*LOOKALIKE, "serve", "--port", "0", "--json"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+        assert server.stdout is not None
+        url = json.loads(server.stdout.readline())["url"]
+        for photo in photos:
+            _upload(url, photo.read_bytes())
+        processes = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
+        resident = [process.memory_info().rss / MEGABYTE for process in processes]
+        server.terminate()
+    return resident
+
+
+def _upload(url: str, photo: bytes) -> None:
+    body = (
+        b'--photo\r\nContent-Disposition: form-data; name="image"; filename="photo.jpg"\r\n\r\n'
+        + photo
+        + b"\r\n--photo--"
+    )
+    headers = {"Content-Type": "multipart/form-data; boundary=photo"}
+    with urllib.request.urlopen(urllib.request.Request(f"{url}/api/v1/search", body, headers)) as answer:
+        answer.read()
+
+
+if __name__ == "__main__":
+    main()
