@@ -1,5 +1,6 @@
 """How well embeddings retrieve: each photo in turn asks for all others."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -107,3 +108,8 @@ def evaluate_embeddings(embeddings: npt.NDArray[np.float32], labels: npt.NDArray
         "mrr": metrics.reciprocal_rank(relevant),
     }
     return Evaluation(labels[asked], values)
+
+
+def shown_split(metrics: Mapping[str, Any]) -> str:
+    """The split whose figures come first: test, or val where the test split has no photo to ask with."""
+    return "test" if metrics.get("test", {}).get("queries") else "val"

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from trainer.comparison import Entry
-from trainer.evaluation import METRICS
+from trainer.evaluation import METRICS, shown_split
 
 # Without R-precision, so that the table fits into 80 columns.
 HEADINGS = {metric: heading for metric, heading in METRICS.items() if metric != "r_precision"}
@@ -21,7 +21,7 @@ Figures = Mapping[str, Any]
 def training_summary(result: Figures) -> RenderableType:
     """What `lookalike train` came to: in one sentence, after a table of the seeds where there are several."""
     metrics = result["metrics"]
-    split = "test" if "test" in metrics else "val"
+    split = shown_split(metrics)
     sentence = escape(
         f"{result['model_id']} is in {result['bundle']}: {split} R@1 {metrics[split]['recall_at_1']:.3f}, "
         f"MAP@R {metrics[split]['map_at_r']:.3f}. Its report: {result['report']}"

@@ -11,6 +11,8 @@ import pytest
 
 from retrieval.bundle import load_bundle
 
+CLASSES = ("blue", "green", "red", "scarlet")
+
 Lookalike = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -128,3 +130,31 @@ def test_what_can_be_named_is_listed(lookalike: Lookalike, command: str, tmp_pat
     names = [entry["name"] for entry in json.loads(run.stdout)[command]]
     assert {"recipes": "default", "backbones": "efficientnet_lite0"}[command] in names
     assert all(entry["description"] for entry in json.loads(run.stdout)[command])
+
+
+def test_classes_that_training_never_saw_and_a_photo_that_it_saw_twice(lookalike: Lookalike, tmp_path: Path) -> None:
+    colours = make.library(tmp_path / "colours", per_label=12)
+    make.library(tmp_path / "more", per_label=12, labels=("red",)).joinpath("red").rename(colours / "scarlet")
+    (colours / "blue" / "copy.jpg").write_bytes((colours / "blue" / "0.jpg").read_bytes())
+    parts = ["train"] * 6 + ["val"] * 3 + ["test"] * 3
+    rows = [f"{label}/{number}.jpg,{label},{part}" for label in CLASSES for number, part in enumerate(parts)]
+    (tmp_path / "split.csv").write_text("\n".join(["path,label,split", *rows, "blue/copy.jpg,blue,val"]))
+    data = ("--data", "colours", "--splits", "split.csv", "--unseen-class", "red", "--unseen-class", "scarlet")
+    options = ("--backbone", "small_cnn", "--epochs", "1", "--dimension", "8", "--json")
+
+    trained = lookalike("train", *data, *options, "--out", "bundle", home=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    metrics = json.loads((tmp_path / "bundle" / "training" / "metrics.json").read_text())
+    assert set(metrics["test"]["per_class"]) == {"red", "scarlet"}
+    assert set(metrics["val"]["per_class"]) == {"blue", "green"}
+    (pair,) = [one for one in metrics["duplicates"] if one["identical"] and one["photo"]["split"] == "val"]
+    assert pair["photo"]["path"].endswith("blue/copy.jpg")
+    assert pair["original"]["path"].endswith("blue/0.jpg")
+    assert "blue/copy.jpg = train" in trained.stderr
+    page = (tmp_path / "bundle" / "training" / "report.html").read_text(encoding="utf-8")
+    assert "never saw the classes red, scarlet" in page
+    assert "identical files" in page
+
+    evaluated = json.loads(lookalike("evaluate", "--bundle", "bundle", *data, "--json", home=tmp_path).stdout)
+    assert evaluated["map_at_r"] == pytest.approx(metrics["test"]["map_at_r"], abs=1e-6)
+    assert evaluated["untrained"] == metrics["untrained"]["test"]

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from trainer.evaluation import METRICS, Evaluation, evaluate_embeddings
+from trainer.evaluation import METRICS, Evaluation, evaluate_embeddings, shown_split
 
 
 def on_circle(*degrees: float) -> np.ndarray:
@@ -56,3 +56,9 @@ def test_where_nothing_can_be_asked_the_figures_are_zero() -> None:
     assert figures["recall_at_1"] == 0
     assert figures["intervals"]["map_at_r"] == (0, 0)
     assert figures["per_class"] == {}
+
+
+def test_a_test_split_in_which_nothing_can_be_asked_is_not_shown_first() -> None:
+    assert shown_split({"val": {"queries": 4}, "test": {"queries": 2}}) == "test"
+    assert shown_split({"val": {"queries": 4}, "test": {"queries": 0}}) == "val"
+    assert shown_split({"val": {"queries": 4}}) == "val"

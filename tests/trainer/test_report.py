@@ -89,6 +89,9 @@ def test_a_label_that_no_neighbour_shares_is_suspect() -> None:
     assert suspects(labels, ranked) == []
     labels[5] = "dog"
     assert suspects(labels, ranked) == [Suspect(5, "cat", 1.0)]
+    labels[5] = "cow"
+    assert suspects(labels, ranked) == []
+    assert suspects(LABELS, RANKED) == []
 
 
 def test_learning_rates_are_those_of_the_recipe() -> None:

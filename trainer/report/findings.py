@@ -62,10 +62,16 @@ def confusion(labels: Labels, ranked: Ranking) -> dict[str, Counter[str]]:
 
 
 def suspects(labels: Labels, ranked: Ranking) -> list[Suspect]:
-    """The photos of whose ten nearest neighbours eight or more agree on another label, the most agreed first."""
+    """The photos of whose ten nearest neighbours eight or more agree on another label, the most agreed first.
+
+    A photo that is the only one of its class is no suspect, nor is any where there are fewer than ten neighbours.
+    """
+    if ranked.shape[1] < VOTERS:
+        return []
+    photos = Counter(map(str, labels))
     found = []
     for position, neighbours in enumerate(ranked[:, :VOTERS]):
         label, votes = Counter(map(str, labels[neighbours])).most_common(1)[0]
-        if label != labels[position] and votes / len(neighbours) >= AGREEMENT:
-            found.append(Suspect(position, label, votes / len(neighbours)))
+        if label != labels[position] and votes >= AGREEMENT * VOTERS and photos[str(labels[position])] > 1:
+            found.append(Suspect(position, label, votes / VOTERS))
     return sorted(found, key=lambda suspect: -suspect.share)

@@ -18,6 +18,7 @@ from retrieval.neighbours import Embeddings, ranked_without_self
 from retrieval.photos import PhotoRef, display
 from trainer.data import Dataset, labels_of
 from trainer.duplicates import Duplicate
+from trainer.evaluation import shown_split
 from trainer.report import figures
 from trainer.report.findings import best_and_worst, confusion, suspects
 from trainer.report.templates import render
@@ -62,8 +63,8 @@ class Report:
 
     @property
     def split(self) -> str:
-        """The split that is shown: test where there is one."""
-        return "test" if "test" in self.kept.embeddings else "val"
+        """The split that is shown."""
+        return shown_split(self.metrics)
 
 
 @dataclass(frozen=True)
