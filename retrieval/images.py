@@ -1,14 +1,15 @@
 """Photos as the network sees them: one way to decode and resize, used by trainer, indexer and web."""
 
 import io
+import threading
 import warnings
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field
 
 from retrieval.errors import BadQuery, UnreadablePhoto
@@ -17,8 +18,26 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
 DEFAULT_MAX_PIXELS = 64_000_000
 
-# `_open` checks the limit against each photo's header; Pillow's own limit cannot be set for one call.
+# This turns off Pillow's own limit for the whole process that imports this module: Pillow has none for a single call.
+# `_open` holds each photo's header against `max_pixels` instead.
 Image.MAX_IMAGE_PIXELS = None
+
+# Decoded at 4 bytes a pixel, a photo above this size takes more than 32 MB; few are in memory at once.
+LARGE = 8_000_000
+_large_decodes = threading.BoundedSemaphore(4)
+
+BAND_PIXELS = 1_000_000
+
+# How the upright photo follows from the stored one, by the camera's orientation (EXIF 2.32, 4.6.4); 1 is upright.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class ResizeRule(BaseModel):
@@ -106,8 +125,8 @@ def _cut(image: Image.Image, crop: Crop) -> Image.Image:
 
 
 def _decode(data: bytes, max_pixels: int, enough: int | None = None) -> tuple[Image.Image, int, int]:
-    """The upright RGB image with its full width and height; where `enough` is given, a JPEG may be decoded at a
-    half, a quarter or an eighth of its size, its shorter side no less than `enough` pixels."""
+    """The upright RGB image with its full width and height; where `enough` is given, it may be a whole number of times
+    smaller than that, its shorter side no less than `enough` pixels."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of damaged metadata
@@ -115,14 +134,22 @@ def _decode(data: bytes, max_pixels: int, enough: int | None = None) -> tuple[Im
             width, height = image.size
             if enough is not None:
                 image.draft("RGB", (enough * width // min(width, height), enough * height // min(width, height)))
-            image = _upright_rgb(image)
+            # A progressive JPEG is held whole, whatever size it is decoded to.
+            held = width * height if "progressive" in image.info else image.width * image.height
+            with _large_decodes if held > LARGE else nullcontext():
+                image.seek(0)
+                image.load()
+                orientation = _orientation(image)
+                image = _rgb(image, 1 if enough is None else max(1, min(image.size) // enough))
     except UnreadablePhoto:
         raise
     except UnidentifiedImageError:
         raise UnreadablePhoto("It is not a photo of a known format.") from None
     except Exception as error:  # every decoder has its own exceptions
         raise UnreadablePhoto(f"It is damaged or incomplete ({_first_line(error)}).") from None
-    return (image, width, height) if (width > height) == (image.width > image.height) else (image, height, width)
+    if orientation in UPRIGHT:
+        image = image.transpose(UPRIGHT[orientation])
+    return (image, height, width) if orientation >= 5 else (image, width, height)
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
@@ -137,35 +164,51 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     return image
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
-    image.seek(0)
-    image.load()
+def _orientation(image: Image.Image) -> int:
+    """The camera's orientation of a loaded image, 1 to 8; Pillow has turned a TIFF upright already."""
     with suppress(Exception):  # damaged metadata is no reason to refuse a photo
-        ImageOps.exif_transpose(image, in_place=True)
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        return orientation if orientation in UPRIGHT else 1
+    return 1
+
+
+def _rgb(image: Image.Image, factor: int) -> Image.Image:
+    """An image of any mode as RGB, transparent pixels on white, and `factor` times smaller.
+
+    A smaller one is made band by band, so that no second image of the full size is ever held.
+    """
+    white = _white(image)
+    if factor == 1:
+        return _on_white(image, white)
+    small = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
+    rows = factor * max(1, BAND_PIXELS // (factor * image.width))
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        small.paste(_on_white(band, white).reduce(factor), (0, top // factor))
+    return small
+
+
+def _on_white(image: Image.Image, white: float) -> Image.Image:
     if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_to_8_bit(np.asarray(image))).convert("RGB")
+        return Image.fromarray(_to_8_bit(np.asarray(image), white)).convert("RGB")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
+        ground = Image.new("RGB", image.size, "white")
+        ground.paste(image, mask=image)
+        return ground
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _to_8_bit(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
-    """Grey values of 16 or 32 bits, or floating point, as 8 bits.
+def _white(image: Image.Image) -> float:
+    """The value that is white: integers are taken as 16-bit (what PNG and TIFF hold), floats up to 1 as fractions."""
+    if not image.mode.startswith("F"):
+        return 65535.0
+    return 1.0 if np.nanmax(np.asarray(image)) <= 1 else 255.0
 
-    Integers are taken as 16-bit (what PNG and TIFF hold), floats up to 1 as fractions of white; both keep their
-    proportions. Values beyond that range are clipped.
-    """
-    floats = np.nan_to_num(values.astype(np.float32))
-    white = (
-        1.0
-        if values.dtype.kind == "f" and floats.max(initial=0) <= 1
-        else 255.0
-        if values.dtype.kind == "f"
-        else 65535.0
-    )
-    return np.clip(floats * (255.0 / white) + 0.5, 0, 255).astype(np.uint8)
+
+def _to_8_bit(values: npt.NDArray[np.generic], white: float) -> npt.NDArray[np.uint8]:
+    """Grey values in proportion to white as 8 bits; values beyond that range are clipped."""
+    return np.clip(np.nan_to_num(values.astype(np.float32)) * (255.0 / white) + 0.5, 0, 255).astype(np.uint8)
 
 
 def _first_line(error: BaseException) -> str:

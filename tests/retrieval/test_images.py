@@ -1,6 +1,8 @@
 """Photos of every kind become the right pixels, and what is no photo is refused with a sentence."""
 
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -210,6 +212,54 @@ def test_a_large_jpeg_decoded_at_reduced_scale_looks_the_same() -> None:
     reduced, whole = read_pixels(data, RULE).pixels, fit(decode_photo(data), RULE)
     assert np.abs(reduced.astype(int) - whole).mean() < 2
     assert read_pixels(data, RULE).width == 1600
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "CMYK", "I;16", "F"])
+def test_a_large_photo_reduced_before_it_is_converted_looks_the_same(mode: str) -> None:
+    photo = make.photo(size=(90, 70)).resize((1350, 1050))
+    if mode == "I;16":
+        photo = Image.fromarray(np.asarray(photo.convert("L"), np.uint16) * 257)
+    elif mode == "RGBA":
+        photo.putalpha(Image.linear_gradient("L").resize(photo.size))
+    else:
+        photo = photo.convert(mode)
+    data = make.encoded(photo, "TIFF" if mode in ("CMYK", "F") else "PNG")
+    reduced, whole = read_pixels(data, RULE), fit(decode_photo(data), RULE)
+    assert np.abs(reduced.pixels.astype(int) - whole).mean() < 2
+    assert (reduced.width, reduced.height) == (1350, 1050)
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(1, (3592, 3591)), (6, (3591, 3592))])
+def test_a_nearly_square_photo_keeps_its_width_and_height(orientation: int, size: tuple[int, int]) -> None:
+    """At an eighth of its size, as the decoder gives it, this one is square."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    photo = read_pixels(make.encoded(Image.new("RGB", (3592, 3591), RED), exif=exif), RULE)
+    assert (photo.width, photo.height) == size
+
+
+PEAK = """
+import resource, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from retrieval.images import ResizeRule, read_pixels
+def read(path): return read_pixels(Path(path).read_bytes(), ResizeRule(size=224, shorter_side=256)).width
+print(*ThreadPoolExecutor(8).map(read, sys.argv[1:]), file=sys.stderr)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere ru_maxrss counts in other units")
+@pytest.mark.parametrize(("side", "photos", "megabytes"), [(8000, 1, 450), (4000, 8, 450)])
+def test_large_photos_take_little_more_memory_than_their_pixels(
+    tmp_path: Path, side: int, photos: int, megabytes: int
+) -> None:
+    """One of 64 megapixels has 256 MB of pixels; eight of 16 would have 512 MB, but only four are decoded at once."""
+    path = tmp_path / "large.png"
+    Image.new("RGBA", (side, side), (*RED, 128)).save(path)
+    command = [sys.executable, "-c", PEAK, *[str(path)] * photos]
+    ran = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert int(ran.stdout) < megabytes
 
 
 def test_a_part_of_a_photo_is_read_alone() -> None:
