@@ -39,6 +39,10 @@ class IndexWriteFailed(LookalikeError):
     """The index could not be written, for want of disk space most likely; what it held before stays."""
 
 
+class IndexUnreadable(LookalikeError):
+    """The index could not be read: its files are damaged, or not this user's."""
+
+
 class NotFound(LookalikeError):
     """A photo, label, model or job that is not there."""
 

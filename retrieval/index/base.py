@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.errors import BadQuery, IndexMismatch, NotFound
+from retrieval.errors import BadQuery, IndexMismatch, IndexUnreadable, NotFound
 
 Vector = npt.NDArray[np.float32]
 
@@ -34,8 +34,14 @@ class Payload:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any] | None) -> "Payload":
-        """The payload of a stored point."""
-        return cls(**{"label": None, **(values or {})})
+        """The payload of a stored point; raises `IndexUnreadable` where it is damaged."""
+        try:
+            return cls(**{"label": None, **(values or {})})
+        except TypeError as error:
+            raise IndexUnreadable(
+                f"The index holds a photo whose payload is damaged ({error}).",
+                "Remove this index with `lookalike models remove`, and index the photos again.",
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,24 @@
 """The embedded index: Qdrant Edge in this process, one folder a model.
 
-Edge and its behaviour: https://qdrant.tech/documentation/edge/ . One process may hold a folder; Edge itself locks it.
+Edge and its behaviour: https://qdrant.tech/documentation/edge/ . One process holds a folder, and locks it before it
+looks what is there; Edge's own lock comes too late for two processes that make an index at once.
 """
 
+import fcntl
 import json
 import os
 import shutil
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import cast
+from typing import TextIO, cast
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 from qdrant_edge import (
     CountRequest,
     Distance,
@@ -34,7 +39,7 @@ from qdrant_edge import (
 )
 from qdrant_edge import Point as EdgePoint
 
-from retrieval.errors import IndexBusy, IndexMismatch, IndexWriteFailed
+from retrieval.errors import IndexBusy, IndexMismatch, IndexUnreadable, IndexWriteFailed, LookalikeError
 from retrieval.files import write_atomically
 from retrieval.index.base import (
     Hit,
@@ -55,6 +60,7 @@ from retrieval.index.base import (
 SPARE_BYTES = 96 * 1024 * 1024
 OPENING_BYTES = 8 * 1024 * 1024
 MOST_LABELS = 1_000_000
+POINTER = TypeAdapter(dict[str, str | None])
 
 
 class EmbeddedStore(IndexStore):
@@ -96,10 +102,19 @@ class EmbeddedStore(IndexStore):
     def remove(self, model: str) -> None:
         """See `IndexStore.remove`."""
         removable(self, model)
-        shutil.rmtree(self._folder / model)
+        with _hold(self._folder / model):
+            shutil.rmtree(self._folder / model)
 
     def _read_pointer(self) -> dict[str, str | None]:
-        return _read_json(self._pointer) if self._pointer.exists() else {}
+        try:
+            return POINTER.validate_json(self._pointer.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValidationError:
+            raise IndexUnreadable(
+                f"{self._pointer} is damaged: it does not name the model that serves.",
+                "Delete that file, and name the model with `lookalike models activate MODEL`.",
+            ) from None
 
 
 class EmbeddedIndex(VectorIndex):
@@ -113,7 +128,8 @@ class EmbeddedIndex(VectorIndex):
     Raises:
         IndexBusy: another process holds it.
         IndexMismatch: it holds vectors of another dimension.
-        IndexWriteFailed: the disk is full or refuses.
+        IndexUnreadable: it is damaged, or not this user's.
+        IndexWriteFailed: the disk is full.
     """
 
     DESCRIPTION = "index.json"
@@ -123,10 +139,14 @@ class EmbeddedIndex(VectorIndex):
         self.dimension = dimension
         self._folder = folder
         self._lock = threading.Lock()
-        self._shard = self._open()
-        write_atomically(
-            folder / "holder.json", json.dumps({"pid": os.getpid(), "command": " ".join(["lookalike", *sys.argv[1:]])})
-        )
+        with self._reading("opened"):
+            _require_space(folder, OPENING_BYTES)
+            self._holder = _hold(folder)
+            try:
+                self._shard = self._open()
+            except BaseException:
+                self._holder.close()
+                raise
 
     def upsert(self, points: Sequence[Point]) -> None:
         """See `VectorIndex.upsert`; refuses before the disk is full."""
@@ -151,42 +171,46 @@ class EmbeddedIndex(VectorIndex):
             params=SearchParams(exact=exact),
             with_payload=True,
         )
-        return [
-            Hit(as_uuid(hit.id), clip_score(hit.score), Payload.from_dict(hit.payload))
-            for hit in self._shard.query(request)
-        ]
+        with self._reading():
+            hits = self._shard.query(request)
+            return [Hit(as_uuid(hit.id), clip_score(hit.score), Payload.from_dict(hit.payload)) for hit in hits]
 
     def get(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Payload]:
         """See `VectorIndex.get`."""
-        records = self._shard.retrieve(list(ids), with_payload=True, with_vector=False)
-        return {as_uuid(record.id): Payload.from_dict(record.payload) for record in records}
+        with self._reading():
+            records = self._shard.retrieve(list(ids), with_payload=True, with_vector=False)
+            return {as_uuid(record.id): Payload.from_dict(record.payload) for record in records}
 
     def vectors(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Vector]:
         """See `VectorIndex.vectors`."""
-        records = self._shard.retrieve(list(ids), with_payload=False, with_vector=True)
-        return {as_uuid(record.id): np.asarray(record.vector, np.float32) for record in records}
+        with self._reading():
+            records = self._shard.retrieve(list(ids), with_payload=False, with_vector=True)
+            return {as_uuid(record.id): np.asarray(record.vector, np.float32) for record in records}
 
     def scroll(self, batch: int = 1000) -> Iterator[Point]:
         """See `VectorIndex.scroll`."""
         offset = None
         while True:
-            records, offset = self._shard.scroll(
-                ScrollRequest(offset=offset, limit=batch, with_payload=True, with_vector=True)
-            )
-            for record in records:
-                yield Point(
-                    as_uuid(record.id), np.asarray(record.vector, np.float32), Payload.from_dict(record.payload)
-                )
+            request = ScrollRequest(offset=offset, limit=batch, with_payload=True, with_vector=True)
+            with self._reading():
+                records, offset = self._shard.scroll(request)
+                points = [
+                    Point(as_uuid(record.id), np.asarray(record.vector, np.float32), Payload.from_dict(record.payload))
+                    for record in records
+                ]
+            yield from points
             if offset is None:
                 return
 
     def count(self) -> int:
         """See `VectorIndex.count`."""
-        return self._shard.count(CountRequest(exact=True))
+        with self._reading():
+            return self._shard.count(CountRequest(exact=True))
 
     def labels(self) -> dict[str, int]:
         """See `VectorIndex.labels`."""
-        hits = self._shard.facet(FacetRequest("label", limit=MOST_LABELS, exact=True)).hits
+        with self._reading():
+            hits = self._shard.facet(FacetRequest("label", limit=MOST_LABELS, exact=True)).hits
         counts = ((str(hit.value), hit.count) for hit in hits if hit.count)  # Edge remembers labels that are gone
         return dict(sorted(counts, key=lambda pair: (-pair[1], pair[0])))
 
@@ -199,21 +223,16 @@ class EmbeddedIndex(VectorIndex):
                 raise self._refused(error) from None
             finally:
                 self._shard.close()
-                (self._folder / "holder.json").unlink(missing_ok=True)
+                self._holder.truncate(0)
+                self._holder.close()
 
     def _open(self) -> EdgeShard:
         description = self._folder / self.DESCRIPTION
         shard = self._folder / "shard"
-        try:
-            if description.exists():
-                self._check(_read_json(description))
-                _require_space(self._folder, OPENING_BYTES)
-                return EdgeShard.load(str(shard))
+        if not description.exists():
             return self._create(shard, description)
-        except OSError as error:
-            raise IndexWriteFailed(f"The index {self._folder} can't be opened ({error.strerror}).") from None
-        except Exception as error:  # Edge raises plain exceptions
-            raise self._explain(error) from None
+        self._check(json.loads(description.read_bytes()))
+        return EdgeShard.load(str(shard))
 
     def _create(self, shard: Path, description: Path) -> EdgeShard:
         """Make an empty shard; its description is written last, so that a half-made one is made anew."""
@@ -239,18 +258,18 @@ class EmbeddedIndex(VectorIndex):
                 "Index the photos again with this model, or use the bundle that the index was made with.",
             )
 
-    def _explain(self, error: Exception) -> Exception:
-        if isinstance(error, (IndexBusy, IndexMismatch, IndexWriteFailed)):
-            return error
-        if "WouldBlock" in str(error):
-            return IndexBusy(
-                f"The index {self._folder} is held by another process{_name_holder(self._folder)}.",
-                "Stop that process, or ask it: while `lookalike serve` runs, search and index through its page or API.",
-            )
-        return IndexWriteFailed(
-            f"The index {self._folder} can't be opened ({error}).",
-            "Move that folder away and run `lookalike index` again.",
-        )
+    @contextmanager
+    def _reading(self, what: str = "read") -> Iterator[None]:
+        """Turns what Edge and the system raise into a sentence."""
+        try:
+            yield
+        except LookalikeError:
+            raise
+        except Exception as error:  # Edge raises plain exceptions
+            remedy = "Move that folder away and run `lookalike index` again."
+            if "ermission" in str(error):
+                remedy = "Correct the permissions of that folder, or run this as the user who made it."
+            raise IndexUnreadable(f"The index {self._folder} can't be {what} ({error}).", remedy) from None
 
     def _write(self, operation: UpdateOperation) -> None:
         with self._lock:
@@ -283,13 +302,35 @@ def _require_space(folder: Path, needed: int = SPARE_BYTES) -> None:
         )
 
 
-def _name_holder(folder: Path) -> str:
+def _hold(folder: Path) -> TextIO:
+    """Lock an index's folder by the file that names its holder; closing the file lets go.
+
+    Raises:
+        IndexBusy: another process holds it, or has just removed it.
+    """
+    file = (folder / "holder.json").open("a+", encoding="utf-8")
     try:
-        holder = _read_json(folder / "holder.json")
-    except (OSError, ValueError):
-        return ""
-    return f": `{holder['command']}`, process {holder['pid']}"
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with file:
+            raise IndexBusy(
+                f"The index {folder} is held by another process{_name_holder(file)}.",
+                "Stop that process, or ask it: while `lookalike serve` runs, search through its page or API.",
+            ) from None
+    if os.fstat(file.fileno()).st_nlink == 0:
+        file.close()
+        raise IndexBusy(f"The index {folder} was removed at this moment.", "Run the same command again.")
+    file.truncate(0)
+    json.dump({"pid": os.getpid(), "command": " ".join(["lookalike", *sys.argv[1:]])}, file)
+    file.flush()
+    return file
 
 
-def _read_json(path: Path) -> dict[str, str | None]:
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+def _name_holder(file: TextIO) -> str:
+    for _ in range(20):
+        file.seek(0)
+        with suppress(ValueError):
+            holder = json.load(file)
+            return f": `{holder['command']}`, process {holder['pid']}"
+        time.sleep(0.01)  # it has the lock, and has not written its name yet
+    return ""

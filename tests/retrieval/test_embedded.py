@@ -5,12 +5,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from retrieval.errors import IndexBusy, IndexWriteFailed
+from retrieval.errors import IndexBusy, IndexUnreadable, IndexWriteFailed
 from retrieval.index import Payload, Point
 from retrieval.index.embedded import EmbeddedStore
 from retrieval.photos import photo_id
@@ -21,6 +22,22 @@ from retrieval.index.embedded import EmbeddedStore
 index = EmbeddedStore(pathlib.Path(sys.argv[1])).open("net-1", 4)
 print("open", flush=True)
 sys.stdin.read()
+"""
+
+
+FIRST = """
+import sys, pathlib
+from retrieval.errors import IndexBusy
+from retrieval.index.embedded import EmbeddedStore
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    with EmbeddedStore(pathlib.Path(sys.argv[1])).open("net-1", 4) as index:
+        print("won", flush=True)
+        sys.stdin.readline()
+        print(index.count(), flush=True)
+except IndexBusy as error:
+    print(error, flush=True)
 """
 
 
@@ -57,6 +74,44 @@ def test_a_killed_holder_leaves_the_index_free(store: EmbeddedStore, holder: sub
     store.open("net-1", 4).close()
 
 
+@pytest.mark.parametrize("round", range(3))
+def test_of_several_first_processes_one_makes_the_index(store: EmbeddedStore, tmp_path: Path, round: int) -> None:
+    with ExitStack() as running:
+        processes = [
+            running.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", FIRST, tmp_path / "index"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                )
+            )
+            for _ in range(4)
+        ]
+        assert [process.stdout.readline() for process in processes] == ["ready\n"] * 4
+        for process in processes:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        said = {process: process.stdout.readline() for process in processes}
+        (winner,) = (process for process in processes if said[process] == "won\n")
+        assert winner.communicate("close\n")[0] == "0\n"
+    del said[winner]
+    assert all(f"process {winner.pid}." in line for line in said.values()), said
+    with store.open("net-1", 4) as index:
+        index.upsert([point(1)])
+        assert index.count() == 1
+
+
+def test_an_index_in_use_is_not_removed(store: EmbeddedStore, holder: subprocess.Popen[bytes]) -> None:
+    with pytest.raises(IndexBusy, match=rf"process {holder.pid}"):
+        store.remove("net-1")
+    holder.kill()
+    holder.wait()
+    store.remove("net-1")
+    assert store.models() == []
+
+
 def test_a_half_made_index_is_made_anew(store: EmbeddedStore, tmp_path: Path) -> None:
     """A process killed between making the shard and its description leaves a folder without one."""
     store.open("net-1", 4).close()
@@ -90,5 +145,35 @@ def test_the_pointer_is_replaced_whole(store: EmbeddedStore, tmp_path: Path) -> 
 def test_a_damaged_index_is_told(store: EmbeddedStore, tmp_path: Path) -> None:
     store.open("net-1", 4).close()
     shutil.rmtree(tmp_path / "index" / "net-1" / "shard")
-    with pytest.raises(IndexWriteFailed, match="can't be opened"):
+    with pytest.raises(IndexUnreadable, match=r"can't be opened.*Move that folder away"):
         store.open("net-1", 4)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"current": 5}'])
+def test_a_damaged_pointer_is_told(store: EmbeddedStore, tmp_path: Path, content: str) -> None:
+    store.open("net-1", 4).close()
+    (tmp_path / "index" / "current.json").write_text(content)
+    with pytest.raises(IndexUnreadable, match=r"current\.json is damaged.*Delete that file"):
+        store.current()
+
+
+def test_a_damaged_description_is_told(store: EmbeddedStore, tmp_path: Path) -> None:
+    store.open("net-1", 4).close()
+    for content in ("{", "[]"):
+        (tmp_path / "index" / "net-1" / "index.json").write_text(content)
+        with pytest.raises(IndexUnreadable, match="can't be opened"):
+            store.open("net-1", 4)
+
+
+def test_damaged_files_are_told_when_they_are_read(store: EmbeddedStore, tmp_path: Path) -> None:
+    with store.open("net-1", 4) as index:
+        index.upsert([point(number) for number in range(5)])
+    (status,) = (tmp_path / "index" / "net-1").glob("shard/segments/*/vector_storage/vectors/status.dat")
+    status.unlink()
+    with store.open("net-1", 4) as index, pytest.raises(IndexUnreadable, match="can't be read"):
+        list(index.scroll())
+
+
+def test_a_damaged_payload_is_told() -> None:
+    with pytest.raises(IndexUnreadable, match=r"payload is damaged.*'uri'"):
+        Payload.from_dict(None)
