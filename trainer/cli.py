@@ -117,7 +117,7 @@ def compare(
         check_figure_target(out)
     entries = compare_bundles([load_bundle(bundle) for bundle in bundles], split)
     if len({entry.data for entry in entries}) > 1:
-        _say("The bundles were measured on different photos, so that their figures can't be compared.")
+        _say("The bundles were measured on different photos or splits, so that their figures can't be compared.")
     if out is not None:
         write_comparison(out, entries, split)
     result = {"split": split, "bundles": [entry.as_dict() for entry in entries], "figure": out}

@@ -30,7 +30,7 @@ def train_bundle(dataset: Dataset, plan: Plan, *, seed: int, seeds: int, out: Pa
     Args:
         dataset: labelled photos in splits.
         plan: what to train.
-        seed: of all that is drawn.
+        seed: of the first training and of the report; the splits are drawn already.
         seeds: how many networks to train, with seed, seed + 1, …; the bundle is the one that is best on the
             validation photos.
         out: where the bundle shall be.

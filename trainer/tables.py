@@ -31,12 +31,12 @@ def training_summary(result: Figures) -> RenderableType:
 
 def evaluation_table(figures: Figures, untrained: Figures | None) -> Table:
     """Overall first, then class by class, and the untrained backbone where it is known."""
-    rows = {"all": figures, **figures["per_class"]}
+    rows = [("all", figures), *figures["per_class"].items()]
     if untrained is not None:
-        rows["untrained"] = untrained
+        rows.append(("untrained", untrained))
     table = _table(f"{figures['queries']} queries; below each mean its 95 % interval")
-    for name, of_row in rows.items():
-        table.add_row(escape(name), *(cell(of_row, metric) for metric in HEADINGS))
+    for name, of_row in rows:
+        table.add_row(escape(name), *(_cell(of_row, metric) for metric in HEADINGS))
     return table
 
 
@@ -48,13 +48,13 @@ def comparison_table(entries: Sequence[Entry]) -> Table:
     for entry in entries:
         name = f"{escape(entry.bundle)}\n[dim]{escape(entry.backbone)}, {escape(entry.recipe)}[/dim]"
         cost = (_number(entry.seconds), _number(entry.parameters, 1e6, "M"), _number(entry.bytes, 1e6))
-        table.add_row(name, *(cell(entry.figures, metric) for metric in COMPARED), *cost)
+        table.add_row(name, *(_cell(entry.figures, metric) for metric in COMPARED), *cost)
         if entry.seeds:
             mean, spread = entry.seeds["mean"], entry.seeds["spread"]
             figures = (f"{mean[metric]:.3f}\n[dim]± {spread[metric]:.3f}[/dim]" for metric in COMPARED)
             table.add_row(f"mean of {entry.seeds['count']} seeds", *figures)
     for backbone, untrained in {entry.backbone: entry.untrained for entry in entries if entry.untrained}.items():
-        table.add_row(f"untrained\n[dim]{escape(backbone)}[/dim]", *(cell(untrained, metric) for metric in COMPARED))
+        table.add_row(f"untrained\n[dim]{escape(backbone)}[/dim]", *(_cell(untrained, metric) for metric in COMPARED))
     return table
 
 
@@ -79,7 +79,7 @@ def _table(title: str) -> Table:
     return table
 
 
-def cell(figures: Figures, metric: str) -> str:
+def _cell(figures: Figures, metric: str) -> str:
     """A metric's mean, and below it the interval where it is known."""
     mean = f"{figures[metric]:.3f}"
     if "intervals" not in figures:

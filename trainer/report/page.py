@@ -69,9 +69,12 @@ class Report:
 
 @dataclass(frozen=True)
 class Shown:
-    """A photo in the report: its picture as a data URI, its label, and what is said of it.
+    """A photo in the report.
 
     Attributes:
+        picture: a data URI.
+        label: its class.
+        note: what is said of it.
         kind: `right` or `wrong` for a neighbour, `asked` for a query.
     """
 
@@ -82,7 +85,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldOut:
     """Photos of a split (or several) and how they lie to each other: the k-th nearest of photo i is `ranked[i, k]`."""
 
     photos: Sequence[PhotoRef]
@@ -118,7 +121,7 @@ class Held:
 def write_report(path: Path, report: Report) -> None:
     """Write the report as one self-contained HTML file."""
     split = report.split
-    shown = Held(report.dataset.split(split), report.kept.embeddings[split])
+    shown = HeldOut(report.dataset.split(split), report.kept.embeddings[split])
     best, worst = best_and_worst(shown.embeddings, shown.labels, shown.ranked, MOST_QUERIES)
     page = render(
         "report.html",
@@ -151,10 +154,10 @@ def _sample(batch: LabelledImages) -> list[Shown]:
 
 
 def _suspects(report: Report) -> list[list[Shown]]:
-    """Held-out photos whose neighbours agree on another label; the network has not learnt their labels by heart."""
+    """HeldOut-out photos whose neighbours agree on another label; the network has not learnt their labels by heart."""
     splits = sorted(report.kept.embeddings)
     photos = [photo for split in splits for photo in report.dataset.split(split)]
-    held_out = Held(photos, np.concatenate([report.kept.embeddings[split] for split in splits]))
+    held_out = HeldOut(photos, np.concatenate([report.kept.embeddings[split] for split in splits]))
     found = suspects(held_out.labels, held_out.ranked)[:MOST_SUSPECTS]
     return [held_out.row(one.position, f"neighbours: {one.proposed} ({one.share:.0%})") for one in found]
 
@@ -166,7 +169,7 @@ def _duplicates(duplicates: Sequence[Duplicate]) -> list[tuple[Duplicate, Shown,
     return [(duplicate, shown(duplicate.photo), shown(duplicate.original)) for duplicate in duplicates]
 
 
-def _mistakes(held: Held) -> dict[str, Any]:
+def _mistakes(held: HeldOut) -> dict[str, Any]:
     """How often each class is the nearest neighbour of each, as a table where it fits, and the worst in a list."""
     counts = confusion(held.labels, held.ranked)
     pairs = [
