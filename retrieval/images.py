@@ -1,6 +1,7 @@
 """Photos as the network sees them: one way to decode and resize, used by trainer, indexer and web."""
 
 import io
+import math
 import threading
 import warnings
 from contextlib import nullcontext, suppress
@@ -125,8 +126,8 @@ def _cut(image: Image.Image, crop: Crop) -> Image.Image:
 
 
 def _decode(data: bytes, max_pixels: int, enough: int | None = None) -> tuple[Image.Image, int, int]:
-    """The upright RGB image with its full width and height; where `enough` is given, it may be a whole number of times
-    smaller than that, its shorter side no less than `enough` pixels."""
+    """The upright RGB image with its full width and height; where `enough` is given, it may be smaller than that,
+    its shorter side no less than `enough` pixels."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of damaged metadata
@@ -140,7 +141,7 @@ def _decode(data: bytes, max_pixels: int, enough: int | None = None) -> tuple[Im
                 image.seek(0)
                 image.load()
                 orientation = _orientation(image)
-                image = _rgb(image, 1 if enough is None else max(1, min(image.size) // enough))
+                image = _rgb(image, enough)
     except UnreadablePhoto:
         raise
     except UnidentifiedImageError:
@@ -172,19 +173,24 @@ def _orientation(image: Image.Image) -> int:
     return 1
 
 
-def _rgb(image: Image.Image, factor: int) -> Image.Image:
-    """An image of any mode as RGB, transparent pixels on white, and `factor` times smaller.
+def _rgb(image: Image.Image, enough: int | None) -> Image.Image:
+    """An image of any mode as RGB, transparent pixels on white; at least twice as large as enough, it is made smaller.
 
-    A smaller one is made band by band, so that no second image of the full size is ever held.
+    That happens band by band, so that no second image of the full size is ever held.
     """
     white = _white(image)
-    if factor == 1:
+    if enough is None or min(image.size) < 2 * enough:
         return _on_white(image, white)
-    small = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
-    rows = factor * max(1, BAND_PIXELS // (factor * image.width))
-    for top in range(0, image.height, rows):
-        band = image.crop((0, top, image.width, min(top + rows, image.height)))
-        small.paste(_on_white(band, white).reduce(factor), (0, top // factor))
+    scale = min(image.size) / enough
+    width, height = round(image.width / scale), round(image.height / scale)
+    small = Image.new("RGB", (width, height))
+    rows = max(1, int(BAND_PIXELS / (scale * image.width)))
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        upper, lower = top * image.height / height, bottom * image.height / height
+        band = _on_white(image.crop((0, int(upper), image.width, math.ceil(lower))), white)
+        box = (0, upper - int(upper), image.width, lower - int(upper))
+        small.paste(band.resize((width, bottom - top), Image.Resampling.BOX, box), (0, top))
     return small
 
 
