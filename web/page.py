@@ -60,10 +60,11 @@ def upload() -> str:
     if not data:
         raise BadQuery("No photo was sent.", "Choose one, then press Search.")
     served = services()
-    photo = read_pixels(data, served.searcher.embedder.bundle.resize, served.settings.max_pixels)
-    (vector,) = served.searcher.embedder.embed(photo.pixels[None])
+    with served.computing:
+        photo = read_pixels(data, served.searcher.embedder.bundle.resize, served.settings.max_pixels)
+        (vector,) = served.searcher.embedder.embed(photo.pixels[None])
+        preview = make_thumbnail(data, served.settings.max_pixels)
     model = served.searcher.embedder.bundle.model_id
-    preview = make_thumbnail(data, served.settings.max_pixels)
     source = f"data:image/jpeg;base64,{base64.b64encode(preview).decode()}"
     query = PageQuery(vector=_encode_int8(vector), model=model)
     return _search_from_vector(vector, query, Picture(source, photo.width, photo.height))

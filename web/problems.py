@@ -1,5 +1,6 @@
 """Every error as an RFC 9457 problem document, or as a page where a browser asks for one."""
 
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -9,12 +10,13 @@ from pydantic import BaseModel, Field
 from werkzeug.exceptions import HTTPException
 
 from retrieval.errors import BadQuery, LookalikeError, NotFound, UnreadablePhoto
+from web.security import ForeignHost
 from web.validation import InvalidRequest
 
 MEDIA_TYPE = "application/problem+json"
 MOST_UNREAD = 200_000_000  # bytes of a refused upload
 
-STATUS_OF = {NotFound: 404, UnreadablePhoto: 422, BadQuery: 422}
+STATUS_OF = {NotFound: 404, UnreadablePhoto: 422, BadQuery: 422, ForeignHost: 400}
 
 REMEDIES = {
     400: "Check the request's form; /api/docs describes each call.",
@@ -67,19 +69,30 @@ def _of_http(error: HTTPException) -> Response:
     code = error.code or 500
     detail, remedy = str(error.description), REMEDIES.get(code, "")
     if code == 413:
-        detail = f"The upload is larger than {current_app.config['MAX_CONTENT_LENGTH'] // 1_000_000} MB."
-        remedy = "Send a smaller photo, or raise LOOKALIKE_MAX_UPLOAD_MB."
+        detail, remedy = _too_large()
         _read_the_rest()
     answer = _answer(Problem(**_status(code), detail=detail, remedy=remedy))
     answer.headers.extend((name, value) for name, value in error.get_headers() if name not in ("Content-Type",))
     return answer
 
 
+def _too_large() -> tuple[str, str]:
+    """The two ways in which a request may be too large: its length, and the number of a form's parts."""
+    limit = current_app.config["MAX_CONTENT_LENGTH"]
+    if request.content_length is not None and request.content_length <= limit:
+        return f"The form has more than {request.max_form_parts} parts.", "Send the photo and the options, once each."
+    return (
+        f"The upload is larger than {limit // 1_000_000} MB.",
+        "Send a smaller photo, or raise LOOKALIKE_MAX_UPLOAD_MB.",
+    )
+
+
 def _read_the_rest() -> None:
     """Take what is still being sent, up to a bound: most clients read an answer only after their last byte."""
     stream, left = request.environ["wsgi.input"], MOST_UNREAD
-    while left > 0 and (chunk := stream.read(min(left, 1 << 20))):
-        left -= len(chunk)
+    with suppress(OSError):  # the client went away, or fell silent
+        while left > 0 and (chunk := stream.read(min(left, 1 << 20))):
+            left -= len(chunk)
 
 
 def _status(code: int) -> dict[str, Any]:

@@ -1,15 +1,20 @@
 """The web server: gunicorn with settings that suit the index.
 
 An embedded index belongs to one process, so that one worker holds it and answers on threads; beside a Qdrant server
-there are as many workers as cores. Index and network do not survive a fork: the worker opens them, and even imports
-ONNX Runtime and Edge, which start threads when imported.
+there are as many workers as cores. There are many threads, since most of them wait: for a client's bytes, or for their
+turn to compute (see `services`). A client that falls silent loses its thread after a while.
+
+Index and network do not survive a fork: the worker opens them, and even imports ONNX Runtime and Edge, which start
+threads when imported.
 """
 
 import errno
+import ipaddress
 import json
 import os
 import signal
 import socket
+import struct
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -27,7 +32,8 @@ if TYPE_CHECKING:
 
     from retrieval.search import Searcher
 
-THREADS = 8
+THREADS = 64
+LONGEST_SILENCE = 10  # seconds
 # Room for the address of a search by an uploaded photo's embedding.
 LONGEST_ADDRESS = 8190
 
@@ -65,19 +71,23 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        listener = socket.create_server(address[:2], family=family, backlog=2048)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise LookalikeError(
                 f"Port {port} of {host} is in use.", "Stop what listens there, or choose another with --port."
             ) from None
         raise LookalikeError(f"{host}, port {port}, can't be served ({error.strerror}).", "Choose others.") from None
+    # Each connection inherits this; gunicorn itself sets no limit to how long a request's bytes may be awaited.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", LONGEST_SILENCE, 0))
+    return listener
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
     def __init__(self, settings: Settings, listener: socket.socket, ready: Ready) -> None:
         self._settings = settings
         self._listener = listener
+        self._local = ipaddress.ip_address(listener.getsockname()[0]).is_loopback
         self._ready = ready
         self._searcher: Searcher | None = None
         self._failure_reader, self._failure_writer = os.pipe()
@@ -110,7 +120,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         except LookalikeError as error:
             self._fail(error)
         warm_up(searcher)
-        return create_app(self._settings, searcher)
+        return create_app(self._settings, searcher, local=self._local)
 
     def raise_failure(self) -> None:
         """In the arbiter: raise what kept a worker from starting."""

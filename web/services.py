@@ -1,6 +1,7 @@
 """What every request works with."""
 
 from dataclasses import dataclass
+from threading import BoundedSemaphore
 
 from flask import current_app
 
@@ -13,11 +14,15 @@ EXTENSION = "lookalike"
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The settings, the searcher on the model that serves, and the photos on disk."""
+    """The settings, the searcher on the model that serves, and the photos on disk.
+
+    Whoever decodes or embeds a photo holds `computing` meanwhile: as many do at once as there are cores.
+    """
 
     settings: Settings
     searcher: Searcher
     photo_files: PhotoFiles
+    computing: BoundedSemaphore
 
 
 def services() -> Services:

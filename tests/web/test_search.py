@@ -197,3 +197,10 @@ def test_an_upload_over_the_limit_is_refused(client: FlaskClient) -> None:
     assert response.status_code == 413
     assert response.get_json()["detail"] == "The upload is larger than 20 MB."
     assert "LOOKALIKE_MAX_UPLOAD_MB" in response.get_json()["remedy"]
+
+
+def test_a_long_text_is_called_what_it_is(client: FlaskClient) -> None:
+    response = upload(client, make.encoded(make.photo()), label="x" * 700_000)
+    assert response.status_code == 422 and response.get_json()["errors"][0]["field"] == "label.0"
+    response = upload(client, make.encoded(make.photo()), label=["x"] * 1100)
+    assert response.status_code == 413 and "more than 1000 parts" in response.get_json()["detail"]

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -101,6 +102,47 @@ def test_a_client_reads_why_its_upload_is_too_large(indexed: Settings) -> None:
         response = connection.getresponse()
         assert response.status == 413
         assert json.load(response)["detail"] == "The upload is larger than 20 MB."
+
+
+def test_clients_that_fall_silent_keep_nobody_waiting(indexed: Settings) -> None:
+    head = b"POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    with serving() as url, ExitStack() as stack:
+        address = urlsplit(url)
+        slow = [stack.enter_context(socket.create_connection((address.hostname, address.port))) for _ in range(24)]
+        for client in slow:
+            client.sendall(head + b"Content-Length: 100000\r\n\r\n--x\r\n")
+        time.sleep(0.5)
+        with urlopen(f"{url}/healthz", timeout=2) as healthy:
+            assert healthy.status == 200
+        slow[0].settimeout(25)
+        assert slow[0].recv(12) == b"HTTP/1.1 400", "it waits for more than ten seconds for nothing"
+
+
+def test_only_names_of_this_machine_are_answered(indexed: Settings) -> None:
+    """A website can let its own name point to this machine."""
+    with serving() as url:
+        for host in ("localhost", "LOCALHOST:80", "127.0.0.1", "[::1]:5000"):
+            assert status_under(url, host) == 200, host
+        for host in ("photos.example", "127.0.0.1.photos.example:80", "localhost.", "[", ""):
+            assert status_under(url, host) == 400, host
+    with serving("--host", "0.0.0.0") as url:
+        assert status_under(url, "photos.example") == 200
+
+
+def status_under(url: str, host: str) -> int:
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+    connection.request("GET", "/api/v1/labels", headers={"Host": host})
+    return connection.getresponse().status
+
+
+def test_keys_that_protect_nothing_are_told(indexed: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKALIKE_API_KEYS", "secret")
+    process = subprocess.Popen([*LOOKALIKE, "serve", "--port", "0"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    said = process.stderr.readline() + process.stderr.readline()
+    process.terminate()
+    process.communicate(timeout=20)
+    assert "LOOKALIKE_API_KEYS" in said and "whoever reaches" in said and "secret" not in said
 
 
 def test_log_lines_can_be_json(indexed: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,12 +61,14 @@ def file(photo: uuid.UUID) -> Response:
 @blueprint.doc(responses=[404, 422])
 def thumbnail(photo: uuid.UUID) -> Response:
     """The photo as a JPEG, no side longer than 320 pixels."""
-    files = services().photo_files
+    served = services()
+    files = served.photo_files
     original = files.original(_indexed(photo).uri)
     answer = Response(mimetype="image/jpeg")
     answer.set_etag(f"{original.tag}-thumbnail")
     if not request.if_none_match.contains(f"{original.tag}-thumbnail"):
-        answer.data = files.thumbnail(original)
+        with served.computing:
+            answer.data = files.thumbnail(original)
     answer.make_conditional(request)
     return _cached(answer)
 

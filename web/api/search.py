@@ -27,7 +27,8 @@ def search() -> SearchAnswer:
     options = query.options()
     match query:
         case UploadedPhoto(image=data) | EncodedPhoto(image_base64=data):
-            answer = searcher.by_photo(data, options, crop=query.crop.crop())
+            with services().computing:
+                answer = searcher.by_photo(data, options, crop=query.crop.crop())
         case IndexedPhoto():
             answer = searcher.by_id(query.id, options)
         case QueryVector():
