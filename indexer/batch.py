@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import stat
 import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from retrieval.embedder import Embedder
 from retrieval.errors import UnreadablePhoto
 from retrieval.images import DEFAULT_MAX_PIXELS, read_pixels
 from retrieval.index import Payload, Point, VectorIndex
-from retrieval.photos import PhotoRef, display, read_photo
+from retrieval.photos import PhotoRef, display, photo_status, read_photo
 
 BATCH = 64  # photos looked up and written at once
 GROUP = 4  # photos embedded at once; larger groups are no faster on a CPU, and take more memory
@@ -32,7 +31,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A photo that could not be indexed, and why."""
+    """A photo that could not be indexed, or a folder that could not be listed, and why."""
 
     uri: str
     reason: str
@@ -172,32 +171,19 @@ def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 
 def _is_unchanged(photo: PhotoRef, known: Payload) -> bool:
-    status = _status(photo.path)
+    status = photo_status(photo.path)
     return (known.bytes, known.modified_at, known.label) == (status.st_size, _modified_at(status), photo.label)
 
 
 def _read_at_rest(path: Path) -> tuple[bytes, os.stat_result]:
     """A file's content and its status, which was the same before and after reading; a second try where it was not."""
     for _ in range(2):
-        before = _status(path)
+        before = photo_status(path)
         data = read_photo(path)
-        after = _status(path)
+        after = photo_status(path)
         if (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size) == (after.st_mtime_ns, len(data)):
             return data, after
     raise UnreadablePhoto(f"{display(path)} changes while it is read.", "Index again when it is complete.")
-
-
-def _status(path: Path) -> os.stat_result:
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise UnreadablePhoto(
-            f"{display(path)} can't be read ({error.strerror}).", "Check its name and permissions."
-        ) from None
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-        raise UnreadablePhoto(f"{display(path)} is {kind}.", "Name a photo.")
-    return status
 
 
 def _modified_at(status: os.stat_result) -> str:

@@ -36,8 +36,8 @@ def progress_bar(sources: Sequence[str], label_from: LabelFrom | None) -> Iterat
         bar.update(task, completed=job.seen, rate=job.images_per_second, notes=notes)
 
     def count() -> None:
-        with suppress(LookalikeError):  # the job itself says what is wrong with its sources
-            bar.update(task, total=sum(1 for _ in list_sources(sources, label_from)))
+        with suppress(LookalikeError, OSError):  # the job itself says what is wrong with its sources
+            bar.update(task, total=sum(1 for _ in list_sources(sources, label_from, lambda *_: None)))
 
     if messages.is_terminal:
         threading.Thread(target=count, name="count", daemon=True).start()

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from indexer.batch import Failure, Outcome
 from indexer.crosscheck import CrossCheck, save_cross_check
 from indexer.engine import Engine, LocalEngine
 from indexer.jobs import Job, JobRecord
@@ -65,7 +66,10 @@ def run_job(
     Raises:
         LookalikeError: the job could not go on; its record says why, and what is indexed is kept.
     """
-    photos = list_sources(request.sources, request.label_from)
+    unlistable: list[Failure] = []
+    photos = list_sources(
+        request.sources, request.label_from, lambda uri, reason: unlistable.append(Failure(uri, reason))
+    )
     store = open_store(settings)
     bundle = install_bundle(bundle_in_use(settings, store, request.bundle), settings.models_folder)
     with _open_engine(settings, store, bundle) as engine:
@@ -77,6 +81,7 @@ def run_job(
                 if serving is None:
                     store.activate(serving := bundle.model_id)
                 on_progress(record.job)
+            record.count(Outcome(0, 0, 0, tuple(unlistable)))
             removed = engine.remove_gone(request.sources) if request.sync and not stop.is_set() else 0
         except BaseException as error:
             with suppress(LookalikeError):  # the disk that the job failed on may be the record's own

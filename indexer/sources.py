@@ -8,22 +8,25 @@ from pathlib import Path
 from indexer.batch import batches
 from retrieval.errors import BadSource
 from retrieval.index import Point, VectorIndex
-from retrieval.photos import LabelFrom, PhotoRef, display, list_photos, path_of, uri_of
+from retrieval.photos import LabelFrom, OnUnlistable, PhotoRef, display, list_photos, path_of, uri_of
 
 REMOVED_AT_ONCE = 1000
 
 
-def list_sources(sources: Sequence[str], label_from: LabelFrom | None = None) -> Iterator[PhotoRef]:
+def list_sources(
+    sources: Sequence[str], label_from: LabelFrom | None = None, on_unlistable: OnUnlistable | None = None
+) -> Iterator[PhotoRef]:
     """The photos of several sources, one after the other.
 
     Args:
         sources: folders and manifests.
         label_from: where labels come from; None: a folder's from its folders, a manifest's from itself.
+        on_unlistable: told of each folder below a source that can't be listed; None: that is an error.
 
     Raises:
         BadSource: at once where one of them can't be listed or holds no photo; later where one vanishes midway.
     """
-    return chain.from_iterable([_list_source(source, label_from) for source in sources])
+    return chain.from_iterable([_list_source(source, label_from, on_unlistable) for source in sources])
 
 
 def remove_gone(index: VectorIndex, sources: Sequence[str]) -> int:
@@ -31,17 +34,21 @@ def remove_gone(index: VectorIndex, sources: Sequence[str]) -> int:
 
     A point belongs to a folder when its photo lay below it, and is gone when the folder no longer lists it. It belongs
     to a manifest when its photo lay below the manifest's folder, and is gone when there is no such file: other
-    manifests may name photos that this one does not.
+    manifests may name photos that this one does not. Below a folder that can't be listed, nothing is gone.
 
     Raises:
         BadSource: a source can't be listed, or holds no photo at all; nothing is removed.
     """
-    listed = {photo.id for photo in list_sources(sources)}
+    unlistable: list[str] = []
+    listed = {photo.id for photo in list_sources(sources, None, lambda uri, _: unlistable.append(f"{uri}/"))}
+    unknown = tuple(unlistable)
     folders = tuple(_prefix(Path(source)) for source in sources if Path(source).is_dir())
     manifests = tuple(_prefix(Path(source).parent) for source in sources if not Path(source).is_dir())
 
     def is_gone(point: Point) -> bool:
         uri = point.payload.uri
+        if uri.startswith(unknown):
+            return False
         return (uri.startswith(folders) and point.id not in listed) or (uri.startswith(manifests) and _is_missing(uri))
 
     gone = [point.id for point in index.scroll() if is_gone(point)]
@@ -50,8 +57,8 @@ def remove_gone(index: VectorIndex, sources: Sequence[str]) -> int:
     return len(gone)
 
 
-def _list_source(source: str, label_from: LabelFrom | None) -> Iterator[PhotoRef]:
-    photos = list_photos(source, label_from or ("folder" if Path(source).is_dir() else "manifest"))
+def _list_source(source: str, label_from: LabelFrom | None, on_unlistable: OnUnlistable | None) -> Iterator[PhotoRef]:
+    photos = list_photos(source, label_from or ("folder" if Path(source).is_dir() else "manifest"), on_unlistable)
     first = next(photos, None)
     if first is None:
         raise BadSource(f"{display(source)} holds no photo.", "Name a folder or manifest that does.")

@@ -15,6 +15,7 @@ import pytest
 
 from retrieval.bundle import Bundle, load_bundle
 from retrieval.index import open_store
+from retrieval.photos import uri_of
 from retrieval.settings import Settings
 
 KEYS = {"job", "seen", "indexed", "unchanged", "removed", "failed", "seconds", "images_per_second"}
@@ -196,6 +197,26 @@ def test_a_photo_without_read_permission_fails_alone(settings: Settings, bundle:
     )  # fmt: skip
     assert counts(json.loads(done.stdout)) == (6, 5, 0, 0, 1)
     assert "0.jpg can't be read (Permission denied)." in done.stderr
+
+
+def test_a_folder_that_cannot_be_listed_is_one_failure_and_loses_no_photo(
+    command, settings: Settings, bundle: Bundle, own: Path
+) -> None:
+    command("index", own, "--bundle", bundle.folder)
+    (own / "blue" / "0.jpg").unlink()
+    (own / "red").chmod(0)
+    done = subprocess.run(
+        [sys.executable, "-m", "lookalike", "index", own, "--sync", "--json"],
+        capture_output=True, text=True, check=True, preexec_fn=_respect_permissions,
+    )  # fmt: skip
+    (own / "red").chmod(0o700)
+    result = json.loads(done.stdout)
+    assert counts(result) == (3, 0, 3, 1, 1)
+    (failure,) = map(json.loads, Path(result["failures"]).read_text().splitlines())
+    assert failure["uri"] == uri_of(own / "red")
+    assert done.stderr.count("red can't be listed (Permission denied).") == 1
+    with open_store(settings).open(bundle.model_id, bundle.dimension) as index:
+        assert index.labels() == {"green": 2, "red": 2, "blue": 1}
 
 
 def _respect_permissions() -> None:

@@ -113,12 +113,53 @@ def test_a_json_lines_manifest_gives_the_same(tmp_path: Path) -> None:
         ("m.jsonl", "[1, 2]\n", "line 1, is no JSON object"),
         ("m.jsonl", '{"path": 5}\n', "row 1, has no path"),
         ("m.jsonl", '{"path": "1.jpg", "label": 5}\n', "label 5 is no text"),
+        ("m.jsonl", '{"path": "1.jpg", "split": 5}\n', "split 5 is no text"),
+        ("m.jsonl", '{"path": "1.jpg"}\n{"path": "a\\ud800.jpg"}\n', r"row 2: no file can have the name a\\ud800\.jpg"),
     ],
 )
 def test_a_damaged_manifest_is_told_by_row(tmp_path: Path, name: str, text: str, sentence: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(BadSource, match=sentence):
         list(list_photos(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "label"),
+    [
+        ("m.csv", b"path,label\na.jpg,ros\xe9\n", "ros\\xe9"),
+        ("m.jsonl", b'{"path": "a.jpg", "label": "x\\ud800"}', "x\\ud800"),
+        ("m.jsonl", b'{"path": "a.jpg", "label": "two\\nlines"}', "two\\nlines"),
+    ],
+)
+def test_a_label_that_is_no_text_is_escaped_as_a_folders(tmp_path: Path, name: str, text: bytes, label: str) -> None:
+    (tmp_path / name).write_bytes(text)
+    assert labels(tmp_path / name, "manifest") == {"a.jpg": label}
+
+
+def test_an_unlistable_folder_is_told_and_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a/1.jpg", "lost+found/2.jpg", "z/3.jpg"):
+        touch(tmp_path / name)
+    refuse(monkeypatch, tmp_path / "lost+found")
+    told: list[tuple[str, str]] = []
+    found = list_photos(tmp_path, on_unlistable=lambda *reason: told.append(reason))
+    assert [photo.path.name for photo in found] == ["1.jpg", "3.jpg"]
+    assert told == [(uri_of(tmp_path / "lost+found"), f"The folder {tmp_path}/lost+found can't be listed (Refused).")]
+    with pytest.raises(BadSource, match="lost"):
+        list(list_photos(tmp_path))
+    with pytest.raises(BadSource, match="lost"):
+        list(list_photos(tmp_path / "lost+found", on_unlistable=lambda *reason: told.append(reason)))
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """The system lists any folder but this one; root may list every folder, so permissions can't do it here."""
+    scandir = os.scandir
+
+    def scan(path: str) -> object:
+        if os.fspath(path) == os.path.realpath(folder):
+            raise PermissionError(13, "Refused", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
 
 
 @pytest.mark.parametrize("name", ["missing", "photo.jpg"])
@@ -130,12 +171,14 @@ def test_a_source_that_is_none_is_told(tmp_path: Path, name: str) -> None:
 
 def test_display_keeps_a_path_on_one_line() -> None:
     assert display(os.fsdecode(b"a\nb\xff\x1b[31m")) == "a\\nb\\xff\\x1b[31m"
+    assert display("x\ud800é") == "x\\ud800é"
 
 
 def test_a_photo_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "folder.jpg").mkdir()
-    for path in (tmp_path / "missing.jpg", tmp_path / "folder.jpg"):
-        with pytest.raises(UnreadablePhoto, match=r"\.jpg can't be read"):
-            read_photo(path)
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for name, reason in {"missing": "can't be read", "folder": "is a folder", "pipe": "is no regular file"}.items():
+        with pytest.raises(UnreadablePhoto, match=rf"{name}\.jpg {reason}"):
+            read_photo(tmp_path / f"{name}.jpg")
     with pytest.raises(UnreadablePhoto, match="not on this machine"):
         path_of("https://example.org/1.jpg")
