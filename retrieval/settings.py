@@ -11,7 +11,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from retrieval.errors import LookalikeError
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """How many cores this process may use, in a container often fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):  # Linux: the cores that this process may use
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -36,7 +37,7 @@ class Settings(BaseSettings):
     )
     max_upload_mb: int = Field(20, gt=0, description="the largest upload, in megabytes")
     max_pixels: int = Field(64_000_000, gt=0, description="the largest photo, in pixels")
-    embedding_threads: int = Field(default_factory=_usable_cores, gt=0, description="threads that embed one batch")
+    embedding_threads: int = Field(default_factory=usable_cores, gt=0, description="threads that embed one batch")
     log_format: Literal["text", "json"] = Field("text", description="how log lines look")
 
     @field_validator("api_keys", "library_roots", mode="before")

@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from retrieval.errors import NotFound, UnreadablePhoto
+from retrieval.files import write_atomically
 from retrieval.images import decode_photo
 from retrieval.photos import display, path_of, read_photo
 from retrieval.settings import Settings
@@ -112,14 +113,11 @@ def make_thumbnail(data: bytes, max_pixels: int) -> bytes:
 
 
 def _keep(path: Path, data: bytes) -> None:
-    """Write a thumbnail in one step; where its folder is full, the oldest ones make room."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Keep a thumbnail; where its folder is full, the oldest ones make room."""
     others = sorted(path.parent.glob("*.jpg"), key=lambda other: other.stat().st_mtime)
     for oldest in others[: max(0, len(others) - FOLDER_LIMIT + 1)]:
         oldest.unlink(missing_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    write_atomically(path, data)
 
 
 def _gone(path: Path) -> NotFound:

@@ -24,7 +24,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
 from retrieval.errors import LookalikeError
-from retrieval.settings import Settings
+from retrieval.settings import Settings, usable_cores
 from web import logs
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         """See gunicorn."""
         options: dict[str, Any] = {
             "bind": f"fd://{self._listener.detach()}",
-            "workers": (os.cpu_count() or 1) if self._settings.qdrant_url else 1,
+            "workers": usable_cores() if self._settings.qdrant_url else 1,
             "worker_class": "gthread",
             "threads": THREADS,
             "keepalive": 30,

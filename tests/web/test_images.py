@@ -1,5 +1,6 @@
 """`/api/v1/images/{id}`, its file and its thumbnail, and `/api/v1/labels`."""
 
+import errno
 import io
 import json
 import os
@@ -97,6 +98,17 @@ def test_the_cache_of_thumbnails_stays_small(own: Site, monkeypatch: pytest.Monk
             assert files.thumbnail(files.original(photo.uri)).startswith(b"\xff\xd8")
     folders = list((own.settings.home / "cache" / "thumbnails").iterdir())
     assert all(len(list(folder.iterdir())) == 1 for folder in folders)
+
+
+def test_a_full_disk_costs_neither_answer_nor_rubbish(own: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, *_: object) -> int:
+        with self.open("wb") as file:
+            file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert own.client.get(url(own.photos[0], "/thumbnail")).status_code == 200
+    assert not [path for path in (own.settings.home / "cache").rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("part", ["/file", "/thumbnail"])
