@@ -16,15 +16,24 @@ def configuration(settings: Settings) -> dict[str, Any]:
     """The `logging.config` dictionary for this process and for gunicorn: everything to standard error."""
     handler = {"class": "logging.StreamHandler", "formatter": "chosen"}
     formatter = JsonFormatter if settings.log_format == "json" else TextFormatter
-    gunicorn = {"level": "WARNING", "handlers": ["stderr"], "propagate": False}
+    gunicorn = {"level": "WARNING", "handlers": ["stderr"], "filters": ["failures"], "propagate": False}
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"chosen": {"()": formatter}},
+        "filters": {"failures": {"()": FailuresOfOurs}},
         "handlers": {"stderr": handler},
         "root": {"level": "WARNING", "handlers": ["stderr"]},
         "loggers": {"lookalike": {"level": "INFO"}, "gunicorn.error": gunicorn, "gunicorn.access": gunicorn},
     }
+
+
+class FailuresOfOurs(logging.Filter):
+    """Leaves out clients that fell silent, whose thread the socket's time limit has freed."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log a record."""
+        return not (record.exc_info and isinstance(record.exc_info[1], BlockingIOError))
 
 
 class TextFormatter(logging.Formatter):

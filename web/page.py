@@ -18,8 +18,9 @@ from retrieval.index import Payload
 from retrieval.index.base import Vector
 from retrieval.search import MOST_RESULTS, Answer, Options
 from web.api.search import check_labels
+from web.links import photo_url
 from web.photo_files import make_thumbnail
-from web.schemas import Label, photo_url
+from web.schemas import Label
 from web.services import services
 from web.validation import check_fields
 

@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Iterable
 from typing import Annotated, Self
 
-from flask import request
 from pydantic import (
     Base64Bytes,
     BaseModel,
@@ -18,8 +17,7 @@ from pydantic import (
 )
 
 from retrieval.images import Crop
-from retrieval.index import Payload
-from retrieval.search import MOST_RESULTS, Answer, Options, Result
+from retrieval.search import MOST_RESULTS, Options
 
 API = "/api/v1"
 MOST_EXAMPLES = 100
@@ -167,19 +165,6 @@ class Found(BaseModel):
     image_url: str
     thumbnail_url: str
 
-    @classmethod
-    def of(cls, result: Result) -> Self:
-        """The result with its links."""
-        return cls(
-            id=result.id,
-            uri=result.uri,
-            label=result.label,
-            score=result.score,
-            distance=result.distance,
-            image_url=photo_url(result.id, "file"),
-            thumbnail_url=photo_url(result.id, "thumbnail"),
-        )
-
 
 class SearchAnswer(BaseModel):
     """What a search found, the nearest photo first."""
@@ -188,17 +173,6 @@ class SearchAnswer(BaseModel):
     took_ms: TookMs
     predicted_label: PredictedLabel | None = Field(description="null where no photo near the query has a label")
     results: list[Found]
-
-    @classmethod
-    def of(cls, answer: Answer, model: str) -> Self:
-        """The searcher's answer."""
-        predicted = answer.predicted_label
-        return cls(
-            model=model,
-            took_ms=TookMs(**answer.took_ms),
-            predicted_label=predicted and PredictedLabel(label=predicted.label, confidence=predicted.confidence),
-            results=[Found.of(result) for result in answer.results],
-        )
 
 
 class Photo(BaseModel):
@@ -215,12 +189,6 @@ class Photo(BaseModel):
     indexed_at: str = Field(description="ISO 8601 in UTC")
     image_url: str
     thumbnail_url: str
-
-    @classmethod
-    def of(cls, id: uuid.UUID, payload: Payload) -> Self:
-        """The index's record of a photo, with its links."""
-        links = {"image_url": photo_url(id, "file"), "thumbnail_url": photo_url(id, "thumbnail")}
-        return cls(**{"id": id, "label": None, **payload.as_dict(), **links})
 
 
 class LabelCount(BaseModel):
@@ -267,8 +235,3 @@ class Readiness(BaseModel):
     photos: int = Field(description="how many are indexed; 0 where the index does not answer")
     crosscheck: CrossCheck | None = Field(description="the last cross-check of this model's index; null: none yet")
     problems: list[str] = Field(description="what keeps it from being ready, in sentences")
-
-
-def photo_url(id: uuid.UUID, part: str) -> str:
-    """The address of an indexed photo's `file` or `thumbnail` on this server."""
-    return f"{request.script_root}{API}/images/{id}/{part}"

@@ -40,7 +40,7 @@ def test_it_is_ready_with_model_and_index(client: FlaskClient, searcher: Searche
 def test_the_last_crosscheck_is_shown(own: Site) -> None:
     file = own.settings.home / "crosscheck" / f"{own.searcher.index.model}.json"
     file.parent.mkdir()
-    file.write_text(json.dumps({"k": 10} | CHECKED))
+    file.write_text(json.dumps({"model": own.searcher.index.model, "k": 10} | CHECKED))
     assert own.client.get("/readyz").get_json()["crosscheck"] == CHECKED
     file.write_text("{half a fi")
     assert own.client.get("/readyz").get_json()["crosscheck"] is None

@@ -1,11 +1,13 @@
 """`/healthz` and `/readyz`: whether the process lives, and whether it can answer."""
 
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import asdict
 
 from apiflask import APIBlueprint
-from pydantic import ValidationError
 
+from indexer.crosscheck import load_cross_check
 from retrieval.errors import LookalikeError
+from retrieval.settings import Settings
 from web.schemas import CrossCheck, Health, Readiness
 from web.services import Services, services
 
@@ -45,13 +47,13 @@ def _readiness(served: Services) -> Readiness:
         model=bundle.model_id,
         dimension=bundle.dimension,
         photos=photos,
-        crosscheck=_last_crosscheck(served.settings.home / "crosscheck" / f"{bundle.model_id}.json"),
+        crosscheck=_last_crosscheck(served.settings, bundle.model_id),
         problems=problems,
     )
 
 
-def _last_crosscheck(path: Path) -> CrossCheck | None:
-    try:
-        return CrossCheck.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return None
+def _last_crosscheck(settings: Settings, model: str) -> CrossCheck | None:
+    with suppress(LookalikeError):  # a damaged record keeps no search from being answered
+        result = load_cross_check(settings, model)
+        return CrossCheck(**asdict(result)) if result else None
+    return None

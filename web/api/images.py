@@ -9,6 +9,7 @@ from retrieval.errors import NotFound
 from retrieval.index import Payload
 from retrieval.photos import display
 from web.api.search import respond
+from web.links import photo_urls
 from web.schemas import Photo, SearchAnswer, SearchOptions
 from web.services import services
 
@@ -22,7 +23,7 @@ CACHE_SECONDS = 600
 @blueprint.doc(responses=[404])
 def show(photo: uuid.UUID) -> Photo:
     """What the index holds of a photo."""
-    return Photo.of(photo, _indexed(photo))
+    return Photo(**{"id": photo, "label": None, **_indexed(photo).as_dict(), **photo_urls(photo)})
 
 
 @blueprint.get("/images/<uuid:photo>/similar")

@@ -1,5 +1,7 @@
 """`POST /search`."""
 
+from dataclasses import asdict
+
 import numpy as np
 from apiflask import APIBlueprint
 from flask import request
@@ -7,7 +9,20 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from retrieval.errors import NotFound
 from retrieval.search import Answer, Options
-from web.schemas import API, EncodedPhoto, Examples, IndexedPhoto, Query, QueryVector, SearchAnswer, UploadedPhoto
+from web.links import photo_urls
+from web.schemas import (
+    API,
+    EncodedPhoto,
+    Examples,
+    Found,
+    IndexedPhoto,
+    PredictedLabel,
+    Query,
+    QueryVector,
+    SearchAnswer,
+    TookMs,
+    UploadedPhoto,
+)
 from web.services import services
 from web.validation import check_fields, check_json
 
@@ -45,7 +60,12 @@ def respond(answer: Answer, options: Options) -> SearchAnswer:
         NotFound: a label was asked for that no photo carries.
     """
     check_labels(options, answer)
-    return SearchAnswer.of(answer, services().searcher.embedder.bundle.model_id)
+    return SearchAnswer(
+        model=services().searcher.embedder.bundle.model_id,
+        took_ms=TookMs(**answer.took_ms),
+        predicted_label=answer.predicted_label and PredictedLabel(**asdict(answer.predicted_label)),
+        results=[Found(**asdict(result), **photo_urls(result.id)) for result in answer.results],
+    )
 
 
 def check_labels(options: Options, answer: Answer) -> None:
