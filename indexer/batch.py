@@ -20,6 +20,7 @@ from retrieval.embedder import Embedder
 from retrieval.errors import UnreadablePhoto
 from retrieval.images import DEFAULT_MAX_PIXELS, read_pixels
 from retrieval.index import Payload, Point, VectorIndex
+from retrieval.index.base import Vector
 from retrieval.photos import PhotoRef, display, photo_status, read_photo
 
 BATCH = 64  # photos looked up and written at once
@@ -132,10 +133,7 @@ class BatchIndexer:
         if not decoded:
             return others
         vectors = self._embedder.embed(np.stack([photo.pixels for photo in decoded]))
-        return [
-            *others,
-            *(Point(photo.ref.id, vector, photo.payload) for photo, vector in zip(decoded, vectors, strict=True)),
-        ]
+        return others + [_point(photo, vector) for photo, vector in zip(decoded, vectors, strict=True)]
 
     def _examine(self, photo: PhotoRef, known: Payload | None) -> Examined:
         try:
@@ -168,6 +166,12 @@ def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def _point(photo: DecodedRef, vector: Vector) -> Embedded:
+    if not np.isfinite(vector).all() or not vector.any():
+        return Failure(photo.ref.uri, "The model has no embedding for it, as a photo of one colour may have none.")
+    return Point(photo.ref.id, vector, photo.payload)
 
 
 def _is_unchanged(photo: PhotoRef, known: Payload) -> bool:

@@ -12,6 +12,7 @@ from indexer.engine import Engine, LocalEngine
 from indexer.jobs import Job, JobRecord
 from indexer.sources import list_sources
 from retrieval.bundle import Bundle, install_bundle
+from retrieval.embedder import Embedder
 from retrieval.errors import LookalikeError
 from retrieval.index import IndexStore, open_store
 from retrieval.models import bundle_in_use
@@ -71,8 +72,9 @@ def run_job(
         request.sources, request.label_from, lambda uri, reason: unlistable.append(Failure(uri, reason))
     )
     store = open_store(settings)
-    bundle = install_bundle(bundle_in_use(settings, store, request.bundle), settings.models_folder)
+    bundle = bundle_in_use(settings, store, request.bundle)
     with _open_engine(settings, store, bundle) as engine:
+        install_bundle(bundle, settings.models_folder)
         record = JobRecord(settings.jobs_folder, [display(source) for source in request.sources], bundle.model_id)
         serving = store.current()
         try:
@@ -95,9 +97,11 @@ def run_job(
 
 
 def _open_engine(settings: Settings, store: IndexStore, bundle: Bundle) -> Engine:
+    """The engine for a bundle; raises `BadBundle` where its network can't run, before anything is written."""
     if settings.redis_url:
         from indexer.dispatch import DistributedEngine  # noqa: PLC0415 - Celery is only needed beside Redis
 
+        Embedder(bundle, threads=1)
         return DistributedEngine(settings, bundle.model_id)
     return LocalEngine.open(settings, store, bundle)
 

@@ -6,6 +6,7 @@ A folder with `bundle.json`, `embedder.onnx` and, where it comes fresh from the 
 import hashlib
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,10 +154,15 @@ def check_target(folder: Path) -> None:
 
 
 def install_bundle(bundle: Bundle, models_folder: Path) -> Bundle:
-    """Copy what serving needs of a bundle to `models_folder/<model id>`, once; returns the copy."""
+    """Copy what serving needs of a bundle to `models_folder/<model id>`, unless it is there; returns the copy.
+
+    A copy that is damaged, or whose manifest says something else, is replaced.
+    """
     target = models_folder / bundle.model_id
-    if target.exists():
-        return load_bundle(target)
+    with suppress(BadBundle):
+        installed = load_bundle(target)
+        if installed.manifest == bundle.manifest:
+            return installed
     fields = bundle.manifest.model_dump(exclude={"model_id", "format_version"})
     return write_bundle(target, bundle.network, **fields)
 

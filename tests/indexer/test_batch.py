@@ -10,6 +10,7 @@ from pathlib import Path
 import make
 import numpy as np
 import pytest
+from PIL import Image
 
 import indexer.batch
 from indexer.batch import BATCH, BatchIndexer
@@ -110,6 +111,16 @@ def test_a_huge_png_is_refused_by_its_header(indexer: BatchIndexer, tmp_path: Pa
     assert len(png) < 250_000
     *_, failures = run(indexer, [one_photo(tmp_path, png, "huge.png")])
     assert "30000 × 30000 pixels" in failures["huge.png"]
+
+
+def test_a_photo_without_an_embedding_fails_alone(indexer: BatchIndexer, index: VectorIndex, tmp_path: Path) -> None:
+    """Of a uniform grey, the tests' network makes the zero vector, and of that, NaN."""
+    grey = one_photo(tmp_path, make.encoded(Image.new("RGB", (64, 64), (128, 128, 128)), "PNG"), "grey.png")
+    good = one_photo(tmp_path, make.encoded(make.photo()), "good.jpg")
+    *counted, failures = run(indexer, [grey, good])
+    assert counted == [2, 1, 0]
+    assert "no embedding" in failures["grey.png"]
+    assert [point.id for point in index.scroll()] == [good.id]
 
 
 def test_what_is_no_file_fails(indexer: BatchIndexer, tmp_path: Path) -> None:

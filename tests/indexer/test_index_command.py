@@ -126,6 +126,30 @@ def test_a_damaged_bundle_is_refused_and_nothing_is_written(
     assert not settings.index_folder.exists()
 
 
+def test_a_bundle_that_lies_about_its_network_leaves_nothing_behind(
+    command, settings: Settings, library: Path, tmp_path: Path
+) -> None:
+    lying = make.bundle(tmp_path / "lying").folder / "bundle.json"
+    truth = lying.read_text()
+    lying.write_text(truth.replace('"dimension": 16', '"dimension": 8'))
+    called = command("index", library, "--bundle", lying.parent)
+    assert called.status == 1
+    assert "not the network that its bundle describes" in called.err
+    assert not settings.home.exists()
+    lying.write_text(truth)
+    assert command("index", library, "--bundle", lying.parent).status == 0
+
+
+def test_a_damaged_installed_bundle_is_healed_by_naming_the_sound_one(
+    command, settings: Settings, bundle: Bundle, library: Path
+) -> None:
+    command("index", library, "--bundle", bundle.folder)
+    (settings.models_folder / bundle.model_id / "embedder.onnx").write_bytes(b"damaged")
+    assert command("index", library).status == 1
+    assert command("index", library, "--bundle", bundle.folder).status == 0
+    assert command("index", library).status == 0
+
+
 def test_a_second_model_is_indexed_beside_the_current_one(
     command, settings: Settings, bundle: Bundle, own: Path, tmp_path: Path
 ) -> None:

@@ -83,3 +83,17 @@ def test_installing_copies_what_serving_needs(bundle: Bundle, tmp_path: Path) ->
     assert installed.manifest == bundle.manifest
     assert sorted(path.name for path in installed.folder.iterdir()) == ["bundle.json", "embedder.onnx"]
     assert install_bundle(bundle, tmp_path / "models") == installed
+
+
+@pytest.mark.parametrize("damage", ["network", "manifest", "lie"])
+def test_installing_again_heals_the_copy(bundle: Bundle, tmp_path: Path, damage: str) -> None:
+    folder = install_bundle(bundle, tmp_path / "models").folder
+    if damage == "network":
+        (folder / "embedder.onnx").write_bytes(b"damaged")
+    else:
+        text = (folder / "bundle.json").read_text()
+        (folder / "bundle.json").write_text(
+            "{" if damage == "manifest" else text.replace('"dimension": 16', '"dimension": 8')
+        )
+    assert install_bundle(bundle, tmp_path / "models").manifest == bundle.manifest
+    assert load_bundle(folder).manifest == bundle.manifest
