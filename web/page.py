@@ -79,6 +79,11 @@ class Picture:
     width: int
     height: int
 
+    @property
+    def is_tiny(self) -> bool:
+        """Whether it has so few pixels that they are shown as squares; blurred, nobody would recognize them."""
+        return self.width < 64
+
 
 @dataclass(frozen=True, slots=True)
 class Card:

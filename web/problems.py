@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 
 from retrieval.errors import BadQuery, LookalikeError, NotFound, UnreadablePhoto
 from web.security import ForeignHost
+from web.services import services
 from web.validation import InvalidRequest
 
 MEDIA_TYPE = "application/problem+json"
@@ -101,7 +102,8 @@ def _status(code: int) -> dict[str, Any]:
 
 def _answer(problem: Problem) -> Response:
     if _wants_page():
-        return Response(render_template("problem.html", problem=problem), problem.status, mimetype="text/html")
+        page = render_template("problem.html", problem=problem, max_upload_mb=services().settings.max_upload_mb)
+        return Response(page, problem.status, mimetype="text/html")
     body = json.dumps(problem.model_dump(exclude_defaults=False))
     return Response(body, problem.status, mimetype=MEDIA_TYPE)
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
+import make
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -125,6 +126,38 @@ def test_a_file_that_is_no_photo_is_explained_in_place(page: Page, tmp_path: Pat
     expect(page.locator(".card").first).to_be_visible()
     give(page, "drop", text, "text/plain")
     expect(page.get_by_role("alert")).to_contain_text("That was no photo")
+
+
+def test_a_page_of_an_error_takes_a_photo_too(page: Page, photos: list[PhotoRef]) -> None:
+    page.goto(f"{page.url.rstrip('/')}/nothing")
+    expect(page.get_by_role("alert")).to_be_visible()
+    give(page, "drop", photos[9].path)
+    expect(page.locator(".neighbours .card")).to_have_count(24)
+
+
+def test_an_answer_from_elsewhere_is_explained_in_place(page: Page, photos: list[PhotoRef]) -> None:
+    """A proxy, or the web server itself, knows nothing of the page."""
+    page.route("**/?id=*", lambda route: route.fulfill(status=502, body="<h1>Bad Gateway</h1>"))
+    page.locator(".card").first.click()
+    expect(page.get_by_role("alert")).to_contain_text("502")
+    expect(page.locator("main")).to_have_attribute("aria-busy", "false")
+
+
+def test_a_full_session_storage_stops_no_search(page: Page, photos: list[PhotoRef]) -> None:
+    page.evaluate("void (Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError') })")
+    page.set_input_files("input[name=image]", photos[2].path)
+    expect(page.locator(".neighbours .card")).to_have_count(24)
+
+
+def test_a_tiny_photo_is_shown_in_squares(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "digit.png"
+    make.photo("red", 5, (8, 8)).save(path)
+    page.set_input_files("input[name=image]", path)
+    asked = page.locator("img.asked")
+    expect(asked).to_have_css("image-rendering", "pixelated")
+    page.locator(".chip", has_text="green").click()
+    expect(page.locator(".neighbours .card")).to_have_count(8)
+    expect(asked).to_have_css("image-rendering", "pixelated")
 
 
 def test_a_photo_gone_from_disk_is_marked(page: Page, photos: list[PhotoRef]) -> None:

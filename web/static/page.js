@@ -7,8 +7,8 @@ const main = () => document.getElementById("main");
 
 async function visit(address, { body, remember = true, stay = false } = {}) {
   const page = await load(address, body);
-  if (!page) return;
-  const found = page.getElementById("main");
+  const found = page?.getElementById("main");
+  if (!found) return;
   const notice = found.querySelector(".notice");
   if (notice) return warn(notice);
   if (remember) {
@@ -30,7 +30,11 @@ async function load(address, body) {
   try {
     const answer = await fetch(address, { method: body ? "POST" : "GET", body, headers: { Accept: "text/html" } });
     const text = await answer.text();
-    return mine === latest ? new DOMParser().parseFromString(text, "text/html") : null;
+    if (mine !== latest) return null;
+    const page = new DOMParser().parseFromString(text, "text/html");
+    // What is no page of Lookalike comes from a proxy, or from the web server itself.
+    if (!page.getElementById("main")) warn(notice(`The server answered with an error (${answer.status}). Try again in a while.`));
+    return page;
   } catch {
     if (mine === latest) warn(notice("The server can't be reached. Check that it runs, then try again."));
     return null;

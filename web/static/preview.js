@@ -3,6 +3,7 @@
 
 const MOST = 20;
 const PREFIX = "preview:";
+const ATTRIBUTES = ["src", "width", "height", "alt", "class"];
 
 export function restorePreview(main) {
   const subject = main.querySelector(".asked[data-vector]");
@@ -16,13 +17,16 @@ export function restorePreview(main) {
 function remember(key, image) {
   const keys = Object.keys(sessionStorage).filter((name) => name.startsWith(PREFIX));
   if (keys.length >= MOST) keys.forEach((name) => sessionStorage.removeItem(name));
-  const attributes = Object.fromEntries(["src", "width", "height", "alt"].map((name) => [name, image.getAttribute(name)]));
-  sessionStorage.setItem(key, JSON.stringify(attributes));
+  const attributes = Object.fromEntries(ATTRIBUTES.map((name) => [name, image.getAttribute(name)]));
+  try {
+    sessionStorage.setItem(key, JSON.stringify(attributes));
+  } catch {
+    // The browser keeps no more: this one is forgotten.
+  }
 }
 
 function picture(attributes, subject) {
   const image = new Image();
-  image.className = "asked";
   image.dataset.vector = subject.dataset.vector;
   for (const [name, value] of Object.entries(attributes)) image.setAttribute(name, value);
   return image;

@@ -1,7 +1,7 @@
 // A photo that is chosen, dropped anywhere or pasted is searched with at once.
 
 export function acceptPhotos({ search, refuse }) {
-  const form = () => document.querySelector("form.chooser") ?? null;
+  const form = () => document.querySelector("form.chooser");
 
   function take(file) {
     if (!file) return refuse("That was no photo. Drop or paste an image file.");
