@@ -20,7 +20,7 @@ from retrieval.embedder import Embedder
 from retrieval.errors import UnreadablePhoto
 from retrieval.images import DEFAULT_MAX_PIXELS, read_pixels
 from retrieval.index import Payload, Point, VectorIndex
-from retrieval.index.base import Vector
+from retrieval.index.base import Vector, has_direction
 from retrieval.photos import PhotoRef, display, photo_status, read_photo
 
 BATCH = 64  # photos looked up and written at once
@@ -169,8 +169,8 @@ def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 
 def _point(photo: DecodedRef, vector: Vector) -> Embedded:
-    if not np.isfinite(vector).all() or not vector.any():
-        return Failure(photo.ref.uri, "The model has no embedding for it, as a photo of one colour may have none.")
+    if not has_direction(vector):
+        return Failure(photo.ref.uri, "The model has no embedding for it; a photo of one colour may have none.")
     return Point(photo.ref.id, vector, photo.payload)
 
 

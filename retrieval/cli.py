@@ -8,17 +8,17 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from retrieval.console import JsonFlag, messages, print_result
+from retrieval.console import JsonFlag, print_result
 from retrieval.errors import UnreadablePhoto
 from retrieval.models import open_searcher
 from retrieval.photos import display, path_of, read_photo, uri_of
-from retrieval.search import Answer, Options
+from retrieval.search import MOST_RESULTS, Answer, Options
 from retrieval.settings import load_settings
 
 
 def search(
     photo: Annotated[Path, typer.Argument(help="The photo to compare with.")],
-    k: Annotated[int, typer.Option("-k", help="How many results, 1 to 100.")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, max=MOST_RESULTS, help="How many results.")] = 10,
     label: Annotated[list[str] | None, typer.Option(help="Only photos with this label; repeat for several.")] = None,
     exact: Annotated[bool, typer.Option(help="Compare with every photo instead of using the graph.")] = False,
     as_json: JsonFlag = False,
@@ -28,14 +28,11 @@ def search(
     options = Options(k=k, labels=tuple(label or ()), exact=exact)
     data = read_photo(photo)
     searcher = open_searcher(settings)
-    with searcher.index as index:
+    with searcher.index:
         try:
             answer = searcher.by_photo(data, options, uri=uri_of(photo))
         except UnreadablePhoto as error:
             raise UnreadablePhoto(f"{display(photo)} can't be used. {error.message}", error.remedy) from None
-        unknown = set(options.labels) - set(index.labels()) if options.labels and not answer.results else set()
-    if unknown:
-        messages.print(f"No indexed photo has the label {', '.join(sorted(unknown))}.", style="yellow", markup=False)
     print_result(asdict(answer), as_json, _table(answer))
 
 

@@ -104,7 +104,7 @@ def path_of(uri: str) -> Path:
     """The local path of a `file://` URI; raises `UnreadablePhoto` for any other."""
     parts = urlsplit(uri)
     if parts.scheme != "file":
-        raise UnreadablePhoto(f"{uri} is not on this machine.")
+        raise UnreadablePhoto(f"{uri} is not on this machine.", "Copy it here, and name the copy.")
     return Path(os.fsdecode(unquote_to_bytes(parts.path)))
 
 

@@ -6,15 +6,16 @@ import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 
 from retrieval.embedder import Embedder
-from retrieval.errors import BadQuery, NotFound
+from retrieval.errors import BadQuery, NotFound, UnreadablePhoto
 from retrieval.images import DEFAULT_MAX_PIXELS, Crop, read_pixels
 from retrieval.index import Hit, VectorIndex
-from retrieval.index.base import Vector
-from retrieval.photos import photo_id
+from retrieval.index.base import Vector, has_direction
+from retrieval.photos import display, photo_id
 
 MOST_RESULTS = 100
 VOTERS = 10
@@ -96,12 +97,18 @@ class Searcher:
         A photo that is indexed itself (its `uri` given) comes before its exact duplicates.
 
         Raises:
-            UnreadablePhoto: it can't be decoded.
+            UnreadablePhoto: it can't be decoded, or the model has no embedding for it.
+            NotFound: as `by_vector`.
         """
         start = time.perf_counter()
         photo = read_pixels(data, self.embedder.bundle.resize, self._max_pixels, crop=crop)
         decoded = time.perf_counter()
         (vector,) = self.embedder.embed(photo.pixels[None])
+        if not has_direction(vector):
+            raise UnreadablePhoto(
+                "The model has no embedding for this photo; a photo of one colour may have none.",
+                "Choose another photo, or a larger part of it.",
+            )
         embedded = time.perf_counter()
         answer = self.by_vector(vector, options, first=photo_id(uri) if uri else None)
         return replace(
@@ -129,7 +136,9 @@ class Searcher:
         vectors = self.index.vectors([*positive, *negative])
         for photo in (*positive, *negative):
             if photo not in vectors:
-                raise NotFound(f"There is no indexed photo {photo}.")
+                raise NotFound(
+                    f"There is no indexed photo {photo}.", "Search with the photo itself, or index it again."
+                )
         query = np.mean([vectors[photo] for photo in positive], axis=0)
         if negative:
             query = 2 * query - np.mean([vectors[photo] for photo in negative], axis=0)
@@ -151,10 +160,14 @@ class Searcher:
             options: how to search.
             first: the photo that comes first among equals.
             leave_out: photos that shall not be found.
+
+        Raises:
+            NotFound: no indexed photo has a label that the options name.
         """
         start = time.perf_counter()
         hits, voters = self._nearest(vector, options, leave_out)
         hits.sort(key=lambda hit: (-round(hit.score, 6), hit.id != first, hit.payload.uri))
+        self._require_labels(set(options.labels) - {hit.payload.label for hit in hits})
         results = [_result(hit) for hit in hits if options.min_score is None or hit.score >= options.min_score]
         return Answer(
             results,
@@ -176,6 +189,18 @@ class Searcher:
         voters = self._search(vector, VOTERS + 1 + len(leave_out), options, ()) if options.labels else nearest
         page = [hit for hit in nearest if hit.id not in leave_out][options.offset : wanted]
         return page, [hit for hit in voters if hit.id not in leave_out]
+
+    def _require_labels(self, unseen: set[str]) -> None:
+        """Raise `NotFound` where a label asked for and not found is on no photo at all."""
+        if not unseen:
+            return
+        labels = self.index.labels()
+        if unknown := sorted(unseen - set(labels)):
+            there = ", ".join(display(label) for label in islice(labels, 5))
+            raise NotFound(
+                f"No indexed photo has the label {', '.join(map(display, unknown))}.",
+                f"The most frequent labels are {there}." if there else "The indexed photos have no labels.",
+            )
 
     def _search(self, vector: Vector, k: int, options: Options, labels: Sequence[str]) -> list[Hit]:
         return self.index.search(vector, k, labels=labels, exact=options.exact)

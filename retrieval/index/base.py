@@ -181,9 +181,14 @@ def check_query(vector: Vector, dimension: int) -> Vector:
     query = np.asarray(vector, np.float32)
     if query.shape != (dimension,):
         raise BadQuery(f"The query vector has shape {query.shape}; this index holds vectors of {dimension} numbers.")
-    if not np.isfinite(query).all() or not query.any():
+    if not has_direction(query):
         raise BadQuery("The query vector must hold finite numbers, not all of them zero.")
     return query
+
+
+def has_direction(vector: Vector) -> bool:
+    """Whether a vector can be compared with others: its numbers are finite, and not all of them zero."""
+    return bool(np.isfinite(vector).all() and vector.any())
 
 
 def clip_score(score: float) -> float:

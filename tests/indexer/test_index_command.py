@@ -172,6 +172,13 @@ def test_the_last_cross_check_is_kept(command, settings: Settings, bundle: Bundl
     assert (kept["queries"], kept["recall_at_k"], kept["disagreements"], kept["passed"]) == (10, 1.0, [], True)
 
 
+def test_searching_for_an_unknown_label_is_an_error(command, bundle: Bundle, library: Path) -> None:
+    command("index", library, "--bundle", bundle.folder)
+    called = command("search", library / "red" / "0.jpg", "--label", "nosuch", "--json")
+    assert called.status == 1
+    assert called.json["error"] == "No indexed photo has the label nosuch."
+
+
 def test_an_index_held_by_another_process_is_named(command, settings: Settings, bundle: Bundle, library: Path) -> None:
     command("index", library, "--bundle", bundle.folder)
     holder = subprocess.Popen(

@@ -7,6 +7,7 @@ from pathlib import Path
 import make
 import numpy as np
 import pytest
+from PIL import Image
 
 from retrieval.bundle import Bundle
 from retrieval.embedder import Embedder
@@ -108,6 +109,21 @@ def test_a_part_of_a_photo_is_searched_alone(searcher: Searcher) -> None:
     pair.paste(make.photo("blue", 51), (120, 0))
     answer = searcher.by_photo(make.encoded(pair), Options(k=3), crop=Crop(0.5, 0, 0.5, 1))
     assert {result.label for result in answer.results} == {"blue"}
+
+
+def test_an_unknown_label_is_told(searcher: Searcher, photos: list[PhotoRef]) -> None:
+    photo = make.encoded(make.photo("green", seed=99))
+    for labels in (("mauve",), ("green", "mauve")):
+        with pytest.raises(NotFound, match=r"the label mauve\. The most frequent labels are blue, green, red\."):
+            searcher.by_photo(photo, Options(labels=labels))
+    with pytest.raises(NotFound, match="mauve"):
+        searcher.by_id(photos[0].id, Options(labels=("mauve",)))
+    assert searcher.by_photo(photo, Options(k=1, labels=("green", "red"))).results[0].label == "green"
+
+
+def test_a_photo_without_an_embedding_is_told(searcher: Searcher) -> None:
+    with pytest.raises(UnreadablePhoto, match="no embedding"):
+        searcher.by_photo(make.encoded(Image.new("RGB", (64, 64), (128, 128, 128)), "PNG"), Options())
 
 
 @pytest.mark.parametrize("options", [{"k": 0}, {"k": 101}, {"k": 10**9}, {"k": -1}, {"offset": -1}])
