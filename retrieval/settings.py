@@ -5,7 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import AnyHttpUrl, Field, RedisDsn, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from retrieval.errors import LookalikeError
@@ -45,6 +46,17 @@ class Settings(BaseSettings):
     def _split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
+    @field_validator("qdrant_url", "redis_url")
+    @classmethod
+    def _check_url(cls, value: str | None, field: ValidationInfo) -> str | None:
+        kind = AnyHttpUrl if field.field_name == "qdrant_url" else RedisDsn
+        try:
+            if value is not None:
+                kind(value)
+        except ValidationError as error:
+            raise PydanticCustomError("url", error.errors()[0]["msg"]) from None
+        return value
+
     @cached_property
     def models_folder(self) -> Path:
         """Where the installed bundles lie, one folder a model."""
@@ -65,7 +77,7 @@ def load_settings() -> Settings:
     """The settings of this process's environment.
 
     Raises:
-        LookalikeError: a value has the wrong form; the message names it and what was expected.
+        LookalikeError: a value has the wrong form; the message names it and what was expected. Or `.env` can't be read.
     """
     try:
         return Settings()
@@ -76,4 +88,8 @@ def load_settings() -> Settings:
         )
         raise LookalikeError(
             f"A setting has a wrong value: {problems}.", "Correct it in the environment or in .env."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise LookalikeError(
+            f"The settings in .env can't be read ({error}).", "Correct its permissions, and save it as UTF-8 text."
         ) from None

@@ -49,6 +49,29 @@ def test_a_damaged_bundle_is_a_problem(command, settings: Settings, bundle: Bund
     assert statuses(called)["bundle"] == "problem"
 
 
+def test_a_damaged_pointer_is_a_problem_and_a_sentence(
+    command, settings: Settings, bundle: Bundle, library: Path
+) -> None:
+    command("index", library, "--bundle", bundle.folder)
+    (settings.index_folder / "current.json").write_text("{")
+    called = command("doctor", "--json")
+    assert called.status == 1
+    assert statuses(called)["bundle"] == "problem"
+    searched = command("search", library / "red" / "0.jpg")
+    assert searched.status == 1
+    assert "current.json is damaged" in searched.err
+
+
+def test_whatever_else_is_damaged_the_other_checks_go_on(
+    command, settings: Settings, bundle: Bundle, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command("index", library, "--bundle", bundle.folder)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: None)
+    called = command("doctor", "--json")
+    assert called.status == 1
+    assert (statuses(called)["disk"], statuses(called)["bundle"]) == ("problem", "ok")
+
+
 def test_a_bundle_of_another_dimension_than_the_index_is_a_problem(
     command, settings: Settings, bundle: Bundle, library: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """Settings come from the environment and `.env`; a wrong one is named."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -40,4 +41,33 @@ def test_the_env_file_is_read_and_the_environment_wins(monkeypatch: pytest.Monke
 def test_a_wrong_value_is_named_with_what_was_expected(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"LOOKALIKE_{name}", value)
     with pytest.raises(LookalikeError, match=rf"LOOKALIKE_{name} is '{value}': Input should be"):
+        load_settings()
+
+
+@pytest.mark.parametrize("name", ["QDRANT_URL", "REDIS_URL"])
+@pytest.mark.parametrize("value", ["foo bar", "http://127.0.0.1:99999", "http://[", "ftp://x", "localhost:6333"])
+def test_a_url_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"LOOKALIKE_{name}", value)
+    with pytest.raises(LookalikeError, match=rf"LOOKALIKE_{name} is '{re.escape(value)}': (Input|URL)"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("QDRANT_URL", "http://127.0.0.1:6333"),
+        ("QDRANT_URL", "https://cluster.example.org:6333/prefix"),
+        ("REDIS_URL", "redis://127.0.0.1:6379/0"),
+        ("REDIS_URL", "rediss://user:pass%40@redis.example.org/1?ssl_cert_reqs=required"),
+    ],
+)
+def test_a_url_stays_as_it_was_given(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"LOOKALIKE_{name}", value)
+    assert getattr(load_settings(), name.lower()) == value
+
+
+def test_an_env_file_that_is_no_text_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(b"LOOKALIKE_HOME=caf\xe9\n")
+    with pytest.raises(LookalikeError, match=r"\.env can't be read .* save it as UTF-8"):
         load_settings()
