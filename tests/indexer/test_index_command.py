@@ -250,6 +250,30 @@ def test_a_folder_that_cannot_be_listed_is_one_failure_and_loses_no_photo(
         assert index.labels() == {"green": 2, "red": 2, "blue": 1}
 
 
+def test_an_index_of_another_user_is_told(command, settings: Settings, bundle: Bundle, own: Path) -> None:
+    command("index", own, "--bundle", bundle.folder)
+    (settings.index_folder / bundle.model_id / "holder.json").chmod(0o444)
+    done = subprocess.run(
+        [sys.executable, "-m", "lookalike", "search", own / "red" / "0.jpg"],
+        capture_output=True, text=True, check=False, preexec_fn=_respect_permissions,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "can't be opened" in done.stderr
+    assert "Correct the permissions of that folder" in done.stderr
+
+
+def test_a_manifest_without_read_permission_is_told(settings: Settings, bundle: Bundle, tmp_path: Path) -> None:
+    manifest = tmp_path / "list.csv"
+    manifest.write_text("path,label\n1.jpg,red\n")
+    manifest.chmod(0)
+    done = subprocess.run(
+        [sys.executable, "-m", "lookalike", "index", manifest, "--bundle", bundle.folder],
+        capture_output=True, text=True, check=False, preexec_fn=_respect_permissions,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "list.csv can't be read (Permission denied)." in done.stderr
+
+
 def _respect_permissions() -> None:
     """Where the tests run as root: give up the right to read every file (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH)."""
     if os.geteuid() == 0:
