@@ -1,5 +1,6 @@
 """`lookalike index`, `crosscheck`, `models`, `worker` and `doctor`."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +23,7 @@ from retrieval.settings import load_settings
 
 INTERRUPTED = 130
 FIRST_DISAGREEMENTS = 5
+MEASURED = {"R@1": "recall_at_1", "MAP@R": "map_at_r"}
 MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}
 
 models = typer.Typer(help="List the models, and choose the one that serves.", no_args_is_help=True)
@@ -110,7 +112,7 @@ def doctor(as_json: JsonFlag = False) -> None:
 def list_models(as_json: JsonFlag = False) -> None:
     """List the models that are installed or have an index."""
     found = registry.list_models(load_settings())
-    table = Table("model", "serves", "recipe", "d", "photos", "trained", box=None, header_style="bold")
+    table = Table("model", "serves", "recipe", "d", "photos", "measured", box=None, header_style="bold")
     for model in found:
         table.add_row(model.id, *(escape(text) for text in _model_columns(model)))
     print_result(
@@ -205,6 +207,15 @@ def _cross_check_text(check: CrossCheck) -> str:
 
 def _model_columns(model: registry.Model) -> tuple[str, ...]:
     serves = "current" if model.current else "previous" if model.previous else ""
-    trained = ", ".join(f"{name} {value:.3f}" for name, value in model.metrics.items() if isinstance(value, float))
     points = "?" if model.points is None else f"{model.points:,}"
-    return serves, model.recipe or "", str(model.dimension or ""), points, model.problem or trained
+    return serves, model.recipe or "", str(model.dimension or ""), points, model.problem or _measured(model.metrics)
+
+
+def _measured(metrics: Mapping[str, Any]) -> str:
+    """What training measured on the test photos, or, where there were none, on the validation photos."""
+    for split in ("test", "val"):
+        figures = metrics.get(split) or {}
+        shown = [f"{name} {figures[key]:.3f}" for name, key in MEASURED.items() if key in figures]
+        if shown:
+            return f"{', '.join(shown)} ({split})"
+    return ""

@@ -71,11 +71,17 @@ def activate(settings: Settings, model: str) -> CrossCheck:
 
 
 def rollback(settings: Settings) -> str:
-    """Make the model that served before the current one serve again; returns its id, raises `NotFound`."""
+    """Make the model that served before the current one serve again; returns its id.
+
+    Raises:
+        NotFound: there is none.
+        BadBundle: its bundle is not installed, or damaged.
+    """
     store = open_store(settings)
     model = store.previous()
     if model is None:
         raise NotFound("No model served before the current one.", "`lookalike models list` shows those there are.")
+    load_bundle(settings.models_folder / model)
     store.activate(model)
     return model
 
@@ -90,8 +96,6 @@ def remove(settings: Settings, model: str) -> None:
     """
     store = open_store(settings)
     if model in store.models():
-        if model in _installed(settings):
-            open_index(store, load_bundle(settings.models_folder / model)).close()
         store.remove(model)
     elif model not in _installed(settings):
         raise no_index(model)

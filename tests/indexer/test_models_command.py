@@ -1,5 +1,6 @@
 """`lookalike models`: what is there, and which model serves."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -42,6 +43,19 @@ def test_the_list_tells_what_each_model_is(command, two_models, bundle: Bundle, 
     assert bundle.model_id in command("models", "list").out
 
 
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_the_list_shows_what_training_measured(
+    split: str, command, two_models, settings: Settings, bundle: Bundle
+) -> None:
+    description = settings.models_folder / bundle.model_id / "bundle.json"
+    figures = {"recall_at_1": 0.8125, "recall_at_5": 0.9, "map_at_r": 0.4567}
+    untrained = dict.fromkeys(figures, 0.1)
+    metrics = {split: figures, "untrained": {split: untrained}}
+    description.write_text(json.dumps(json.loads(description.read_text()) | {"metrics": metrics}))
+    listed = " ".join(command("models", "list").out.split())
+    assert f"R@1 0.812, MAP@R 0.457 ({split})" in listed
+
+
 def test_activate_and_rollback(command, two_models, settings: Settings, bundle: Bundle, other: Bundle) -> None:
     called = command("models", "activate", other.model_id, "--json")
     assert called.status == 0
@@ -73,6 +87,28 @@ def test_the_model_that_serves_is_not_removed(command, two_models, bundle: Bundl
     called = command("models", "remove", bundle.model_id)
     assert called.status == 1
     assert "Activate another one first" in called.err
+
+
+def test_an_index_in_use_is_not_removed_even_where_its_bundle_is_gone(
+    command, two_models, settings: Settings, other: Bundle
+) -> None:
+    shutil.rmtree(settings.models_folder / other.model_id)
+    with open_store(settings).open(other.model_id, other.dimension):
+        called = command("models", "remove", other.model_id)
+    assert called.status == 1
+    assert "is held by another process" in called.err
+    assert other.model_id in open_store(settings).models()
+
+
+def test_there_is_no_way_back_to_a_model_whose_bundle_is_gone(
+    command, two_models, settings: Settings, bundle: Bundle, other: Bundle
+) -> None:
+    command("models", "activate", other.model_id)
+    shutil.rmtree(settings.models_folder / bundle.model_id)
+    called = command("models", "rollback")
+    assert called.status == 1
+    assert "is not a model bundle" in called.err
+    assert open_store(settings).current() == other.model_id
 
 
 @pytest.mark.parametrize("action", ["activate", "remove"])
