@@ -53,7 +53,7 @@ class DistributedEngine(Engine):
                 yield from _outcomes(outstanding.popleft())
         finally:
             for result in outstanding:
-                _asking(result.revoke)
+                _errors_as_sentences(result.revoke)
 
     def remove_gone(self, sources: Sequence[str]) -> int:
         """See `Engine.remove_gone`: done by one worker, which lists the sources itself."""
@@ -71,7 +71,7 @@ class DistributedEngine(Engine):
 
     def _send(self, task: Task, **content: Any) -> AsyncResult:
         message = {"version": tasks.MESSAGE_VERSION, "model": self._model, **content}
-        return _asking(lambda: task.delay(message))
+        return _errors_as_sentences(lambda: task.delay(message))
 
 
 def require_redis(settings: Settings) -> None:
@@ -86,7 +86,7 @@ def require_redis(settings: Settings) -> None:
 
 def count_workers() -> int:
     """How many workers answer within a second."""
-    return len(_asking(lambda: tasks.app.control.ping(timeout=1.0)))
+    return len(_errors_as_sentences(lambda: tasks.app.control.ping(timeout=1.0)))
 
 
 def _outcomes(result: AsyncResult) -> Iterator[Outcome]:
@@ -98,11 +98,11 @@ def _answer(result: AsyncResult) -> dict[str, Any]:
     """What a task answered; waits for it, however long it takes, and says so where no worker seems to be there."""
     while True:
         try:
-            answer = _asking(lambda: result.get(timeout=PATIENCE_SECONDS, propagate=False))
+            answer = _errors_as_sentences(lambda: result.get(timeout=PATIENCE_SECONDS, propagate=False))
             break
         except NotYet:
             _notice_absent_workers()
-    _asking(result.forget)
+    _errors_as_sentences(result.forget)
     if isinstance(answer, Exception):
         raise LookalikeError(
             f"A worker gave up on a batch ({type(answer).__name__}: {answer}).",
@@ -118,7 +118,8 @@ def _notice_absent_workers() -> None:
         messages.print("No worker answers. Start one with `lookalike worker`; the job waits for it.", style="yellow")
 
 
-def _asking(request: Callable[[], Answer]) -> Answer:
+def _errors_as_sentences(request: Callable[[], Answer]) -> Answer:
+    """The answer to a request; a sentence where Redis can't be reached."""
     try:
         return request()
     except (redis.RedisError, OperationalError) as error:

@@ -85,16 +85,13 @@ class VectorIndex(ABC):
         """Remove points; ids that are not there are passed over."""
 
     @abstractmethod
-    def search(
-        self, vector: Vector, k: int, *, labels: Sequence[str] = (), offset: int = 0, exact: bool = False
-    ) -> list[Hit]:
-        """The k nearest points after the first `offset`, highest score first.
+    def search(self, vector: Vector, k: int, *, labels: Sequence[str] = (), exact: bool = False) -> list[Hit]:
+        """The k nearest points, highest score first.
 
         Args:
             vector: float32 [d]; need not have unit length.
             k: how many.
             labels: only points with one of these labels; empty: all.
-            offset: how many to pass over.
             exact: compare with every point instead of using the graph.
 
         Raises:
@@ -173,6 +170,7 @@ class IndexStore(ABC):
         Raises:
             NotFound: it has no index.
             IndexMismatch: it is the one that serves.
+            IndexBusy: another process holds it.
         """
 
 

@@ -159,13 +159,10 @@ class EmbeddedIndex(VectorIndex):
         if ids:
             self._write(UpdateOperation.delete_points(list(ids)))
 
-    def search(
-        self, vector: Vector, k: int, *, labels: Sequence[str] = (), offset: int = 0, exact: bool = False
-    ) -> list[Hit]:
+    def search(self, vector: Vector, k: int, *, labels: Sequence[str] = (), exact: bool = False) -> list[Hit]:
         """See `VectorIndex.search`."""
         request = QueryRequest(
             limit=k,
-            offset=offset,
             query=Query.Nearest(_as_edge(check_query(vector, self.dimension))),
             filter=Filter(must=[FieldCondition("label", match=MatchAny(list(labels)))]) if labels else None,
             params=SearchParams(exact=exact),

@@ -54,11 +54,11 @@ class ServerStore(IndexStore):
 
     def open(self, model: str, dimension: int) -> "ServerIndex":
         """See `IndexStore.open`."""
-        return _asking(lambda: ServerIndex(self._client, model, dimension, self._guard))
+        return _errors_as_sentences(lambda: ServerIndex(self._client, model, dimension, self._guard))
 
     def models(self) -> list[str]:
         """See `IndexStore.models`."""
-        collections = _asking(self._client.get_collections).collections
+        collections = _errors_as_sentences(self._client.get_collections).collections
         names = (collection.name for collection in collections)
         return sorted(name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX))
 
@@ -84,24 +84,24 @@ class ServerStore(IndexStore):
             if target:
                 create = models.CreateAlias(collection_name=PREFIX + target, alias_name=alias)
                 moves.append(models.CreateAliasOperation(create_alias=create))
-        _asking(lambda: self._client.update_collection_aliases(moves))
+        _errors_as_sentences(lambda: self._client.update_collection_aliases(moves))
 
     def remove(self, model: str) -> None:
         """See `IndexStore.remove`."""
         removable(self, model)
-        _asking(lambda: self._client.delete_collection(PREFIX + model))
+        _errors_as_sentences(lambda: self._client.delete_collection(PREFIX + model))
 
     def _aliased(self, alias: str) -> str | None:
-        for entry in _asking(self._client.get_aliases).aliases:
+        for entry in _errors_as_sentences(self._client.get_aliases).aliases:
             if entry.alias_name == alias:
                 return entry.collection_name.removeprefix(PREFIX)
         return None
 
 
 class ServerIndex(VectorIndex):
-    """One collection, made where there is none.
+    """One collection, made where there is none, whoever else makes it at the same moment.
 
-    The payload index on `label` is made before the first point, so that the graph knows the filter
+    The payload index on `label` is there before anybody writes a point, so that the graph knows the filter
     (https://qdrant.tech/documentation/concepts/indexing/).
     """
 
@@ -111,10 +111,9 @@ class ServerIndex(VectorIndex):
         self._client = client
         self._collection = PREFIX + model
         self._guard = guard
-        if client.collection_exists(self._collection):
-            self._check()
-        else:
+        if not client.collection_exists(self._collection):
             self._create()
+        self._check()
 
     def upsert(self, points: Sequence[Point]) -> None:
         """See `VectorIndex.upsert`."""
@@ -131,9 +130,7 @@ class ServerIndex(VectorIndex):
             selector = models.PointIdsList(points=_texts(ids))
             self._call(lambda: self._client.delete(self._collection, selector, wait=True), IndexWriteFailed)
 
-    def search(
-        self, vector: Vector, k: int, *, labels: Sequence[str] = (), offset: int = 0, exact: bool = False
-    ) -> list[Hit]:
+    def search(self, vector: Vector, k: int, *, labels: Sequence[str] = (), exact: bool = False) -> list[Hit]:
         """See `VectorIndex.search`."""
         query = check_query(vector, self.dimension)
         rescore = models.QuantizationSearchParams(rescore=True, oversampling=3.0)
@@ -142,7 +139,6 @@ class ServerIndex(VectorIndex):
                 self._collection,
                 query=query.tolist(),
                 limit=k,
-                offset=offset,
                 query_filter=_label_filter(labels),
                 search_params=models.SearchParams(exact=exact, quantization=rescore),
                 with_payload=True,
@@ -197,21 +193,26 @@ class ServerIndex(VectorIndex):
 
     def _call(self, request: Callable[[], Result], failure: type[LookalikeError] = LookalikeError) -> Result:
         with self._guard:
-            return _asking(request, failure)
+            return _errors_as_sentences(request, failure)
 
     def _create(self) -> None:
-        self._client.create_collection(
-            self._collection,
-            vectors_config=models.VectorParams(size=self.dimension, distance=models.Distance.COSINE),
-            quantization_config=models.ScalarQuantization(
-                scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
-            ),
-        )
-        self._client.create_payload_index(self._collection, "label", models.PayloadSchemaType.KEYWORD)
+        try:
+            self._client.create_collection(
+                self._collection,
+                vectors_config=models.VectorParams(size=self.dimension, distance=models.Distance.COSINE),
+                quantization_config=models.ScalarQuantization(
+                    scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
+                ),
+            )
+        except UnexpectedResponse:
+            if not self._client.collection_exists(self._collection):
+                raise
 
     def _check(self) -> None:
-        vectors = self._client.get_collection(self._collection).config.params.vectors
-        size = cast(models.VectorParams, vectors).size
+        collection = self._client.get_collection(self._collection)
+        if "label" not in collection.payload_schema:
+            self._client.create_payload_index(self._collection, "label", models.PayloadSchemaType.KEYWORD)
+        size = cast(models.VectorParams, collection.config.params.vectors).size
         if size != self.dimension:
             raise IndexMismatch(
                 f"The collection {self._collection} holds vectors of {size} numbers, "
@@ -220,7 +221,7 @@ class ServerIndex(VectorIndex):
             )
 
 
-def _asking(request: Callable[[], Result], failure: type[LookalikeError] = LookalikeError) -> Result:
+def _errors_as_sentences(request: Callable[[], Result], failure: type[LookalikeError] = LookalikeError) -> Result:
     """The answer of the server; a sentence where it refuses or can't be reached."""
     try:
         return request()

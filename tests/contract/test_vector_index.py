@@ -123,15 +123,6 @@ def test_search_agrees_with_exact_neighbours(index: VectorIndex, seed: int, k: i
     np.testing.assert_allclose([hit.score for hit in hits], scores[0], atol=1e-5)
 
 
-def test_pages_join_without_gap_or_overlap(index: VectorIndex) -> None:
-    stored = points(30)
-    index.upsert(stored)
-    query = stored[4].vector
-    whole = [hit.id for hit in index.search(query, 30)]
-    assert [hit.id for offset in (0, 10, 20) for hit in index.search(query, 10, offset=offset)] == whole
-    assert index.search(query, 10, offset=30) == []
-
-
 def test_filter_by_labels_keeps_only_them_and_misses_none(index: VectorIndex) -> None:
     stored = points(30, labels=("rose", "tulip", "aster", None))
     index.upsert(stored)

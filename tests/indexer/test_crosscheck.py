@@ -72,8 +72,8 @@ def test_looking_up_a_result_loads_neither_celery_nor_scikit_learn() -> None:
 class Forgetful(EmbeddedIndex):
     """An index whose graph has lost every third photo: they are stored, and never found."""
 
-    def search(self, vector, k: int, *, labels: Sequence[str] = (), offset: int = 0, exact: bool = False) -> list[Hit]:
-        found = super().search(vector, 3 * k, labels=labels, offset=offset, exact=exact)
+    def search(self, vector, k: int, *, labels: Sequence[str] = (), exact: bool = False) -> list[Hit]:
+        found = super().search(vector, 3 * k, labels=labels, exact=exact)
         return [hit for hit in found if hit.id.int % 3][:k]
 
 
@@ -91,7 +91,7 @@ def test_lost_photos_are_found_out(settings: Settings) -> None:
 class Stale(EmbeddedIndex):
     """An index that searches through vectors of long ago, and not those that it stores now."""
 
-    def search(self, vector, k: int, *, labels: Sequence[str] = (), offset: int = 0, exact: bool = False) -> list[Hit]:
+    def search(self, vector, k: int, *, labels: Sequence[str] = (), exact: bool = False) -> list[Hit]:
         return super().search(vector + 0.2 * unit_vectors(1, seed=5)[0], k)
 
 
