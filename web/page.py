@@ -17,7 +17,6 @@ from retrieval.images import read_pixels
 from retrieval.index import Payload
 from retrieval.index.base import Vector
 from retrieval.search import MOST_RESULTS, Answer, Options
-from web.api.search import check_labels
 from web.links import photo_url
 from web.photo_files import make_thumbnail
 from web.schemas import Label
@@ -136,7 +135,6 @@ def _search_from_vector(vector: Vector, query: PageQuery, picture: Picture | Non
 def _results(
     answer: Answer, options: Options, search: Mapping[str, object], picture: Picture | None, **more: str | None
 ) -> str:
-    check_labels(options, answer)
     index = services().searcher.index
     payloads = index.get([result.id for result in answer.results])
     cards = [

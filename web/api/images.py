@@ -32,8 +32,7 @@ def show(photo: uuid.UUID) -> Photo:
 @blueprint.doc(responses=[404, 422])
 def similar(photo: uuid.UUID, query_data: SearchOptions) -> SearchAnswer:
     """Find the photos that look like an indexed one."""
-    options = query_data.options()
-    return respond(services().searcher.by_id(photo, options), options)
+    return respond(services().searcher.by_id(photo, query_data.options()))
 
 
 @blueprint.get("/images/<uuid:photo>/file")

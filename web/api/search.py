@@ -7,11 +7,9 @@ from apiflask import APIBlueprint
 from flask import request
 from werkzeug.exceptions import UnsupportedMediaType
 
-from retrieval.errors import NotFound
-from retrieval.search import Answer, Options
+from retrieval.search import Answer
 from web.links import photo_urls
 from web.schemas import (
-    API,
     EncodedPhoto,
     Examples,
     Found,
@@ -50,30 +48,17 @@ def search() -> SearchAnswer:
             answer = searcher.by_vector(np.asarray(query.vector, np.float32), options)
         case Examples():
             answer = searcher.by_examples(query.positive, query.negative, options)
-    return respond(answer, options)
+    return respond(answer)
 
 
-def respond(answer: Answer, options: Options) -> SearchAnswer:
-    """The answer as the API gives it.
-
-    Raises:
-        NotFound: a label was asked for that no photo carries.
-    """
-    check_labels(options, answer)
+def respond(answer: Answer) -> SearchAnswer:
+    """The answer as the API gives it."""
     return SearchAnswer(
         model=services().searcher.embedder.bundle.model_id,
         took_ms=TookMs(**answer.took_ms),
         predicted_label=answer.predicted_label and PredictedLabel(**asdict(answer.predicted_label)),
         results=[Found(**asdict(result), **photo_urls(result.id)) for result in answer.results],
     )
-
-
-def check_labels(options: Options, answer: Answer) -> None:
-    """Raise `NotFound` for a label that no photo carries; those among the results need not be looked up."""
-    unseen = set(options.labels) - {result.label for result in answer.results}
-    unknown = unseen - set(services().searcher.index.labels()) if unseen else unseen
-    if unknown:
-        raise NotFound(f"No indexed photo has the label {', '.join(sorted(unknown))}.", f"{API}/labels lists them.")
 
 
 def _query() -> UploadedPhoto | EncodedPhoto | IndexedPhoto | QueryVector | Examples:
