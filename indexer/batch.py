@@ -40,7 +40,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a batch: how many photos were seen, indexed and found unchanged, and those that failed."""
+    """What became of a batch: how many photos were seen, indexed and found unchanged, and those that failed.
+
+    A photo that its sources name twice counts twice, and is one point with the label that came last; to remember
+    every photo of a job would take too much memory.
+    """
 
     seen: int
     indexed: int

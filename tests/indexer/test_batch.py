@@ -62,6 +62,15 @@ def test_more_photos_than_a_batch_all_arrive_once(indexer: BatchIndexer, index: 
     assert index.count() == len(photos)
 
 
+def test_a_photo_named_twice_counts_twice_and_is_one_point_with_the_last_label(
+    indexer: BatchIndexer, index: VectorIndex, tmp_path: Path
+) -> None:
+    photo = one_photo(tmp_path, make.encoded(make.photo()))
+    rows = [PhotoRef(photo.uri, "first"), PhotoRef(photo.uri, "last")]
+    assert run(indexer, rows) == (2, 2, 0, {})
+    assert index.labels() == {"last": 1}
+
+
 def test_unchanged_photos_are_skipped_and_changed_ones_are_not(
     indexer: BatchIndexer, index: VectorIndex, tmp_path: Path
 ) -> None:
