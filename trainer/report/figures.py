@@ -12,6 +12,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
 
 from retrieval.neighbours import Embeddings
 
@@ -66,12 +67,10 @@ def training_curves(runs: Sequence[Sequence["Epoch"]], kept: Sequence["Epoch"]) 
             loss.plot(numbers, [epoch.loss for epoch in epochs], color=LOSS, **look)
             quality.plot(numbers, [epoch.map_at_r for epoch in epochs], color=QUALITY, **look)
         quality.plot(best.number, best.map_at_r, "o", color=QUALITY, markersize=10, fillstyle="none")
-        where = (best.number, best.map_at_r)
-        quality.annotate(f"kept: {best.map_at_r:.3f}", where, (-8, -16), textcoords="offset points", ha="right")
         loss.set(title="Training loss", xlabel="epoch")
-        quality.set(title="MAP@R on the validation photos", xlabel="epoch")
+        quality.set(title=f"MAP@R on the validation photos, kept at {best.map_at_r:.3f}", xlabel="epoch")
         for axes in (loss, quality):
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         return svg(figure)
 
 
@@ -85,8 +84,8 @@ def learning_rate_curves(rates: Mapping[str, npt.NDArray[np.float64]], taken: in
     with style():
         figure = Figure(figsize=(9, 2.4), layout="constrained")
         axes = figure.subplots()
-        for (part, values), colour in zip(rates.items(), CLASS_COLOURS, strict=False):
-            axes.plot(np.arange(1, len(values) + 1), values, color=colour, label=part)
+        for (part, values), colour, line in zip(rates.items(), CLASS_COLOURS, ("-", "--"), strict=False):
+            axes.plot(np.arange(1, len(values) + 1), values, line, color=colour, label=part)
         if taken < max(map(len, rates.values())):
             axes.axvline(taken, color=INK, linestyle=":", label="training ended")
         axes.set(xlabel="step")
@@ -107,9 +106,15 @@ def maps(panels: Mapping[str, Embeddings], labels: npt.NDArray[np.str_], seed: i
     perplexity = min(30.0, (len(chosen) - 1) / 3)
     with style():
         figure = Figure(figsize=(9, 4.9), layout="constrained")
-        for axes, (title, embeddings) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for axes, (title, embeddings) in zip(
+            figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+        ):
             tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed)
-            _scatter(axes, tsne.fit_transform(embeddings[chosen]), labels[chosen])
+            with threadpool_limits(
+                1
+            ):  # t-SNE's threads spin while they wait: beside other work they take ten times as long
+                points = tsne.fit_transform(embeddings[chosen])
+            _scatter(axes, points, labels[chosen])
             axes.set(title=title, xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
         if len(np.unique(labels)) <= 2 * len(CLASS_COLOURS):
