@@ -144,13 +144,20 @@ def write_bundle(folder: Path, network: Path, training: Path | None = None, **ma
 
 
 def check_target(folder: Path) -> None:
-    """Make sure that a bundle may be written there: nothing is there, or an empty folder, or a bundle to replace.
+    """Make sure that a bundle can be written there: nothing is there, or an empty folder, or a bundle to replace.
 
     Raises:
-        BadBundle: something else is there.
+        BadBundle: something else is there, or its parent folder can't be written.
     """
     if folder.exists() and not (folder / MANIFEST).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
         raise BadBundle(f"{folder} exists and is not a model bundle.", "Name another folder with --out.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder.parent).close()
+    except OSError as error:
+        raise BadBundle(
+            f"No bundle can be written to {folder} ({error.strerror}).", "Name another folder with --out."
+        ) from None
 
 
 def install_bundle(bundle: Bundle, models_folder: Path) -> Bundle:

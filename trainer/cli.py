@@ -38,8 +38,10 @@ def train(  # noqa: PLR0917 - a command line is all options
     backbone: Annotated[str, typer.Option(help="See `lookalike backbones`.")] = DEFAULT_BACKBONE,
     recipe: Annotated[str, typer.Option(help="See `lookalike recipes`.")] = "default",
     weights: Annotated[str, typer.Option(help="auto, none or a file.")] = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Of splits, batches and random weights.")] = 0,
-    seeds: Annotated[int, typer.Option(min=1, help="Train with so many seeds: seed, seed + 1, …; keep the best.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=2**31, help="Of splits, batches and random weights.")] = 0,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=100, help="Train with so many seeds: seed, seed + 1, …; keep the best.")
+    ] = 1,
     dimension: Annotated[int, typer.Option(min=2, max=4096, help="Length of the embeddings.")] = 128,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many; the recipe's own unless given.")] = None,
     splits: SplitsOption = None,

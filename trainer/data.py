@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from retrieval.errors import BadSource, LookalikeError, UnreadablePhoto
 from retrieval.images import ResizeRule, read_pixels
-from retrieval.photos import PhotoRef, display, list_photos
+from retrieval.photos import PhotoRef, display, list_photos, read_photo
 from trainer.duplicates import Fingerprint, fingerprint
 from trainer.sources import locate
 from trainer.splits import SPLITS, check_splits, splits_from_file, stratified_splits, tested_on_unseen
@@ -130,7 +130,7 @@ def read_all(photos: Sequence[PhotoRef], rule: ResizeRule) -> npt.NDArray[np.uin
     pixels = np.empty((len(photos), rule.size, rule.size, 3), np.uint8)
 
     def read(index: int) -> None:
-        pixels[index] = read_pixels(photos[index].path.read_bytes(), rule).pixels
+        pixels[index] = read_pixels(read_photo(photos[index].path), rule).pixels
 
     with ThreadPoolExecutor() as threads:
         list(threads.map(read, range(len(photos))))
@@ -161,11 +161,9 @@ def _fingerprints(photos: Sequence[PhotoRef], say: Say) -> dict[str, Fingerprint
 
     def read(photo: PhotoRef) -> Fingerprint | None:
         try:
-            return fingerprint(photo.path.read_bytes())
+            return fingerprint(read_photo(photo.path))
         except UnreadablePhoto as error:
             say(f"Left out: {display(photo.path)}. {error}")
-        except OSError as error:
-            say(f"Left out: {display(photo.path)}. It can't be read ({error.strerror}).")
         return None
 
     with ThreadPoolExecutor() as threads:

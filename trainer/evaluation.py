@@ -94,7 +94,8 @@ def evaluate_embeddings(embeddings: npt.NDArray[np.float32], labels: npt.NDArray
     Returns:
         recall@1/5/10, precision@5, R-precision, MAP@R and MRR.
     """
-    relevant = labels[ranked_without_self(embeddings)] == labels[:, None]
+    codes = np.unique(labels, return_inverse=True)[1].astype(np.int32)  # a fraction of the memory of the names
+    relevant = codes[ranked_without_self(embeddings)] == codes[:, None]
     total = relevant.sum(axis=1)
     asked = total > 0
     relevant, total = relevant[asked], total[asked]

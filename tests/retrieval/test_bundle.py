@@ -7,7 +7,7 @@ from pathlib import Path
 import make
 import pytest
 
-from retrieval.bundle import Bundle, install_bundle, load_bundle, write_bundle
+from retrieval.bundle import Bundle, check_target, install_bundle, load_bundle, write_bundle
 from retrieval.errors import BadBundle
 
 
@@ -75,6 +75,11 @@ def test_a_failed_write_leaves_the_old_bundle(tmp_path: Path, bundle: Bundle) ->
         write_bundle(tmp_path / "model", bundle.network, training=tmp_path / "no such folder", **fields)
     assert load_bundle(tmp_path / "model") == old
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_target_that_cannot_be_written_is_told_before_the_work() -> None:
+    with pytest.raises(BadBundle, match="No bundle can be written to /proc/nowhere/model"):
+        check_target(Path("/proc/nowhere/model"))
 
 
 def test_installing_copies_what_serving_needs(bundle: Bundle, tmp_path: Path) -> None:
