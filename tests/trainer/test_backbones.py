@@ -76,7 +76,7 @@ def test_imagenet_features_already_find_flowers(
     flowers: Path, tmp_path: Path, name: str, recall: float, map_at_r: float
 ) -> None:
     weights = "auto" if name == "efficientnet_lite0" else str(MOBILENET_WEIGHTS)
-    photos = load_dataset(str(flowers), tmp_path, print, flowers / "split.csv").split("val")
+    photos = load_dataset(str(flowers), tmp_path, print, splits=flowers / "split.csv").split("val")
     backbone = BACKBONES[name]
     embeddings = embed(backbone.build(weights), read_all(photos, backbone.resize))
     found = evaluate_embeddings(embeddings, labels_of(photos)).overall
