@@ -1,3 +1,4 @@
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -62,9 +63,10 @@ def test_a_network_from_scratch_takes_no_weights_file() -> None:
 
 def test_weights_that_cannot_be_downloaded_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(mobilenet_v2, "WEIGHTS_URL", "http://192.0.2.1/")  # reserved for documentation: never answers
-    with pytest.raises(LookalikeError, match="can't be downloaded") as raised:
-        BACKBONES["mobilenet_v2"].build("auto")
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # takes connections and never answers
+        monkeypatch.setattr(mobilenet_v2, "WEIGHTS_URL", f"http://127.0.0.1:{mute.getsockname()[1]}/")
+        with pytest.raises(LookalikeError, match="can't be downloaded") as raised:
+            BACKBONES["mobilenet_v2"].build("auto")
     assert mobilenet_v2.WEIGHTS_FILE in raised.value.remedy
     assert str(tmp_path / "models") in raised.value.remedy
 
