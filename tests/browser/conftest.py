@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -38,11 +39,12 @@ Site = tuple[str, list[PhotoRef]]
 @pytest.fixture(scope="session")
 def site(bundle: Bundle, library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The address of the page, and the photos indexed there."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("LOOKALIKE_HOME", str(tmp_path_factory.mktemp("browser")))
-        photos = fill_index(Settings(), bundle, library)
-        with serving() as url:
-            yield url, photos
+    with ExitStack() as running:
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("LOOKALIKE_HOME", str(tmp_path_factory.mktemp("browser")))
+            photos = fill_index(Settings(), bundle, library)
+            url = running.enter_context(serving())
+        yield url, photos
 
 
 @pytest.fixture

@@ -50,7 +50,9 @@ async function show(page, found) {
   };
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   if (still || !document.startViewTransition) return swap();
-  await document.startViewTransition(swap).updateCallbackDone;
+  const transition = document.startViewTransition(swap);
+  transition.ready.catch(() => {}); // the next page may come before this one's animation
+  await transition.updateCallbackDone;
 }
 
 function notice(sentence) {
