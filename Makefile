@@ -20,5 +20,5 @@ check: .venv/ready
 
 # Take up new versions of the dependencies.
 lock: .venv/ready
-	.venv/bin/uv pip compile pyproject.toml --extra train --group dev --universal --python-version 3.11 --upgrade \
+	.venv/bin/uv pip compile pyproject.toml --extra train --extra s3 --group dev --universal --python-version 3.11 --upgrade \
 		--generate-hashes --no-header --no-emit-index-url --no-annotate --quiet --output-file requirements.lock
