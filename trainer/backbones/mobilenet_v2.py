@@ -19,12 +19,6 @@ WEIGHTS_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/mob
 class MobileNetV2(Backbone):
     """The weights `auto` are Keras's own, trained on ImageNet; Keras downloads them once."""
 
-    name = "mobilenet_v2"
-    description = "MobileNetV2, 224 px, ImageNet weights downloaded by Keras"
-    resize = ResizeRule(size=224, shorter_side=224)
-    train_size = 160
-    upper_part = "block_6_expand"
-
     def build(self, weights: str = AUTO) -> "tf.keras.Model":
         """See `Backbone.build`; a weights file is what Keras saves of the network without its top (`.h5`)."""
         from tensorflow.keras import applications, layers  # noqa: PLC0415 - takes seconds
@@ -37,6 +31,15 @@ class MobileNetV2(Backbone):
         return network
 
 
+MOBILENET_V2 = MobileNetV2(
+    name="mobilenet_v2",
+    description="MobileNetV2, 224 px, ImageNet weights downloaded by Keras",
+    resize=ResizeRule(size=224, shorter_side=224),
+    train_size=160,
+    upper_part="block_6_expand",
+)
+
+
 def _load(network: "tf.keras.Model", path: Path) -> None:
     try:
         network.load_weights(path)
@@ -44,7 +47,7 @@ def _load(network: "tf.keras.Model", path: Path) -> None:
         raise LookalikeError(f"The weights file {path} does not exist.", "Check its name.") from None
     except (OSError, ValueError, KeyError) as error:
         raise LookalikeError(
-            f"{path} does not hold the weights of {MobileNetV2.name} without its top ({error}).",
+            f"{path} does not hold the weights of mobilenet_v2 without its top ({error}).",
             f"Name the file that Keras calls {WEIGHTS_FILE}.",
         ) from None
 
@@ -57,8 +60,8 @@ def _downloaded_weights() -> Path:
         return folder / WEIGHTS_FILE
     remedy = f"Bring the file {WEIGHTS_FILE} from elsewhere and put it into {folder}, or name it with --weights FILE."
     if not reachable(WEIGHTS_URL):
-        raise LookalikeError(f"The ImageNet weights of {MobileNetV2.name} can't be downloaded from here.", remedy)
+        raise LookalikeError("The ImageNet weights of mobilenet_v2 can't be downloaded from here.", remedy)
     try:
         return Path(get_file(WEIGHTS_FILE, WEIGHTS_URL, cache_subdir="models", cache_dir=folder.parent))
     except Exception as error:  # Keras raises a bare Exception where a download fails
-        raise LookalikeError(f"The weights of {MobileNetV2.name} did not arrive ({error}).", remedy) from None
+        raise LookalikeError(f"The weights of mobilenet_v2 did not arrive ({error}).", remedy) from None

