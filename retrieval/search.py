@@ -120,8 +120,17 @@ class Searcher:
         """The photos that look like an indexed one, itself left out; raises `NotFound`."""
         return self.by_examples([photo], [], options)
 
-    def by_examples(self, positive: Sequence[uuid.UUID], negative: Sequence[uuid.UUID], options: Options) -> Answer:
+    def by_examples(
+        self,
+        positive: Sequence[uuid.UUID],
+        negative: Sequence[uuid.UUID],
+        options: Options,
+        *,
+        unindexed: Sequence[Vector] = (),
+    ) -> Answer:
         """The photos that look like the positive examples and unlike the negative ones, which are left out.
+
+        Positive examples that are not indexed are given by their unit vectors, float32 [d].
 
         The query is the mean of the positive vectors, moved away from the negatives' mean by the difference of the
         two (Rocchio's relevance feedback, as Qdrant's recommendation by average vector).
@@ -130,7 +139,7 @@ class Searcher:
             BadQuery: there is no positive example, or the examples cancel each other.
             NotFound: an example is not indexed.
         """
-        if not positive:
+        if not positive and not unindexed:
             raise BadQuery("A search by examples needs at least one positive example.")
         start = time.perf_counter()
         vectors = self.index.vectors([*positive, *negative])
@@ -139,7 +148,7 @@ class Searcher:
                 raise NotFound(
                     f"There is no indexed photo {photo}.", "Search with the photo itself, or index it again."
                 )
-        query = np.mean([vectors[photo] for photo in positive], axis=0)
+        query = np.mean([*unindexed, *(vectors[photo] for photo in positive)], axis=0)
         if negative:
             query = 2 * query - np.mean([vectors[photo] for photo in negative], axis=0)
         answer = self.by_vector(query, options, leave_out=frozenset((*positive, *negative)))
