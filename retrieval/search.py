@@ -50,12 +50,15 @@ class Options:
 class Result:
     """A photo that looks like the query.
 
-    Its score is the cosine similarity; its distance, Euclidean between unit vectors, is √(2 − 2·score).
+    Its score is the cosine similarity; its distance, Euclidean between unit vectors, is √(2 − 2·score). Width and
+    height are the photo's, in pixels, upright.
     """
 
     id: uuid.UUID
     uri: str
     label: str | None
+    width: int
+    height: int
     score: float
     distance: float
 
@@ -228,8 +231,9 @@ def _vote(hits: Sequence[Hit]) -> PredictedLabel | None:
 
 
 def _result(hit: Hit) -> Result:
-    score = round(hit.score, 6)
-    return Result(hit.id, hit.payload.uri, hit.payload.label, score, round(math.sqrt(2 - 2 * score), 6))
+    score, photo = round(hit.score, 6), hit.payload
+    distance = round(math.sqrt(2 - 2 * score), 6)
+    return Result(hit.id, photo.uri, photo.label, photo.width, photo.height, score, distance)
 
 
 def _ms(seconds: float) -> float:

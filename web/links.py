@@ -3,12 +3,14 @@
 import uuid
 from typing import Literal
 
-from flask import url_for
+from flask import request
+
+from web.schemas import API
 
 
 def photo_url(photo: uuid.UUID, part: Literal["file", "thumbnail"]) -> str:
-    """The address of an indexed photo's file or thumbnail."""
-    return url_for(f"images.{part}", photo=photo)
+    """The address of an indexed photo's file or thumbnail; put together here, as a page of results needs many."""
+    return f"{request.script_root}{API}/images/{photo}/{part}"
 
 
 def photo_urls(photo: uuid.UUID) -> dict[str, str]:

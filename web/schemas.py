@@ -38,6 +38,8 @@ class Given(BaseModel):
 class CropBox(Given):
     """A part of a photo, as fractions of its width and height."""
 
+    model_config = ConfigDict(frozen=True)  # pydantic copies no default that can't change
+
     x: Fraction = Field(0, description="left edge")
     y: Fraction = Field(0, description="upper edge")
     width: Fraction = 1
@@ -71,13 +73,13 @@ class SearchOptions(Given):
 
     k: int = Field(10, ge=1, le=MOST_RESULTS, description="how many photos")
     offset: int = Field(0, ge=0, le=DEEPEST_OFFSET, description="how many of the nearest to pass over")
-    label: list[Label] = Field([], max_length=100, description="only photos with one of these labels")
+    label: tuple[Label, ...] = Field((), max_length=100, description="only photos with one of these labels")
     min_score: float = Field(-1, ge=-1, le=1, description="only photos with at least this cosine similarity")
     exact: bool = Field(False, description="compare with every photo instead of using the graph")
 
     def options(self) -> Options:
         """The same for the searcher."""
-        return Options(self.k, self.offset, tuple(self.label), self.min_score, self.exact)
+        return Options(self.k, self.offset, self.label, self.min_score, self.exact)
 
 
 class UploadedPhoto(SearchOptions):
@@ -160,6 +162,8 @@ class Found(BaseModel):
     id: uuid.UUID
     uri: str
     label: str | None
+    width: int = Field(description="in pixels, upright")
+    height: int = Field(description="in pixels, upright")
     score: float = Field(description="cosine similarity to the query, −1 to 1")
     distance: float = Field(description="Euclidean distance between the unit vectors, √(2 − 2·score)")
     image_url: str

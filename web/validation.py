@@ -71,7 +71,7 @@ registry.register("pydantic", RepeatedFieldsAdapter)
 
 def _is_list(model: type[BaseModel], name: str) -> bool:
     field = model.model_fields.get(name)
-    return field is not None and get_origin(field.annotation) is list
+    return field is not None and get_origin(field.annotation) in (list, tuple)
 
 
 def _errors(error: ValidationError) -> list[dict[str, str]]:

@@ -37,6 +37,8 @@ def test_an_uploaded_photo_finds_itself_first(client: FlaskClient, photos: list[
         "id": str(photo.id),
         "uri": photo.uri,
         "label": photo.label,
+        "width": 120,
+        "height": 90,
         "score": 1.0,
         "distance": 0.0,
         "image_url": f"/api/v1/images/{photo.id}/file",

@@ -30,7 +30,7 @@ def show(photo: uuid.UUID) -> Photo:
 @blueprint.input(SearchOptions, location="query")
 @blueprint.output(SearchAnswer)
 @blueprint.doc(responses=[404, 422])
-def similar(photo: uuid.UUID, query_data: SearchOptions) -> SearchAnswer:
+def similar(photo: uuid.UUID, query_data: SearchOptions) -> Response:
     """Find the photos that look like an indexed one."""
     return respond(services().searcher.by_id(photo, query_data.options()))
 
