@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.closing import Closing
 from retrieval.embedder import Embedder
 from retrieval.errors import UnreadablePhoto
 from retrieval.images import DEFAULT_MAX_PIXELS, read_pixels
@@ -67,7 +67,7 @@ Embedded = Point | Failure | None
 Prepared = list[Future[list[Embedded]]]
 
 
-class BatchIndexer:
+class BatchIndexer(Closing):
     """Puts photos into an index, several groups of photos at a time, each from file to vector on one thread.
 
     So decoding and embedding share the cores as they need them. With a thread to a core, a photo takes 10 ms of
@@ -121,14 +121,6 @@ class BatchIndexer:
     def close(self) -> None:
         """Give up what the threads have not begun, and end them."""
         self._threads.shutdown(cancel_futures=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _embed_group(self, photos: Sequence[PhotoRef], known: Mapping[uuid.UUID, Payload]) -> list[Embedded]:
         examined = [self._examine(photo, known.get(photo.id)) for photo in photos]

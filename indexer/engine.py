@@ -1,21 +1,21 @@
 """Where indexing is done: in this process, or on Celery workers (`indexer.dispatch`); a job is the same on both."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from types import TracebackType
 from typing import Self
 
 from indexer.batch import BatchIndexer, Outcome
 from indexer.crosscheck import CrossCheck, cross_check
 from indexer.sources import remove_gone
 from retrieval.bundle import Bundle
+from retrieval.closing import Closing
 from retrieval.embedder import Embedder
 from retrieval.index import IndexStore, VectorIndex
 from retrieval.photos import PhotoRef
 from retrieval.settings import Settings
 
 
-class Engine(ABC):
+class Engine(Closing):
     """What a job asks for; one model, one index."""
 
     @abstractmethod
@@ -37,14 +37,6 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of index and threads."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class LocalEngine(Engine):

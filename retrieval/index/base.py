@@ -3,13 +3,13 @@
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from types import TracebackType
-from typing import Any, Self
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.closing import Closing
 from retrieval.errors import BadQuery, IndexMismatch, IndexUnreadable, NotFound
 
 Vector = npt.NDArray[np.float32]
@@ -17,7 +17,11 @@ Vector = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What the index keeps of a photo beside its vector; times are ISO 8601 in UTC."""
+    """What the index keeps of a photo beside its vector; times are ISO 8601 in UTC.
+
+    `etag` is what the photo's store says of its version, where it says so; `extra` is what a manifest says of the photo
+    beside its label.
+    """
 
     uri: str
     label: str | None
@@ -27,10 +31,12 @@ class Payload:
     bytes: int
     modified_at: str
     indexed_at: str
+    etag: str | None = None
+    extra: dict[str, str | int | float | bool] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """The payload as JSON types; a photo without a label has no `label` key."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        """The payload as JSON types; what a photo does not have (label, etag, extra) has no key."""
+        return {key: value for key, value in asdict(self).items() if value is not None and value != {}}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any] | None) -> "Payload":
@@ -62,7 +68,7 @@ class Hit:
     payload: Payload
 
 
-class VectorIndex(ABC):
+class VectorIndex(Closing):
     """The indexed photos of one model.
 
     Every implementation passes `tests/contract`. Writes are durable when the call returns. Implementations may be
@@ -121,14 +127,6 @@ class VectorIndex(ABC):
     @abstractmethod
     def close(self) -> None:
         """Flush and let go; the index can be opened again."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class IndexStore(ABC):
