@@ -1,6 +1,7 @@
 """The settings that every room shares, read from `LOOKALIKE_*` variables and `.env`."""
 
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -40,8 +41,18 @@ class Settings(BaseSettings):
     max_pixels: int = Field(64_000_000, gt=0, description="the largest photo, in pixels")
     embedding_threads: int = Field(default_factory=usable_cores, gt=0, description="threads that embed one batch")
     log_format: Literal["text", "json"] = Field("text", description="how log lines look")
+    rate_limit: str | None = Field(
+        None,
+        pattern=r"^[1-9]\d* per (second|minute|hour|day)$",
+        description="how many requests a client may make, '600 per minute' for example; unset: as many as it likes",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="websites whose pages may call the API, https://example.org for example"
+    )
+    proxies: int = Field(0, ge=0, description="how many proxies stand before the server, whose word on clients counts")
+    reads_need_key: bool = Field(False, description="searching and seeing photos takes one of the keys, too")
 
-    @field_validator("api_keys", "library_roots", mode="before")
+    @field_validator("api_keys", "library_roots", "cors_origins", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -55,6 +66,21 @@ class Settings(BaseSettings):
                 kind(value)
         except ValidationError as error:
             raise PydanticCustomError("url", error.errors()[0]["msg"]) from None
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not re.fullmatch(r"https?://[^/?#*\s]+", origin):
+                raise PydanticCustomError("origin", "a website is https://name or http://name:port, and no more")
+        return value
+
+    @field_validator("reads_need_key")
+    @classmethod
+    def _check_keys(cls, value: bool, field: ValidationInfo) -> bool:
+        if value and not field.data.get("api_keys"):
+            raise PydanticCustomError("keys", "there are no keys; name some in LOOKALIKE_API_KEYS")
         return value
 
     @cached_property

@@ -71,3 +71,20 @@ def test_an_env_file_that_is_no_text_is_told(monkeypatch: pytest.MonkeyPatch, tm
     (tmp_path / ".env").write_bytes(b"LOOKALIKE_HOME=caf\xe9\n")
     with pytest.raises(LookalikeError, match=r"\.env can't be read .* save it as UTF-8"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("RATE_LIMIT", "many", "should match pattern"),
+        ("CORS_ORIGINS", "https://a.example,*", "a website is https://name"),
+        ("CORS_ORIGINS", "https://a.example/path", "a website is https://name"),
+        ("READS_NEED_KEY", "true", "there are no keys"),
+    ],
+)
+def test_a_server_setting_that_makes_no_sense_is_told(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(f"LOOKALIKE_{name}", value)
+    with pytest.raises(LookalikeError, match=f"LOOKALIKE_{name} .*{says}"):
+        load_settings()
