@@ -1,4 +1,5 @@
 import socket
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from retrieval.errors import LookalikeError
-from trainer.backbones import BACKBONES, backbone_named, mobilenet_v2
+from trainer.backbones import BACKBONES, backbone_named
 from trainer.data import labels_of, load_dataset, read_all
 from trainer.evaluation import evaluate_embeddings
 from trainer.network import embed
@@ -75,13 +76,15 @@ def test_a_network_from_scratch_takes_no_weights_file() -> None:
 
 
 def test_weights_that_cannot_be_downloaded_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".keras").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as mute:  # takes connections and never answers
-        monkeypatch.setattr(mobilenet_v2, "WEIGHTS_URL", f"http://127.0.0.1:{mute.getsockname()[1]}/")
-        with pytest.raises(LookalikeError, match="can't be downloaded") as raised:
+        source = sys.modules[tf.keras.applications.MobileNetV2.__module__]
+        monkeypatch.setattr(source, "BASE_WEIGHT_PATH", f"http://127.0.0.1:{mute.getsockname()[1]}/")
+        with pytest.raises(LookalikeError, match=r"can't be downloaded.*mobilenet_v2_weights\S+_no_top.h5") as raised:
             BACKBONES["mobilenet_v2"].build("auto")
-    assert mobilenet_v2.WEIGHTS_FILE in raised.value.remedy
-    assert str(tmp_path / "models") in raised.value.remedy
+    assert "~/.keras/models" in raised.value.remedy
+    assert "--weights" in raised.value.remedy
 
 
 @pytest.mark.parametrize(

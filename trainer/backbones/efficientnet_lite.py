@@ -45,7 +45,7 @@ STAGES = (
 
 @dataclass(frozen=True, kw_only=True)
 class EfficientNetLite(Backbone):
-    """One size of the family.
+    """One size of the family; a weights file is a PyTorch checkpoint with the names of its package.
 
     Attributes:
         width: what the numbers of filters are multiplied by.
@@ -57,9 +57,15 @@ class EfficientNetLite(Backbone):
     depth: float
     package: str
 
-    def build(self, weights: str = AUTO) -> "tf.keras.Model":
-        """See `Backbone.build`; a weights file is a PyTorch checkpoint with the package's names."""
-        network = _build_network(self)
+    def _normalised(self, pixels: "tf.Tensor") -> "tf.Tensor":
+        from tensorflow.keras import layers  # noqa: PLC0415 - takes seconds
+
+        return layers.Rescaling(1 / 128, -127 / 128, name="rescaling")(pixels)
+
+    def _network(self, pixels: "tf.Tensor", normalised: "tf.Tensor", weights: str) -> "tf.keras.Model":
+        from tensorflow.keras import Model  # noqa: PLC0415 - takes seconds
+
+        network = Model(pixels, _features(normalised, self.width, self.depth), name=self.name)
         if weights != NONE:
             path = self._installed_weights() if weights == AUTO else Path(weights)
             _assign(network, read_state_dict(path), path)
@@ -99,9 +105,9 @@ EFFICIENTNET_LITE = (
 )
 
 
-def _build_network(backbone: EfficientNetLite) -> "tf.keras.Model":
+def _features(images: "tf.Tensor", width: float, depth: float) -> "tf.Tensor":
     """Layers are named as the checkpoint names its tensors, so that weights find their place by name."""
-    from tensorflow.keras import Model, layers  # noqa: PLC0415 - takes seconds
+    from tensorflow.keras import layers  # noqa: PLC0415 - takes seconds
 
     def normalise(x: "tf.Tensor", name: str, activate: bool = True) -> "tf.Tensor":
         x = layers.BatchNormalization(epsilon=BATCH_NORM_EPSILON, name=name)(x)
@@ -123,16 +129,14 @@ def _build_network(backbone: EfficientNetLite) -> "tf.keras.Model":
         x = normalise(x, f"{name}_bn2", activate=False)
         return layers.Add(name=f"{name}_add")([inputs, x]) if stride == 1 and channels == stage.filters else x
 
-    pixels = layers.Input((None, None, 3), name="pixels")
-    x = layers.Rescaling(1 / 128, -127 / 128, name="rescaling")(pixels)
-    x = normalise(convolve(x, STEM_FILTERS, "conv_stem", kernel=3, stride=2), "bn0")
+    x = normalise(convolve(images, STEM_FILTERS, "conv_stem", kernel=3, stride=2), "bn0")
     number = 0
-    for stage in _scaled_stages(backbone.width, backbone.depth):
+    for stage in _scaled_stages(width, depth):
         for repeat in range(stage.repeats):
             x = block(x, stage, stage.stride if repeat == 0 else 1, f"block{number}")
             number += 1
     x = normalise(convolve(x, HEAD_FILTERS, "conv_head"), "bn1")
-    return Model(pixels, layers.GlobalAveragePooling2D(name="features")(x), name=backbone.name)
+    return layers.GlobalAveragePooling2D(name="features")(x)
 
 
 def _scaled_stages(width: float, depth: float) -> Iterator[Stage]:

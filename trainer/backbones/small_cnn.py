@@ -16,14 +16,17 @@ FILTERS = (32, 64, 128)
 class SmallCNN(Backbone):
     """Pairs of 3 × 3 convolutions with pooling in between: for digits, icons, spectrograms."""
 
-    def build(self, weights: str = AUTO) -> "tf.keras.Model":
-        """See `Backbone.build`; it has no trained weights, so that `auto` means random ones."""
+    def _normalised(self, pixels: "tf.Tensor") -> "tf.Tensor":
+        from tensorflow.keras import layers  # noqa: PLC0415 - takes seconds
+
+        return layers.Rescaling(1 / 127.5, -1, name="rescaling")(pixels)
+
+    def _network(self, pixels: "tf.Tensor", normalised: "tf.Tensor", weights: str) -> "tf.keras.Model":
         from tensorflow.keras import Model, layers  # noqa: PLC0415 - takes seconds
 
         if weights not in (AUTO, NONE):
             raise LookalikeError(f"{self.name} is trained from scratch.", "Leave --weights away.")
-        pixels = layers.Input((None, None, 3), name="pixels")
-        x = layers.Rescaling(1 / 127.5, -1, name="rescaling")(pixels)
+        x = normalised
         for stage, filters in enumerate(FILTERS):
             if stage > 0:
                 x = layers.MaxPooling2D(name=f"pool{stage}")(x)
