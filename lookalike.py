@@ -22,6 +22,7 @@ COMMANDS = {
     "index": ("indexer.cli:index", "Embed photos and put them into the index."),
     "search": ("retrieval.cli:search", "Find the photos that look like a photo."),
     "crosscheck": ("indexer.cli:crosscheck", "Compare the index with exact nearest neighbours."),
+    "jobs": ("indexer.cli:jobs", "Follow the indexing jobs, end them, and take up what failed."),
     "models": ("indexer.cli:models", "List the models, and choose the one that serves."),
     "serve": ("web.cli:serve", "Serve the search page and the JSON API."),
     "worker": ("indexer.cli:worker", "Run a worker for distributed indexing jobs."),

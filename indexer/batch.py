@@ -1,16 +1,19 @@
-"""A batch of photos: read → decode → embed → upsert. The same code in this process and on a Celery worker."""
+"""A batch of photos: read → decode → embed → upsert. The same code in this process and on a Celery worker.
+
+Each batch has one time, which is its photos' `indexed_at`. A batch that is done again, because its worker was lost
+before it could answer, finds its own time in the index, and counts what it finds as indexed: by itself, an hour ago or
+on another machine, whatever the clocks say.
+"""
 
 import hashlib
-import os
 import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +24,10 @@ from retrieval.errors import UnreadablePhoto
 from retrieval.images import DEFAULT_MAX_PIXELS, read_pixels
 from retrieval.index import Payload, Point, VectorIndex
 from retrieval.index.base import Vector, has_direction
-from retrieval.photos import PhotoRef, display, photo_status, read_photo
+from retrieval.photos import FileStatus, PhotoRef, display, file_content, file_status
 
 BATCH = 64  # photos looked up and written at once
 GROUP = 4  # photos embedded at once; larger groups are no faster on a CPU, and take more memory
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Item = TypeVar("Item")
 
@@ -53,17 +55,26 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class DecodedRef:
-    """A photo ready to be embedded: its name, its pixels uint8 [size, size, 3], and what the index shall keep."""
+class Changed:
+    """A photo that the index must take up: its pixels, uint8 [size, size, 3], and what the index shall keep of it.
 
-    ref: PhotoRef
-    pixels: npt.NDArray[np.uint8]
+    No pixels: the photo is the one that the index has, and only what is kept of it changes.
+    """
+
+    photo: uuid.UUID
     payload: Payload
+    pixels: npt.NDArray[np.uint8] | None
 
 
-# A photo after it was looked at; None: the index has it already.
-Examined = DecodedRef | Failure | None
-Embedded = Point | Failure | None
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A photo that the index has as it is, and whether this very batch put it there, before it was done again."""
+
+    by_this_batch: bool
+
+
+Examined = Changed | Kept | Failure
+Embedded = Point | Kept | Failure
 Prepared = list[Future[list[Embedded]]]
 
 
@@ -99,62 +110,86 @@ class BatchIndexer(Closing):
         """
         prepared: deque[Prepared] = deque()
         for batch in batches(photos, BATCH):
-            prepared.append(self.prepare(batch))
+            prepared.append(self.prepare(batch, now()))
             if len(prepared) > 1:  # the threads have the next batch while this one is written
                 yield self.store(prepared.popleft())
         while prepared:
             yield self.store(prepared.popleft())
 
-    def prepare(self, photos: Sequence[PhotoRef]) -> Prepared:
-        """Ask what the index knows of a batch, and set the threads to read, decode and embed the rest of it."""
+    def prepare(self, photos: Sequence[PhotoRef], time: str) -> Prepared:
+        """Ask what the index knows of a batch, and set the threads to read, decode and embed the rest of it.
+
+        Args:
+            photos: the batch.
+            time: the batch's own, see `now`.
+        """
         known = self._index.get([photo.id for photo in photos])
-        return [self._threads.submit(self._embed_group, group, known) for group in batches(photos, GROUP)]
+        return [self._threads.submit(self._embed_group, group, known, time) for group in batches(photos, GROUP)]
 
     def store(self, prepared: Prepared) -> Outcome:
         """Wait for a prepared batch and write it to the index."""
         results = [result for group in prepared for result in group.result()]
         points = [result for result in results if isinstance(result, Point)]
+        kept = [result for result in results if isinstance(result, Kept)]
         failures = tuple(result for result in results if isinstance(result, Failure))
         self._index.upsert(points)
-        return Outcome(len(results), len(points), sum(result is None for result in results), failures)
+        before = sum(result.by_this_batch for result in kept)
+        return Outcome(len(results), len(points) + before, len(kept) - before, failures)
 
     def close(self) -> None:
         """Give up what the threads have not begun, and end them."""
         self._threads.shutdown(cancel_futures=True)
 
-    def _embed_group(self, photos: Sequence[PhotoRef], known: Mapping[uuid.UUID, Payload]) -> list[Embedded]:
-        examined = [self._examine(photo, known.get(photo.id)) for photo in photos]
-        decoded = [photo for photo in examined if isinstance(photo, DecodedRef)]
-        others: list[Embedded] = [photo for photo in examined if not isinstance(photo, DecodedRef)]
-        if not decoded:
+    def _embed_group(self, photos: Sequence[PhotoRef], known: Mapping[uuid.UUID, Payload], time: str) -> list[Embedded]:
+        examined = [self._examine(photo, known.get(photo.id), time) for photo in photos]
+        changed = [photo for photo in examined if isinstance(photo, Changed)]
+        others: list[Embedded] = [photo for photo in examined if not isinstance(photo, Changed)]
+        if not changed:
             return others
-        vectors = self._embedder.embed(np.stack([photo.pixels for photo in decoded]))
-        return others + [_point(photo, vector) for photo, vector in zip(decoded, vectors, strict=True)]
+        vectors = self._vectors(changed)
+        return others + [_point(photo, vectors.get(photo.photo)) for photo in changed]
 
-    def _examine(self, photo: PhotoRef, known: Payload | None) -> Examined:
+    def _vectors(self, photos: Sequence[Changed]) -> dict[uuid.UUID, Vector]:
+        """The embeddings of new pixels, and those that the index has where the pixels are known."""
+        new = [(photo.photo, photo.pixels) for photo in photos if photo.pixels is not None]
+        old = [photo.photo for photo in photos if photo.pixels is None]
+        vectors = self._index.vectors(old) if old else {}
+        if new:
+            names, pixels = zip(*new, strict=True)
+            vectors |= zip(names, self._embedder.embed(np.stack(pixels)), strict=True)
+        return vectors
+
+    def _examine(self, photo: PhotoRef, known: Payload | None, time: str) -> Examined:
         try:
-            if known is not None and _is_unchanged(photo, known):
-                return None
-            return self._decode(photo)
+            if known is not None and _is_at_rest(photo, known):
+                return _kept(photo, known, replace(known, label=photo.label, extra=photo.extra), time)
+            return self._read(photo, known, time)
         except UnreadablePhoto as error:
             return Failure(photo.uri, str(error))
         except Exception as error:  # whatever a decoder makes of a hostile file, it must not stop the job
             return Failure(photo.uri, f"It can't be decoded ({type(error).__name__}: {error}).")
 
-    def _decode(self, photo: PhotoRef) -> DecodedRef:
-        data, status = _read_at_rest(photo.path)
+    def _read(self, photo: PhotoRef, known: Payload | None, time: str) -> Examined:
+        data, status = _content(photo)
+        stays: dict[str, Any] = {
+            "label": photo.label,
+            "extra": photo.extra,
+            "bytes": len(data),
+            "modified_at": status.modified_at,
+            "etag": status.etag,
+        }
+        sha256 = hashlib.sha256(data).hexdigest()
+        if known is not None and known.sha256 == sha256:
+            return _kept(photo, known, replace(known, **stays), time)
         decoded = read_pixels(data, self._embedder.bundle.resize, self._max_pixels)
-        payload = Payload(
-            uri=photo.uri,
-            label=photo.label,
-            sha256=hashlib.sha256(data).hexdigest(),
-            width=decoded.width,
-            height=decoded.height,
-            bytes=len(data),
-            modified_at=_modified_at(status),
-            indexed_at=datetime.now(UTC).isoformat(timespec="microseconds"),
-        )
-        return DecodedRef(photo, decoded.pixels, payload)
+        stays |= {"width": decoded.width, "height": decoded.height}
+        payload = Payload(uri=photo.uri, sha256=sha256, indexed_at=time, **stays)
+        return Changed(photo.id, payload, decoded.pixels)
+
+
+def now() -> str:
+    """The time, ISO 8601 in UTC; finer than any two batches are apart."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -164,27 +199,37 @@ def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield batch
 
 
-def _point(photo: DecodedRef, vector: Vector) -> Embedded:
-    if not has_direction(vector):
-        return Failure(photo.ref.uri, "The model has no embedding for it; a photo of one colour may have none.")
-    return Point(photo.ref.id, vector, photo.payload)
+def _point(photo: Changed, vector: Vector | None) -> Embedded:
+    if vector is None or not has_direction(vector):
+        return Failure(photo.payload.uri, "The model has no embedding for it; a photo of one colour may have none.")
+    return Point(photo.photo, vector, photo.payload)
 
 
-def _is_unchanged(photo: PhotoRef, known: Payload) -> bool:
-    status = photo_status(photo.path)
-    return (known.bytes, known.modified_at, known.label) == (status.st_size, _modified_at(status), photo.label)
+def _kept(photo: PhotoRef, known: Payload, payload: Payload, time: str) -> Kept | Changed:
+    """What becomes of a photo whose content the index has: nothing, or another label, time or the like is written."""
+    if payload == known:
+        return Kept(known.indexed_at == time)
+    return Changed(photo.id, replace(payload, indexed_at=time), None)
 
 
-def _read_at_rest(path: Path) -> tuple[bytes, os.stat_result]:
-    """A file's content and its status, which was the same before and after reading; a second try where it was not."""
+def _is_at_rest(photo: PhotoRef, known: Payload) -> bool:
+    """Whether a photo's file is, by its status, the one that the index knows."""
+    status = photo.status or file_status(photo)
+    return status.is_sure and status == FileStatus(known.bytes, known.modified_at, known.etag)
+
+
+def _content(photo: PhotoRef) -> tuple[bytes, FileStatus]:
+    """A photo's content, and a status of its file from before it was read.
+
+    A file on this machine that has another status afterwards is read once more. A photo in a store that changed since
+    will have another status the next time.
+    """
+    if not photo.is_local:
+        status = photo.status or file_status(photo)
+        return file_content(photo), status
     for _ in range(2):
-        before = photo_status(path)
-        data = read_photo(path)
-        after = photo_status(path)
-        if (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size) == (after.st_mtime_ns, len(data)):
-            return data, after
-    raise UnreadablePhoto(f"{display(path)} changes while it is read.", "Index again when it is complete.")
-
-
-def _modified_at(status: os.stat_result) -> str:
-    return (EPOCH + timedelta(microseconds=status.st_mtime_ns // 1000)).isoformat(timespec="microseconds")
+        before = file_status(photo)
+        data = file_content(photo)
+        if before == file_status(photo) and before.size == len(data):
+            return data, before
+    raise UnreadablePhoto(f"{display(photo.path)} changes while it is read.", "Index again when it is complete.")

@@ -1,4 +1,4 @@
-"""`lookalike index`, `crosscheck`, `models`, `worker` and `doctor`."""
+"""`lookalike index`, `jobs`, `crosscheck`, `models`, `worker` and `doctor`."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -7,13 +7,16 @@ from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
+from indexer import jobs as job_records
 from indexer import models as registry
+from indexer.batch import Failure
 from indexer.crosscheck import MIN_RECALL, NEIGHBOURS, SAMPLE, CrossCheck, cross_check, save_cross_check
 from indexer.doctor import examine
+from indexer.jobs import Request
 from indexer.progress import progress_bar, stop_on_interrupt
-from indexer.runner import Finished, Request, run_job
+from indexer.runner import Finished, retry_request, run_job
 from retrieval.console import JsonFlag, messages, print_result
 from retrieval.errors import LookalikeError
 from retrieval.index import open_store
@@ -26,12 +29,16 @@ FIRST_DISAGREEMENTS = 5
 MEASURED = {"R@1": "recall_at_1", "MAP@R": "map_at_r"}
 MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}
 
+jobs = typer.Typer(help="Follow the indexing jobs, end them, and take up what failed.", no_args_is_help=True)
+JobArgument = Annotated[str, typer.Argument(help="The job's id, as `lookalike jobs list` shows it.")]
 models = typer.Typer(help="List the models, and choose the one that serves.", no_args_is_help=True)
 ModelArgument = Annotated[str, typer.Argument(help="The model's id, as `lookalike models list` shows it.")]
 
 
 def index(
-    sources: Annotated[list[str], typer.Argument(help="Folders, or CSV/JSONL manifests.", metavar="SOURCE...")],
+    sources: Annotated[
+        list[str], typer.Argument(help="Folders or CSV/JSONL manifests, here or at a URL.", metavar="SOURCE...")
+    ],
     *,
     label_from: Annotated[
         LabelFrom | None, typer.Option(help="Where labels come from; a folder's name, or the manifest, by default.")
@@ -42,19 +49,7 @@ def index(
     as_json: JsonFlag = False,
 ) -> None:
     """Embed photos and put them into the index."""
-    settings = load_settings()
-    with stop_on_interrupt() as stop, progress_bar(sources, label_from) as show:
-        finished = run_job(settings, Request(sources, bundle, label_from, sync), stop, show)
-    _report_failures(finished)
-    print_result(_index_result(finished), as_json, _index_text(finished))
-    if finished.job.state == "interrupted":
-        _say("Interrupted. Run the same command again to continue.", "yellow")
-        raise typer.Exit(INTERRUPTED)
-    _report_model(finished)
-    if finished.cross_check is not None:
-        _report_cross_check(finished.cross_check)
-    if (strict and finished.job.failed) or (finished.cross_check is not None and not finished.cross_check.passed):
-        raise typer.Exit(1)
+    _run(Request(sources, bundle, label_from, sync, urls=True), strict, as_json)
 
 
 def crosscheck(
@@ -108,6 +103,65 @@ def doctor(as_json: JsonFlag = False) -> None:
         raise typer.Exit(1)
 
 
+@jobs.command("list")
+def list_jobs(as_json: JsonFlag = False) -> None:
+    """List the indexing jobs, the newest first."""
+    found = job_records.list_jobs(load_settings())
+    table = Table(Column("job", no_wrap=True), "state", "seen", "indexed", "failed", "sources", box=None)
+    for job in found:
+        counts = (job.seen, job.indexed, job.failed)
+        table.add_row(job.id, job.state, *(f"{count:,}" for count in counts), escape(", ".join(job.sources)))
+    print_result(
+        {"jobs": [job.model_dump() for job in found]}, as_json, table if found else "No photos have been indexed yet."
+    )
+
+
+@jobs.command("show")
+def show_job(job: JobArgument, as_json: JsonFlag = False) -> None:
+    """Show what a job was asked, and how far it is."""
+    found = job_records.load_job(load_settings(), job)
+    lines = (f"{name}: {', '.join(value) if isinstance(value, list) else value}" for name, value in found)
+    print_result(found.model_dump(), as_json, escape("\n".join(lines)))
+
+
+@jobs.command("failures")
+def show_failures(
+    job: JobArgument,
+    *,
+    offset: Annotated[int, typer.Option(min=0, help="How many to pass over.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 1000,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the photos that failed in a job, and why."""
+    found = job_records.read_failures(load_settings(), job, offset, limit)
+    lines = "\n".join(f"{_name(failure)}: {failure.reason}" for failure in found)
+    result = {"job": job, "failures": [asdict(failure) for failure in found]}
+    print_result(result, as_json, escape(lines) or "Nothing failed.")
+
+
+@jobs.command("retry")
+def retry(
+    job: JobArgument,
+    *,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if any photo fails again.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Index just those photos again that failed in a job, as a new job."""
+    _run(retry_request(load_settings(), job), strict, as_json)
+
+
+@jobs.command("cancel")
+def cancel(job: JobArgument, as_json: JsonFlag = False) -> None:
+    """End a job after the batch at hand; what is indexed is kept."""
+    found = job_records.cancel_job(load_settings(), job)
+    running = found.state == "running"
+    print_result(
+        {"job": job, "state": found.state, "cancelled": running},
+        as_json,
+        f"{job} ends after the batch at hand." if running else f"{job} has ended already: {found.state}.",
+    )
+
+
 @models.command("list")
 def list_models(as_json: JsonFlag = False) -> None:
     """List the models that are installed or have an index."""
@@ -144,6 +198,22 @@ def remove(model: ModelArgument, as_json: JsonFlag = False) -> None:
     print_result({"removed": model}, as_json, f"{model} and its index are removed.")
 
 
+def _run(request: Request, strict: bool, as_json: bool) -> None:
+    """Run a job in the foreground, and tell how it went."""
+    with stop_on_interrupt() as stop, progress_bar(() if request.retry_of else request.sources) as show:
+        finished = run_job(load_settings(), request, stop, show)
+    _report_failures(finished)
+    print_result(_index_result(finished), as_json, _index_text(finished))
+    if finished.job.state in ("interrupted", "cancelled"):
+        _say(f"{finished.job.state.capitalize()}. Run the same command again to continue.", "yellow")
+        raise typer.Exit(INTERRUPTED)
+    _report_model(finished)
+    if finished.cross_check is not None:
+        _report_cross_check(finished.cross_check)
+    if (strict and finished.job.failed) or (finished.cross_check is not None and not finished.cross_check.passed):
+        raise typer.Exit(1)
+
+
 def _index_result(finished: Finished) -> dict[str, Any]:
     job, check = finished.job, finished.cross_check
     return {
@@ -168,10 +238,14 @@ def _index_text(finished: Finished) -> str:
 def _report_failures(finished: Finished) -> None:
     record = finished.record
     for failure in record.first_failures:
-        name = display(path_of(failure.uri)) if failure.uri.startswith("file:") else failure.uri
+        name = _name(failure)
         _say(failure.reason if name in failure.reason else f"{name}: {failure.reason}", "yellow")
     if record.job.failed > len(record.first_failures):
         _say(f"All {record.job.failed} failures: {record.failures}", "yellow")
+
+
+def _name(failure: Failure) -> str:
+    return display(path_of(failure.uri)) if failure.uri.startswith("file:") else failure.uri
 
 
 def _report_model(finished: Finished) -> None:

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import redis
@@ -55,10 +54,9 @@ class DistributedEngine(Engine):
             for result in outstanding:
                 _errors_as_sentences(result.revoke)
 
-    def remove_gone(self, sources: Sequence[str]) -> int:
+    def remove_gone(self, sources: Sequence[str], *, urls: bool = False) -> int:
         """See `Engine.remove_gone`: done by one worker, which lists the sources itself."""
-        places = [str(Path(source).absolute()) for source in sources]
-        return int(_answer(self._send(tasks.remove_gone, sources=places))["removed"])
+        return int(_answer(self._send(tasks.remove_gone, sources=list(sources), urls=urls))["removed"])
 
     def cross_check(self) -> CrossCheck | None:
         """See `Engine.cross_check`: done by one worker."""

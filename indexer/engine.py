@@ -27,7 +27,7 @@ class Engine(Closing):
         """
 
     @abstractmethod
-    def remove_gone(self, sources: Sequence[str]) -> int:
+    def remove_gone(self, sources: Sequence[str], *, urls: bool = False) -> int:
         """Remove the points of these sources whose photo is gone; see `indexer.sources.remove_gone`."""
 
     @abstractmethod
@@ -44,18 +44,22 @@ class LocalEngine(Engine):
 
     Args:
         embedder: the model, on one thread.
-        index: its index; closed with the engine.
+        index: its index.
         max_pixels: larger photos fail.
         threads: how many groups of photos are embedded at a time.
+        borrowed: whether the index stays open when the engine is closed.
     """
 
-    def __init__(self, embedder: Embedder, index: VectorIndex, max_pixels: int, threads: int) -> None:
+    def __init__(
+        self, embedder: Embedder, index: VectorIndex, max_pixels: int, threads: int, borrowed: bool = False
+    ) -> None:
         self._index = index
+        self._borrowed = borrowed
         self._batches = BatchIndexer(embedder, index, max_pixels, threads)
 
     @classmethod
-    def open(cls, settings: Settings, store: IndexStore, bundle: Bundle) -> Self:
-        """The engine for a bundle and its index.
+    def open(cls, settings: Settings, store: IndexStore, bundle: Bundle, served: VectorIndex | None = None) -> Self:
+        """The engine for a bundle and its index, which is `served` where that holds this model's points.
 
         Raises:
             BadBundle: ONNX Runtime can't load it.
@@ -63,6 +67,8 @@ class LocalEngine(Engine):
             IndexMismatch: the index holds vectors of another dimension.
         """
         embedder = Embedder(bundle, threads=1)
+        if served is not None and served.model == bundle.model_id:
+            return cls(embedder, served, settings.max_pixels, settings.embedding_threads, borrowed=True)
         index = store.open(bundle.model_id, bundle.dimension)
         return cls(embedder, index, settings.max_pixels, settings.embedding_threads)
 
@@ -70,9 +76,9 @@ class LocalEngine(Engine):
         """See `Engine.index`."""
         return self._batches.run(photos)
 
-    def remove_gone(self, sources: Sequence[str]) -> int:
+    def remove_gone(self, sources: Sequence[str], *, urls: bool = False) -> int:
         """See `Engine.remove_gone`."""
-        return remove_gone(self._index, sources)
+        return remove_gone(self._index, sources, urls=urls)
 
     def cross_check(self) -> CrossCheck | None:
         """See `Engine.cross_check`."""
@@ -81,4 +87,5 @@ class LocalEngine(Engine):
     def close(self) -> None:
         """See `Engine.close`."""
         self._batches.close()
-        self._index.close()
+        if not self._borrowed:
+            self._index.close()

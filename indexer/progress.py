@@ -12,12 +12,14 @@ from indexer.jobs import Job
 from indexer.sources import list_sources
 from retrieval.console import messages
 from retrieval.errors import LookalikeError
-from retrieval.photos import LabelFrom
 
 
 @contextmanager
-def progress_bar(sources: Sequence[str], label_from: LabelFrom | None) -> Iterator[Callable[[Job], None]]:
-    """A bar with counts, photos a second and time left, on a terminal; yields what to call with the job's counts."""
+def progress_bar(sources: Sequence[str] = ()) -> Iterator[Callable[[Job], None]]:
+    """A bar with counts, photos a second and time left, on a terminal; yields what to call with the job's counts.
+
+    The photos of sources on this machine are counted meanwhile.
+    """
     bar = Progress(
         SpinnerColumn(),
         TextColumn("Indexing"),
@@ -37,9 +39,9 @@ def progress_bar(sources: Sequence[str], label_from: LabelFrom | None) -> Iterat
 
     def count() -> None:
         with suppress(LookalikeError, OSError):  # the job itself says what is wrong with its sources
-            bar.update(task, total=sum(1 for _ in list_sources(sources, label_from, lambda *_: None)))
+            bar.update(task, total=sum(1 for _ in list_sources(sources, None, lambda *_: None)))
 
-    if messages.is_terminal:
+    if messages.is_terminal and sources:
         threading.Thread(target=count, name="count", daemon=True).start()
     with bar:
         yield show

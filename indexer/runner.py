@@ -1,40 +1,31 @@
-"""Running a job: the photos of its sources through an engine, counted, and the index cross-checked at the end."""
+"""Running a job: the photos of its sources through an engine, counted, and the index cross-checked at the end.
 
+`run_job` runs one in this process until it ends; `BackgroundJobs` runs them on a thread, one at a time, for a process
+that has other things to do and may own the index; `retry_request` asks for what failed in a job.
+"""
+
+import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from indexer.batch import Failure, Outcome
 from indexer.crosscheck import CrossCheck, save_cross_check
 from indexer.engine import Engine, LocalEngine
-from indexer.jobs import Job, JobRecord
-from indexer.sources import list_sources
+from indexer.jobs import Job, JobRecord, Request, State, load_job, read_failures
+from indexer.sources import lasting_name, list_sources
 from retrieval.bundle import Bundle, install_bundle
+from retrieval.closing import Closing
 from retrieval.embedder import Embedder
-from retrieval.errors import LookalikeError
-from retrieval.index import IndexStore, open_store
+from retrieval.errors import JobRunning, LookalikeError, NotFound
+from retrieval.index import IndexStore, VectorIndex, open_store
 from retrieval.models import bundle_in_use
-from retrieval.photos import LabelFrom, PhotoRef, display
+from retrieval.photos import PhotoRef
 from retrieval.settings import Settings
 
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to index.
-
-    Args:
-        sources: folders and manifests.
-        bundle: the model bundle; None: `LOOKALIKE_BUNDLE` or the current model's.
-        label_from: where labels come from; None: by the kind of source.
-        sync: also remove the points of these sources whose photo is gone.
-    """
-
-    sources: Sequence[str]
-    bundle: Path | None = None
-    label_from: LabelFrom | None = None
-    sync: bool = False
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,62 +43,164 @@ class Finished:
 
 
 def run_job(
-    settings: Settings, request: Request, stop: threading.Event, on_progress: Callable[[Job], None]
+    settings: Settings,
+    request: Request,
+    stop: threading.Event,
+    on_progress: Callable[[Job], None],
+    served: VectorIndex | None = None,
 ) -> Finished:
     """Index what is asked for, in this process or, where `LOOKALIKE_REDIS_URL` is set, on workers.
 
-    The model becomes the current one with its first photos where no other is.
+    The model becomes the current one with its first photos where no other is. `indexer.jobs.cancel_job` ends the job
+    as `stop` does, from any process.
 
     Args:
         settings: the settings.
         request: what to index.
         stop: set it to end the job after the batch at hand.
-        on_progress: called after each batch.
+        on_progress: called when the job has begun, and after each batch.
+        served: the index that this process has open already; it stays open.
 
     Raises:
         LookalikeError: the job could not go on; its record says why, and what is indexed is kept.
     """
+    request = replace(request, sources=[lasting_name(source) for source in request.sources])
     unlistable: list[Failure] = []
     photos = list_sources(
-        request.sources, request.label_from, lambda uri, reason: unlistable.append(Failure(uri, reason))
+        request.sources,
+        request.label_from,
+        lambda uri, reason: unlistable.append(Failure(uri, reason)),
+        urls=request.urls,
     )
+    if request.retry_of is not None:
+        photos = _failed_ones(photos, read_failures(settings, request.retry_of))
     store = open_store(settings)
     bundle = bundle_in_use(settings, store, request.bundle)
-    with _open_engine(settings, store, bundle) as engine:
+    with _open_engine(settings, store, bundle, served) as engine:
         install_bundle(bundle, settings.models_folder)
-        record = JobRecord(settings.jobs_folder, [display(source) for source in request.sources], bundle.model_id)
+        record = JobRecord(settings.jobs_folder, request, bundle.model_id)
         serving = store.current()
+        state: State | None = None
         try:
-            for outcome in engine.index(_until(stop, photos)):
+            on_progress(record.job)
+            for outcome in engine.index(photos):
                 record.count(outcome)
-                if serving is None:
+                record.count(_take(unlistable))
+                if serving is None and outcome.seen:
                     store.activate(serving := bundle.model_id)
                 on_progress(record.job)
-            record.count(Outcome(0, 0, 0, tuple(unlistable)))
-            removed = engine.remove_gone(request.sources) if request.sync and not stop.is_set() else 0
+                if state := _asked_to_end(stop, record):
+                    break
+            record.count(_take(unlistable))
+            check = None
+            if state is None:
+                record.count_removed(engine.remove_gone(request.sources, urls=request.urls) if request.sync else 0)
+                check = engine.cross_check()
+            if check is not None:
+                save_cross_check(settings, check)
         except BaseException as error:
             with suppress(LookalikeError):  # the disk that the job failed on may be the record's own
-                record.end("failed", error=str(error) or type(error).__name__)
+                record.end("failed", str(error) or type(error).__name__)
             raise
-        record.end("interrupted" if stop.is_set() else "done", removed=removed)
-        check = None if stop.is_set() else engine.cross_check()
-    if check is not None:
-        save_cross_check(settings, check)
+        record.end(state or "done")
     return Finished(record, check, serving)
 
 
-def _open_engine(settings: Settings, store: IndexStore, bundle: Bundle) -> Engine:
+def retry_request(settings: Settings, job_id: str) -> Request:
+    """The request for the photos, and the folders, that failed in a job; they are looked up in its sources again.
+
+    Raises:
+        NotFound: there is no such job, or nothing failed in it.
+    """
+    job = load_job(settings, job_id)
+    if not job.failed:
+        raise NotFound(f"Nothing failed in the job {job_id}.")
+    return Request(job.sources, settings.models_folder / job.model, job.label_from, urls=job.urls, retry_of=job_id)
+
+
+class BackgroundJobs(Closing):
+    """Jobs on a thread of this process, one at a time; followed and cancelled through `indexer.jobs`.
+
+    Args:
+        settings: the settings.
+        served: the index that this process has open, if any; it stays open.
+    """
+
+    def __init__(self, settings: Settings, served: VectorIndex | None = None) -> None:
+        self._settings = settings
+        self._served = served
+        self._one_at_a_time = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, request: Request) -> Job:
+        """Begin a job, and return it as soon as its sources, model and index turn out to be there.
+
+        Raises:
+            JobRunning: another one runs.
+            LookalikeError: as `run_job`, where it can't even begin.
+        """
+        begun: Future[Job] = Future()
+        with self._one_at_a_time:
+            if self._thread is not None:
+                self._thread.join(timeout=1)  # a job that has ended says so a moment before its thread ends
+                if self._thread.is_alive():
+                    raise JobRunning("Another indexing job is running.", "Wait for its end, or cancel it.")
+            self._thread = threading.Thread(target=self._run, args=(request, begun), name="job")
+            self._thread.start()
+        return begun.result()
+
+    def close(self) -> None:
+        """End the running job after the batch at hand, and wait for that."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self, request: Request, begun: "Future[Job]") -> None:
+        def tell(job: Job) -> None:
+            if not begun.done():
+                begun.set_result(job.model_copy())
+
+        try:
+            run_job(self._settings, request, self._stop, tell, self._served)
+        except Exception as error:
+            if not begun.done():
+                begun.set_exception(error)
+            elif not isinstance(error, LookalikeError):  # such a one is in the job's record
+                logger.exception("The job %s failed.", begun.result().id)
+
+
+def _open_engine(settings: Settings, store: IndexStore, bundle: Bundle, served: VectorIndex | None) -> Engine:
     """The engine for a bundle; raises `BadBundle` where its network can't run, before anything is written."""
     if settings.redis_url:
         from indexer.dispatch import DistributedEngine  # noqa: PLC0415 - Celery is only needed beside Redis
 
         Embedder(bundle, threads=1)
         return DistributedEngine(settings, bundle.model_id)
-    return LocalEngine.open(settings, store, bundle)
+    return LocalEngine.open(settings, store, bundle, served)
 
 
-def _until(stop: threading.Event, photos: Iterator[PhotoRef]) -> Iterator[PhotoRef]:
-    for photo in photos:
-        if stop.is_set():
-            return
-        yield photo
+def _asked_to_end(stop: threading.Event, record: JobRecord) -> State | None:
+    if record.cancel_requested:
+        return "cancelled"
+    return "interrupted" if stop.is_set() else None
+
+
+def _take(unlistable: list[Failure]) -> Outcome:
+    """What could not be listed since the last time."""
+    taken = tuple(unlistable)
+    unlistable.clear()
+    return Outcome(0, 0, 0, taken)
+
+
+def _failed_ones(photos: Iterator[PhotoRef], failures: list[Failure]) -> Iterator[PhotoRef]:
+    """Those photos that failed, or lie below a folder that could not be listed."""
+    failed = frozenset(failure.uri for failure in failures)
+    return (photo for photo in photos if any(place in failed for place in _places(photo.uri)))
+
+
+def _places(uri: str) -> Iterator[str]:
+    """A URI, and those of all folders that it lies in."""
+    while uri:
+        yield uri
+        uri = uri.rpartition("/")[0]

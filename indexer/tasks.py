@@ -120,7 +120,7 @@ def index_batch(engine: LocalEngine, message: Message) -> Message:
 @_task
 def remove_gone(engine: LocalEngine, message: Message) -> Message:
     """Remove the points of the message's `sources` whose photo is gone."""
-    return {"removed": engine.remove_gone(message["sources"])}
+    return {"removed": engine.remove_gone(message["sources"], urls=message["urls"])}
 
 
 @_task

@@ -43,6 +43,10 @@ class IndexUnreadable(LookalikeError):
     """The index could not be read: its files are damaged, or not this user's."""
 
 
+class JobRunning(LookalikeError):
+    """An indexing job runs in this process already."""
+
+
 class NotFound(LookalikeError):
     """A photo, label, model or job that is not there."""
 

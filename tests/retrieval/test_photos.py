@@ -107,17 +107,17 @@ def test_a_json_lines_manifest_gives_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "sentence"),
     [
-        ("m.csv", "file,label\n1.jpg,rose\n", "row 1, has no path"),
-        ("m.csv", "path,label\n,rose\n", "row 1, has no path"),
+        ("m.csv", "file,label\n1.jpg,rose\n", "has no column path"),
+        ("m.csv", "path,label\n,rose\n", "line 2, has no path"),
         ("m.jsonl", '{"path": "1.jpg"}\nnot json\n', "line 2, is no JSON"),
         ("m.jsonl", "[1, 2]\n", "line 1, is no JSON object"),
-        ("m.jsonl", '{"path": 5}\n', "row 1, has no path"),
+        ("m.jsonl", '{"path": 5}\n', "line 1, has no path"),
         ("m.jsonl", '{"path": "1.jpg", "label": 5}\n', "label 5 is no text"),
         ("m.jsonl", '{"path": "1.jpg", "split": 5}\n', "split 5 is no text"),
-        ("m.jsonl", '{"path": "1.jpg"}\n{"path": "a\\ud800.jpg"}\n', r"row 2: no file can have the name a\\ud800\.jpg"),
+        ("m.jsonl", '{"path": "1.jpg"}\n{"path": "a\\ud800.jpg"}\n', r"2: no file can have the name a\\ud800\.jpg"),
     ],
 )
-def test_a_damaged_manifest_is_told_by_row(tmp_path: Path, name: str, text: str, sentence: str) -> None:
+def test_a_damaged_manifest_is_told_by_line(tmp_path: Path, name: str, text: str, sentence: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(BadSource, match=sentence):
         list(list_photos(tmp_path / name))

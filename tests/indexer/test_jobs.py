@@ -1,0 +1,195 @@
+"""Job records, and `lookalike jobs`: what any process can learn of a job, and do about it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import make
+import pytest
+
+from indexer.jobs import Job, JobRecord, Request, cancel_job, list_jobs, load_job, read_failures
+from indexer.runner import BackgroundJobs, retry_request, run_job
+from retrieval.bundle import Bundle
+from retrieval.errors import BadSource, JobRunning, NotFound
+from retrieval.index import VectorIndex, open_store
+from retrieval.photos import uri_of
+from retrieval.settings import Settings
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """Six photos and a damaged one."""
+    folder = make.library(tmp_path / "photos", per_label=2)
+    (folder / "red" / "bad.jpg").write_bytes(b"bad")
+    return folder
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Enough photos for a job to be met while it runs."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    content = make.encoded(make.photo(size=(640, 480)))
+    for number in range(1500):
+        (folder / f"{number}.jpg").write_bytes(content + b"%d" % number)
+    return folder
+
+
+def until(condition) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def start_process(source: Path, bundle: Bundle) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "lookalike", "index", source, "--bundle", bundle.folder, "--json"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_jobs_are_listed_shown_and_their_failures_told(command, bundle: Bundle, own: Path) -> None:
+    assert "No photos have been indexed" in command("jobs", "list").out
+    first = command("index", own, "--bundle", bundle.folder, "--json").json["job"]
+    second = command("index", own, "--sync", "--json").json["job"]
+    jobs = command("jobs", "list", "--json").json["jobs"]
+    assert {job["id"] for job in jobs} == {first, second}
+    shown = command("jobs", "show", first, "--json").json
+    assert (shown["state"], shown["seen"], shown["indexed"], shown["failed"]) == ("done", 7, 6, 1)
+    assert command("jobs", "show", second, "--json").json["sync"] is True
+    (failure,) = command("jobs", "failures", first, "--json").json["failures"]
+    assert failure["uri"] == uri_of(own / "red" / "bad.jpg")
+    assert "not a photo" in failure["reason"]
+    assert command("jobs", "failures", first, "--offset", 1, "--json").json["failures"] == []
+    assert first in command("jobs", "list").out
+    assert "bad.jpg" in command("jobs", "failures", first).out
+    assert str(own) in command("jobs", "show", first).out
+
+
+@pytest.mark.parametrize("job", ["20260101-000000-abcdef", "../../etc", "nonsense"])
+@pytest.mark.parametrize("word", ["show", "failures", "retry", "cancel"])
+def test_an_unknown_job_is_one_sentence(command, word: str, job: str) -> None:
+    called = command("jobs", word, job, "--json")
+    assert called.status == 1
+    assert called.json["error"] == f"There is no job {job}."
+
+
+def test_retry_takes_up_just_what_failed(command, bundle: Bundle, own: Path) -> None:
+    job = command("index", own, "--bundle", bundle.folder, "--label-from", "none", "--json").json["job"]
+    again = command("jobs", "retry", job, "--strict", "--json")
+    assert (again.status, again.json["seen"], again.json["failed"]) == (1, 1, 1)
+    (own / "red" / "bad.jpg").write_bytes(make.encoded(make.photo("red", 9)))
+    mended = command("jobs", "retry", again.json["job"], "--json").json
+    assert (mended["seen"], mended["indexed"], mended["failed"]) == (1, 1, 0)
+    shown = command("jobs", "show", mended["job"], "--json").json
+    assert (shown["retry_of"], shown["label_from"]) == (again.json["job"], "none")
+    nothing = command("jobs", "retry", mended["job"])
+    assert nothing.status == 1
+    assert "Nothing failed" in nothing.err
+
+
+def test_a_retry_takes_up_the_photos_of_a_folder_that_could_not_be_listed(
+    settings: Settings, bundle: Bundle, own: Path
+) -> None:
+    record = JobRecord(settings.jobs_folder, Request([str(own)]), bundle.model_id)
+    record.folder.joinpath("failures.jsonl").write_text(json.dumps({"uri": uri_of(own / "blue"), "reason": "refused"}))
+    record.job.failed = 1
+    record.end("done")
+    request = retry_request(settings, record.job.id)
+    assert request.sources == [str(own)]
+    install = run_job(settings, Request([str(own / "green")], bundle.folder), threading.Event(), ignore)
+    assert install.job.indexed == 2
+    assert run_job(settings, request, threading.Event(), ignore).job.seen == 2
+
+
+def test_a_killed_job_does_not_run_for_ever(settings: Settings, bundle: Bundle, many: Path) -> None:
+    process = start_process(many, bundle)
+    with process:
+        until(lambda: [job for job in list_jobs(settings) if job.seen])
+        (job,) = list_jobs(settings)
+        assert job.state == "running"
+        process.kill()
+    killed = load_job(settings, job.id)
+    assert killed.state == "interrupted"
+    assert 0 < killed.seen < 1500
+
+
+def test_a_job_of_another_process_is_cancelled(command, settings: Settings, bundle: Bundle, many: Path) -> None:
+    process = start_process(many, bundle)
+    with process:
+        until(lambda: list_jobs(settings))
+        (job,) = list_jobs(settings)
+        assert command("jobs", "cancel", job.id, "--json").json == {
+            "job": job.id,
+            "state": "running",
+            "cancelled": True,
+        }
+        result = json.loads(process.stdout.read())
+    assert process.returncode == 130
+    assert result["state"] == load_job(settings, job.id).state == "cancelled"
+    assert result["indexed"] < 1500
+    assert "has ended already: cancelled" in command("jobs", "cancel", job.id).out
+    with open_store(settings).open(bundle.model_id, bundle.dimension) as index:
+        assert index.count() >= result["indexed"]
+
+
+def test_a_job_in_the_background_uses_the_index_that_is_open(
+    settings: Settings, bundle: Bundle, index: VectorIndex, own: Path
+) -> None:
+    with BackgroundJobs(settings, index) as jobs:
+        job = jobs.start(Request([str(own)], bundle.folder))
+        assert job.state == "running"
+        until(lambda: load_job(settings, job.id).state == "done")
+        assert [failure.uri for failure in read_failures(settings, job.id)] == [uri_of(own / "red" / "bad.jpg")]
+        assert index.count() == 6
+        with pytest.raises(BadSource, match="nowhere"):
+            jobs.start(Request([str(own / "nowhere")], bundle.folder))
+        with pytest.raises(NotFound, match="Nothing failed"):
+            retry_request(settings, _end_of(jobs.start(Request([str(own / "green")], bundle.folder)), settings).id)
+
+
+def test_one_job_at_a_time_and_closing_ends_it(
+    settings: Settings, bundle: Bundle, index: VectorIndex, many: Path
+) -> None:
+    with BackgroundJobs(settings, index) as jobs:
+        job = jobs.start(Request([str(many)], bundle.folder))
+        with pytest.raises(JobRunning):
+            jobs.start(Request([str(many)], bundle.folder))
+        cancel_job(settings, job.id)
+        assert _end_of(job, settings).state == "cancelled"
+        other = jobs.start(Request([str(many)], bundle.folder))
+    assert load_job(settings, other.id).state == "interrupted"
+    assert index.count() < 1500
+
+
+def test_what_a_client_names_is_never_fetched(settings: Settings, bundle: Bundle, own: Path) -> None:
+    manifest = own / "list.csv"
+    manifest.write_text("path,label\nhttp://127.0.0.1:1/1.jpg,red\nred/0.jpg,red\n")
+    stop = threading.Event()
+    with pytest.raises(BadSource, match="is a URL"):
+        run_job(settings, Request(["http://127.0.0.1:1/list.csv"], bundle.folder), stop, ignore)
+    finished = run_job(settings, Request([str(manifest)], bundle.folder), stop, ignore)
+    assert (finished.job.seen, finished.job.failed) == (1, 1)
+    assert "line 2: http://127.0.0.1:1/1.jpg is a URL" in finished.record.first_failures[0].reason
+
+
+def test_an_interrupted_process_leaves_an_interrupted_job(settings: Settings, bundle: Bundle, many: Path) -> None:
+    process = start_process(many, bundle)
+    with process:
+        until(lambda: list_jobs(settings))
+        os.kill(process.pid, signal.SIGINT)
+        result = json.loads(process.stdout.read())
+    assert load_job(settings, result["job"]).state == "interrupted"
+
+
+def ignore(job: Job) -> None:
+    """What the caller of a job may do with its progress."""
+
+
+def _end_of(job: Job, settings: Settings) -> Job:
+    until(lambda: load_job(settings, job.id).state != "running")
+    return load_job(settings, job.id)
