@@ -2,8 +2,8 @@
 
     python benchmarks/http_query.py --bundle BUNDLE --photos FOLDER
 
-Starts a real `lookalike serve` on an index of its own, and takes turns: one upload over a kept connection, one bare
-call, with a pause before each in which the threads of the other come to rest.
+Starts a real `lookalike serve` on an index of its own, and takes turns: some uploads over a kept connection, as many
+bare calls, with a pause between the two in which the threads of the one that went before come to rest.
 """
 
 import argparse
@@ -32,7 +32,8 @@ from retrieval.settings import load_settings
 LOOKALIKE = [sys.executable, "-m", "lookalike"]
 Result = TypeVar("Result")
 BOUNDARY = "photo"
-PAUSE_SECONDS = 0.02
+TURN = 30
+PAUSE_SECONDS = 0.5
 
 
 def main() -> None:
@@ -58,11 +59,15 @@ def _measure(address: str, bundle: Bundle, photos: list[bytes]) -> dict[str, flo
     connection = http.client.HTTPConnection(address)
     bare_call = _bare_call(bundle)
     http_ms, onnx_ms, steps = [], [], []
-    for photo in photos:
-        took, answer = _timed(partial(_upload, connection, photo))
-        http_ms.append(took)
-        steps.append(answer["took_ms"])
-        onnx_ms.append(_timed(bare_call)[0])
+    for start in range(0, len(photos), TURN):
+        turn = photos[start : start + TURN]
+        time.sleep(PAUSE_SECONDS)
+        for photo in turn:
+            took, answer = _timed(partial(_upload, connection, photo))
+            http_ms.append(took)
+            steps.append(answer["took_ms"])
+        time.sleep(PAUSE_SECONDS)
+        onnx_ms += [_timed(bare_call)[0] for _ in turn]
     over_http, bare = statistics.median(http_ms), statistics.median(onnx_ms)
     return {
         "requests": len(photos),
@@ -97,7 +102,6 @@ def _bare_call(bundle: Bundle) -> Callable[[], object]:
 
 def _timed(call: Callable[[], Result]) -> tuple[float, Result]:
     """Milliseconds, and what the call gave."""
-    time.sleep(PAUSE_SECONDS)
     start = time.perf_counter()
     result = call()
     return (time.perf_counter() - start) * 1000, result
