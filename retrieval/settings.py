@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     qdrant_url: str | None = Field(None, description="a Qdrant server; unset: the embedded index")
     qdrant_api_key: SecretStr | None = Field(None, description="the key for that server")
     redis_url: str | None = Field(None, description="a Redis server; set: jobs run on Celery workers")
+    redelivery_seconds: int = Field(300, ge=5, description="after which a lost worker's batch goes to another one")
+    crosscheck_minutes: int | None = Field(None, gt=0, description="between scheduled cross-checks; unset: none")
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field((), description="keys that may write")
     read_only: bool = Field(False, description="refuse every write over HTTP")
     library_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
