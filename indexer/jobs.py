@@ -25,6 +25,7 @@ from retrieval.files import write_atomically
 from retrieval.photos import LabelFrom, display
 from retrieval.settings import Settings
 
+Kind = Literal["index", "map"]
 State = Literal["running", "done", "failed", "interrupted", "cancelled"]
 SAVED_EVERY_SECONDS = 1.0
 RECORD = "job.json"
@@ -46,6 +47,7 @@ class Request:
         urls: whether sources, and the manifests among them, may name URLs. For the operator alone: what a client of
             the web names must never make this machine fetch anything.
         retry_of: the job whose failed photos alone are taken up; None: all photos.
+        kind: whether to index, or to compute the map of the model's index (`indexer.map`), which has no sources.
     """
 
     sources: Sequence[str]
@@ -54,12 +56,14 @@ class Request:
     sync: bool = False
     urls: bool = False
     retry_of: str | None = None
+    kind: Kind = "index"
 
 
 class Job(BaseModel):
     """What is known of a job; times are ISO 8601 in UTC, `seconds` without the cross-check."""
 
     id: str
+    kind: Kind = "index"
     sources: list[str]
     label_from: LabelFrom | None = None
     sync: bool = False
@@ -161,6 +165,7 @@ class JobRecord:
         now = datetime.now(UTC)
         self.job = Job(
             id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
+            kind=request.kind,
             sources=[display(source) for source in request.sources],
             label_from=request.label_from,
             sync=request.sync,

@@ -8,13 +8,14 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 
 from indexer.batch import Failure, Outcome
 from indexer.crosscheck import CrossCheck, save_cross_check
 from indexer.engine import Engine, LocalEngine
 from indexer.jobs import Job, JobRecord, Request, State, load_job, read_failures
+from indexer.map import run_map
 from indexer.sources import lasting_name, list_sources
 from retrieval.bundle import Bundle, install_bundle
 from retrieval.closing import Closing
@@ -123,12 +124,14 @@ class BackgroundJobs(Closing):
 
     Args:
         settings: the settings.
-        served: the index that this process has open, if any; it stays open.
+        lend: gives the index that this process has open, if any, which then stays open as long as a job runs.
     """
 
-    def __init__(self, settings: Settings, served: VectorIndex | None = None) -> None:
+    def __init__(
+        self, settings: Settings, lend: Callable[[], AbstractContextManager[VectorIndex | None]] = nullcontext
+    ) -> None:
         self._settings = settings
-        self._served = served
+        self._lend = lend
         self._one_at_a_time = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -161,8 +164,10 @@ class BackgroundJobs(Closing):
             if not begun.done():
                 begun.set_result(job.model_copy())
 
+        run = run_map if request.kind == "map" else run_job
         try:
-            run_job(self._settings, request, self._stop, tell, self._served)
+            with self._lend() as served:
+                run(self._settings, request, self._stop, tell, served)
         except Exception as error:
             if not begun.done():
                 begun.set_exception(error)

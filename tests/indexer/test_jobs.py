@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import make
@@ -140,7 +141,7 @@ def test_a_job_of_another_process_is_cancelled(command, settings: Settings, bund
 def test_a_job_in_the_background_uses_the_index_that_is_open(
     settings: Settings, bundle: Bundle, index: VectorIndex, own: Path
 ) -> None:
-    with BackgroundJobs(settings, index) as jobs:
+    with BackgroundJobs(settings, lambda: nullcontext(index)) as jobs:
         job = jobs.start(Request([str(own)], bundle.folder))
         assert job.state == "running"
         until(lambda: load_job(settings, job.id).state == "done")
@@ -155,7 +156,7 @@ def test_a_job_in_the_background_uses_the_index_that_is_open(
 def test_one_job_at_a_time_and_closing_ends_it(
     settings: Settings, bundle: Bundle, index: VectorIndex, many: Path
 ) -> None:
-    with BackgroundJobs(settings, index) as jobs:
+    with BackgroundJobs(settings, lambda: nullcontext(index)) as jobs:
         job = jobs.start(Request([str(many)], bundle.folder))
         with pytest.raises(JobRunning):
             jobs.start(Request([str(many)], bundle.folder))

@@ -1,0 +1,181 @@
+"""The map: the photos of an index laid out in the plane so that neighbours are alike, for the page to draw.
+
+t-SNE (van der Maaten and Hinton 2008) from the principal components, in a process of its own and at the lowest
+priority: 20,000 photos take a minute of one core. A cancelled job ends that process.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from indexer.batch import Outcome
+from indexer.jobs import Job, JobRecord, Request, State
+from indexer.models import open_index
+from retrieval.errors import LookalikeError, NotFound
+from retrieval.files import write_atomically
+from retrieval.index import Point, VectorIndex, open_store
+from retrieval.models import bundle_in_use
+from retrieval.settings import Settings
+
+MOST_POINTS = 20_000
+COMPONENTS = 32  # of 128 and more dimensions; the distances that t-SNE works with hardly change
+PERPLEXITY = 30
+ITERATIONS = 500
+LOOK_SECONDS = 0.5
+
+Positions = npt.NDArray[np.float32]
+
+
+def run_map(
+    settings: Settings,
+    request: Request,
+    stop: threading.Event,
+    on_progress: Callable[[Job], None],
+    served: VectorIndex | None = None,
+) -> None:
+    """Compute the map of a model as a job, like `indexer.runner.run_job`, and keep it for `load_map`.
+
+    Raises:
+        NotFound: the model has no index, or an empty one.
+        LookalikeError: the job could not go on; its record says why.
+    """
+    store = open_store(settings)
+    bundle = bundle_in_use(settings, store, request.bundle)
+    is_open = served is not None and served.model == bundle.model_id
+    with nullcontext(cast(VectorIndex, served)) if is_open else open_index(store, bundle) as index:
+        record = JobRecord(settings.jobs_folder, request, bundle.model_id)
+        on_progress(record.job)
+        try:
+            state = _compute(settings, index, record, stop)
+        except BaseException as error:
+            record.end("failed", error=str(error) or type(error).__name__)
+            raise
+        record.end(state)
+
+
+def load_map(settings: Settings, model: str) -> bytes:
+    """The map of a model, as JSON.
+
+    Returns:
+        `model`, `computed_at`, `total` (photos in the index), `labels` and `points`: columns `id`, `x`, `y` (0 to 1)
+        and `label` (position in `labels`, or null).
+
+    Raises:
+        NotFound: it was never computed.
+    """
+    try:
+        return _file(settings, model).read_bytes()
+    except OSError:
+        raise NotFound(
+            f"The map of {model} has not been computed yet.", 'Start a job of the kind "map", and wait for its end.'
+        ) from None
+
+
+def lay_out(vectors: npt.NDArray[np.float32]) -> Positions:
+    """Positions in the unit square, float32 [n, 2], for embeddings float32 [n, d]; the same for the same ones."""
+    from sklearn.decomposition import PCA  # noqa: PLC0415 - scikit-learn takes seconds to import
+    from sklearn.manifold import TSNE  # noqa: PLC0415
+
+    count = len(vectors)
+    components = PCA(min(COMPONENTS, *vectors.shape), random_state=0).fit_transform(vectors)
+    if count > 4 and components[:, 0].std() > 1e-6:  # otherwise there are no neighbourhoods to keep
+        perplexity = min(PERPLEXITY, (count - 1) / 3)
+        components = TSNE(
+            init="pca", perplexity=perplexity, max_iter=ITERATIONS, angle=0.7, n_jobs=1, random_state=0
+        ).fit_transform(components)
+    positions = np.zeros((count, 2))
+    positions[:, : components.shape[1]] = components[:, :2]
+    low, high = positions.min(axis=0), positions.max(axis=0)
+    return np.asarray((positions - low) / np.maximum(high - low, 1e-9), np.float32)
+
+
+def _compute(settings: Settings, index: VectorIndex, record: JobRecord, stop: threading.Event) -> State:
+    def asked_to_end() -> State | None:
+        if record.cancel_requested:
+            return "cancelled"
+        return "interrupted" if stop.is_set() else None
+
+    total = index.count()
+    if total == 0:
+        raise NotFound(f"The index of {index.model} holds no photos.", "Index some first.")
+    points = _draw(index, total)
+    record.count(Outcome(len(points), 0, 0, ()))
+    positions = _lay_out_elsewhere(np.stack([point.vector for point in points]), asked_to_end)
+    if isinstance(positions, str):
+        return positions
+    _save(settings, index.model, total, points, positions)
+    return "done"
+
+
+def _draw(index: VectorIndex, total: int) -> list[Point]:
+    """All points, or a sample that is the same for as many."""
+    if total <= MOST_POINTS:
+        return list(index.scroll())
+    chosen = frozenset(np.random.default_rng(0).choice(total, MOST_POINTS, replace=False).tolist())
+    return [point for position, point in enumerate(index.scroll()) if position in chosen]
+
+
+def _lay_out_elsewhere(vectors: npt.NDArray[np.float32], asked_to_end: Callable[[], State | None]) -> Positions | State:
+    """The positions; or how the job ends before they are there."""
+    context = get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(theirs, vectors), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        while not ours.poll(LOOK_SECONDS):
+            if state := asked_to_end():
+                return state
+        positions: Positions = ours.recv()
+    except EOFError:
+        raise LookalikeError("The process that computes the map ended early, for want of memory most likely.") from None
+    else:
+        return positions
+    finally:
+        process.kill()
+        process.join()
+
+
+def _work(answer: "Connection[Positions, Any]", vectors: npt.NDArray[np.float32]) -> None:
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415 - it comes with scikit-learn
+
+    os.nice(19)
+    with threadpool_limits(1):
+        answer.send(lay_out(vectors))
+
+
+def _save(settings: Settings, model: str, total: int, points: Sequence[Point], positions: Positions) -> None:
+    names = [point.payload.label for point in points]
+    labels = sorted({name for name in names if name is not None})
+    place = {name: position for position, name in enumerate(labels)}
+    content = {
+        "model": model,
+        "computed_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "total": total,
+        "labels": labels,
+        "points": {
+            "id": [str(point.id) for point in points],
+            "x": [round(float(x), 4) for x in positions[:, 0]],
+            "y": [round(float(y), 4) for y in positions[:, 1]],
+            "label": [None if name is None else place[name] for name in names],
+        },
+    }
+    path = _file(settings, model)
+    try:
+        write_atomically(path, json.dumps(content, ensure_ascii=False, separators=(",", ":")))
+    except OSError as error:
+        raise LookalikeError(f"{path} can't be written ({error.strerror}).", "Make room or mend permissions.") from None
+
+
+def _file(settings: Settings, model: str) -> Path:
+    return settings.home / "maps" / f"{model}.json"
