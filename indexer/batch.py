@@ -6,6 +6,7 @@ on another machine, whatever the clocks say.
 """
 
 import hashlib
+import math
 import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
+from time import monotonic
 from typing import Any, TypeVar
 
 import numpy as np
@@ -45,13 +47,14 @@ class Outcome:
     """What became of a batch: how many photos were seen, indexed and found unchanged, and those that failed.
 
     A photo that its sources name twice counts twice, and is one point with the label that came last; to remember
-    every photo of a job would take too much memory.
+    every photo of a job would take too much memory. Photos that are `left`, for want of time, do not count.
     """
 
-    seen: int
-    indexed: int
-    unchanged: int
-    failures: tuple[Failure, ...]
+    seen: int = 0
+    indexed: int = 0
+    unchanged: int = 0
+    failures: tuple[Failure, ...] = ()
+    left: tuple[PhotoRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class Kept:
 
 
 Examined = Changed | Kept | Failure
-Embedded = Point | Kept | Failure
+Embedded = Point | Kept | Failure | PhotoRef  # a reference: nobody had time to look at it
 Prepared = list[Future[list[Embedded]]]
 
 
@@ -116,15 +119,16 @@ class BatchIndexer(Closing):
         while prepared:
             yield self.store(prepared.popleft())
 
-    def prepare(self, photos: Sequence[PhotoRef], time: str) -> Prepared:
+    def prepare(self, photos: Sequence[PhotoRef], time: str, until: float = math.inf) -> Prepared:
         """Ask what the index knows of a batch, and set the threads to read, decode and embed the rest of it.
 
         Args:
             photos: the batch.
             time: the batch's own, see `now`.
+            until: what is not begun at this reading of the monotonic clock, in seconds, is left.
         """
         known = self._index.get([photo.id for photo in photos])
-        return [self._threads.submit(self._embed_group, group, known, time) for group in batches(photos, GROUP)]
+        return [self._threads.submit(self._embed_group, group, known, time, until) for group in batches(photos, GROUP)]
 
     def store(self, prepared: Prepared) -> Outcome:
         """Wait for a prepared batch and write it to the index."""
@@ -132,15 +136,20 @@ class BatchIndexer(Closing):
         points = [result for result in results if isinstance(result, Point)]
         kept = [result for result in results if isinstance(result, Kept)]
         failures = tuple(result for result in results if isinstance(result, Failure))
+        left = tuple(result for result in results if isinstance(result, PhotoRef))
         self._index.upsert(points)
         before = sum(result.by_this_batch for result in kept)
-        return Outcome(len(results), len(points) + before, len(kept) - before, failures)
+        return Outcome(len(results) - len(left), len(points) + before, len(kept) - before, failures, left)
 
     def close(self) -> None:
         """Give up what the threads have not begun, and end them."""
         self._threads.shutdown(cancel_futures=True)
 
-    def _embed_group(self, photos: Sequence[PhotoRef], known: Mapping[uuid.UUID, Payload], time: str) -> list[Embedded]:
+    def _embed_group(
+        self, photos: Sequence[PhotoRef], known: Mapping[uuid.UUID, Payload], time: str, until: float
+    ) -> list[Embedded]:
+        if monotonic() > until:
+            return list(photos)
         examined = [self._examine(photo, known.get(photo.id), time) for photo in photos]
         changed = [photo for photo in examined if isinstance(photo, Changed)]
         others: list[Embedded] = [photo for photo in examined if not isinstance(photo, Changed)]

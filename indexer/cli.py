@@ -67,13 +67,17 @@ def crosscheck(
     save_cross_check(settings, result)
     if not result.passed:
         _report_cross_check(result)
-    print_result(asdict(result), as_json, _cross_check_text(result))
+    print_result(asdict(result), as_json, result.summary())
     if not result.passed:
         raise typer.Exit(1)
 
 
 def worker(
     concurrency: Annotated[int, typer.Option(min=1, help="How many processes; the embedded index allows one.")] = 1,
+    *,
+    beat: Annotated[
+        bool, typer.Option("--beat", help="Also start the scheduled cross-checks; on one worker of all.")
+    ] = False,
 ) -> None:
     """Run a worker for distributed indexing jobs."""
     settings = load_settings()
@@ -84,11 +88,14 @@ def worker(
             f"{concurrency} processes can't share the embedded index.",
             "Set LOOKALIKE_QDRANT_URL, or leave --concurrency away.",
         )
-    from indexer.dispatch import require_redis  # noqa: PLC0415 - Celery is only needed here
+    from indexer.mailbox import require_redis  # noqa: PLC0415 - Celery is only needed here
     from indexer.tasks import app  # noqa: PLC0415
 
+    if beat and settings.crosscheck_minutes is None:
+        raise LookalikeError("Nothing is scheduled.", "Set LOOKALIKE_CROSSCHECK_MINUTES, or leave --beat away.")
     require_redis(settings)
-    app.worker_main(["worker", "--loglevel", "INFO", "--concurrency", str(concurrency)])
+    schedule = ["--beat", "--schedule", str(settings.home / "beat-schedule")] if beat else []
+    app.worker_main(["worker", "--loglevel", "INFO", "--concurrency", str(concurrency), *schedule])
 
 
 def doctor(as_json: JsonFlag = False) -> None:
@@ -180,7 +187,7 @@ def list_models(as_json: JsonFlag = False) -> None:
 def activate(model: ModelArgument, as_json: JsonFlag = False) -> None:
     """Make a model the one that serves, once its index passes the cross-check."""
     result = registry.activate(load_settings(), model)
-    text = f"{model} serves now. {_cross_check_text(result)}"
+    text = f"{model} serves now. {result.summary()}"
     print_result({"current": model, "crosscheck": asdict(result)}, as_json, text)
 
 
@@ -255,7 +262,7 @@ def _report_model(finished: Finished) -> None:
 
 
 def _report_cross_check(check: CrossCheck) -> None:
-    text = _cross_check_text(check)
+    text = check.summary()
     if check.passed:
         _say(text, "dim")
         return
@@ -270,13 +277,6 @@ def _report_cross_check(check: CrossCheck) -> None:
 
 def _say(text: str, style: str | None = None) -> None:
     messages.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-
-
-def _cross_check_text(check: CrossCheck) -> str:
-    return (
-        f"Cross-check: recall@{check.k} {check.recall_at_k:.4f} over {check.queries} queries, largest score error "
-        f"{check.max_score_error:.1e}, {len(check.disagreements)} disagreements."
-    )
 
 
 def _model_columns(model: registry.Model) -> tuple[str, ...]:

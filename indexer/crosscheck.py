@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from heapq import nlargest
@@ -14,6 +15,7 @@ from indexer.batch import batches
 from retrieval.errors import LookalikeError, NotFound
 from retrieval.files import write_atomically
 from retrieval.index import Hit, Point, VectorIndex
+from retrieval.photos import display
 from retrieval.settings import Settings
 
 SAMPLE = 200
@@ -22,6 +24,7 @@ MIN_RECALL = 0.99
 TIE = 1e-6  # two scores this close may come in either order
 MAX_SCORE_ERROR = 1e-3
 COMPARED_AT_ONCE = 50_000  # vectors in memory
+FIRST_CONCERNED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,15 @@ class CrossCheck:
     passed: bool
     checked_at: str
     disagreements: list[Disagreement] = field(default_factory=list)
+
+    def summary(self) -> str:
+        """The figures, and the first of the photos concerned, in a sentence."""
+        concerned = "".join(f" {display(name)}" for name in [d.query for d in self.disagreements][:FIRST_CONCERNED])
+        return (
+            f"Cross-check: recall@{self.k} {self.recall_at_k:.4f} over {self.queries} queries, largest score error "
+            f"{self.max_score_error:.1e}, {len(self.disagreements)} disagreements"
+            + (f":{concerned}." if concerned else ".")
+        )
 
 
 CROSS_CHECK = TypeAdapter(CrossCheck)
@@ -105,22 +117,32 @@ def cross_check(
     )
 
 
-def save_cross_check(settings: Settings, result: CrossCheck) -> Path:
-    """Keep a result as the last one of its model; returns the file."""
+def save_cross_check(settings: Settings, result: CrossCheck) -> None:
+    """Keep a result as the last one of its model, for the other machines as well where they share a Redis server."""
     path = _file(settings, result.model)
+    content = CROSS_CHECK.dump_json(result, indent=2)
     try:
-        write_atomically(path, CROSS_CHECK.dump_json(result, indent=2).decode() + "\n")
+        write_atomically(path, content + b"\n")
     except OSError as error:
         raise LookalikeError(f"{path} can't be written ({error.strerror}).", "Make room or mend permissions.") from None
-    return path
+    if settings.redis_url:
+        from indexer.mailbox import share  # noqa: PLC0415 - not needed without Redis
+
+        share(settings, _shared_name(result.model), content)
 
 
 def load_cross_check(settings: Settings, model: str) -> CrossCheck | None:
-    """The last result of a model; None where it was never cross-checked.
+    """The last result of a model, on whatever machine; None where it was never cross-checked.
 
     Raises:
         LookalikeError: its file is damaged or can't be read.
     """
+    if settings.redis_url:
+        from indexer.mailbox import shared  # noqa: PLC0415 - not needed without Redis
+
+        with suppress(LookalikeError, ValidationError):  # there may be a file still
+            if content := shared(settings, _shared_name(model)):
+                return CROSS_CHECK.validate_json(content)
     path = _file(settings, model)
     try:
         return CROSS_CHECK.validate_json(path.read_bytes())
@@ -133,6 +155,10 @@ def load_cross_check(settings: Settings, model: str) -> CrossCheck | None:
 
 def _file(settings: Settings, model: str) -> Path:
     return settings.home / "crosscheck" / f"{model}.json"
+
+
+def _shared_name(model: str) -> str:
+    return f"lookalike:crosscheck:{model}"
 
 
 def _draw(index: VectorIndex, sample: int, seed: int) -> list[Point]:

@@ -1,28 +1,46 @@
-"""A job on Celery workers: batches go out as tasks, no more at a time than a bounded number, and are followed."""
+"""A job on Celery workers: batches go out as tasks, no more at a time than a bounded number, and are followed.
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+The job answers for its batches. It remembers each until a worker's letter says what became of it, and sends it again
+where nobody can have it any more: Redis lost its data, or a letter was lost. A batch that is done twice changes
+nothing in the index (see `indexer.batch`), and the first letter counts.
+"""
 
-import redis
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from secrets import token_hex
+from time import monotonic
+from typing import Any
+
 from celery import Task
-from celery.exceptions import TimeoutError as NotYet
-from celery.result import AsyncResult
-from kombu.exceptions import OperationalError
 
 from indexer import tasks
-from indexer.batch import BATCH, Failure, Outcome, batches
+from indexer.batch import BATCH, Failure, Outcome, batches, now
 from indexer.crosscheck import CROSS_CHECK, CrossCheck
 from indexer.engine import Engine
+from indexer.mailbox import Mailbox, connect, errors_as_sentences, patiently, require_redis
 from retrieval.console import messages
 from retrieval.errors import LookalikeError
 from retrieval.photos import PhotoRef
 from retrieval.settings import Settings
 
-MOST_OUTSTANDING = 32
+MOST_OUTSTANDING = 256  # batches on their way at a time, some 4 MB of Redis' memory; enough for a hundred workers
+LOOK_SECONDS = 0.5  # between looks into the mailbox while batches can still be sent, and how long a look waits
 PATIENCE_SECONDS = 10.0
 
-Answer = TypeVar("Answer")
+
+@dataclass(slots=True)
+class _Sent:
+    """A task on its way: the message, and when anything was last heard of it, by the monotonic clock."""
+
+    task: Task
+    message: dict[str, Any]
+    heard: float
+
+    @property
+    def photos(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.message["photos"]
+        return found
 
 
 class DistributedEngine(Engine):
@@ -38,94 +56,119 @@ class DistributedEngine(Engine):
 
     def __init__(self, settings: Settings, model: str) -> None:
         require_redis(settings)
+        self._settings = settings
         self._model = model
+        self._redis = connect(settings)
+        self._letters = Mailbox(self._redis, f"lookalike:letters:{token_hex(8)}")
+        self._sent: dict[str, _Sent] = {}
+        self._heard = monotonic()
 
     def index(self, photos: Iterable[PhotoRef]) -> Iterator[Outcome]:
         """See `Engine.index`; what is still waiting when the caller gives up is revoked."""
-        outstanding: deque[AsyncResult] = deque()
+        looked = monotonic()
         try:
             for batch in batches(photos, BATCH):
-                outstanding.append(self._send(tasks.index_batch, photos=[[photo.uri, photo.label] for photo in batch]))
-                if len(outstanding) == MOST_OUTSTANDING:
-                    yield from _outcomes(outstanding.popleft())
-            while outstanding:
-                yield from _outcomes(outstanding.popleft())
+                self._send_batch(tasks.PHOTOS.dump_python(batch, exclude_defaults=True))
+                while len(self._sent) >= MOST_OUTSTANDING or monotonic() - looked > LOOK_SECONDS:
+                    looked = monotonic()
+                    yield self._next_outcome(wait=len(self._sent) >= MOST_OUTSTANDING)
+            while self._sent:
+                yield self._next_outcome(wait=True)
         finally:
-            for result in outstanding:
-                _errors_as_sentences(result.revoke)
+            with suppress(LookalikeError):
+                errors_as_sentences(lambda: tasks.app.control.revoke(list(self._sent)))
+            self._sent.clear()
 
     def remove_gone(self, sources: Sequence[str], *, urls: bool = False) -> int:
         """See `Engine.remove_gone`: done by one worker, which lists the sources itself."""
-        return int(_answer(self._send(tasks.remove_gone, sources=list(sources), urls=urls))["removed"])
+        return int(self._ask(tasks.remove_gone, sources=list(sources), urls=urls)["removed"])
 
     def cross_check(self) -> CrossCheck | None:
         """See `Engine.cross_check`: done by one worker."""
-        result = _answer(self._send(tasks.cross_check))["cross_check"]
+        result = self._ask(tasks.cross_check)["cross_check"]
         return CROSS_CHECK.validate_python(result) if result is not None else None
 
     def close(self) -> None:
         """See `Engine.close`."""
-        tasks.app.close()
+        with suppress(LookalikeError), self._redis:  # without Redis, what is left there ends by itself
+            self._letters.close()
 
-    def _send(self, task: Task, **content: Any) -> AsyncResult:
+    def _next_outcome(self, wait: bool) -> Outcome:
+        """The outcome of a batch that is done; an empty one where there is none, or it is to be done in parts."""
+        letter = self._next_letter(wait)
+        if letter is None:
+            return Outcome()
+        batch = self._sent.pop(letter["task"])
+        if letter.get("lost"):
+            return self._send_halves(batch)
+        outcome = tasks.OUTCOME.validate_python(letter["outcome"])
+        if outcome.left:
+            self._send_batch(tasks.PHOTOS.dump_python(list(outcome.left), exclude_defaults=True))
+        return outcome
+
+    def _send_halves(self, batch: _Sent) -> Outcome:
+        """Close in on the photo whose reading ended several workers; alone, it fails."""
+        if len(batch.photos) == 1:
+            reason = f"{tasks.MOST_DELIVERIES} workers were lost while they worked on it."
+            return Outcome(seen=1, failures=(Failure(batch.photos[0]["uri"], reason),))
+        middle = len(batch.photos) // 2
+        for half in (batch.photos[:middle], batch.photos[middle:]):
+            self._send_batch(half)
+        return Outcome()
+
+    def _ask(self, task: Task, **content: Any) -> dict[str, Any]:
+        """What a worker answers to a task; waits for it, however long it takes."""
+        self._send(task, content)
+        while True:
+            letter = self._next_letter(wait=True)
+            if letter is not None:
+                self._sent.clear()
+                return letter
+
+    def _next_letter(self, wait: bool) -> dict[str, Any] | None:
+        """The next letter that ends a task on its way; raises what a worker could not mend."""
+        letter = self._letters.take(LOOK_SECONDS if wait else 0.001)
+        if letter is None:
+            self._look_after_silent_tasks()
+            return None
+        self._heard = monotonic()
+        sent = self._sent.get(letter["task"])
+        if sent is None:  # a task that was done twice
+            return None
+        sent.heard = self._heard
+        if "error" in letter:
+            raise LookalikeError(letter["error"], letter["remedy"])
+        return None if letter.get("working") else letter
+
+    def _look_after_silent_tasks(self) -> None:
+        """Send again what nobody can have: not heard of for so long, while no task waits in the queue."""
+        if monotonic() - self._heard < PATIENCE_SECONDS:
+            return
+        long_ago = monotonic() - self._settings.redelivery_seconds
+        silent = [(name, sent) for name, sent in self._sent.items() if sent.heard < long_ago]
+        waiting = errors_as_sentences(lambda: self._redis.llen(tasks.QUEUE))
+        if silent and not waiting:
+            for name, sent in silent:
+                self._deliver(name, sent)
+        if waiting and not count_workers():
+            messages.print(
+                "No worker answers. Start one with `lookalike worker`; the job waits for it.", style="yellow"
+            )
+        self._heard = monotonic()
+
+    def _send_batch(self, photos: list[dict[str, Any]]) -> None:
+        self._send(tasks.index_batch, {"photos": photos, "time": now()})
+
+    def _send(self, task: Task, content: dict[str, Any]) -> None:
         message = {"version": tasks.MESSAGE_VERSION, "model": self._model, **content}
-        return _errors_as_sentences(lambda: task.delay(message))
+        self._deliver(token_hex(16), _Sent(task, message, monotonic()))
 
-
-def require_redis(settings: Settings) -> None:
-    """Raise a `LookalikeError` unless the Redis server of the settings answers."""
-    url = settings.redis_url or tasks.DEFAULT_BROKER
-    try:
-        with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
-            client.ping()
-    except (redis.RedisError, ValueError) as error:
-        raise _unreachable(error) from None
+    def _deliver(self, name: str, sent: _Sent) -> None:
+        sent.heard = monotonic()
+        self._sent[name] = sent
+        patiently(lambda: sent.task.apply_async((sent.message,), task_id=name, reply_to=self._letters.name))
 
 
 def count_workers() -> int:
     """How many workers answer within a second."""
-    return len(_errors_as_sentences(lambda: tasks.app.control.ping(timeout=1.0)))
-
-
-def _outcomes(result: AsyncResult) -> Iterator[Outcome]:
-    for outcome in _answer(result)["outcomes"]:
-        yield Outcome(**{**outcome, "failures": tuple(Failure(**failure) for failure in outcome["failures"])})
-
-
-def _answer(result: AsyncResult) -> dict[str, Any]:
-    """What a task answered; waits for it, however long it takes, and says so where no worker seems to be there."""
-    while True:
-        try:
-            answer = _errors_as_sentences(lambda: result.get(timeout=PATIENCE_SECONDS, propagate=False))
-            break
-        except NotYet:
-            _notice_absent_workers()
-    _errors_as_sentences(result.forget)
-    if isinstance(answer, Exception):
-        raise LookalikeError(
-            f"A worker gave up on a batch ({type(answer).__name__}: {answer}).",
-            "Its log says why. What is indexed is kept; mend it and run the same command again.",
-        )
-    if "error" in answer:
-        raise LookalikeError(answer["error"], answer["remedy"])
-    return dict(answer)
-
-
-def _notice_absent_workers() -> None:
-    if not count_workers():
-        messages.print("No worker answers. Start one with `lookalike worker`; the job waits for it.", style="yellow")
-
-
-def _errors_as_sentences(request: Callable[[], Answer]) -> Answer:
-    """The answer to a request; a sentence where Redis can't be reached."""
-    try:
-        return request()
-    except (redis.RedisError, OperationalError) as error:
-        raise _unreachable(error) from None
-
-
-def _unreachable(error: Exception) -> LookalikeError:
-    return LookalikeError(
-        f"Redis can't be reached ({error}).",
-        "Check LOOKALIKE_REDIS_URL, and that the server runs; then run the same command again.",
-    )
+    return len(errors_as_sentences(lambda: tasks.app.control.ping(timeout=1.0)))

@@ -111,7 +111,8 @@ def _cross_check(settings: Settings) -> Check:
 def _redis(settings: Settings) -> Check:
     if settings.redis_url is None:
         return Check("redis", "ok", "not used: jobs run in their own process")
-    from indexer.dispatch import count_workers, require_redis  # noqa: PLC0415 - Celery takes a while to import
+    from indexer.dispatch import count_workers  # noqa: PLC0415 - Celery takes a while to import
+    from indexer.mailbox import require_redis  # noqa: PLC0415
 
     require_redis(settings)
     workers = count_workers()

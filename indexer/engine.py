@@ -22,6 +22,8 @@ class Engine(Closing):
     def index(self, photos: Iterable[PhotoRef]) -> Iterator[Outcome]:
         """Index a stream of photos; an outcome means that its photos are durably in the index.
 
+        Empty outcomes come while there is nothing to tell, so that the caller can give up.
+
         Raises:
             IndexWriteFailed: the index refused; earlier outcomes stand.
         """
@@ -75,6 +77,10 @@ class LocalEngine(Engine):
     def index(self, photos: Iterable[PhotoRef]) -> Iterator[Outcome]:
         """See `Engine.index`."""
         return self._batches.run(photos)
+
+    def index_batch(self, photos: Sequence[PhotoRef], time: str, until: float) -> Outcome:
+        """Index one batch; see `BatchIndexer.prepare` and `store`."""
+        return self._batches.store(self._batches.prepare(photos, time, until))
 
     def remove_gone(self, sources: Sequence[str], *, urls: bool = False) -> int:
         """See `Engine.remove_gone`."""

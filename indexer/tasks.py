@@ -1,50 +1,100 @@
 """The Celery tasks of a distributed job, and the worker process that runs them.
 
 `celery -A indexer.tasks worker` or `lookalike worker` starts one. A task is a thin wrapper round `LocalEngine`, so
-that a worker does what `lookalike index` does by itself. Messages are JSON of a stated version.
+that a worker does what `lookalike index` does by itself. Messages are JSON of a stated version; what became of a task,
+the worker puts into the job's mailbox.
+
+No batch is lost with its worker: it is acknowledged when its letter is in the mailbox, not before. A worker process
+that dies leaves the batch to the next one at once; with a machine that dies, the batch is given to another one after
+`LOOKALIKE_REDELIVERY_SECONDS`. A batch does not outrun that time: what a worker has not begun in a fifth of it, it
+hands back.
 """
 
-from collections.abc import Callable
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from functools import wraps
-from typing import Any
+from functools import cached_property, wraps
+from time import monotonic
+from typing import Any, Literal
 
+import redis
 from celery import Celery, Task
 from celery.signals import worker_process_shutdown
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from indexer.batch import Outcome
+from indexer.crosscheck import save_cross_check
 from indexer.engine import LocalEngine
+from indexer.mailbox import DEFAULT_URL, Mailbox, connect, counted
 from retrieval.bundle import Bundle, load_bundle
-from retrieval.errors import IndexBusy, IndexMismatch, IndexWriteFailed, LookalikeError
+from retrieval.errors import IndexBusy, IndexMismatch, IndexUnreachable, IndexWriteFailed, LookalikeError
 from retrieval.index import open_store
+from retrieval.models import bundle_in_use
 from retrieval.photos import PhotoRef
 from retrieval.settings import Settings, load_settings
 
-MESSAGE_VERSION = 1
+MESSAGE_VERSION = 2
 QUEUE = "lookalike"
-DEFAULT_BROKER = "redis://127.0.0.1:6379/0"
-VISIBILITY_TIMEOUT_SECONDS = 300  # after which a batch that nobody acknowledged is given to another worker
-RESULT_LIFE_SECONDS = 24 * 3600
-RETRIES = 5
+RETRIES = 8
+LONGEST_PAUSE_SECONDS = 30
+MOST_DELIVERIES = 3
+OF_THE_REDELIVERY_TIME = 1 / 5  # what a worker may take for a batch, and how often it says that it still works
+PHOTOS = TypeAdapter(list[PhotoRef])
+OUTCOME = TypeAdapter(Outcome)
 
-Message = dict[str, Any]
+Letter = dict[str, Any]
+logger = logging.getLogger(__name__)
+
+
+class Message(BaseModel):
+    """What every task is sent."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: Literal[2]
+    model: str
+
+
+class BatchMessage(Message):
+    """The photos of a batch, and the batch's time."""
+
+    photos: list[PhotoRef]
+    time: str
+
+
+class SourcesMessage(Message):
+    """The sources of a job, and whether they may be URLs."""
+
+    sources: list[str]
+    urls: bool
 
 
 def make_app(settings: Settings) -> Celery:
     """The Celery application on the settings' Redis: late acknowledgement, one batch at a time, JSON only."""
-    url = settings.redis_url or DEFAULT_BROKER
-    made = Celery("lookalike", broker=url, backend=url)
+    made = Celery("lookalike", broker=settings.redis_url or DEFAULT_URL)
     made.conf.update(
         accept_content=["json"],
+        broker_connection_max_retries=None,
         broker_connection_retry_on_startup=True,
-        broker_transport_options={"visibility_timeout": VISIBILITY_TIMEOUT_SECONDS},
-        result_expires=RESULT_LIFE_SECONDS,
-        result_serializer="json",
+        broker_transport_options={"visibility_timeout": settings.redelivery_seconds},
         task_acks_late=True,
         task_default_queue=QUEUE,
+        task_ignore_result=True,
         task_reject_on_worker_lost=True,
         task_serializer="json",
         worker_prefetch_multiplier=1,
     )
+    if settings.crosscheck_minutes is not None:
+        seconds = 60 * settings.crosscheck_minutes
+        made.conf.beat_schedule = {
+            "cross-check": {
+                "task": "lookalike.scheduled_cross_check",
+                "schedule": seconds,
+                "options": {"expires": seconds},
+            }
+        }
     return made
 
 
@@ -52,11 +102,16 @@ app = make_app(load_settings())
 
 
 class Workshop:
-    """The engine of a worker process: built for the first task, after the fork, and kept for the next ones."""
+    """What a worker process works with: made for the first task, after the fork, and kept for the next ones."""
 
     def __init__(self) -> None:
         self._engine: LocalEngine | None = None
         self._model: str | None = None
+
+    @cached_property
+    def redis(self) -> "redis.Redis":
+        """The client of the Redis server."""
+        return connect(load_settings())
 
     def engine(self, model: str) -> LocalEngine:
         """The engine for a model.
@@ -89,56 +144,119 @@ def _let_go(**_: object) -> None:
 worker_process_shutdown.connect(_let_go)
 
 
-def _task(work: Callable[[LocalEngine, Message], Message]) -> Task:
-    """The task round a piece of work: checks the message, and answers with the result or with what is wrong.
+Work = Callable[[Task, LocalEngine, Any], Letter]
+
+
+def _task(kind: type[Message], **options: Any) -> Callable[[Work], Task]:
+    """Makes the task round a piece of work: checks the message, and puts a letter with what became of it into the box.
 
     What another attempt may mend (an index that is busy, full or out of reach) is tried again, ever less often.
     """
 
-    @app.task(name=f"lookalike.{work.__name__}", bind=True)  # type: ignore[untyped-decorator]
-    @wraps(work)
-    def task(self: Task, message: Message) -> Message:
-        try:
-            return work(workshop.engine(_checked(message)), message)
-        except (IndexBusy, IndexWriteFailed) as error:
-            if self.request.retries < RETRIES:
-                raise self.retry(countdown=2**self.request.retries, max_retries=RETRIES) from None
-            return _refusal(error)
-        except LookalikeError as error:
-            return _refusal(error)
+    def decorate(work: Work) -> Task:
+        @app.task(name=f"lookalike.{work.__name__}", bind=True, **options)  # type: ignore[untyped-decorator]
+        @wraps(work)
+        def task(self: Task, content: object) -> None:
+            try:
+                message = _checked(kind, content)
+                letter = work(self, workshop.engine(message.model), message)
+            except (IndexBusy, IndexUnreachable, IndexWriteFailed) as error:
+                if self.request.retries < RETRIES:
+                    pause = min(2**self.request.retries, LONGEST_PAUSE_SECONDS)
+                    raise self.retry(countdown=pause, max_retries=RETRIES) from None
+                letter = _refusal(error)
+            except LookalikeError as error:
+                letter = _refusal(error)
+            except Exception as error:
+                logger.exception("The task %s failed.", self.request.id)
+                letter = _refusal(_gave_up(error))
+            Mailbox(workshop.redis, self.request.reply_to).put({"task": self.request.id, **letter})
 
-    return task
+        return task
 
-
-@_task
-def index_batch(engine: LocalEngine, message: Message) -> Message:
-    """Index the photos of a message: `photos`, a list of [uri, label]."""
-    photos = (PhotoRef(uri, label) for uri, label in message["photos"])
-    return {"outcomes": [asdict(outcome) for outcome in engine.index(photos)]}
-
-
-@_task
-def remove_gone(engine: LocalEngine, message: Message) -> Message:
-    """Remove the points of the message's `sources` whose photo is gone."""
-    return {"removed": engine.remove_gone(message["sources"], urls=message["urls"])}
+    return decorate
 
 
-@_task
-def cross_check(engine: LocalEngine, message: Message) -> Message:
+@_task(BatchMessage)
+def index_batch(task: Task, engine: LocalEngine, message: BatchMessage) -> Letter:
+    """Index the photos of a batch; a batch that ended several workers is given back untouched."""
+    until = monotonic() + OF_THE_REDELIVERY_TIME * load_settings().redelivery_seconds
+    with counted(workshop.redis, task.request.id) as deliveries:
+        if deliveries > MOST_DELIVERIES:
+            return {"lost": True}
+        return {"outcome": OUTCOME.dump_python(engine.index_batch(message.photos, message.time, until))}
+
+
+@_task(SourcesMessage, acks_late=False)
+def remove_gone(task: Task, engine: LocalEngine, message: SourcesMessage) -> Letter:
+    """Remove the points of the message's sources whose photo is gone."""
+    with _signs_of_life(task):
+        return {"removed": engine.remove_gone(message.sources, urls=message.urls)}
+
+
+@_task(Message, acks_late=False)
+def cross_check(task: Task, engine: LocalEngine, message: Message) -> Letter:
     """Compare the index of the message's model with exact neighbours."""
-    result = engine.cross_check()
+    with _signs_of_life(task):
+        result = engine.cross_check()
     return {"cross_check": asdict(result) if result is not None else None}
 
 
-def _checked(message: Message) -> str:
-    """The model that a message asks for; raises `LookalikeError` where another version wrote the message."""
-    version = message.get("version") if isinstance(message, dict) else None
+@app.task(name="lookalike.scheduled_cross_check", acks_late=False)  # type: ignore[untyped-decorator]
+def scheduled_cross_check() -> None:
+    """Cross-check the index of the model that serves, and keep the result where `/readyz` and `/metrics` find it."""
+    settings = load_settings()
+    try:
+        result = workshop.engine(bundle_in_use(settings, open_store(settings)).model_id).cross_check()
+        if result is not None:
+            save_cross_check(settings, result)
+    except LookalikeError as error:
+        logger.warning("The scheduled cross-check could not be made: %s", error)
+        return
+    if result is not None and not result.passed:
+        logger.error("The scheduled cross-check failed. %s", result.summary())
+
+
+@contextmanager
+def _signs_of_life(task: Task) -> Iterator[None]:
+    """Tells the job now and then that a long task is still worked on.
+
+    Such a task is acknowledged before it begins: it may outrun any time after which Redis would give it to another.
+    """
+    ended = threading.Event()
+    pause = OF_THE_REDELIVERY_TIME * load_settings().redelivery_seconds
+    box = Mailbox(workshop.redis, task.request.reply_to)
+    name = task.request.id
+
+    def tell() -> None:
+        while not ended.wait(pause):
+            with suppress(LookalikeError):
+                box.put({"task": name, "working": True})
+
+    thread = threading.Thread(target=tell, name="signs of life")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _checked(kind: type[Message], content: object) -> Any:
+    """The message; raises `LookalikeError` where another version, or nobody of ours, wrote it."""
+    version = content.get("version") if isinstance(content, dict) else None
     if version != MESSAGE_VERSION:
         raise LookalikeError(
             f"The worker was sent a message of version {version}; it understands version {MESSAGE_VERSION}.",
             "Run the same version of Lookalike everywhere.",
         )
-    return str(message["model"])
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise LookalikeError(
+            f"The worker was sent a damaged message ({error.errors()[0]['msg']}).",
+            "Run the same version of Lookalike everywhere.",
+        ) from None
 
 
 def _bundle_of(settings: Settings, model: str) -> Bundle:
@@ -152,5 +270,12 @@ def _bundle_of(settings: Settings, model: str) -> Bundle:
     return bundle
 
 
-def _refusal(error: LookalikeError) -> Message:
+def _gave_up(error: Exception) -> LookalikeError:
+    return LookalikeError(
+        f"A worker gave up on a batch ({type(error).__name__}: {error}).",
+        "Its log says why. What is indexed is kept; mend it and run the same command again.",
+    )
+
+
+def _refusal(error: LookalikeError) -> Letter:
     return {"error": error.message, "remedy": error.remedy}

@@ -43,6 +43,10 @@ class IndexUnreadable(LookalikeError):
     """The index could not be read: its files are damaged, or not this user's."""
 
 
+class IndexUnreachable(LookalikeError):
+    """The server that holds the index does not answer, or not now; another attempt may mend it."""
+
+
 class JobRunning(LookalikeError):
     """An indexing job runs in this process already."""
 

