@@ -16,7 +16,8 @@ from retrieval.bundle import Bundle
 from retrieval.photos import PhotoRef
 from retrieval.search import Searcher
 from retrieval.settings import Settings
-from web.page import _decode_int8, _encode_int8
+from web.page.address import decode_int8, encode_int8
+from web.page.labels import choose_labels
 
 BROWSER = {"Accept": "text/html,*/*;q=0.8"}
 
@@ -30,8 +31,14 @@ def cards(page: TestResponse) -> list[str]:
     return re.findall(r'class="card" href="/\?id=([0-9a-f-]+)"', page.text)
 
 
-def links(page: TestResponse, kind: str) -> list[str]:
-    return [unescape(link) for link in re.findall(rf'class="{kind}" href="([^"]+)"', page.text)]
+def more(page: TestResponse) -> list[str]:
+    return [unescape(link) for link in re.findall(r'href="([^"]+)" data-more', page.text)]
+
+
+def shown_labels(page: TestResponse) -> list[tuple[str, bool]]:
+    """The labels to choose from, each with whether it is chosen."""
+    found = re.findall(r'name="label" value="([^"]*)"( checked)?', page.text)
+    return [(unescape(label), bool(checked)) for label, checked in found]
 
 
 def test_it_starts_with_some_indexed_photos(client: FlaskClient, photos: list[PhotoRef]) -> None:
@@ -44,7 +51,7 @@ def test_a_plain_form_shows_the_nearest_photos(client: FlaskClient, photos: list
     page = upload(client, photos[4].path.read_bytes())
     assert page.status_code == 200 and cards(page)[0] == str(photos[4].id)
     assert 'src="data:image/jpeg;base64,' in page.text
-    assert f'<strong dir="auto">{photos[4].label}</strong>' in page.text
+    assert f"<strong><bdi>{photos[4].label}</bdi></strong>" in page.text
 
 
 def test_the_address_of_an_upload_finds_the_same_again(client: FlaskClient, photos: list[PhotoRef]) -> None:
@@ -55,26 +62,73 @@ def test_the_address_of_an_upload_finds_the_same_again(client: FlaskClient, phot
 
 def test_an_address_holds_an_embedding_almost_exactly() -> None:
     vector = np.random.default_rng(0).normal(size=128).astype(np.float32)
-    again = _decode_int8(_encode_int8(vector))
-    cosine = vector @ again / np.linalg.norm(vector) / np.linalg.norm(again)
-    assert cosine > 0.9999 and len(_encode_int8(vector)) == 171
+    again = decode_int8(encode_int8(vector))
+    assert abs(np.linalg.norm(again) - 1) < 1e-6
+    assert vector @ again / np.linalg.norm(vector) > 0.9999 and len(encode_int8(vector)) == 171
 
 
 def test_a_link_searches_from_a_photo_and_filters(client: FlaskClient, photos: list[PhotoRef]) -> None:
     page = client.get(f"/?id={photos[0].id}")
     assert len(cards(page)) == 23 and str(photos[0].id) not in cards(page)
-    red = next(link for link in links(page, "chip") if link.endswith("label=red"))
-    filtered = client.get(red)
-    assert set(cards(filtered)) == {str(photo.id) for photo in photos if photo.label == "red"}
-    both = next(link for link in links(filtered, "chip") if link.endswith("label=red&label=blue"))
-    assert len(cards(client.get(both))) == 15
-    assert red not in links(filtered, "chip"), "the chosen label's link takes it away again"
+    assert ("red", False) in shown_labels(page)
+    filtered = client.get(f"/?id={photos[0].id}&label=red")
+    assert set(cards(filtered)) == {str(photo.id) for photo in photos if photo.label == "red"} - {str(photos[0].id)}
+    assert ("red", True) in shown_labels(filtered) and ("blue", False) in shown_labels(filtered)
+
+
+def test_examples_refine_a_search(client: FlaskClient, photos: list[PhotoRef]) -> None:
+    subject, like, unlike = photos[0].id, photos[9].id, photos[17].id
+    page = client.get(f"/?id={subject}&like={like}&unlike={unlike}")
+    assert not {str(subject), str(like), str(unlike)} & set(cards(page)) and len(cards(page)) == 21
+    assert cards(page) != [card for card in cards(client.get(f"/?id={subject}")) if card in cards(page)]
+    assert f'name="like" value="{like}" checked' in page.text and f'name="unlike" value="{unlike}" checked' in page.text
+    alone = client.get(f"/?like={like}")
+    assert cards(alone) == cards(client.get(f"/?id={like}"))
+
+
+def test_an_uploaded_photo_is_refined_too(client: FlaskClient, photos: list[PhotoRef]) -> None:
+    (address,) = re.findall(r'data-address="([^"]+)"', upload(client, photos[4].path.read_bytes()).text)
+    page = client.get(f"{unescape(address)}&like={photos[20].id}")
+    found = cards(page)
+    assert str(photos[20].id) not in found and photos[20].label in {
+        photo.label for photo in photos if str(photo.id) in found[:4]
+    }
+
+
+def test_a_part_of_an_indexed_photo_is_searched(client: FlaskClient, photos: list[PhotoRef]) -> None:
+    part = client.get(f"/?id={photos[0].id}&crop=0.5,0.5,0.4,0.4")
+    assert 'data-crop="0.5,0.5,0.4,0.4"' in part.text and "Whole photo" in part.text
+    assert [card for card in cards(part) if card != str(photos[0].id)] != cards(client.get(f"/?id={photos[0].id}"))
+    data = {"image": (io.BytesIO(photos[0].path.read_bytes()), "photo.jpg"), "crop": "0.5,0.5,0.4,0.4"}
+    assert cards(client.post("/", data=data)) == cards(part)
+
+
+def test_a_part_of_a_photo_gone_from_disk_is_explained(own: Site) -> None:
+    own.photos[0].path.unlink()
+    page = own.client.get(f"/?id={own.photos[0].id}&crop=0,0,0.5,0.5", headers=BROWSER)
+    assert page.status_code == 404 and "no longer on disk" in page.text
+
+
+def test_a_least_score_leaves_the_rest_out(client: FlaskClient, photos: list[PhotoRef]) -> None:
+    page = client.get(f"/?id={photos[0].id}&min_score=0.7")
+    scores = [float(score) for score in re.findall(r"similarity </span>([\d.]+)", page.text)]
+    assert scores and min(scores) >= 0.7 and len(scores) < 23
+    assert "No photo is that similar" in client.get(f"/?id={photos[0].id}&min_score=1").text
 
 
 def test_more_can_be_shown(client: FlaskClient, photos: list[PhotoRef]) -> None:
-    page = client.get(f"/?id={photos[0].id}&k=6")
-    (more,) = links(page, "button quiet")
-    assert len(cards(page)) == 6 and cards(client.get(more))[:6] == cards(page) and len(cards(client.get(more))) == 12
+    page = upload(client, photos[0].path.read_bytes())
+    (link,) = more(page)
+    assert len(cards(page)) == 24 and "offset=24" in link
+    assert "No further photo" in client.get(link).text
+    assert cards(client.get(link.replace("offset=24", "offset=20"))) == cards(page)[20:]
+
+
+def test_a_photo_has_a_page(client: FlaskClient, photos: list[PhotoRef]) -> None:
+    page = client.get(f"/photo/{photos[0].id}")
+    assert page.status_code == 200 and f"/api/v1/images/{photos[0].id}/file" in page.text
+    assert "120 × 90 px" in page.text and photos[0].path.name in page.text and f"/?id={photos[0].id}" in page.text
+    assert client.get(f"/photo/{photos[0].id.int ^ 1:032x}", headers=BROWSER).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -82,7 +136,9 @@ def test_more_can_be_shown(client: FlaskClient, photos: list[PhotoRef]) -> None:
     [
         ("/?id=00000000-0000-0000-0000-000000000000", 404, "There is no indexed photo"),
         ("/?id=7", 422, "id: "),
-        ("/?k=0", 422, "k: "),
+        ("/?offset=-1", 422, "offset: "),
+        ("/?like={model}", 422, "like.0: "),
+        ("/?crop=0.5,0.5", 422, "four fractions"),
         ("/?vector=AAAA&model=vgg16-000000000000", 422, "made with the model vgg16-000000000000"),
         ("/?vector=AAAA&model={model}", 422, "holds vectors of 16 numbers"),
         ("/?vector=A&model={model}", 422, "This link is incomplete"),
@@ -122,26 +178,41 @@ def test_a_label_is_text_whatever_it_holds(settings: Settings, bundle: Bundle, t
         page = built.client.get(f"/?id={built.photos[0].id}")
         assert page.status_code == 200 and "<script>alert" not in page.text
         assert "&lt;script&gt;alert" in page.text
-        chosen = next(link for link in links(page, "chip") if "script" in link)
-        assert len(cards(built.client.get(chosen))) >= 2
+        chosen = next(label for label, _ in shown_labels(page) if "script" in label)
+        assert len(cards(built.client.get("/", query_string={"id": built.photos[0].id, "label": chosen}))) >= 2
 
 
-def test_many_labels_are_folded_away(own: Site) -> None:
+def test_of_many_labels_a_few_are_shown_and_the_rest_can_be_found(own: Site) -> None:
     points = list(own.searcher.index.scroll())
     for number, point in enumerate(points):
         object.__setattr__(point.payload, "label", f"kind {number:02}")
     own.searcher.index.upsert(points)
     page = own.client.get(f"/?id={points[0].id}&label=kind 23")
-    assert "<details>" in page.text
-    assert page.text.index("kind 23</span>") < page.text.index("<details>"), "a chosen label is always in sight"
+    assert len(shown_labels(page)) == 20 and shown_labels(page)[0] == ("kind 23", True)
+    assert "Find one of 24 labels" in page.text and "and 4 more" in page.text
+    found = own.client.get(f"/?id={points[0].id}&label=kind 23&find=KIND 2")
+    assert [label for label, _ in shown_labels(found)] == ["kind 23", "kind 20", "kind 21", "kind 22"]
+
+
+def test_fifty_thousand_labels_weigh_nothing() -> None:
+    counts = {f"species {number}": 50_000 - number for number in range(50_000)}
+    choices = choose_labels(counts, ["species 49999"], "es 4321")
+    assert [choice.name for choice in choices.shown][:2] == ["species 49999", "species 4321"]
+    assert (len(choices.shown), choices.matching, choices.total) == (12, 12, 50_000)
+    assert len(choose_labels(counts, [], "").shown) == 20
 
 
 def test_the_page_is_light(client: FlaskClient, photos: list[PhotoRef]) -> None:
     page = client.get(f"/?id={photos[0].id}")
-    assets = ["icon.svg", "page.css", "page.js", "upload.js", "preview.js"]
-    weight = len(page.data) + sum(len(client.get(f"/static/{name}").data) for name in assets)
-    assert weight <= 100_000
-    assert all(f"/static/{name}" in page.text for name in assets[:3])
+    used = set(re.findall(r"/static/([\w.]+)", page.text))
+    weight = len(page.data) + sum(len(client.get(f"/static/{name}").data) for name in used | modules(client, "page.js"))
+    assert weight <= 100_000 and {"base.css", "search.css", "page.js"} <= used
+
+
+def modules(client: FlaskClient, name: str) -> set[str]:
+    """A script and all that it imports."""
+    imported = re.findall(r'from "\./([\w.]+)"', client.get(f"/static/{name}").text)
+    return {name}.union(*(modules(client, other) for other in imported))
 
 
 def test_nothing_comes_from_elsewhere(client: FlaskClient, photos: list[PhotoRef]) -> None:

@@ -6,28 +6,31 @@ const PREFIX = "preview:";
 const ATTRIBUTES = ["src", "width", "height", "alt", "class"];
 
 export function restorePreview(main) {
-  const subject = main.querySelector(".asked[data-vector]");
-  if (!subject) return;
-  const key = PREFIX + subject.dataset.vector;
-  if (subject.matches("img")) return remember(key, subject);
+  const frame = main.querySelector(".frame[data-vector]:not([data-vector=''])");
+  if (!frame) return;
+  const key = PREFIX + frame.dataset.vector;
+  const image = frame.querySelector("img");
+  if (image) return remember(key, image, frame);
   const kept = sessionStorage.getItem(key);
-  if (kept) subject.replaceWith(picture(JSON.parse(kept), subject));
+  if (kept) show(JSON.parse(kept), frame);
 }
 
-function remember(key, image) {
+function remember(key, image, frame) {
   const keys = Object.keys(sessionStorage).filter((name) => name.startsWith(PREFIX));
   if (keys.length >= MOST) keys.forEach((name) => sessionStorage.removeItem(name));
-  const attributes = Object.fromEntries(ATTRIBUTES.map((name) => [name, image.getAttribute(name)]));
+  const attributes = ATTRIBUTES.filter((name) => image.hasAttribute(name)).map((name) => [name, image.getAttribute(name)]);
   try {
-    sessionStorage.setItem(key, JSON.stringify(attributes));
+    sessionStorage.setItem(key, JSON.stringify({ attributes, ratio: frame.style.getPropertyValue("--ratio") }));
   } catch {
     // The browser keeps no more: this one is forgotten.
   }
 }
 
-function picture(attributes, subject) {
+function show({ attributes, ratio }, frame) {
   const image = new Image();
-  image.dataset.vector = subject.dataset.vector;
-  for (const [name, value] of Object.entries(attributes)) image.setAttribute(name, value);
-  return image;
+  for (const [name, value] of attributes) image.setAttribute(name, value);
+  frame.querySelector("span").replaceWith(image);
+  frame.classList.remove("blank");
+  frame.style.setProperty("--ratio", ratio);
+  document.querySelector("[data-draw]").hidden = false;
 }

@@ -1,15 +1,24 @@
-// A photo that is chosen, dropped anywhere or pasted is searched with at once.
+// A photo that is chosen, taken, dropped anywhere or pasted is searched with at once.
 
-export function acceptPhotos({ search, refuse }) {
+const MOST_HELD = 6;
+const held = new Map(); // an uploaded photo's embedding, as in the address → its file, to search parts of it
+
+/** The file of the uploaded photo that this embedding is of, as long as this page remembers it. */
+export function photoOf(vector) {
+  return held.get(vector);
+}
+
+export function acceptPhotos({ visit, refuse }) {
   const form = () => document.querySelector("form.chooser");
 
-  function take(file) {
+  async function take(file) {
     if (!file) return refuse("That was no photo. Drop or paste an image file.");
     const limit = Number(form().dataset.maxBytes);
     if (file.size > limit) return refuse(`This file is larger than the ${limit / 1e6} MB allowed. Choose a smaller photo.`);
     const body = new FormData();
     body.set("image", file);
-    return search(form(), body);
+    await visit(form().action, { body });
+    hold(file);
   }
 
   document.addEventListener("change", ({ target }) => {
@@ -40,6 +49,14 @@ export function acceptPhotos({ search, refuse }) {
     veil.classList.remove("shown");
     take(imageIn(event.dataTransfer));
   });
+}
+
+/** Remember the file that the page now shows the results of. */
+export function hold(file) {
+  const vector = document.querySelector(".frame[data-vector]")?.dataset.vector;
+  if (!vector) return;
+  held.set(vector, file);
+  if (held.size > MOST_HELD) held.delete(held.keys().next().value);
 }
 
 function imageIn(transfer) {

@@ -1,0 +1,214 @@
+"""What is done with the results: examples, labels, the least score, parts of a photo, details, earlier searches."""
+
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import make
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from serving import fill_index, serving
+
+from retrieval.bundle import Bundle
+from retrieval.photos import PhotoRef
+from retrieval.settings import Settings
+
+CHOOSE = "input[name=image]:not([capture])"
+
+
+@pytest.fixture
+def found(page: Page, photos: list[PhotoRef]) -> Page:
+    """The results of a search from an indexed photo."""
+    page.goto(f"{page.url.rstrip('/')}/?id={photos[0].id}")
+    expect(cards(page)).to_have_count(23)
+    return page
+
+
+def cards(page: Page):  # type: ignore[no-untyped-def]
+    return page.locator(".neighbours .card")
+
+
+def id_of(page: Page, number: int) -> uuid.UUID:
+    """The photo in the results at that place."""
+    return uuid.UUID(str(cards(page).nth(number).get_attribute("href")).removeprefix("/?id="))
+
+
+def test_buttons_and_shift_click_mark_examples(found: Page) -> None:
+    liked, unliked, second = (id_of(found, number) for number in (5, 9, 2))
+    found.locator(f"button[name=like][value='{liked}']").focus()
+    found.keyboard.press("Enter")
+    expect(found.locator(".example.like")).to_have_count(1)
+    found.locator(f".card[href$='{second}']").click(modifiers=["Shift"])
+    expect(found.locator(".example.like")).to_have_count(2)
+    found.locator(f".card[href$='{unliked}']").click(modifiers=["Alt"])
+    expect(found.locator(".example.unlike")).to_have_count(1)
+    expect(cards(found)).to_have_count(20)
+    assert f"like={liked}&like={second}&unlike={unliked}" in found.url
+    found.get_by_role("checkbox", name=re.compile("^Less like")).uncheck()
+    expect(found.locator(".example.unlike")).to_have_count(0)
+    found.go_back()
+    expect(found.locator(".example.unlike")).to_have_count(1)
+
+
+def test_an_uploaded_photo_takes_examples(page: Page, photos: list[PhotoRef]) -> None:
+    page.set_input_files(CHOOSE, photos[2].path)
+    expect(cards(page)).to_have_count(24)
+    cards(page).nth(4).click(modifiers=["Shift"])
+    expect(page.locator(".example.like")).to_have_count(1)
+    expect(page.locator(".query .frame img[src^='data:']")).to_be_visible()
+    assert "vector=" in page.url and "like=" in page.url
+
+
+def test_the_least_score_is_dragged(found: Page) -> None:
+    slider = found.get_by_role("slider")
+    slider.fill("0.6")
+    expect(found.locator("output")).to_have_text("0.60")
+    expect(found.locator("#main")).to_have_attribute("data-address", re.compile("min_score=0.6$"))
+    assert all(float(score.rpartition(" ")[2]) >= 0.6 for score in found.locator(".score").all_text_contents())
+    slider.focus()
+    slider.press("End")
+    expect(found.get_by_role("heading", level=1)).to_have_text("Nothing found")
+    expect(slider).to_be_focused()
+
+
+def test_a_chip_keeps_the_focus(found: Page) -> None:
+    green = found.get_by_role("checkbox", name="green")
+    green.focus()
+    found.keyboard.press("Space")
+    expect(cards(found)).to_have_count(8)
+    expect(green).to_be_focused()
+    expect(green).to_be_checked()
+
+
+def test_a_box_drawn_with_the_mouse_searches_that_part(found: Page) -> None:
+    photo = found.locator(".query .frame").bounding_box()
+    assert photo is not None
+    before = [id_of(found, number) for number in range(8)]
+    found.mouse.move(photo["x"] + 0.5 * photo["width"], photo["y"] + 0.5 * photo["height"])
+    found.mouse.down()
+    found.mouse.move(photo["x"] + 0.9 * photo["width"], photo["y"] + 0.9 * photo["height"], steps=3)
+    found.mouse.up()
+    found.wait_for_url("**crop=0.5**")
+    expect(found.locator(".box[data-crop]")).to_be_visible()
+    assert [id_of(found, number) for number in range(8)] != before
+    found.get_by_role("link", name="Whole photo").click()
+    expect(found.locator(".box")).to_have_count(0)
+
+
+def test_a_box_drawn_with_the_keyboard_searches_that_part_of_an_upload(page: Page, photos: list[PhotoRef]) -> None:
+    page.set_input_files(CHOOSE, photos[2].path)
+    draw = page.get_by_role("button", name="Search a part")
+    draw.focus()
+    page.keyboard.press("Enter")
+    box = page.get_by_label(re.compile("^Part of the photo"))
+    expect(box).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Shift+ArrowDown")
+    expect(box).to_have_accessible_name(re.compile("22 % from the left, 20 % from the top, 60 % wide, 62 % high"))
+    page.keyboard.press("Escape")
+    expect(box).to_have_count(0)
+    expect(draw).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**crop=0.2,0.2,0.6,0.6**")
+    expect(page.locator(".query .frame img[src^='data:']")).to_be_visible()
+    page.reload()
+    expect(page.locator(".query .frame img[src^='data:']")).to_be_visible()
+    expect(page.locator(".box[data-crop]")).to_be_visible()
+    page.get_by_role("button", name="Whole photo").click()
+    expect(page.locator(".box")).to_have_count(0)
+
+
+def test_details_open_over_the_results(found: Page) -> None:
+    third = id_of(found, 2)
+    opener = found.get_by_role("link", name="Details").nth(2)
+    opener.focus()
+    found.keyboard.press("Enter")
+    details = found.get_by_role("dialog", name="A photo")
+    expect(details).to_contain_text("Similarity")
+    expect(details).to_contain_text("120 × 90 px")
+    with found.expect_download() as download:
+        details.get_by_role("link", name="Download").click()
+    assert download.value.suggested_filename.endswith(".jpg")
+    found.keyboard.press("Escape")
+    expect(details).to_be_hidden()
+    expect(opener).to_be_focused()
+    found.keyboard.press("Enter")
+    details.get_by_role("button", name="More like this").click()
+    expect(found.locator(".example.like")).to_have_count(1)
+    assert f"like={third}" in found.url
+
+
+def test_earlier_searches_are_remembered_here(found: Page, photos: list[PhotoRef]) -> None:
+    found.set_input_files(CHOOSE, photos[9].path)
+    expect(cards(found)).to_have_count(24)
+    clock = found.get_by_role("button", name="Your last searches")
+    clock.click()
+    panel = found.get_by_role("dialog", name="Your last searches")
+    expect(panel.get_by_role("link")).to_have_count(2)
+    expect(panel.locator("img").first).to_have_attribute("src", re.compile("^data:image/jpeg"))
+    panel.get_by_role("link").nth(1).click()
+    expect(panel).to_be_hidden()
+    found.wait_for_url(f"**/?id={photos[0].id}")
+    clock.click()
+    panel.get_by_role("button", name="Forget these").click()
+    expect(panel).to_contain_text("will be listed here")
+
+
+@pytest.fixture(scope="module")
+def large(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A site with 60 photos, each with a label of its own, one of them from right to left."""
+    library = make.library(tmp_path_factory.mktemp("large"), per_label=20)
+    lines = [
+        f'{{"path": "{photo}", "label": "{"زهرة" if number == 0 else f"kind {number:02}"}"}}'
+        for number, photo in enumerate(sorted(library.rglob("*.jpg")))
+    ]
+    (library / "photos.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    with ExitStack() as running:
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("LOOKALIKE_HOME", str(tmp_path_factory.mktemp("large-home")))
+            fill_index(Settings(), bundle, library / "photos.jsonl")
+            url = running.enter_context(serving())
+        yield url
+
+
+def test_more_come_on_scrolling_and_stay_on_the_way_back(browser: Browser, large: str) -> None:
+    with browser.new_context(viewport={"width": 1440, "height": 900}) as context:
+        page = context.new_page()
+        page.goto(large)
+        page.locator(".card").first.click()
+        expect(cards(page)).to_have_count(24)
+        page.mouse.move(900, 500)
+        for count in (48, 59):
+            page.mouse.wheel(0, 9000)
+            expect(cards(page)).to_have_count(count)
+        expect(page.locator("[data-more]")).to_have_count(0)
+        scores = [float(text.rpartition(" ")[2]) for text in page.locator(".score").all_text_contents()]
+        assert scores == sorted(scores, reverse=True)
+        assert "offset" not in page.url
+        cards(page).nth(50).click()
+        expect(cards(page)).to_have_count(24)
+        page.go_back()
+        expect(cards(page)).to_have_count(59)
+        expect(cards(page).nth(50)).to_be_in_viewport()
+
+
+def test_one_of_many_labels_is_found(browser: Browser, large: str) -> None:
+    with browser.new_context(viewport={"width": 1440, "height": 900}) as context:
+        page = context.new_page()
+        page.goto(large)
+        page.locator(".card").first.click()
+        expect(page.locator(".chip")).to_have_count(20)
+        field = page.get_by_role("searchbox", name="Find a label")
+        field.press_sequentially("kind 4")
+        expect(page.locator(".chip")).to_have_count(10)
+        expect(field).to_be_focused()
+        field.fill("زهر")
+        expect(page.locator(".chip")).to_have_count(1)
+        assert page.locator(".chip bdi").evaluate("label => getComputedStyle(label).direction") == "rtl"
+        page.locator(".chip").click()
+        expect(cards(page)).to_have_count(1)
+        expect(page.locator(".chip").first).to_contain_text("زهرة")
+        page.get_by_role("link", name="Show everything").click()
+        expect(cards(page)).to_have_count(24)

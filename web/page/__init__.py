@@ -1,0 +1,11 @@
+"""The pages: each rendered here, whole, for every address; their scripts only save a reload."""
+
+from flask import Blueprint
+
+from web.page import overview, photo, search
+
+blueprint = Blueprint("page", __name__)
+blueprint.add_url_rule("/", "show", search.show)
+blueprint.add_url_rule("/", "upload", search.upload, methods=["POST"])
+blueprint.add_url_rule("/photo/<uuid:photo>", "photo", photo.show)
+blueprint.add_url_rule("/map", "map", overview.show_map)

@@ -1,0 +1,75 @@
+"""Photos as the pages show them."""
+
+import base64
+import io
+import os
+import uuid
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import unquote_to_bytes
+
+from flask import url_for
+from PIL import Image
+
+from retrieval.index import Payload
+from retrieval.photos import display
+from retrieval.search import Result
+from web.links import photo_url
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image of the page: its address, and the width and height that say its proportions."""
+
+    source: str
+    width: int
+    height: int
+
+    @classmethod
+    def of(cls, photo: uuid.UUID, payload: Payload) -> Self:
+        """The thumbnail of an indexed photo, with the proportions of the photo."""
+        return cls(photo_url(photo, "thumbnail"), payload.width, payload.height)
+
+    @classmethod
+    def embedded(cls, jpeg: bytes) -> Self:
+        """A picture that comes within the page."""
+        with Image.open(io.BytesIO(jpeg)) as image:
+            return cls(f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}", *image.size)
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether it has so few pixels that they are shown as squares; blurred, nobody would recognize them."""
+        return max(self.width, self.height) < 64
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """An indexed photo in a grid; what it was compared to gives it a score, and none where nothing was compared."""
+
+    id: uuid.UUID
+    name: str
+    label: str | None
+    picture: Picture
+    score: float | None = None
+    distance: float | None = None
+
+    @classmethod
+    def of(cls, photo: uuid.UUID, payload: Payload, result: Result | None = None) -> Self:
+        """The card of an indexed photo, and of a result that shows it."""
+        scores = (result.score, result.distance) if result else (None, None)
+        return cls(photo, file_name(payload.uri), payload.label, Picture.of(photo, payload), *scores)
+
+    @property
+    def link(self) -> str:
+        """The search from this photo."""
+        return url_for("page.show", id=self.id)
+
+    @property
+    def details(self) -> str:
+        """The page of this photo alone."""
+        return url_for("page.photo", photo=self.id)
+
+
+def file_name(uri: str) -> str:
+    """The last part of a photo's URI, for people to read."""
+    return display(os.fsdecode(unquote_to_bytes(uri.rpartition("/")[2])))

@@ -1,0 +1,170 @@
+"""The search page: the start, a search by an uploaded photo, and every search that an address names."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from flask import render_template, request
+
+from retrieval.errors import BadQuery, NotFound, UnreadablePhoto
+from retrieval.images import Crop, read_pixels
+from retrieval.index import Payload
+from retrieval.index.base import Vector, has_direction
+from retrieval.photos import read_photo
+from retrieval.search import Answer
+from web.links import photo_url
+from web.page.address import PAGE_SIZE, PageQuery, crop_text, decode_int8, encode_int8
+from web.page.cards import Card, Picture
+from web.page.labels import choose_labels
+from web.photo_files import make_thumbnail
+from web.schemas import DEEPEST_OFFSET
+from web.services import services
+from web.validation import check_fields
+
+STARTERS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The photo that a search starts from.
+
+    Args:
+        picture: how it looks; None where the photo was uploaded, and is not kept.
+        vector: of an uploaded photo, or of a part of an indexed one; None where the index holds it.
+        label: of an indexed photo.
+        original: the address of an indexed photo's file.
+    """
+
+    picture: Picture | None = None
+    vector: Vector | None = None
+    label: str | None = None
+    original: str | None = None
+
+
+def show() -> str:
+    """The start page, or the search that the address names."""
+    query = check_fields(PageQuery, request.args)
+    if not query.asks:
+        return render_template("start.html", **_frame(), photos=_starters())
+    return _results(query, _subject(query))
+
+
+def upload() -> str:
+    """A search by an uploaded photo; its address from then on holds the photo's embedding, not the photo."""
+    data = request.files["image"].read() if "image" in request.files else b""
+    if not data:
+        raise BadQuery("No photo was sent.", "Choose one, then press Search.")
+    query = check_fields(PageQuery, request.form)
+    served = services()
+    with served.computing:
+        vector = _embed(data, query.crop.crop())
+        preview = make_thumbnail(data, served.settings.max_pixels)
+    model = served.searcher.embedder.bundle.model_id
+    query = query.model_copy(update={"id": None, "vector": encode_int8(vector), "model": model})
+    return _results(query, Subject(Picture.embedded(preview), vector))
+
+
+def _subject(query: PageQuery) -> Subject:
+    if query.id is not None:
+        return _indexed_subject(query.id, query.crop.crop())
+    if query.vector:
+        _check_model(query.model)
+        return Subject(vector=decode_int8(query.vector))
+    return Subject()
+
+
+def _indexed_subject(photo: uuid.UUID, crop: Crop | None) -> Subject:
+    payload = _payloads([photo])[photo]
+    vector = None if crop is None else _embed_part(payload, crop)
+    return Subject(Picture.of(photo, payload), vector, payload.label, photo_url(photo, "file"))
+
+
+def _embed_part(payload: Payload, crop: Crop) -> Vector:
+    served = services()
+    data = read_photo(served.photo_files.original(payload.uri).path)
+    with served.computing:
+        return _embed(data, crop)
+
+
+def _embed(data: bytes, crop: Crop | None) -> Vector:
+    """The embedding of an encoded photo, or of a part of it."""
+    served = services()
+    embedder = served.searcher.embedder
+    photo = read_pixels(data, embedder.bundle.resize, served.settings.max_pixels, crop=crop)
+    vector: Vector = embedder.embed(photo.pixels[None])[0]
+    if not has_direction(vector):
+        raise UnreadablePhoto(
+            "The model has no embedding for this photo; a photo of one colour may have none.",
+            "Choose another photo, or a larger part of it.",
+        )
+    return vector
+
+
+def _results(query: PageQuery, subject: Subject) -> str:
+    served = services()
+    answer = _search(query, subject)
+    examples = _payloads([*query.like, *query.unlike])
+    found = served.searcher.index.get([result.id for result in answer.results])
+    cards = [Card.of(result.id, found[result.id], result) for result in answer.results if result.id in found]
+    deeper = query.offset + PAGE_SIZE
+    is_full = len(answer.results) == PAGE_SIZE and deeper <= DEEPEST_OFFSET
+    return render_template(
+        "results.html",
+        **_frame(),
+        query=query,
+        subject=subject,
+        crop=query.crop.crop() and crop_text(query.crop),
+        box=query.crop,
+        likes=[Card.of(photo, examples[photo]) for photo in query.like],
+        unlikes=[Card.of(photo, examples[photo]) for photo in query.unlike],
+        photos=cards,
+        predicted=answer.predicted_label,
+        labels=choose_labels(served.searcher.index.labels(), query.label, query.find),
+        first=query.offset + 1,
+        address=query.address(),
+        more_link=query.address(offset=deeper) if is_full else None,
+        all_labels=query.address(label=[], offset=0),
+        whole=query.address(crop=type(query.crop)(), offset=0),
+    )
+
+
+def _search(query: PageQuery, subject: Subject) -> Answer:
+    searcher, options = services().searcher, query.options()
+    if subject.vector is not None and not query.refined:
+        return searcher.by_vector(subject.vector, options)
+    by_id = [query.id] if query.id is not None and subject.vector is None else []
+    unindexed: Sequence[Vector] = [] if subject.vector is None else [subject.vector]
+    return searcher.by_examples([*by_id, *query.like], query.unlike, options, unindexed=unindexed)
+
+
+def _payloads(photos: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Payload]:
+    found = services().searcher.index.get(photos)
+    for photo in photos:
+        if photo not in found:
+            raise NotFound(
+                f"There is no indexed photo {photo}.", "It may have been removed; start again from another one."
+            )
+    return found
+
+
+def _frame() -> dict[str, Any]:
+    """What every state of the page shows."""
+    served = services()
+    return {"count": served.searcher.index.count(), "max_upload_mb": served.settings.max_upload_mb}
+
+
+def _starters() -> list[Card]:
+    """The first photos of the index; their ids are digests, so that the choice is as good as drawn."""
+    points = islice(services().searcher.index.scroll(STARTERS), STARTERS)
+    return [Card.of(point.id, point.payload) for point in points]
+
+
+def _check_model(model: str) -> None:
+    serves = services().searcher.embedder.bundle.model_id
+    if model != serves:
+        raise BadQuery(
+            f"This link was made with the model {model}, and {serves} serves now.",
+            "Search with the photo itself again.",
+        )

@@ -1,0 +1,150 @@
+// A box drawn on the query photo searches that part of it: with the mouse at once, with the keyboard or a finger after
+// "Search a part". The box is [x, y, width, height] in fractions of the photo.
+
+import { hold } from "./upload.js";
+
+const LEAST = 0.05;
+const STEP = 0.02;
+const FIRST = [0.2, 0.2, 0.6, 0.6];
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+export function searchParts({ onShow, visit, photoOf, say }) {
+  document.addEventListener("click", ({ target }) => {
+    const frame = document.querySelector(".query .frame");
+    if (target.closest("[data-draw]")) edit(frame);
+    if (target.closest("[data-whole]")) search(frame, "");
+  });
+  onShow((main) => main.querySelector(".query .frame:not(.blank)")?.addEventListener("pointerdown", start));
+
+  function edit(frame) {
+    const box = show(frame, boxOf(frame) ?? FIRST);
+    frame.classList.add("drawing-box");
+    box.focus();
+    say("A box on the photo. Arrow keys move it, with Shift they resize it, Enter searches, Escape leaves it.");
+  }
+
+  function start(event) {
+    const frame = event.currentTarget;
+    const editing = frame.classList.contains("drawing-box");
+    if (event.button || (event.pointerType !== "mouse" && !editing)) return;
+    event.preventDefault();
+    const from = pointIn(frame, event);
+    const box = boxOf(frame);
+    const change = changeAt(event.target, box, from);
+    frame.setPointerCapture(event.pointerId);
+    let drawn;
+    const move = (moved) => show(frame, (drawn = change(pointIn(frame, moved))));
+    frame.addEventListener("pointermove", move);
+    frame.addEventListener("lostpointercapture", () => {
+      frame.removeEventListener("pointermove", move);
+      if (drawn && drawn[2] >= LEAST && drawn[3] >= LEAST) search(frame);
+      else if (drawn) restore(frame, box);
+    }, { once: true });
+  }
+
+  function keys(event) {
+    const frame = event.currentTarget.parentElement;
+    const arrow = ARROWS[event.key];
+    if (arrow) show(frame, event.shiftKey ? resized(boxOf(frame), arrow) : moved(boxOf(frame), arrow));
+    else if (event.key === "Enter") search(frame);
+    else if (event.key === "Escape") cancel(frame);
+    else return;
+    event.preventDefault();
+  }
+
+  function show(frame, [x, y, width, height]) {
+    const box = frame.querySelector(".box") ?? frame.appendChild(made());
+    if (!box.hasAttribute("tabindex")) equip(box);
+    Object.entries({ x, y, w: width, h: height }).forEach(([name, part]) => box.style.setProperty(`--${name}`, part.toFixed(4)));
+    const percent = [x, y, width, height].map((part) => Math.round(100 * part));
+    box.ariaLabel = `Part of the photo: ${percent[0]} % from the left, ${percent[1]} % from the top, ${percent[2]} % wide, ${percent[3]} % high`;
+    return box;
+  }
+
+  function equip(box) {
+    box.tabIndex = 0;
+    box.role = "application";
+    box.ariaRoleDescription = "box";
+    box.append(...[0, 1, 2, 3].map((corner) => {
+      const handle = document.createElement("i");
+      handle.dataset.corner = corner;
+      return handle;
+    }));
+    box.addEventListener("keydown", keys);
+  }
+
+  function cancel(frame) {
+    frame.classList.remove("drawing-box");
+    restore(frame, frame.querySelector(".box").dataset.crop?.split(",").map(Number));
+    document.querySelector("[data-draw]").focus();
+  }
+
+  async function search(frame, crop = boxOf(frame).map((part) => part.toFixed(4)).join()) {
+    const form = document.getElementById("search");
+    const fields = new FormData(form);
+    fields.delete("crop");
+    if (crop) fields.set("crop", crop);
+    if (!fields.get("vector")) return visit(`${form.action}?${new URLSearchParams(fields)}`);
+    const photo = photoOf(fields.get("vector")) ?? fileOf(frame.querySelector("img"));
+    fields.delete("vector");
+    fields.set("image", photo);
+    await visit(document.querySelector("form.chooser").action, { body: fields });
+    hold(photo);
+  }
+}
+
+function made() {
+  return Object.assign(document.createElement("div"), { className: "box" });
+}
+
+function restore(frame, box) {
+  frame.querySelector(".box")?.remove();
+  if (!box) return;
+  const again = made();
+  again.dataset.crop = box.join();
+  ["x", "y", "w", "h"].forEach((name, at) => again.style.setProperty(`--${name}`, box[at]));
+  frame.append(again);
+}
+
+function boxOf(frame) {
+  const style = frame.querySelector(".box")?.style;
+  return style && ["x", "y", "w", "h"].map((name) => Number(style.getPropertyValue(`--${name}`)));
+}
+
+function pointIn(frame, { clientX, clientY }) {
+  const { left, top, width, height } = frame.getBoundingClientRect();
+  return [within((clientX - left) / width), within((clientY - top) / height)];
+}
+
+/** What a drag from a point does to the box: pulls a corner, moves it, or draws another. */
+function changeAt(target, box, from) {
+  const corner = target.dataset.corner;
+  if (corner !== undefined) {
+    const opposite = [box[0] + (corner % 2 ? 0 : box[2]), box[1] + (corner < 2 ? box[3] : 0)];
+    return (to) => between(opposite, to);
+  }
+  if (target.matches(".box")) return (to) => moved(box, [to[0] - from[0], to[1] - from[1]], 1);
+  return (to) => between(from, to);
+}
+
+function between([x1, y1], [x2, y2]) {
+  return [Math.min(x1, x2), Math.min(y1, y2), Math.abs(x2 - x1), Math.abs(y2 - y1)];
+}
+
+function moved([x, y, width, height], [right, down], step = STEP) {
+  return [within(x + step * right, 1 - width), within(y + step * down, 1 - height), width, height];
+}
+
+function resized([x, y, width, height], [right, down]) {
+  return [x, y, within(width + STEP * right, 1 - x, LEAST), within(height + STEP * down, 1 - y, LEAST)];
+}
+
+function within(value, most = 1, least = 0) {
+  return Math.max(least, Math.min(most, value));
+}
+
+/** The small picture of an uploaded photo as a file, where the page was reloaded since and the photo itself is gone. */
+function fileOf(image) {
+  const bytes = Uint8Array.from(atob(image.src.split(",")[1]), (char) => char.charCodeAt(0));
+  return new File([bytes], "photo.jpg", { type: "image/jpeg" });
+}

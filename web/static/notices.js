@@ -1,0 +1,21 @@
+// What the page says: to everybody in a notice, to screen readers in the status line.
+
+export const main = () => document.getElementById("main");
+
+export function warn(what) {
+  document.querySelector("#main > .notice")?.remove();
+  main().prepend(typeof what === "string" ? notice(what) : document.adoptNode(what));
+  scrollTo(0, 0);
+}
+
+export function say(sentence) {
+  document.getElementById("status").textContent = sentence;
+}
+
+function notice(sentence) {
+  const box = document.createElement("div");
+  box.className = "notice";
+  box.role = "alert";
+  box.textContent = sentence;
+  return box;
+}
