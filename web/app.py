@@ -1,27 +1,36 @@
 """The web application: the search page at `/`, the JSON API below `/api/v1`."""
 
 from importlib.metadata import version
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Event
 
-import numpy as np
 from apiflask import APIFlask
+from flask_compress import Compress
+from werkzeug.middleware.proxy_fix import ProxyFix
 
-from retrieval.search import Options, Searcher
+from indexer.runner import BackgroundJobs
+from retrieval.search import Searcher
 from retrieval.settings import Settings
-from web import logs, openapi, page, problems, security
-from web.api import health, images, labels, search
+from web import keys, limits, logs, metrics, openapi, page, problems, security, services
+from web.api import health, images, jobs, labels, map, models, search
 from web.photo_files import PhotoFiles
 from web.schemas import API
-from web.services import EXTENSION, Services
+from web.services import Services
+from web.serving import Serving
+from web.uploads import Uploads
+
+COMPRESSED = ["text/html", "text/css", "text/javascript", "image/svg+xml", "application/json", problems.MEDIA_TYPE]
 
 
-def create_app(settings: Settings, searcher: Searcher, *, local: bool = False) -> APIFlask:
+def create_app(
+    settings: Settings, searcher: Searcher, *, local: bool = False, stopping: Event | None = None
+) -> APIFlask:
     """The application on an open searcher, which the caller closes.
 
     Args:
-        settings: upload and pixel limits, library roots, the home that keeps thumbnails.
-        searcher: the model that serves and its index.
+        settings: limits, keys, library roots, the home that keeps thumbnails and uploads.
+        searcher: the model that serves and its index, until another one is made current.
         local: listens on this machine only, and answers only under the names of this machine.
+        stopping: set when the server stops, so that event streams end.
     """
     app = APIFlask(
         __name__,
@@ -37,31 +46,46 @@ def create_app(settings: Settings, searcher: Searcher, *, local: bool = False) -
         MAX_FORM_MEMORY_SIZE=longest_body,
         SERVERS=[{"url": "/"}],
         OPENAPI_VERSION="3.1.0",
+        SECURITY_SCHEMES={"key": {"type": "http", "scheme": "bearer"}},
         AUTO_404_RESPONSE=False,
         AUTO_VALIDATION_ERROR_RESPONSE=False,
+        COMPRESS_MIMETYPES=COMPRESSED,
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    computing = BoundedSemaphore(settings.embedding_threads)
-    app.extensions[EXTENSION] = Services(settings, searcher, PhotoFiles(settings), computing)
-
-    for blueprint in (search.blueprint, images.blueprint, labels.blueprint):
-        app.register_blueprint(blueprint, url_prefix=API)
+    serving = Serving(settings, searcher)
+    services.register(
+        app,
+        Services(
+            settings,
+            serving=serving,
+            photo_files=PhotoFiles(settings),
+            uploads=Uploads(settings),
+            jobs=BackgroundJobs(settings, serving.lend_index),
+            computing=BoundedSemaphore(settings.embedding_threads),
+            local=local,
+            stopping=stopping or Event(),
+        ),
+    )
+    for part in (search, images, labels, map, jobs, models):
+        app.register_blueprint(part.blueprint, url_prefix=API)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(health.blueprint, url_prefix=API, name="health_below_api")
+    app.register_blueprint(metrics.blueprint)
     app.register_blueprint(openapi.blueprint)
     app.register_blueprint(page.blueprint)
     app.spec_processor(openapi.complete)
 
     logs.register(app)
+    metrics.register(app)
     problems.register(app)
-    security.register(app)
+    security.register(app, settings)
     if local:
         security.answer_only_locally(app)
+    keys.register(app)
+    limits.register(app, settings)
+    Compress(app)
+    if (believed := settings.proxies) > 0:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=believed, x_proto=believed, x_host=believed, x_prefix=believed
+        )
     return app
-
-
-def warm_up(searcher: Searcher) -> None:
-    """Embed and search once, so that the first request finds everything warm."""
-    size = searcher.embedder.bundle.resize.size
-    (vector,) = searcher.embedder.embed(np.full((1, size, size, 3), 127, np.uint8))
-    searcher.by_vector(vector, Options())

@@ -27,13 +27,6 @@ def serve(
                 markup=False,
                 soft_wrap=True,
             )
-            if settings.api_keys or settings.read_only:
-                messages.print(
-                    "There is no writing over HTTP yet, so that LOOKALIKE_API_KEYS and LOOKALIKE_READ_ONLY change "
-                    "nothing: whoever reaches this address can search and see the photos.",
-                    style="yellow",
-                    soft_wrap=True,
-                )
             if as_json:
                 print(json.dumps({"url": url, "model": model, "photos": photos}), flush=True)
 

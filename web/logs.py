@@ -1,13 +1,18 @@
-"""One log line a request, as text or as JSON."""
+"""One log line a request, as text or as JSON, with the id by which it is found again."""
 
 import json
 import logging
+import re
 import time
+import uuid
 from typing import Any
 
 from flask import Flask, Response, g, request
 
 from retrieval.settings import Settings
+
+REQUEST_ID = "X-Request-ID"
+PLAIN_WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 requests = logging.getLogger("lookalike.requests")
 
@@ -37,7 +42,7 @@ class FailuresOfOurs(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """`12:34:56 GET /api/v1/labels 200 3.1 ms`."""
+    """`12:34:56 GET /api/v1/labels 200 3.1 ms [0a1b2c3d]`."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(message)s", "%H:%M:%S")
@@ -56,17 +61,29 @@ class JsonFormatter(logging.Formatter):
 
 
 def register(app: Flask) -> None:
-    """Log the application's requests, by path alone: a query string may hold a photo's embedding."""
+    """Log the application's requests, by path alone: a query string may hold a photo's embedding.
+
+    A request's id is the client's own, where its `X-Request-ID` is a plain word.
+    """
 
     @app.before_request
     def start() -> None:
         g.started = time.perf_counter()
+        given = request.headers.get(REQUEST_ID, "")
+        g.request_id = given if PLAIN_WORD.fullmatch(given) else uuid.uuid4().hex
 
     @app.after_request
     def log(response: Response) -> Response:
         took = round((time.perf_counter() - g.started) * 1000, 1)
-        fields = {"method": request.method, "path": _one_line(request.path), "status": response.status_code, "ms": took}
-        requests.info("%(method)s %(path)s %(status)s %(ms)s ms", fields)
+        fields = {
+            "method": request.method,
+            "path": _one_line(request.path),
+            "status": response.status_code,
+            "ms": took,
+            "request_id": g.request_id,
+        }
+        requests.info("%(method)s %(path)s %(status)s %(ms)s ms [%(request_id)s]", fields)
+        response.headers[REQUEST_ID] = g.request_id
         return response
 
 

@@ -3,15 +3,29 @@
 from typing import Any
 
 from apiflask import APIFlask
-from flask import Blueprint, current_app, render_template
+from flask import Blueprint, current_app, render_template, request
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from web.problems import MEDIA_TYPE, Problem
-from web.schemas import API, Query, UploadedPhoto
+from web.schemas import API, NewJob, NewPhoto, Query, UploadedPhoto
 
 blueprint = Blueprint("docs", __name__)
 
 REFERENCES = "#/components/schemas/{model}"
+
+# What a POST takes.
+BODIES: dict[str, dict[str, type[BaseModel]]] = {
+    f"{API}/search": {"multipart/form-data": UploadedPhoto, "application/json": Query},
+    f"{API}/images": {"multipart/form-data": NewPhoto},
+    f"{API}/jobs": {"application/json": NewJob},
+}
+
+# What any call may be answered, where the server is set up so.
+ANYWHERE = {
+    "401": "A key is missing or wrong (LOOKALIKE_API_KEYS, LOOKALIKE_READS_NEED_KEY)",
+    "429": "Too many requests (LOOKALIKE_RATE_LIMIT)",
+}
 
 
 @blueprint.get("/api/docs")
@@ -22,32 +36,30 @@ def docs() -> str:
 
 
 def complete(spec: Any) -> Any:
-    """Say that errors are problem documents, that photos are named by UUIDs, and what a search takes."""
+    """Say that errors are problem documents, that photos are named by UUIDs, and what the calls with a body take."""
     schemas = models_json_schema(
-        [(model, "validation") for model in (Query, UploadedPhoto, Problem)], ref_template=REFERENCES
+        [(model, "validation") for model in (Query, UploadedPhoto, NewPhoto, NewJob, Problem)], ref_template=REFERENCES
     )[1]
     spec["components"]["schemas"] |= schemas["$defs"]
     for path in spec["paths"].values():
         for operation in path.values():
             _complete(operation)
-    spec["paths"][f"{API}/search"]["post"]["requestBody"] = {
-        "required": True,
-        "content": {
-            "multipart/form-data": {"schema": _reference("UploadedPhoto")},
-            "application/json": {"schema": _reference("Query")},
-        },
-    }
+    for path, models in BODIES.items():
+        content = {media_type: {"schema": _reference(model.__name__)} for media_type, model in models.items()}
+        spec["paths"][path]["post"]["requestBody"] = {"required": True, "content": content}
+    spec["servers"] = [{"url": request.script_root or "/"}]
     return spec
 
 
 def _complete(operation: dict[str, Any]) -> None:
+    operation["responses"] |= {status: {"description": description} for status, description in ANYWHERE.items()}
     for status, response in operation["responses"].items():
         if status.startswith("4"):
             response["content"] = {MEDIA_TYPE: {"schema": _reference("Problem")}}
         elif status == "503":
             response["content"] = operation["responses"]["200"]["content"]
     for parameter in operation["parameters"]:
-        if parameter["in"] == "path":
+        if parameter["name"] == "photo":
             parameter["schema"]["format"] = "uuid"
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from retrieval.errors import NotFound, UnreadablePhoto
+from retrieval.errors import BadQuery, NotFound, UnreadablePhoto
 from retrieval.files import write_atomically
 from retrieval.images import decode_photo
 from retrieval.photos import display, path_of, read_photo
 from retrieval.settings import Settings
+from web.uploads import uploads_folder
 
 THUMBNAIL_SIDE = 320
 THUMBNAIL_QUALITY = 82
@@ -50,10 +51,11 @@ class PhotoFile:
 
 
 class PhotoFiles:
-    """The photos on disk that may be given out: regular files, below `library_roots` where those are set."""
+    """The photos on disk that may be given out: regular files; with `library_roots`, those below them or uploaded."""
 
     def __init__(self, settings: Settings) -> None:
-        self._roots = [os.path.realpath(root) for root in settings.library_roots]
+        roots = [*settings.library_roots, uploads_folder(settings)] if settings.library_roots else []
+        self._roots = [os.path.realpath(root) for root in roots]
         self._cache = settings.home / "cache" / "thumbnails"
         self._max_pixels = settings.max_pixels
 
@@ -72,6 +74,23 @@ class PhotoFiles:
             raise _gone(path)
         version = f"{uri}|{status.st_mtime_ns}|{status.st_size}"
         return PhotoFile(path, SHOWN_TYPES.get(path.suffix.lower()), hashlib.sha256(version.encode()).hexdigest()[:32])
+
+    def source(self, name: str) -> str:
+        """A folder or manifest within the library, by its path, absolute or below one of the library's folders.
+
+        Raises:
+            BadQuery: it lies elsewhere, or nowhere.
+        """
+        for root in self._roots:
+            path = os.path.realpath(os.path.join(root, name))
+            if os.path.commonpath((root, path)) == root and Path(path).exists():
+                return path
+        raise BadQuery(
+            f"{display(name)} is nothing within the library.",
+            "Name a folder or manifest below one of LOOKALIKE_LIBRARY_ROOTS."
+            if self._roots
+            else "LOOKALIKE_LIBRARY_ROOTS must name the folders that may be indexed over HTTP.",
+        )
 
     def thumbnail(self, photo: PhotoFile) -> bytes:
         """A photo as a JPEG, no side longer than 320 pixels; kept for the next time.

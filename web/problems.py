@@ -5,11 +5,20 @@ from http import HTTPStatus
 from typing import Any
 
 from apiflask import APIFlask
-from flask import Response, current_app, json, render_template, request
+from flask import Response, current_app, g, json, render_template, request
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import HTTPException
 
-from retrieval.errors import BadQuery, LookalikeError, NotFound, UnreadablePhoto
+from retrieval.errors import (
+    BadQuery,
+    BadSource,
+    IndexBusy,
+    IndexMismatch,
+    JobRunning,
+    LookalikeError,
+    NotFound,
+    UnreadablePhoto,
+)
 from web.security import ForeignHost
 from web.services import services
 from web.validation import InvalidRequest
@@ -17,14 +26,26 @@ from web.validation import InvalidRequest
 MEDIA_TYPE = "application/problem+json"
 MOST_UNREAD = 200_000_000  # bytes of a refused upload
 
-STATUS_OF = {NotFound: 404, UnreadablePhoto: 422, BadQuery: 422, ForeignHost: 400}
+STATUS_OF = {
+    NotFound: 404,
+    UnreadablePhoto: 422,
+    BadQuery: 422,
+    BadSource: 422,
+    ForeignHost: 400,
+    IndexBusy: 409,
+    IndexMismatch: 409,
+    JobRunning: 409,
+}
 
 REMEDIES = {
     400: "Check the request's form; /api/docs describes each call.",
+    401: "Send the key as `Authorization: Bearer KEY`, or as the password where a browser asks for one.",
+    403: "Ask whoever runs this server.",
     404: "Check the address; /api/docs lists those there are.",
     405: "Use one of the methods that the Allow header names; /api/docs lists them.",
     415: "Send multipart/form-data with a file `image`, or application/json.",
     422: "Correct what is named here; /api/docs says what each field takes.",
+    429: "Ask again when the Retry-After header says.",
     500: "Try again; if it stays, the server's log says more.",
     503: "Try again in a while; the server's log says more.",
 }
@@ -46,6 +67,7 @@ class Problem(BaseModel):
     detail: str = Field(description="what is wrong, in a sentence")
     remedy: str = Field("", description="what to do about it")
     errors: list[FieldError] = Field([], description="the wrong fields, where fields are wrong")
+    request_id: str = Field("", description="by which the server's log names the request")
 
 
 def register(app: APIFlask) -> None:
@@ -69,6 +91,8 @@ def _of_fields(error: InvalidRequest) -> Response:
 def _of_http(error: HTTPException) -> Response:
     code = error.code or 500
     detail, remedy = str(error.description), REMEDIES.get(code, "")
+    if code == 429:
+        detail = f"More than {detail} are too many."
     if code == 413:
         detail, remedy = _too_large()
         _read_the_rest()
@@ -97,7 +121,7 @@ def _read_the_rest() -> None:
 
 
 def _status(code: int) -> dict[str, Any]:
-    return {"status": code, "title": HTTPStatus(code).phrase}
+    return {"status": code, "title": HTTPStatus(code).phrase, "request_id": g.request_id}
 
 
 def _answer(problem: Problem) -> Response:

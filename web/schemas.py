@@ -1,8 +1,7 @@
 """What the JSON API takes and gives; validation and the OpenAPI document both follow from these models."""
 
 import uuid
-from collections.abc import Iterable
-from typing import Annotated, Self
+from typing import Annotated, Literal
 
 from pydantic import (
     Base64Bytes,
@@ -15,8 +14,11 @@ from pydantic import (
     Tag,
     WithJsonSchema,
 )
+from pydantic.json_schema import SkipJsonSchema
 
+from indexer.jobs import Job
 from retrieval.images import Crop
+from retrieval.photos import LabelFrom
 from retrieval.search import MOST_RESULTS, Options
 
 API = "/api/v1"
@@ -179,6 +181,13 @@ class SearchAnswer(BaseModel):
     results: list[Found]
 
 
+class NewPhoto(Given):
+    """A photo to add."""
+
+    image: bytes = Field(description="a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file")
+    label: Label | SkipJsonSchema[None] = Field(None, description="what it shows")
+
+
 class Photo(BaseModel):
     """An indexed photo."""
 
@@ -191,6 +200,7 @@ class Photo(BaseModel):
     bytes: int = Field(description="size of its file")
     modified_at: str = Field(description="of its file, ISO 8601 in UTC")
     indexed_at: str = Field(description="ISO 8601 in UTC")
+    extra: dict[str, str | int | float | bool] = Field({}, description="what its manifest says of it beside the label")
     image_url: str
     thumbnail_url: str
 
@@ -202,15 +212,117 @@ class LabelCount(BaseModel):
     count: int
 
 
+class PageOptions(Given):
+    """Which part of a list to give."""
+
+    limit: int = Field(100, ge=1, le=1000, description="how many")
+    offset: int = Field(0, ge=0, le=1_000_000_000, description="how many to pass over")
+
+
+class LabelOptions(PageOptions):
+    """Which labels to list."""
+
+    q: str = Field("", max_length=500, description="only labels with a word that begins like this")
+
+
 class Labels(BaseModel):
     """The labels, the most frequent first."""
 
     labels: list[LabelCount]
+    total: int = Field(description="how many labels there are; with `q`, how many match")
 
-    @classmethod
-    def of(cls, counts: Iterable[tuple[str, int]]) -> Self:
-        """The index's counts."""
-        return cls(labels=[LabelCount(label=label, count=count) for label, count in counts])
+
+class IndexJob(Given):
+    """Index photos that lie on the server."""
+
+    kind: Literal["index"] = "index"
+    sources: list[Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]] = Field(
+        min_length=1, max_length=100, description="folders and manifests within LOOKALIKE_LIBRARY_ROOTS"
+    )
+    label_from: LabelFrom | None = Field(None, description="where labels come from; null: by the kind of source")
+    sync: bool = Field(False, description="also remove photos of these sources that are gone from disk")
+    model: str | None = Field(None, description="the id of an installed model; null: the current one")
+
+
+class MapJob(Given):
+    """Lay all photos out by likeness, for `GET /map`."""
+
+    kind: Literal["map"]
+
+
+class NewJob(
+    RootModel[
+        Annotated[
+            Annotated[IndexJob, Tag("index")] | Annotated[MapJob, Tag("map")],
+            Discriminator(
+                lambda fields: fields.get("kind", "index") if isinstance(fields, dict) else None,
+                custom_error_type="kind",
+                custom_error_message="A job is an object of the kind index or map",
+            ),
+        ]
+    ]
+):
+    """A job to start."""
+
+
+class Jobs(BaseModel):
+    """Jobs, the newest first."""
+
+    jobs: list[Job]
+    total: int
+
+
+class FailedPhoto(BaseModel):
+    """A photo that could not be indexed, or a folder that could not be listed, and why."""
+
+    uri: str
+    reason: str
+
+
+class Failures(BaseModel):
+    """What failed in a job, in the order in which it failed."""
+
+    failures: list[FailedPhoto]
+    total: int
+
+
+class Map(BaseModel):
+    """All photos of a model's index, or a sample, laid out by likeness."""
+
+    model: str
+    computed_at: str = Field(description="ISO 8601 in UTC")
+    total: int = Field(description="how many photos the index held")
+    labels: list[str]
+    points: "MapPoints"
+
+
+class MapPoints(BaseModel):
+    """The points of a map, as columns of the same length."""
+
+    id: list[uuid.UUID]
+    x: list[float] = Field(description="0 to 1")
+    y: list[float] = Field(description="0 to 1")
+    label: list[int | None] = Field(description="positions in `labels`; null: none")
+
+
+class ModelDescription(BaseModel):
+    """A model that can serve; what is said of its training is null where its bundle is not there."""
+
+    id: str
+    backbone: str | None
+    recipe: str | None
+    dimension: int | None = Field(description="the length of its embeddings")
+    metrics: dict[str, object] = Field(description="what its training measured")
+    points: int | None = Field(description="how many photos its index holds; null where it has none or is in use")
+    current: bool = Field(description="whether it serves")
+    previous: bool = Field(description="whether it served before the current one")
+    problem: str | None = Field(description="what is wrong with its bundle or index")
+
+
+class Models(BaseModel):
+    """The models of this place, in the order of their names."""
+
+    models: list[ModelDescription]
 
 
 class Health(BaseModel):

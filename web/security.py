@@ -4,8 +4,11 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
+from flask_cors import CORS
 
 from retrieval.errors import LookalikeError
+from retrieval.settings import Settings
+from web.logs import REQUEST_ID
 
 # Style attributes (not style sheets) may stand in the page: the grid needs each photo's proportions there.
 POLICY = "; ".join(
@@ -32,8 +35,16 @@ HEADERS = {
 }
 
 
-def register(app: Flask) -> None:
-    """Put the headers on every answer."""
+def register(app: Flask, settings: Settings) -> None:
+    """Put the headers on every answer, and let the pages of `LOOKALIKE_CORS_ORIGINS` call the API."""
+    if settings.cors_origins:
+        CORS(
+            app,
+            resources=r"/api/.*",
+            origins=list(settings.cors_origins),
+            allow_headers=["Authorization", "Content-Type", REQUEST_ID],
+            expose_headers=["Location", "Retry-After", REQUEST_ID],
+        )
 
     @app.after_request
     def secure(response: Response) -> Response:
@@ -55,11 +66,17 @@ def answer_only_locally(app: Flask) -> None:
 
     @app.before_request
     def check() -> None:
-        if not _is_this_machine(request.host):
+        if not _is_this_machine(host := _sent_host()):
             raise ForeignHost(
-                f"This server listens on this machine only, and is not {request.host}.",
+                f"This server listens on this machine only, and is not {host}.",
                 "Ask for localhost or 127.0.0.1; a proxy must pass one of them on as the host.",
             )
+
+
+def _sent_host() -> str:
+    """The host as it came in, whatever a proxy says that its client has asked for."""
+    sent: str = request.environ.get("werkzeug.proxy_fix.orig", request.environ).get("HTTP_HOST", "")
+    return sent
 
 
 def _is_this_machine(host: str) -> bool:

@@ -2,7 +2,8 @@
 
 An embedded index belongs to one process, so that one worker holds it and answers on threads; beside a Qdrant server
 there are as many workers as cores. There are many threads, since most of them wait: for a client's bytes, or for their
-turn to compute (see `services`). A client that falls silent loses its thread after a while.
+turn to compute (see `services`). A client that falls silent loses its thread after a while, and so does one whose
+request takes too long to come in.
 
 Index and network do not survive a fork: the worker opens them, and even imports ONNX Runtime and Edge, which start
 threads when imported.
@@ -11,17 +12,25 @@ threads when imported.
 import errno
 import ipaddress
 import json
+import logging
 import os
+import shutil
 import signal
 import socket
 import struct
 import sys
+import tempfile
+import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
-from gunicorn.workers.base import Worker
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from retrieval.errors import LookalikeError
 from retrieval.settings import Settings, usable_cores
@@ -30,14 +39,19 @@ from web import logs
 if TYPE_CHECKING:
     from flask import Flask
 
-    from retrieval.search import Searcher
+    from web.services import Services
+    from web.serving import Serving
 
 THREADS = 64
 LONGEST_SILENCE = 10  # seconds
+LONGEST_REQUEST = 60  # seconds until its last byte is there
+LOOK_FOR_ANOTHER_MODEL = 2  # seconds
 # Room for the address of a search by an uploaded photo's embedding.
 LONGEST_ADDRESS = 8190
 
 Ready = Callable[[str, int], None]
+
+log = logging.getLogger("lookalike")
 
 
 def run(settings: Settings, listener: socket.socket, ready: Ready) -> None:
@@ -58,6 +72,7 @@ def run(settings: Settings, listener: socket.socket, ready: Ready) -> None:
     except SystemExit as stop:
         if os.getpid() != arbiter:  # a worker ends the same way
             raise
+        server.clean_up()
         server.raise_failure()
         if stop.code:
             raise
@@ -89,7 +104,9 @@ class _Server(BaseApplication):  # type: ignore[misc]
         self._listener = listener
         self._local = ipaddress.ip_address(listener.getsockname()[0]).is_loopback
         self._ready = ready
-        self._searcher: Searcher | None = None
+        self._services: Services | None = None
+        self._counts = Path(tempfile.mkdtemp(prefix="lookalike-metrics-")) if settings.qdrant_url else None
+        self.stopping = threading.Event()
         self._failure_reader, self._failure_writer = os.pipe()
         super().__init__()
 
@@ -98,7 +115,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         options: dict[str, Any] = {
             "bind": f"fd://{self._listener.detach()}",
             "workers": usable_cores() if self._settings.qdrant_url else 1,
-            "worker_class": "gthread",
+            "worker_class": _Worker,
             "threads": THREADS,
             "keepalive": 30,
             "limit_request_line": LONGEST_ADDRESS,
@@ -112,15 +129,27 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> "Flask":
         """Open index and network in the worker, and answer once, so that the first request finds everything warm."""
+        if self._counts is not None:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._counts)
         from retrieval.models import open_searcher  # noqa: PLC0415 - after the fork
-        from web.app import create_app, warm_up  # noqa: PLC0415 - after the fork
+        from web.app import create_app  # noqa: PLC0415 - after the fork
+        from web.services import EXTENSION  # noqa: PLC0415 - after the fork
+        from web.serving import warm_up  # noqa: PLC0415 - after the fork
 
         try:
-            self._searcher = searcher = open_searcher(self._settings)
+            searcher = open_searcher(self._settings)
         except LookalikeError as error:
             self._fail(error)
         warm_up(searcher)
-        return create_app(self._settings, searcher, local=self._local)
+        app = create_app(self._settings, searcher, local=self._local, stopping=self.stopping)
+        self._services = services = app.extensions[EXTENSION]
+        threading.Thread(target=self._follow, args=[services.serving], name="follow", daemon=True).start()
+        return app
+
+    def clean_up(self) -> None:
+        """In the arbiter: remove what the workers counted."""
+        if self._counts is not None:
+            shutil.rmtree(self._counts, ignore_errors=True)
 
     def raise_failure(self) -> None:
         """In the arbiter: raise what kept a worker from starting."""
@@ -136,10 +165,57 @@ class _Server(BaseApplication):  # type: ignore[misc]
         os.kill(os.getppid(), signal.SIGTERM)
         sys.exit(0)
 
-    def _announce(self, worker: Worker) -> None:
-        if worker.age == 1 and self._searcher is not None:
-            self._ready(self._searcher.index.model, self._searcher.index.count())
+    def _follow(self, serving: "Serving") -> None:
+        """Take up a model that another process, the command line's for example, has made the current one."""
+        complaint = ""
+        while not self.stopping.wait(LOOK_FOR_ANOTHER_MODEL):
+            try:
+                serving.follow()
+                complaint = ""
+            except LookalikeError as error:
+                if error.message != complaint:
+                    log.warning("The current model can't be served: %s", error)
+                complaint = error.message
 
-    def _let_go(self, _arbiter: Arbiter, _worker: Worker) -> None:
-        if self._searcher is not None:
-            self._searcher.index.close()
+    def _announce(self, worker: ThreadWorker) -> None:
+        if worker.age == 1 and self._services is not None:
+            with self._services.serving.lend() as searcher:
+                self._ready(searcher.index.model, searcher.index.count())
+
+    def _let_go(self, _arbiter: Arbiter, _worker: ThreadWorker) -> None:
+        if self._services is not None:
+            self._services.close()
+
+
+class _Worker(ThreadWorker):  # type: ignore[misc]
+    """Gives a request a time to come in, however steadily its bytes drip, and tells what waits that it stops."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._deadlines: dict[TConn, float] = {}
+
+    def handle(self, conn: TConn) -> object:
+        """See gunicorn."""
+        self._deadlines[conn] = time.monotonic() + LONGEST_REQUEST
+        try:
+            return super().handle(conn)
+        finally:
+            del self._deadlines[conn]
+
+    def murder_pending(self) -> None:
+        """See gunicorn, which calls this each second. A request that is being answered does not feel it."""
+        super().murder_pending()
+        for conn, deadline in self._deadlines.copy().items():
+            if time.monotonic() > deadline:
+                with suppress(OSError):  # it ends at this moment
+                    conn.sock.shutdown(socket.SHUT_RD)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """See gunicorn."""
+        self.app.stopping.set()
+        super().handle_exit(sig, frame)
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        """See gunicorn."""
+        self.app.stopping.set()
+        super().handle_quit(sig, frame)

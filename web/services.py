@@ -1,28 +1,61 @@
 """What every request works with."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Event
 
-from flask import current_app
+from flask import Flask, current_app, g
 
+from indexer.runner import BackgroundJobs
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 from web.photo_files import PhotoFiles
+from web.serving import Serving
+from web.uploads import Uploads
 
 EXTENSION = "lookalike"
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The settings, the searcher on the model that serves, and the photos on disk.
+    """The settings, the searcher on the model that serves, the photos on disk and those added over HTTP.
 
-    Whoever decodes or embeds a photo holds `computing` meanwhile: as many do at once as there are cores.
+    Whoever decodes or embeds a photo holds `computing` meanwhile: as many do at once as there are cores. `local` says
+    that the server listens on this machine only; `stopping` is set when it stops, so that what waits can end.
     """
 
     settings: Settings
-    searcher: Searcher
+    serving: Serving
     photo_files: PhotoFiles
+    uploads: Uploads
+    jobs: BackgroundJobs
     computing: BoundedSemaphore
+    local: bool
+    stopping: Event
+
+    def close(self) -> None:
+        """End the job that runs after the batch at hand, then close the index."""
+        self.jobs.close()
+        self.serving.close()
+
+    @property
+    def searcher(self) -> Searcher:
+        """The searcher of the current request: one and the same to its end, whatever is activated meanwhile."""
+        if "searcher" not in g:
+            g.lent = ExitStack()
+            g.searcher = g.lent.enter_context(self.serving.lend())
+        found: Searcher = g.searcher
+        return found
+
+
+def register(app: Flask, services: Services) -> None:
+    """Give an application its services, and what a request has lent back at its end."""
+    app.extensions[EXTENSION] = services
+
+    @app.teardown_appcontext
+    def give_back(_error: BaseException | None) -> None:
+        if "lent" in g:
+            g.lent.close()
 
 
 def services() -> Services:

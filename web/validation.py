@@ -5,7 +5,7 @@ from typing import Any, TypeVar, get_origin
 
 from apiflask.schema_adapters import registry
 from apiflask.schema_adapters.pydantic import PydanticAdapter
-from flask import Request
+from flask import Request, request
 from pydantic import BaseModel, ValidationError
 from werkzeug.datastructures import MultiDict
 
@@ -37,11 +37,17 @@ def check_fields(model: type[Model], fields: MultiDict[str, str], **more: object
     Raises:
         InvalidRequest: a field is missing, unknown or wrong.
     """
-    values = {name: fields.getlist(name) if _is_list(model, name) else fields[name] for name in fields}
+    # A field that is given twice and no list stays a list, which its type then refuses.
+    values = {name: given if _is_list(model, name) or len(given) > 1 else given[0] for name, given in fields.lists()}
     try:
         return model.model_validate(values | more)
     except ValidationError as error:
         raise InvalidRequest(422, _errors(error)) from None
+
+
+def read_files() -> dict[str, bytes]:
+    """The files that the current request has uploaded, by the names of their fields."""
+    return {name: file.read() for name, file in request.files.items()}
 
 
 def check_json(model: type[Model], body: bytes) -> Model:

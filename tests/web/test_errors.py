@@ -19,7 +19,7 @@ def test_errors_are_problem_documents(client: FlaskClient, method: str, path: st
     response = client.open(path, method=method)
     problem = response.get_json()
     assert response.status_code == status and response.mimetype == "application/problem+json"
-    assert set(problem) == {"type", "title", "status", "detail", "remedy", "errors"}
+    assert set(problem) == {"type", "title", "status", "detail", "remedy", "errors", "request_id"}
     assert problem["status"] == status and problem["detail"] and problem["remedy"]
     assert status != 405 or response.headers["Allow"]
 

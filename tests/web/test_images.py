@@ -27,7 +27,8 @@ def url(photo: PhotoRef, part: str = "") -> str:
 
 def test_labels_come_with_counts(client: FlaskClient) -> None:
     assert client.get("/api/v1/labels").get_json() == {
-        "labels": [{"label": label, "count": 8} for label in ("blue", "green", "red")]
+        "labels": [{"label": label, "count": 8} for label in ("blue", "green", "red")],
+        "total": 3,
     }
 
 

@@ -1,23 +1,38 @@
 """The OpenAPI document: what it says, its page, and the API held to it by schemathesis."""
 
+import os
+
 import pytest
 import schemathesis
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
+from pydantic import SecretStr
 from schemathesis import GenerationMode
 from serving import Site
 
-EXAMPLES = 20
+from web.app import create_app
+from web.services import EXTENSION
+
+EXAMPLES = int(os.environ.get("LOOKALIKE_TEST_EXAMPLES", "20"))  # for each operation
+HEADERS = {"Authorization": "Bearer sesame", "Accept-Encoding": "identity"}
 
 # A well-formed request may still hold bytes that are no photo, a vector of the wrong length, a crop beyond the photo.
-CONFIG = {"checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", 404, 422]}}}
+# A well-formed job may name a source that is not there, or meet another one that runs.
+CONFIG = {
+    "checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", 404, 409, 422]}},
+    "headers": HEADERS,
+}
 
 
-@pytest.mark.timeout(120)
-def test_the_api_does_what_it_says(shared: Site) -> None:
+@pytest.mark.timeout(180 + 12 * EXAMPLES)
+def test_the_api_does_what_it_says(own: Site) -> None:
+    library = own.photos[0].path.parents[1]
+    configured = own.settings.model_copy(update={"api_keys": (SecretStr("sesame"),), "library_roots": (library,)})
+    app = create_app(configured, own.searcher)
     config = schemathesis.Config.from_dict(CONFIG)
-    for found in schemathesis.openapi.from_wsgi("/openapi.json", shared.app, config=config).get_all_operations():
+    for found in schemathesis.openapi.from_wsgi("/openapi.json", app, config=config).get_all_operations():
         hold_to_its_description(found.ok())
+    app.extensions[EXTENSION].jobs.close()
 
 
 def hold_to_its_description(operation: schemathesis.APIOperation) -> None:
@@ -35,6 +50,7 @@ def test_every_call_is_described(client: FlaskClient) -> None:
     calls = {(method, path) for path, operations in document["paths"].items() for method in operations}
     images = "/api/v1/images/{photo}"
     assert {("post", "/api/v1/search"), ("get", "/api/v1/labels"), ("get", "/readyz"), ("get", "/healthz")} <= calls
+    assert {("post", "/api/v1/images"), ("delete", images), ("get", "/api/v1/map"), ("get", "/api/v1/jobs")} <= calls
     assert {("get", images + part) for part in ("", "/similar", "/file", "/thumbnail")} <= calls
     body = document["paths"]["/api/v1/search"]["post"]["requestBody"]["content"]
     assert set(body) == {"multipart/form-data", "application/json"}

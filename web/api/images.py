@@ -1,21 +1,42 @@
-"""`/images/{id}`: an indexed photo, those like it, its file and its thumbnail."""
+"""`/images`: adding a photo; `/images/{id}`: an indexed photo, those like it, its file, its thumbnail, its end."""
 
 import uuid
 
 from apiflask import APIBlueprint, FileSchema
-from flask import Response, request, send_file
+from flask import Response, request, send_file, url_for
+from werkzeug.exceptions import UnsupportedMediaType
 
 from retrieval.errors import NotFound
 from retrieval.index import Payload
 from retrieval.photos import display
 from web.api.search import respond
+from web.keys import writes
 from web.links import photo_urls
-from web.schemas import Photo, SearchAnswer, SearchOptions
+from web.schemas import NewPhoto, Photo, SearchAnswer, SearchOptions
 from web.services import services
+from web.validation import check_fields, read_files
 
 blueprint = APIBlueprint("images", __name__, tag="Photos")
 
 CACHE_SECONDS = 600
+
+
+@blueprint.post("/images")
+@blueprint.output(Photo, status_code=201)
+@blueprint.doc(responses=[400, 401, 403, 409, 413, 415, 422], security="key")
+@writes
+def add(**_: object) -> tuple[Photo, dict[str, str]]:
+    """Add a photo: keep its file on the server, and index it with the model that serves.
+
+    The same photo with the same label is added once, however often it is sent.
+    """
+    if request.mimetype != "multipart/form-data":
+        raise UnsupportedMediaType("A photo is sent as multipart/form-data.")
+    sent = check_fields(NewPhoto, request.form, **read_files())
+    served = services()
+    with served.computing:
+        added = served.uploads.add(served.searcher, sent.image, sent.label)
+    return _photo(added.id), {"Location": url_for("images.show", photo=added.id)}
 
 
 @blueprint.get("/images/<uuid:photo>")
@@ -23,7 +44,19 @@ CACHE_SECONDS = 600
 @blueprint.doc(responses=[404])
 def show(photo: uuid.UUID) -> Photo:
     """What the index holds of a photo."""
-    return Photo(**{"id": photo, "label": None, **_indexed(photo).as_dict(), **photo_urls(photo)})
+    return _photo(photo)
+
+
+@blueprint.delete("/images/<uuid:photo>")
+@blueprint.output({}, status_code=204)
+@blueprint.doc(responses=[401, 403, 404], security="key")
+@writes
+def remove(photo: uuid.UUID) -> str:
+    """Take a photo out of the index; its file is deleted only where it was added over HTTP."""
+    uri = _indexed(photo).uri
+    services().searcher.index.delete([photo])
+    services().uploads.forget(uri)
+    return ""
 
 
 @blueprint.get("/images/<uuid:photo>/similar")
@@ -71,6 +104,10 @@ def thumbnail(photo: uuid.UUID) -> Response:
             answer.data = files.thumbnail(original)
     answer.make_conditional(request)
     return _cached(answer)
+
+
+def _photo(photo: uuid.UUID) -> Photo:
+    return Photo(**{"id": photo, "label": None, **_indexed(photo).as_dict(), **photo_urls(photo)})
 
 
 def _indexed(photo: uuid.UUID) -> Payload:

@@ -2,14 +2,20 @@
 
 from apiflask import APIBlueprint
 
-from web.schemas import Labels
+from web.schemas import LabelCount, LabelOptions, Labels
 from web.services import services
 
 blueprint = APIBlueprint("labels", __name__, tag="Photos")
 
 
 @blueprint.get("/labels")
+@blueprint.input(LabelOptions, location="query")
 @blueprint.output(Labels)
-def labels() -> Labels:
+@blueprint.doc(responses=[422])
+def labels(query_data: LabelOptions) -> Labels:
     """The labels of the indexed photos with how many carry each, the most frequent first."""
-    return Labels.of(services().searcher.index.labels().items())
+    wanted = query_data.q.casefold()
+    counts = services().searcher.index.labels().items()
+    found = [(label, count) for label, count in counts if f" {wanted}" in f" {label.casefold()}"]
+    page = found[query_data.offset : query_data.offset + query_data.limit]
+    return Labels(labels=[LabelCount(label=label, count=count) for label, count in page], total=len(found))

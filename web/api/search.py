@@ -7,6 +7,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from retrieval.search import Answer, Result
 from web.links import photo_urls
+from web.metrics import observe_search
 from web.schemas import (
     EncodedPhoto,
     Examples,
@@ -20,7 +21,7 @@ from web.schemas import (
     UploadedPhoto,
 )
 from web.services import services
-from web.validation import check_fields, check_json
+from web.validation import check_fields, check_json, read_files
 
 blueprint = APIBlueprint("search", __name__, tag="Search")
 
@@ -51,6 +52,7 @@ def search() -> Response:
 
 def respond(answer: Answer) -> Response:
     """The answer as the API gives it; written by pydantic, which takes a third of the time of APIFlask's way."""
+    observe_search(answer)
     predicted = answer.predicted_label
     body = SearchAnswer(
         model=services().searcher.embedder.bundle.model_id,
@@ -76,8 +78,7 @@ def _found(result: Result) -> Found:
 
 def _query() -> UploadedPhoto | EncodedPhoto | IndexedPhoto | QueryVector | Examples:
     if request.mimetype == "multipart/form-data":
-        uploads = {name: file.read() for name, file in request.files.items()}
-        return check_fields(UploadedPhoto, request.form, **uploads)
+        return check_fields(UploadedPhoto, request.form, **read_files())
     if request.mimetype == "application/json":
         return check_json(Query, request.get_data()).root
     raise UnsupportedMediaType("A search is sent as multipart/form-data or as application/json.")

@@ -1,0 +1,145 @@
+"""`/jobs`: starting, following, ending and repeating them."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from apiflask import APIBlueprint, FileSchema
+from flask import Response, request, url_for
+from werkzeug.exceptions import UnsupportedMediaType
+
+from indexer.jobs import Job, Request, cancel_job, list_jobs, load_job, read_failures
+from indexer.runner import retry_request
+from retrieval.errors import NotFound
+from web.keys import writes
+from web.schemas import Failures, IndexJob, Jobs, MapJob, NewJob, PageOptions
+from web.services import Services, services
+from web.validation import check_json
+
+blueprint = APIBlueprint("jobs", __name__, tag="Jobs")
+
+LOOK_SECONDS = 0.5
+SILENCE_SECONDS = 10  # after which a comment shows whether somebody still listens
+LONGEST_STREAM_SECONDS = 600  # then the browser asks again by itself
+LAST_EVENT = "end"
+
+Started = tuple[Job, int, dict[str, str]]
+
+
+@blueprint.post("/jobs")
+@blueprint.output(Job, status_code=202)
+@blueprint.doc(responses=[400, 401, 403, 404, 409, 415, 422], security="key")
+@writes
+def start() -> Started:
+    """Start a job: index photos that lie on the server, or compute the map."""
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType("A job is sent as application/json.")
+    wanted = check_json(NewJob, request.get_data()).root
+    return _started(Request((), kind="map") if isinstance(wanted, MapJob) else _index_request(wanted))
+
+
+@blueprint.get("/jobs")
+@blueprint.input(PageOptions, location="query")
+@blueprint.output(Jobs)
+@blueprint.doc(responses=[422])
+def show_all(query_data: PageOptions) -> Jobs:
+    """The jobs, the newest first, as they stand."""
+    jobs = list_jobs(services().settings)
+    return Jobs(jobs=jobs[query_data.offset : query_data.offset + query_data.limit], total=len(jobs))
+
+
+@blueprint.get("/jobs/<string:job>")
+@blueprint.output(Job)
+@blueprint.doc(responses=[404])
+def show(job: str) -> Job:
+    """A job as it stands."""
+    return load_job(services().settings, job)
+
+
+@blueprint.get("/jobs/<string:job>/events")
+@blueprint.output(FileSchema(type="string"), content_type="text/event-stream")
+@blueprint.doc(responses={204: "The last event was sent before (Last-Event-ID: end)", 404: "No such job"})
+def follow(job: str) -> Response:
+    """A job as it stands whenever it changes, as server-sent events; the one with the id `end` is the last.
+
+    A browser that lost the stream asks again by itself, and is told when there is nothing more to come.
+    """
+    served = services()
+    load_job(served.settings, job)
+    if request.headers.get("Last-Event-ID") == LAST_EVENT:
+        return Response(status=204)
+    return Response(
+        _events(served, job),
+        mimetype="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+@blueprint.get("/jobs/<string:job>/failures")
+@blueprint.input(PageOptions, location="query")
+@blueprint.output(Failures)
+@blueprint.doc(responses=[404, 422])
+def failures(job: str, query_data: PageOptions) -> Failures:
+    """The photos that a job could not index, and why."""
+    settings = services().settings
+    total = load_job(settings, job).failed
+    found = read_failures(settings, job, query_data.offset, query_data.limit)
+    return Failures.model_validate({"failures": [asdict(failure) for failure in found], "total": total})
+
+
+@blueprint.post("/jobs/<string:job>/cancel")
+@blueprint.output(Job)
+@blueprint.doc(responses=[401, 403, 404], security="key")
+@writes
+def cancel(job: str) -> Job:
+    """Ask a job to end after the batch at hand; one that has ended stays as it is."""
+    return cancel_job(services().settings, job)
+
+
+@blueprint.post("/jobs/<string:job>/retry")
+@blueprint.output(Job, status_code=202)
+@blueprint.doc(responses=[401, 403, 404, 409, 422], security="key")
+@writes
+def retry(job: str) -> Started:
+    """Start a job for just those photos that failed in another one."""
+    return _started(retry_request(services().settings, job))
+
+
+def _started(wanted: Request) -> Started:
+    job = services().jobs.start(wanted)
+    return job, 202, {"Location": url_for("jobs.show", job=job.id)}
+
+
+def _index_request(wanted: IndexJob) -> Request:
+    served = services()
+    return Request(
+        sources=[served.photo_files.source(source) for source in wanted.sources],
+        bundle=_bundle_of(wanted.model) if wanted.model else None,
+        label_from=wanted.label_from,
+        sync=wanted.sync,
+    )
+
+
+def _bundle_of(model: str) -> Path:
+    folder = services().settings.models_folder
+    if model not in (path.name for path in folder.iterdir()):
+        raise NotFound(f"There is no model {model}.", "`GET /models` shows those there are.")
+    return folder / model
+
+
+def _events(served: Services, name: str) -> Iterator[str]:
+    started = told = time.monotonic()
+    before = None
+    while not served.stopping.is_set() and time.monotonic() - started < LONGEST_STREAM_SECONDS:
+        job = load_job(served.settings, name)
+        if job.state != "running":
+            yield f"id: {LAST_EVENT}\ndata: {job.model_dump_json()}\n\n"
+            return
+        if job != before:
+            yield f"data: {job.model_dump_json()}\n\n"
+            before, told = job, time.monotonic()
+        elif time.monotonic() - told > SILENCE_SECONDS:
+            yield ": still running\n\n"
+            told = time.monotonic()
+        served.stopping.wait(LOOK_SECONDS)

@@ -1,0 +1,24 @@
+"""`GET /map`."""
+
+from apiflask import APIBlueprint
+from flask import Response, request
+
+from indexer.map import load_map
+from web.schemas import Map
+from web.services import services
+
+blueprint = APIBlueprint("map", __name__, tag="Photos")
+
+
+@blueprint.get("/map")
+@blueprint.output(Map)
+@blueprint.doc(responses={304: "Unchanged", 404: "Not computed yet: `POST /jobs` with the kind `map`"})
+def show() -> Response:
+    """All photos of the model that serves, or a sample past 20,000, laid out by likeness."""
+    served = services()
+    answer = Response(load_map(served.settings, served.serving.model), mimetype="application/json")
+    answer.add_etag()
+    answer.cache_control.private = True
+    answer.cache_control.no_cache = True
+    answer.make_conditional(request)
+    return answer

@@ -1,0 +1,57 @@
+"""`/models`: those of this place, and which of them serves."""
+
+from dataclasses import asdict, replace
+
+from apiflask import APIBlueprint
+
+from indexer.models import activate, list_models, rollback
+from web.keys import writes
+from web.schemas import Models
+from web.services import services
+
+blueprint = APIBlueprint("models", __name__, tag="Models")
+
+
+@blueprint.get("/models")
+@blueprint.output(Models)
+def show() -> Models:
+    """The models with what their training measured, and which of them serves."""
+    return _models()
+
+
+@blueprint.post("/models/<string:model>/activate")
+@blueprint.output(Models)
+@blueprint.doc(responses=[401, 403, 404, 409], security="key")
+@writes
+def make_current(model: str) -> Models:
+    """Make a model the one that serves, after its index passed the cross-check.
+
+    Searches that are under way end on the model before.
+    """
+    served = services()
+    if model != served.serving.model:
+        activate(served.settings, model)
+        served.serving.follow()
+    return _models()
+
+
+@blueprint.post("/models/rollback")
+@blueprint.output(Models)
+@blueprint.doc(responses=[401, 403, 404, 409], security="key")
+@writes
+def make_previous_current() -> Models:
+    """Make the model that served before the current one serve again."""
+    rollback(services().settings)
+    services().serving.follow()
+    return _models()
+
+
+def _models() -> Models:
+    served = services()
+    with served.serving.lend() as searcher:
+        # The index that serves is held by this very process, and knows itself how much it holds.
+        found = [
+            replace(model, points=searcher.index.count()) if model.id == searcher.index.model else model
+            for model in list_models(served.settings)
+        ]
+    return Models.model_validate({"models": [asdict(model) for model in found]})

@@ -1,0 +1,39 @@
+"""How many requests a client may make, and how large and slow they may be."""
+
+from flask import Flask, request
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+
+from retrieval.settings import Settings
+
+# What a page needs many of, or a monitor asks for all the time.
+UNCOUNTED = {
+    "static",
+    "images.thumbnail",
+    "health.healthz",
+    "health.readyz",
+    "health_below_api.healthz",
+    "health_below_api.readyz",
+    "metrics.show",
+}
+
+
+def register(app: Flask, settings: Settings) -> None:
+    """Refuse a client's requests beyond `LOOKALIKE_RATE_LIMIT`.
+
+    They are counted in Redis, for all processes together, where `LOOKALIKE_REDIS_URL` is set, otherwise in this
+    process; there as well while Redis can't be reached.
+    """
+    if settings.rate_limit is None:
+        return
+    Limiter(
+        get_remote_address,
+        app=app,
+        application_limits=[settings.rate_limit],
+        application_limits_exempt_when=lambda: request.endpoint in UNCOUNTED,
+        headers_enabled=True,
+        retry_after="delta-seconds",
+        storage_uri=settings.redis_url or "memory://",
+        in_memory_fallback_enabled=settings.redis_url is not None,
+        key_prefix="lookalike",
+    )
