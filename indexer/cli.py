@@ -14,6 +14,7 @@ from indexer import models as registry
 from indexer.batch import Failure
 from indexer.crosscheck import MIN_RECALL, NEIGHBOURS, SAMPLE, CrossCheck, cross_check, save_cross_check
 from indexer.doctor import examine
+from indexer.evaluation import Evaluation
 from indexer.jobs import Request
 from indexer.progress import progress_bar, stop_on_interrupt
 from indexer.runner import Finished, retry_request, run_job
@@ -184,11 +185,20 @@ def list_models(as_json: JsonFlag = False) -> None:
 
 
 @models.command("activate")
-def activate(model: ModelArgument, as_json: JsonFlag = False) -> None:
-    """Make a model the one that serves, once its index passes the cross-check."""
-    result = registry.activate(load_settings(), model)
-    text = f"{model} serves now. {result.summary()}"
-    print_result({"current": model, "crosscheck": asdict(result)}, as_json, text)
+def activate(
+    model: ModelArgument,
+    *,
+    max_loss: Annotated[
+        float, typer.Option(min=0, max=1, help="How much less MAP@R it may have on the labelled photos.")
+    ] = registry.MAX_LOSS,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make a model the one that serves, once its index passes the cross-check and finds no less than the current's."""
+    done = registry.activate(load_settings(), model, max_loss=max_loss)
+    measured = [_evaluation_text(evaluation) for evaluation in (done.evaluation, done.before) if evaluation]
+    result = asdict(done)
+    result["crosscheck"] = result.pop("cross_check")
+    print_result(result, as_json, " ".join([f"{model} serves now.", done.cross_check.summary(), *measured]))
 
 
 @models.command("rollback")
@@ -277,6 +287,13 @@ def _report_cross_check(check: CrossCheck) -> None:
 
 def _say(text: str, style: str | None = None) -> None:
     messages.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def _evaluation_text(evaluation: Evaluation) -> str:
+    return (
+        f"{evaluation.model}: R@1 {evaluation.recall_at_1:.3f}, MAP@R {evaluation.map_at_r:.3f} "
+        f"on {evaluation.photos} labelled photos."
+    )
 
 
 def _model_columns(model: registry.Model) -> tuple[str, ...]:

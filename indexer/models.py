@@ -1,15 +1,20 @@
 """The models of this place: those with an installed bundle or an index, and which of them serves."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
+from indexer.evaluation import Evaluation, evaluate
 from retrieval.bundle import Bundle, load_bundle
-from retrieval.errors import IndexMismatch, LookalikeError, NotFound
+from retrieval.errors import BadBundle, IndexBusy, IndexMismatch, LookalikeError, NotFound, WorseModel
 from retrieval.index import IndexStore, VectorIndex, open_store
 from retrieval.index.base import no_index
 from retrieval.settings import Settings
+
+MAX_LOSS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,24 @@ class Model:
     problem: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """A model that serves now, and what that was decided by.
+
+    Args:
+        current: the model.
+        cross_check: of its index.
+        evaluation: of its index, on labelled photos; None where there are none.
+        before: of the model that served until now, on the same photos; None where there was none, or where another
+            process holds its index.
+    """
+
+    current: str
+    cross_check: CrossCheck
+    evaluation: Evaluation | None
+    before: Evaluation | None
+
+
 def list_models(settings: Settings) -> list[Model]:
     """The models with an installed bundle or an index, in the order of their names."""
     store = open_store(settings)
@@ -46,28 +69,45 @@ def list_models(settings: Settings) -> list[Model]:
     return [_describe(settings, store, name) for name in sorted(names)]
 
 
-def activate(settings: Settings, model: str) -> CrossCheck:
-    """Make a model the one that serves, after its index passed the cross-check.
+def activate(
+    settings: Settings, model: str, *, max_loss: float = MAX_LOSS, served: VectorIndex | None = None
+) -> Activation:
+    """Make a model the one that serves, after its index passed the cross-check and the evaluation.
+
+    Args:
+        settings: the settings.
+        model: the model.
+        max_loss: how much less MAP@R it may have on the labelled photos than the model that serves; 1: any.
+        served: the index of the serving model, where this process has it open.
 
     Raises:
         NotFound: it has no index, or an empty one.
         IndexMismatch: the cross-check failed.
+        WorseModel: the evaluation did.
         BadBundle: its bundle is not installed, or damaged.
     """
     store = open_store(settings)
     if model not in store.models():
         raise no_index(model)
     with open_index(store, load_bundle(settings.models_folder / model)) as index:
-        result = cross_check(index)
-    save_cross_check(settings, result)
-    if not result.passed:
-        raise IndexMismatch(
-            f"{model} was not activated: its index failed the cross-check (recall@{result.k} {result.recall_at_k:.4f}, "
-            f"largest score error {result.max_score_error:.1e}).",
-            "Remove it with `lookalike models remove`, and index the photos again.",
+        check = cross_check(index)
+        save_cross_check(settings, check)
+        if not check.passed:
+            raise IndexMismatch(
+                f"{model} was not activated: its index failed the cross-check. {check.summary()}",
+                "Remove it with `lookalike models remove`, and index the photos again.",
+            )
+        with _serving(settings, store, model, served) as serving:
+            measured = evaluate(index, serving)
+    evaluation, before = (*measured, None, None)[:2]
+    if evaluation and before and evaluation.map_at_r < before.map_at_r - max_loss:
+        raise WorseModel(
+            f"{model} was not activated: its MAP@R on {evaluation.photos} photos is {evaluation.map_at_r:.4f}, "
+            f"and that of {before.model} {before.map_at_r:.4f}.",
+            "Keep the other, or allow the loss with --max-loss.",
         )
     store.activate(model)
-    return result
+    return Activation(model, check, evaluation, before)
 
 
 def rollback(settings: Settings) -> str:
@@ -107,6 +147,26 @@ def open_index(store: IndexStore, bundle: Bundle) -> VectorIndex:
     if bundle.model_id not in store.models():
         raise no_index(bundle.model_id)
     return store.open(bundle.model_id, bundle.dimension)
+
+
+@contextmanager
+def _serving(
+    settings: Settings, store: IndexStore, model: str, served: VectorIndex | None
+) -> Iterator[VectorIndex | None]:
+    """The index of the model that serves, if that is another one and nobody else holds it."""
+    current = store.current()
+    if served is not None and served.model == current != model:
+        yield served
+    elif current is None or current == model or current not in store.models():
+        yield None
+    else:
+        try:
+            index = open_index(store, load_bundle(settings.models_folder / current))
+        except (BadBundle, IndexBusy):
+            yield None
+            return
+        with index:
+            yield index
 
 
 def _installed(settings: Settings) -> list[str]:

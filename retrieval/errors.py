@@ -35,6 +35,10 @@ class IndexMismatch(LookalikeError):
     """The index and the model do not belong together."""
 
 
+class WorseModel(LookalikeError):
+    """A model that finds less than the one that it shall replace."""
+
+
 class IndexWriteFailed(LookalikeError):
     """The index could not be written, for want of disk space most likely; what it held before stays."""
 

@@ -2,13 +2,19 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import make
+import numpy as np
 import pytest
 
+from indexer.evaluation import evaluate
+from indexer.models import activate
 from retrieval.bundle import Bundle
 from retrieval.index import open_store
+from retrieval.metrics import map_at_r, recall_at_k
+from retrieval.neighbours import ranked_without_self
 from retrieval.settings import Settings
 
 
@@ -127,3 +133,63 @@ def test_there_is_nothing_to_roll_back_to(command) -> None:
 def test_a_missing_bundle_is_a_note_in_the_list(command, two_models, settings: Settings, other: Bundle) -> None:
     shutil.rmtree(settings.models_folder / other.model_id)
     assert "not installed" in by_id(command("models", "list", "--json"))[other.model_id]["problem"]
+
+
+def test_activation_shows_both_models_on_the_same_photos(command, two_models, bundle: Bundle, other: Bundle) -> None:
+    done = command("models", "activate", other.model_id, "--max-loss", 1, "--json").json
+    assert (done["evaluation"]["model"], done["before"]["model"]) == (other.model_id, bundle.model_id)
+    assert done["evaluation"]["photos"] == done["before"]["photos"] == done["evaluation"]["queries"] == 24
+    assert 0 < done["evaluation"]["map_at_r"] <= done["evaluation"]["recall_at_1"] <= 1
+    assert "R@1" in command("models", "activate", bundle.model_id, "--max-loss", 1).out
+
+
+def test_a_model_that_finds_less_is_not_activated_unless_that_is_allowed(
+    command, two_models, settings: Settings, bundle: Bundle, other: Bundle
+) -> None:
+    with open_store(settings).open(other.model_id, other.dimension) as index:
+        points = list(index.scroll())
+        vectors = np.random.default_rng(0).normal(size=(len(points), other.dimension)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        index.upsert([replace(point, vector=vector) for point, vector in zip(points, vectors, strict=True)])
+    called = command("models", "activate", other.model_id)
+    assert called.status == 1
+    assert "its MAP@R on 24 photos is" in called.err
+    assert open_store(settings).current() == bundle.model_id
+    assert command("models", "activate", other.model_id, "--max-loss", 1).status == 0
+    assert open_store(settings).current() == other.model_id
+
+
+def test_the_evaluation_is_that_of_the_metrics(settings: Settings, bundle: Bundle, library: Path, command) -> None:
+    command("index", library, "--bundle", bundle.folder)
+    with open_store(settings).open(bundle.model_id, bundle.dimension) as index:
+        (measured,) = evaluate(index)
+        points = list(index.scroll())
+    labels = np.array([point.payload.label for point in points])
+    ranked = ranked_without_self(np.stack([point.vector for point in points]))
+    relevant = labels[ranked] == labels[:, None]
+    assert measured.recall_at_1 == pytest.approx(recall_at_k(relevant, 1).mean(), abs=1e-4)
+    assert measured.map_at_r == pytest.approx(map_at_r(relevant, np.full(24, 7)).mean(), abs=1e-4)
+
+
+def test_without_labels_only_the_cross_check_decides(command, bundle: Bundle, other: Bundle, library: Path) -> None:
+    for made in (bundle, other):
+        command("index", library, "--bundle", made.folder, "--label-from", "none")
+    done = command("models", "activate", other.model_id, "--json").json
+    assert (done["current"], done["evaluation"], done["before"]) == (other.model_id, None, None)
+
+
+def test_a_serving_index_that_is_held_elsewhere_does_not_hinder(
+    command, two_models, settings: Settings, bundle: Bundle, other: Bundle
+) -> None:
+    with open_store(settings).open(bundle.model_id, bundle.dimension) as served:
+        done = command("models", "activate", other.model_id, "--json").json
+        assert (done["evaluation"]["model"], done["before"]) == (other.model_id, None)
+        command("models", "rollback")
+        assert activate(settings, other.model_id, max_loss=1, served=served).before.model == bundle.model_id
+
+
+def test_removing_a_model_frees_its_space(command, two_models, settings: Settings, other: Bundle) -> None:
+    folders = [settings.models_folder / other.model_id, settings.index_folder / other.model_id]
+    assert all(folder.exists() for folder in folders)
+    command("models", "remove", other.model_id)
+    assert not any(folder.exists() for folder in folders)
