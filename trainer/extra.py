@@ -33,3 +33,8 @@ def import_tensorflow() -> None:
         import tensorflow  # noqa: PLC0415 - an extra
         import tensorflow_addons  # noqa: F401, PLC0415 - an extra
     tensorflow.get_logger().setLevel("ERROR")
+
+
+def first_line(error: Exception) -> str:
+    """What an error of TensorFlow says, without its stack and its advice."""
+    return str(error).strip().partition("\n")[0].rstrip(".")

@@ -3,32 +3,39 @@
 from retrieval.errors import LookalikeError
 from trainer.backbones.base import Backbone
 from trainer.backbones.efficientnet_lite import EFFICIENTNET_LITE
+from trainer.backbones.hub_module import BIT_M_R50X1, hub_module
 from trainer.backbones.keras_application import MOBILENET_V2, RESNET50, VGG16, keras_application, keras_functions
 from trainer.backbones.small_cnn import SMALL_CNN
 
 BACKBONES: dict[str, Backbone] = {
-    backbone.name: backbone for backbone in (*EFFICIENTNET_LITE, MOBILENET_V2, RESNET50, VGG16, SMALL_CNN)
+    backbone.name: backbone for backbone in (*EFFICIENTNET_LITE, MOBILENET_V2, RESNET50, VGG16, BIT_M_R50X1, SMALL_CNN)
 }
 
-KERAS_PREFIX = "keras:"
+KERAS, HUB = "keras:", "hub:"
+FAMILIES = {
+    f"{KERAS}NAME": "Any network of tf.keras.applications, such as DenseNet121; weights as for mobilenet_v2",
+    f"{HUB}HANDLE": "Any image feature vector of TensorFlow Hub, or a folder with such a SavedModel",
+}
 
 
 def backbone_named(name: str) -> Backbone:
-    """The backbone of that name: one of `BACKBONES` or any network of `tf.keras.applications`, however it is spelt.
+    """The backbone of that name: one of `BACKBONES` or `FAMILIES`.
+
+    The names of Keras are understood in any spelling, and without `keras:`.
 
     Raises:
         LookalikeError: there is none.
     """
-    wanted = _plain(name.removeprefix(KERAS_PREFIX))
+    if name.startswith(HUB):
+        return hub_module(name.removeprefix(HUB))
+    wanted = _plain(name.removeprefix(KERAS))
     for known in BACKBONES.values():
         if _plain(known.name) == wanted:
             return known
     for function in keras_functions():
         if _plain(function) == wanted:
             return keras_application(function)
-    raise LookalikeError(
-        f"There is no backbone {name!r}.", f"Choose one of {', '.join(BACKBONES)}, or a network of Keras."
-    )
+    raise LookalikeError(f"There is no backbone {name!r}.", f"Choose one of {', '.join((*BACKBONES, *FAMILIES))}.")
 
 
 def _plain(name: str) -> str:

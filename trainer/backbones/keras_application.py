@@ -11,7 +11,7 @@ from retrieval.errors import LookalikeError
 from retrieval.images import ResizeRule
 from trainer.backbones.base import AUTO, NONE, Backbone
 from trainer.download import impatient_downloads
-from trainer.extra import import_tensorflow
+from trainer.extra import first_line, import_tensorflow
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -117,8 +117,7 @@ def _load(network: "tf.keras.Model", path: Path, name: str) -> None:
     try:
         network.load_weights(path)
     except (OSError, ValueError, KeyError, OpError) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
         raise LookalikeError(
-            f"{path} does not hold the weights of {name} without its top ({reason}).",
+            f"{path} does not hold the weights of {name} without its top ({first_line(error)}).",
             "Name a file that Keras saved of this network with include_top=False, ending in .h5.",
         ) from None
