@@ -1,10 +1,31 @@
-"""The map of the collection, and the rooms of those who look after it."""
+"""The map of the collection, and the rooms of those who look after it: jobs and models. Scripts fill them in."""
 
-from flask import render_template
+from flask import render_template, request
 
 from web.schemas import API
+from web.services import services
 
 
 def show_map() -> str:
-    """All photos, laid out by likeness; a script draws what the API computed."""
-    return render_template("map.html", api=API)
+    """All photos, laid out by likeness."""
+    return _render("map.html")
+
+
+def show_jobs() -> str:
+    """The jobs: starting, following, ending and repeating them."""
+    return _render("jobs.html", folders=[str(root) for root in services().settings.library_roots])
+
+
+def show_models() -> str:
+    """The models with their figures, and which of them serves."""
+    return _render("models.html")
+
+
+def _render(template: str, **more: object) -> str:
+    return render_template(template, api=f"{request.script_root}{API}", writable=_writable(), **more)
+
+
+def _writable() -> bool:
+    """Whether somebody who looks at this page can change anything, with or without a key (see `web.keys`)."""
+    served = services()
+    return not served.settings.read_only and (served.local or bool(served.settings.api_keys))

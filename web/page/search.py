@@ -123,6 +123,7 @@ def _results(query: PageQuery, subject: Subject) -> str:
         predicted=answer.predicted_label,
         labels=choose_labels(served.searcher.index.labels(), query.label, query.find),
         first=query.offset + 1,
+        close_match=_missed_close_match(query, answer),
         address=query.address(),
         more_link=query.address(offset=deeper) if is_full else None,
         all_labels=query.address(label=[], offset=0),
@@ -137,6 +138,18 @@ def _search(query: PageQuery, subject: Subject) -> Answer:
     by_id = [query.id] if query.id is not None and subject.vector is None else []
     unindexed: Sequence[Vector] = [] if subject.vector is None else [subject.vector]
     return searcher.by_examples([*by_id, *query.like], query.unlike, options, unindexed=unindexed)
+
+
+def _missed_close_match(query: PageQuery, answer: Answer) -> float | None:
+    """The score from which on a photo is a close match, where not even the best result has it.
+
+    Training measured it for the nearest of all photos to one photo, so that it says nothing of other results.
+    """
+    calibration = services().searcher.embedder.bundle.manifest.calibration
+    if query.refined or query.label or query.offset or not answer.results:
+        return None
+    close = calibration.close_match if calibration else None
+    return close if close is not None and answer.results[0].score < close else None
 
 
 def _payloads(photos: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Payload]:

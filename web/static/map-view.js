@@ -1,0 +1,180 @@
+// Draws the points on a canvas through a camera: dots from afar, photos from near.
+
+const MARGIN = 0.94; // of the canvas that the whole map takes
+const DEEPEST = 200;
+const MOST_PHOTOS = 90; // in sight at once before they become dots
+const PHOTO_SIDE = 76;
+const PHOTOS_HELD = 400;
+const DIMMED = 0.1;
+
+export class View {
+  constructor(canvas, points, { colours, photo }) {
+    Object.assign(this, { canvas, points, colours, photo });
+    this.context = canvas.getContext("2d");
+    this.camera = { x: 0.5, y: 0.5, zoom: 1 };
+    this.selected = null;
+    this.lit = new Set(); // labels that stand out; empty: all
+    this.photos = new Map();
+    new ResizeObserver(() => this.resize()).observe(canvas);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.recolour());
+    this.recolour();
+  }
+
+  resize() {
+    const { clientWidth, clientHeight } = this.canvas;
+    this.ratio = devicePixelRatio;
+    [this.canvas.width, this.canvas.height] = [clientWidth * this.ratio, clientHeight * this.ratio];
+    [this.width, this.height] = [clientWidth, clientHeight];
+    this.draw();
+  }
+
+  recolour() {
+    this.dots = this.colours().map(dot);
+    this.line = getComputedStyle(this.canvas).color;
+    this.redraw();
+  }
+
+  /** Draw before the next frame, however often this is asked for until then. */
+  redraw() {
+    this.asked ??= requestAnimationFrame(() => this.draw());
+  }
+
+  draw() {
+    this.asked = undefined;
+    const { context, ratio } = this;
+    if (!ratio) return;
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.clearRect(0, 0, this.width, this.height);
+    const seen = this.points.within(this.window());
+    if (seen.length <= MOST_PHOTOS && this.camera.zoom > 1) this.drawPhotos(seen);
+    else this.drawDots(seen);
+    if (this.selected !== null) this.drawRing(this.selected);
+  }
+
+  drawDots(seen) {
+    const { context, points } = this;
+    const side = Math.min(12, 4.5 * Math.sqrt(this.camera.zoom) * Math.max(0.6, Math.min(1, 60 / Math.sqrt(points.count))));
+    for (const i of seen) {
+      context.globalAlpha = this.isLit(i) ? 0.9 : DIMMED;
+      const [x, y] = this.toScreen(i);
+      context.drawImage(this.dots[points.colour[i]], x - side / 2, y - side / 2, side, side);
+    }
+    context.globalAlpha = 1;
+  }
+
+  drawPhotos(seen) {
+    const { context } = this;
+    for (const i of seen) {
+      const image = this.imageOf(i);
+      const [x, y] = this.toScreen(i);
+      context.globalAlpha = this.isLit(i) ? 1 : DIMMED;
+      if (!image.naturalWidth) {
+        context.drawImage(this.dots[this.points.colour[i]], x - 6, y - 6, 12, 12);
+        continue;
+      }
+      const scale = PHOTO_SIDE / Math.max(image.naturalWidth, image.naturalHeight);
+      const [width, height] = [image.naturalWidth * scale, image.naturalHeight * scale];
+      context.drawImage(image, x - width / 2, y - height / 2, width, height);
+      context.drawImage(this.dots[this.points.colour[i]], x - width / 2 - 5, y - height / 2 - 5, 12, 12);
+    }
+    context.globalAlpha = 1;
+  }
+
+  drawRing(i) {
+    const [x, y] = this.toScreen(i);
+    this.context.strokeStyle = this.line;
+    this.context.lineWidth = 2.5;
+    this.context.beginPath();
+    this.context.arc(x, y, 11, 0, 2 * Math.PI);
+    this.context.stroke();
+  }
+
+  imageOf(i) {
+    const known = this.photos.get(i);
+    if (known) return known;
+    if (this.photos.size >= PHOTOS_HELD) this.photos.delete(this.photos.keys().next().value);
+    const image = new Image();
+    image.onload = () => this.redraw();
+    image.src = this.photo(i);
+    this.photos.set(i, image);
+    return image;
+  }
+
+  isLit(i) {
+    return !this.lit.size || this.lit.has(this.points.colour[i]);
+  }
+
+  /** Pixels that the whole map's side takes. */
+  get scale() {
+    return Math.min(this.width, this.height) * MARGIN * this.camera.zoom;
+  }
+
+  toScreen(i) {
+    return [
+      this.width / 2 + (this.points.x[i] - this.camera.x) * this.scale,
+      this.height / 2 + (this.points.y[i] - this.camera.y) * this.scale,
+    ];
+  }
+
+  toMap(x, y) {
+    return [this.camera.x + (x - this.width / 2) / this.scale, this.camera.y + (y - this.height / 2) / this.scale];
+  }
+
+  /** The part of the map in sight, with what reaches into it. */
+  window() {
+    const [left, top] = this.toMap(-PHOTO_SIDE / 2, -PHOTO_SIDE / 2);
+    const [right, bottom] = this.toMap(this.width + PHOTO_SIDE / 2, this.height + PHOTO_SIDE / 2);
+    return { left, top, right, bottom };
+  }
+
+  /** The point under a place on the screen, or null. */
+  at(x, y, reach = 14) {
+    return this.points.nearest(...this.toMap(x, y), reach / this.scale);
+  }
+
+  pan(right, down) {
+    this.look(this.camera.x - right / this.scale, this.camera.y - down / this.scale);
+  }
+
+  /** Zoom by a factor; the place (x, y) on the screen stays where it is. */
+  zoom(factor, x = this.width / 2, y = this.height / 2) {
+    const [mapX, mapY] = this.toMap(x, y);
+    this.camera.zoom = Math.max(1, Math.min(DEEPEST, this.camera.zoom * factor));
+    this.look(mapX - (x - this.width / 2) / this.scale, mapY - (y - this.height / 2) / this.scale);
+  }
+
+  look(x, y) {
+    this.camera.x = Math.max(0, Math.min(1, x));
+    this.camera.y = Math.max(0, Math.min(1, y));
+    this.redraw();
+  }
+
+  whole() {
+    this.camera.zoom = 1;
+    this.look(0.5, 0.5);
+  }
+
+  select(i) {
+    this.selected = i;
+    this.redraw();
+  }
+
+  /** Bring a point into sight. */
+  reveal(i) {
+    const [x, y] = this.toScreen(i);
+    const edge = 90;
+    const over = (at, size) => Math.max(0, at - size + edge) - Math.max(0, edge - at);
+    this.pan(-over(x, this.width), -over(y, this.height));
+  }
+}
+
+function dot(colour) {
+  const side = 32;
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = side;
+  const context = canvas.getContext("2d");
+  context.fillStyle = colour;
+  context.arc(side / 2, side / 2, side / 2 - 1, 0, 2 * Math.PI);
+  context.fill();
+  return canvas;
+}
