@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from apiflask import APIFlask
 from flask.testing import FlaskClient
@@ -65,16 +66,18 @@ def site(settings: Settings, bundle: Bundle, library: Path) -> Iterator[Site]:
 def serving(*options: str) -> Iterator[str]:
     """`lookalike serve` as a process, with the settings of the environment; gives its address."""
     command = [*LOOKALIKE, "serve", "--port", "0", "--json", *options]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        said = process.stdout.readline()
-        if not said:
-            raise AssertionError(process.communicate()[1])
-        yield json.loads(said)["url"]
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
+    with TemporaryFile("w+") as log:  # a pipe that nobody reads is full one day, and the server waits
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
+        assert process.stdout is not None
+        try:
+            said = process.stdout.readline()
+            if not said:
+                log.seek(0)
+                raise AssertionError(log.read())
+            yield json.loads(said)["url"]
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
 
 
 def _point(photo: PhotoRef, embedder: Embedder) -> Point:
