@@ -1,5 +1,6 @@
 """The vector index as the other rooms see it, whichever engine holds it."""
 
+import threading
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -123,6 +124,26 @@ class VectorIndex(Closing):
     @abstractmethod
     def labels(self) -> dict[str, int]:
         """The labels with how many points carry each, the most frequent first, then by name."""
+
+    @abstractmethod
+    def optimize(self, stop: threading.Event | None = None) -> bool:
+        """Build what searches need to stay fast, where the index has outgrown what it has; call it after many writes.
+
+        It returns when that is built: after minutes for a million points, in which searches and writes go on.
+
+        Args:
+            stop: set it to give up; the index stays as it is.
+
+        Returns:
+            whether anything was built.
+
+        Raises:
+            IndexWriteFailed: it could not be built; the index stays as it is.
+        """
+
+    def advice(self) -> str | None:
+        """What would serve this many photos better than this index, in a sentence."""
+        return None
 
     @abstractmethod
     def close(self) -> None:

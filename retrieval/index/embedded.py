@@ -1,21 +1,22 @@
 """The embedded index: Qdrant Edge in this process, one folder a model.
 
+A search compares with every point until `optimize` has built a graph (HNSW) of them: on a copy of the shard, in a
+process of its own (`retrieval.index.graph`), while searches and writes go on. The description of the index,
+`index.json`, names the shard in use and is replaced atomically; so a process that is killed, whenever it is, leaves
+either the shard before or the one after, and each holds every point.
+
 Edge and its behaviour: https://qdrant.tech/documentation/edge/ . One process holds a folder, and locks it before it
 looks what is there; Edge's own lock comes too late for two processes that make an index at once.
 """
 
-import fcntl
 import json
-import os
 import shutil
-import sys
 import threading
-import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO, cast
+from typing import cast
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -39,7 +40,7 @@ from qdrant_edge import (
 )
 from qdrant_edge import Point as EdgePoint
 
-from retrieval.errors import IndexBusy, IndexMismatch, IndexUnreadable, IndexWriteFailed, LookalikeError
+from retrieval.errors import IndexMismatch, IndexUnreadable, IndexWriteFailed, LookalikeError
 from retrieval.files import write_atomically
 from retrieval.index.base import (
     Hit,
@@ -54,12 +55,15 @@ from retrieval.index.base import (
     no_index,
     removable,
 )
+from retrieval.index.folder import OPENING_BYTES, SPARE_BYTES, hold, require_space
+from retrieval.index.graph import bring_up_to_date, build_graph
 
-# Edge maps its files into memory: writing past the end of a full disk would kill the process, so it must never come
-# to that. One batch of points, its log segment and its payload fit many times over; opening writes a few kilobytes.
-SPARE_BYTES = 96 * 1024 * 1024
-OPENING_BYTES = 8 * 1024 * 1024
+SHARD = "shard"
 MOST_LABELS = 1_000_000
+MOST_COMPARED = 50_000  # points that a search compares with one by one, which takes about 2 ms
+CANDIDATES = 256  # that a search in the graph keeps (ef)
+WRITTEN_AT_ONCE = 1_000  # points for which writes may wait
+MANY_POINTS = 2_000_000
 POINTER = TypeAdapter(dict[str, str | None])
 
 
@@ -102,7 +106,7 @@ class EmbeddedStore(IndexStore):
     def remove(self, model: str) -> None:
         """See `IndexStore.remove`."""
         removable(self, model)
-        with _hold(self._folder / model):
+        with hold(self._folder / model):
             shutil.rmtree(self._folder / model)
 
     def _read_pointer(self) -> dict[str, str | None]:
@@ -138,10 +142,15 @@ class EmbeddedIndex(VectorIndex):
         self.model = model
         self.dimension = dimension
         self._folder = folder
-        self._lock = threading.Lock()
+        self._description = folder / self.DESCRIPTION
+        self._place = folder / SHARD  # of the shard in use
+        self._lock = threading.Lock()  # held by whoever writes
+        self._building = threading.Lock()  # held by whoever builds a graph
+        self._closing = threading.Event()
+        self._written: set[uuid.UUID] = set()  # the points written since then
         with self._reading("opened"):
-            _require_space(folder, OPENING_BYTES)
-            self._holder = _hold(folder)
+            require_space(folder, OPENING_BYTES)
+            self._holder = hold(folder)
             try:
                 self._shard = self._open()
             except BaseException:
@@ -152,25 +161,28 @@ class EmbeddedIndex(VectorIndex):
         """See `VectorIndex.upsert`; refuses before the disk is full."""
         if points:
             stored = [EdgePoint(point.id, _as_edge(point.vector), point.payload.as_dict()) for point in points]
-            self._write(UpdateOperation.upsert_points(stored))
+            self._write(UpdateOperation.upsert_points(stored), [point.id for point in points])
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
         """See `VectorIndex.delete`."""
         if ids:
-            self._write(UpdateOperation.delete_points(list(ids)))
+            self._write(UpdateOperation.delete_points(list(ids)), ids)
 
     def search(self, vector: Vector, k: int, *, labels: Sequence[str] = (), exact: bool = False) -> list[Hit]:
-        """See `VectorIndex.search`."""
-        request = QueryRequest(
-            limit=k,
-            query=Query.Nearest(_as_edge(check_query(vector, self.dimension))),
-            filter=Filter(must=[FieldCondition("label", match=MatchAny(list(labels)))]) if labels else None,
-            params=SearchParams(exact=exact),
-            with_payload=True,
-        )
-        with self._reading():
-            hits = self._shard.query(request)
-            return [Hit(as_uuid(hit.id), clip_score(hit.score), Payload.from_dict(hit.payload)) for hit in hits]
+        """See `VectorIndex.search`.
+
+        The graph knows no labels, and walks past those that are far from the query. So a search within labels compares
+        with each of their points, unless they are many and the graph finds enough of them close to the query.
+        """
+        query = check_query(vector, self.dimension)
+        if not labels or exact:
+            return self._query(query, k, labels, exact)
+        if self._count(labels, exact=False) > MOST_COMPARED:
+            nearest = self._query(query, max(CANDIDATES, k), (), exact=False)
+            wanted = [hit for hit in nearest if hit.payload.label in labels]
+            if len(wanted) >= k:
+                return wanted[:k]
+        return self._query(query, k, labels, exact=True)
 
     def get(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Payload]:
         """See `VectorIndex.get`."""
@@ -201,8 +213,7 @@ class EmbeddedIndex(VectorIndex):
 
     def count(self) -> int:
         """See `VectorIndex.count`."""
-        with self._reading():
-            return self._shard.count(CountRequest(exact=True))
+        return self._count((), exact=True)
 
     def labels(self) -> dict[str, int]:
         """See `VectorIndex.labels`."""
@@ -211,41 +222,127 @@ class EmbeddedIndex(VectorIndex):
         counts = ((str(hit.value), hit.count) for hit in hits if hit.count)  # Edge remembers labels that are gone
         return dict(sorted(counts, key=lambda pair: (-pair[1], pair[0])))
 
+    def optimize(self, stop: threading.Event | None = None) -> bool:
+        """See `VectorIndex.optimize`; while it runs, the index takes three times its space on disk."""
+
+        def give_up() -> bool:
+            return self._closing.is_set() or (stop is not None and stop.is_set())
+
+        if self._outside_graph() <= MOST_COMPARED or not self._building.acquire(blocking=False):
+            return False
+        copy = self._folder / f"{SHARD}-{uuid.uuid4().hex[:8]}"
+        try:
+            with self._writing():
+                self._copy(copy)
+                built = build_graph(copy, self.dimension, give_up)
+                if built:
+                    self._take_over(copy)
+        finally:
+            self._written.clear()
+            self._sweep()
+            self._building.release()
+        return built
+
+    def advice(self) -> str | None:
+        """See `VectorIndex.advice`."""
+        if self.count() <= MANY_POINTS:
+            return None
+        return (
+            f"{self.count():,} photos are many for an index in one process. A Qdrant server builds its graphs beside "
+            "its searches, and shares the work among machines: `lookalike migrate --to URL` moves the index."
+        )
+
     def close(self) -> None:
-        """See `VectorIndex.close`."""
-        with self._lock:
+        """See `VectorIndex.close`; a graph that is being built is given up."""
+        self._closing.set()
+        with self._building, self._lock:
+            if self._holder.closed:
+                return
             try:
-                self._shard.flush()
-            except Exception as error:  # Edge raises plain exceptions
-                raise self._refused(error) from None
+                with self._writing():
+                    self._shard.flush()
             finally:
                 self._shard.close()
                 self._holder.truncate(0)
                 self._holder.close()
 
     def _open(self) -> EdgeShard:
-        description = self._folder / self.DESCRIPTION
-        shard = self._folder / "shard"
-        if not description.exists():
-            return self._create(shard, description)
-        self._check(json.loads(description.read_bytes()))
-        return EdgeShard.load(str(shard))
+        if not self._description.exists():
+            return self._create()
+        description = json.loads(self._description.read_bytes())
+        self._check(description)
+        self._place = self._folder / description.get("shard", SHARD)
+        self._sweep()
+        return EdgeShard.load(str(self._place))
 
-    def _create(self, shard: Path, description: Path) -> EdgeShard:
+    def _create(self) -> EdgeShard:
         """Make an empty shard; its description is written last, so that a half-made one is made anew."""
-        _require_space(self._folder)
-        shutil.rmtree(shard, ignore_errors=True)
-        shard.mkdir(parents=True)
+        require_space(self._folder)
+        shutil.rmtree(self._place, ignore_errors=True)
+        self._place.mkdir(parents=True)
         created = EdgeShard.create(
-            str(shard),
+            str(self._place),
             EdgeConfig(
                 vectors=EdgeVectorParams(size=self.dimension, distance=Distance.Cosine),
                 optimizers=EdgeOptimizersConfig(default_segment_number=1),
             ),
         )
         created.update(UpdateOperation.create_field_index("label", PayloadSchemaType.Keyword))
-        write_atomically(description, json.dumps({"model": self.model, "dimension": self.dimension}))
+        self._describe(self._place)
         return created
+
+    def _describe(self, shard: Path) -> None:
+        description = {"model": self.model, "dimension": self.dimension, "shard": shard.name}
+        write_atomically(self._description, json.dumps(description))
+
+    def _sweep(self) -> None:
+        """Remove the shards that are not in use: those of builds that did not end, and the one before the last."""
+        for shard in self._folder.glob(f"{SHARD}*"):
+            if shard != self._place:
+                shutil.rmtree(shard, ignore_errors=True)
+
+    def _query(self, query: Vector, k: int, labels: Sequence[str], exact: bool) -> list[Hit]:
+        request = QueryRequest(
+            limit=k,
+            query=Query.Nearest(_as_edge(query)),
+            filter=_label_filter(labels),
+            params=SearchParams(exact=exact, hnsw_ef=max(CANDIDATES, k)),
+            with_payload=True,
+        )
+        with self._reading():
+            hits = self._shard.query(request)
+            return [Hit(as_uuid(hit.id), clip_score(hit.score), Payload.from_dict(hit.payload)) for hit in hits]
+
+    def _count(self, labels: Sequence[str], exact: bool) -> int:
+        with self._reading():
+            return self._shard.count(CountRequest(filter=_label_filter(labels), exact=exact))
+
+    def _outside_graph(self) -> int:
+        with self._reading():
+            info = self._shard.info()
+        return info.points_count - info.indexed_vectors_count
+
+    def _copy(self, copy: Path) -> None:
+        """Copy the shard as it is now; the points that are written from now on are remembered."""
+        with self._lock:
+            self._shard.flush()
+            size = sum(file.stat().st_size for file in self._place.rglob("*") if file.is_file())
+            require_space(self._folder, SPARE_BYTES + 2 * size)
+            shutil.copytree(self._place, copy)
+            self._written.clear()
+
+    def _take_over(self, copy: Path) -> None:
+        """Bring the copy up to date, and make it the shard in use; writes wait for the last few points only."""
+        built = EdgeShard.load(str(copy))
+        while len(self._written) > WRITTEN_AT_ONCE:
+            with self._lock:
+                written, self._written = self._written, set()
+            bring_up_to_date(built, self._shard, list(written))
+        with self._lock:
+            bring_up_to_date(built, self._shard, list(self._written))
+            built.flush()
+            self._describe(copy)
+            self._place, self._shard = copy, built  # whoever searches in the former shard keeps it until then
 
     def _check(self, description: Mapping[str, object]) -> None:
         if description.get("dimension") != self.dimension:
@@ -268,66 +365,31 @@ class EmbeddedIndex(VectorIndex):
                 remedy = "Correct the permissions of that folder, or run this as the user who made it."
             raise IndexUnreadable(f"The index {self._folder} can't be {what} ({error}).", remedy) from None
 
-    def _write(self, operation: UpdateOperation) -> None:
-        with self._lock:
-            _require_space(self._folder)
-            try:
-                self._shard.update(operation)
-            except Exception as error:  # Edge raises plain exceptions
-                raise self._refused(error) from None
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turns what Edge and the system raise into a sentence."""
+        try:
+            yield
+        except LookalikeError:
+            raise
+        except Exception as error:  # Edge raises plain exceptions
+            raise IndexWriteFailed(
+                f"The index {self._folder} could not be written ({error}).",
+                "What it held before is kept. Make room, then run the same command again.",
+            ) from None
 
-    def _refused(self, error: Exception) -> IndexWriteFailed:
-        return IndexWriteFailed(
-            f"The index {self._folder} could not be written ({error}).",
-            "What it held before is kept. Make room, then run the same command again.",
-        )
+    def _write(self, operation: UpdateOperation, ids: Iterable[uuid.UUID]) -> None:
+        with self._lock, self._writing():
+            require_space(self._folder)
+            self._shard.update(operation)
+            if self._building.locked():
+                self._written.update(ids)
+
+
+def _label_filter(labels: Sequence[str]) -> Filter | None:
+    return Filter(must=[FieldCondition("label", match=MatchAny(list(labels)))]) if labels else None
 
 
 def _as_edge(vector: Vector) -> list[float]:
     """Edge takes NumPy vectors without copying them into lists, which its type hints do not say."""
     return cast(list[float], vector)
-
-
-def _require_space(folder: Path, needed: int = SPARE_BYTES) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise IndexWriteFailed(
-            f"The disk that holds {folder} is full: {free // 1_000_000} MB are left, and using the index safely takes "
-            f"{needed // 1_000_000} MB.",
-            "What is indexed is kept. Make room, then run the same command again.",
-        )
-
-
-def _hold(folder: Path) -> TextIO:
-    """Lock an index's folder by the file that names its holder; closing the file lets go.
-
-    Raises:
-        IndexBusy: another process holds it, or has just removed it.
-    """
-    file = (folder / "holder.json").open("a+", encoding="utf-8")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        with file:
-            raise IndexBusy(
-                f"The index {folder} is held by another process{_name_holder(file)}.",
-                "Stop that process, or ask it: while `lookalike serve` runs, search through its page or API.",
-            ) from None
-    if os.fstat(file.fileno()).st_nlink == 0:
-        file.close()
-        raise IndexBusy(f"The index {folder} was removed at this moment.", "Run the same command again.")
-    file.truncate(0)
-    json.dump({"pid": os.getpid(), "command": " ".join(["lookalike", *sys.argv[1:]])}, file)
-    file.flush()
-    return file
-
-
-def _name_holder(file: TextIO) -> str:
-    for _ in range(20):
-        file.seek(0)
-        with suppress(ValueError):
-            holder = json.load(file)
-            return f": `{holder['command']}`, process {holder['pid']}"
-        time.sleep(0.01)  # it has the lock, and has not written its name yet
-    return ""

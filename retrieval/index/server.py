@@ -1,5 +1,6 @@
 """The index on a Qdrant server or cluster: one collection a model, an alias for the one that serves."""
 
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -10,7 +11,7 @@ from pydantic import SecretStr
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-from retrieval.errors import IndexMismatch, IndexWriteFailed, LookalikeError
+from retrieval.errors import IndexMismatch, IndexUnreachable, IndexWriteFailed, LookalikeError
 from retrieval.index.base import (
     Hit,
     IndexStore,
@@ -181,6 +182,10 @@ class ServerIndex(VectorIndex):
         counts = ((str(hit.value), hit.count) for hit in answer.hits)
         return dict(sorted(counts, key=lambda pair: (-pair[1], pair[0])))
 
+    def optimize(self, stop: threading.Event | None = None) -> bool:
+        """See `VectorIndex.optimize`: the server builds its graphs by itself."""
+        return False
+
     def close(self) -> None:
         """See `VectorIndex.close`: the server keeps the collection."""
 
@@ -231,7 +236,7 @@ def _errors_as_sentences(request: Callable[[], Result], failure: type[LookalikeE
             "Check LOOKALIKE_QDRANT_API_KEY and the server's log.",
         ) from None
     except ResponseHandlingException as error:
-        raise failure(
+        raise IndexUnreachable(
             f"Qdrant can't be reached ({error.source}).", "Check LOOKALIKE_QDRANT_URL, and that the server runs."
         ) from None
 

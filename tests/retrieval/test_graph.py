@@ -1,0 +1,253 @@
+"""The graph of an embedded index: built beside the index in use, which loses nothing whatever happens meanwhile."""
+
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from retrieval.errors import IndexWriteFailed
+from retrieval.index import Payload, Point, VectorIndex, embedded
+from retrieval.index.embedded import EmbeddedIndex, EmbeddedStore
+from retrieval.neighbours import exact_neighbours
+from retrieval.photos import photo_id
+
+DIMENSION = 16
+POINTS = 2_000
+LABELS = ("rose", "tulip", "aster", None)
+
+# Builds a graph again and again while it writes; says each point once it is in the index.
+BUILD_AND_WRITE = """
+import pathlib, sys, threading, time
+from retrieval.index import embedded
+from test_graph import numbered
+embedded.MOST_COMPARED = 0
+index = embedded.EmbeddedStore(pathlib.Path(sys.argv[1])).open("net-1", 16)
+def build():
+    while True:
+        index.optimize()
+        print("built", flush=True)
+threading.Thread(target=build, daemon=True).start()
+number = int(sys.argv[2])
+while True:
+    index.upsert([numbered(number)])
+    print(number, flush=True)
+    number += 1
+    time.sleep(0.002)
+"""
+
+
+def numbered(number: int) -> Point:
+    """A point near one of 20 centres, the same for the same number."""
+    uri = f"file:///{number}.jpg"
+    centre = np.random.default_rng(number % 20).normal(size=DIMENSION)
+    vector = (centre + 0.4 * np.random.default_rng(1000 + number).normal(size=DIMENSION)).astype(np.float32)
+    payload = Payload(uri, LABELS[number % len(LABELS)], "0" * 64, 1, 1, 1, "t", "t")
+    return Point(photo_id(uri), vector / np.linalg.norm(vector), payload)
+
+
+@pytest.fixture(scope="module")
+def points() -> list[Point]:
+    return [numbered(number) for number in range(POINTS)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "index" / "net-1"
+
+
+@pytest.fixture
+def index(folder: Path, points: list[Point], monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedIndex]:
+    """An index that has outgrown exact search."""
+    monkeypatch.setattr(embedded, "MOST_COMPARED", 500)
+    with EmbeddedStore(folder.parent).open("net-1", DIMENSION) as opened:
+        opened.upsert(points)
+        yield opened
+
+
+@contextmanager
+def building(index: VectorIndex) -> Iterator[list[bool]]:
+    """Builds on another thread, begun when the block begins and done when it ends; yields what it gave, once it has."""
+    gave: list[bool] = []
+    thread = threading.Thread(target=lambda: gave.append(index.optimize()))
+    thread.start()
+    while not builders():
+        time.sleep(0.01)
+    yield gave
+    thread.join(60)
+
+
+def builders() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children(recursive=True) if "retrieval.index.graph" in child.cmdline()]
+
+
+def contents(index: VectorIndex) -> dict[object, tuple[object, list[float]]]:
+    return {point.id: (point.payload, point.vector.round(5).tolist()) for point in index.scroll()}
+
+
+def expected(points: list[Point]) -> dict[object, tuple[object, list[float]]]:
+    return {point.id: (point.payload, point.vector.round(5).tolist()) for point in points}
+
+
+def recall(index: VectorIndex, points: list[Point], labels: tuple[str, ...] = ()) -> float:
+    gallery = np.stack([point.vector for point in points if not labels or point.payload.label in labels])
+    queries = np.stack([numbered(number).vector for number in range(POINTS, POINTS + 50)])
+    scores, _ = exact_neighbours(gallery, queries, 10)
+    hits = [index.search(query, 10, labels=labels) for query in queries]
+    found = [hit.score >= truth[-1] - 1e-6 for answer, truth in zip(hits, scores, strict=True) for hit in answer]
+    return sum(found) / (10 * len(queries))
+
+
+def test_few_points_need_no_graph(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "MOST_COMPARED", POINTS)
+    assert not index.optimize()
+
+
+def test_a_graph_holds_every_point_and_finds_the_neighbours(
+    index: EmbeddedIndex, points: list[Point], folder: Path
+) -> None:
+    assert index.optimize()
+    assert contents(index) == expected(points)
+    assert index.labels() == {"aster": 500, "rose": 500, "tulip": 500}
+    assert recall(index, points) >= 0.99
+    assert len(list(folder.glob("shard*"))) == 1
+    assert not index.optimize()
+    index.close()
+    with EmbeddedStore(folder.parent).open("net-1", DIMENSION) as again:
+        assert contents(again) == expected(points)
+        assert recall(again, points) >= 0.99
+
+
+@pytest.mark.parametrize("labels", [("rose",), ("rose", "tulip"), ("rose", "tulip", "aster")])
+def test_a_search_within_labels_misses_none(index: EmbeddedIndex, points: list[Point], labels: tuple[str, ...]) -> None:
+    """Half of the photos or more carry these labels, where a graph that knows none would miss some."""
+    assert index.optimize()
+    assert recall(index, points, labels) >= 0.99
+    far = -numbered(0).vector
+    assert {hit.id for hit in index.search(far, 20, labels=labels)} == {
+        hit.id for hit in index.search(far, 20, labels=labels, exact=True)
+    }
+
+
+def test_searches_and_writes_go_on_while_a_graph_is_built(index: EmbeddedIndex, points: list[Point]) -> None:
+    new = [numbered(number) for number in range(POINTS, POINTS + 300)]
+    replaced = [replace(point, payload=replace(point.payload, label="changed")) for point in points[:50]]
+    searches = 0
+    with building(index) as gave:
+        index.upsert(replaced)
+        index.delete([point.id for point in points[50:100]])
+        for point in new:
+            index.upsert([point])
+            assert index.search(point.vector, 1)[0].id == point.id
+            searches += not gave
+    assert gave == [True]
+    assert searches > 0
+    assert contents(index) == expected([*replaced, *points[100:], *new])
+    assert index.labels()["changed"] == 50
+
+
+def test_more_is_written_than_is_copied_at_once(
+    index: EmbeddedIndex, points: list[Point], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "WRITTEN_AT_ONCE", 100)
+    new = [numbered(number) for number in range(POINTS, 2 * POINTS)]
+    with building(index) as gave:
+        index.upsert(new)
+    assert gave == [True]
+    assert contents(index) == expected([*points, *new])
+
+
+def test_a_second_build_takes_up_what_came_later(index: EmbeddedIndex, points: list[Point]) -> None:
+    assert index.optimize()
+    new = [numbered(number) for number in range(POINTS, POINTS + 600)]
+    index.upsert(new)
+    index.delete([point.id for point in points[:10]])
+    assert index.optimize()
+    assert contents(index) == expected([*points[10:], *new])
+    assert recall(index, [*points[10:], *new]) >= 0.99
+
+
+def test_one_graph_is_built_at_a_time(index: EmbeddedIndex) -> None:
+    with building(index) as gave:
+        assert not index.optimize()
+    assert gave == [True]
+
+
+def test_a_build_can_be_given_up(index: EmbeddedIndex, points: list[Point], folder: Path) -> None:
+    stop = threading.Event()
+    threading.Timer(0.3, stop.set).start()
+    assert not index.optimize(stop)
+    assert builders() == []
+    assert [shard.name for shard in folder.glob("shard*")] == ["shard"]
+    assert contents(index) == expected(points)
+
+
+def test_closing_gives_a_build_up(index: EmbeddedIndex, points: list[Point], folder: Path) -> None:
+    with building(index) as gave:
+        index.close()
+    assert gave == [False]
+    assert builders() == []
+    with EmbeddedStore(folder.parent).open("net-1", DIMENSION) as again:
+        assert contents(again) == expected(points)
+
+
+def test_a_builder_that_is_killed_is_told_and_harms_nothing(
+    index: EmbeddedIndex, points: list[Point], folder: Path
+) -> None:
+    told: list[str] = []
+
+    def build() -> None:
+        with pytest.raises(IndexWriteFailed) as error:
+            index.optimize()
+        told.append(str(error.value))
+
+    thread = threading.Thread(target=build)
+    thread.start()
+    while not (found := builders()):
+        time.sleep(0.01)
+    found[0].kill()
+    thread.join(60)
+    assert "The graph of the index" in told[0]
+    assert "Searches are right without it" in told[0]
+    assert [shard.name for shard in folder.glob("shard*")] == ["shard"]
+    assert contents(index) == expected(points)
+    assert index.optimize()
+
+
+def test_without_room_no_build_is_begun(
+    index: EmbeddedIndex, points: list[Point], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedded, "SPARE_BYTES", 10**18)
+    with pytest.raises(IndexWriteFailed, match="is full"):
+        index.optimize()
+    assert contents(index) == expected(points)
+
+
+@pytest.mark.parametrize("builds", [0, 0, 1, 1], ids=["first", "first again", "second", "second again"])
+def test_a_kill_at_any_moment_of_a_build_loses_nothing(index: EmbeddedIndex, folder: Path, builds: int) -> None:
+    """The process that owns the index is killed in its first build or the second, or in the swap after it."""
+    index.close()
+    command = [sys.executable, "-c", BUILD_AND_WRITE, str(folder.parent), str(POINTS)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as owner:
+        said = [owner.stdout.readline()]
+        while said.count("built\n") < builds:
+            said.append(owner.stdout.readline())
+        threading.Timer(random.uniform(0, 3), owner.kill).start()
+        said += owner.stdout
+    acknowledged = [int(line) for line in said if line.endswith("\n") and line != "built\n"]
+    with EmbeddedStore(folder.parent).open("net-1", DIMENSION) as after:
+        there = contents(after)
+    wanted = expected([numbered(number) for number in range(POINTS + len(acknowledged))])
+    assert {key: there.get(key) for key in wanted} == wanted
+    assert len(there) <= len(wanted) + 1  # one may be written and not yet acknowledged
+    assert len(list(folder.glob("shard*"))) == 1
