@@ -62,7 +62,7 @@ def _require_key() -> None:
     if not any(known):
         raise Unauthorized(
             "The key is wrong." if sent else "This takes a key.",
-            www_authenticate=[WWWAuthenticate("bearer"), WWWAuthenticate("basic", {"realm": "Lookalike"})],
+            www_authenticate=[WWWAuthenticate("bearer"), WWWAuthenticate("basic", {"realm": "photo search"})],
         )
 
 

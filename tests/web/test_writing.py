@@ -1,0 +1,230 @@
+"""Adding and removing photos over HTTP, and who may."""
+
+import io
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import make
+import pytest
+from flask.testing import FlaskClient
+from pydantic import SecretStr
+from serving import Site
+from werkzeug.test import TestResponse
+
+from retrieval.photos import path_of
+from web import keys
+from web.app import create_app
+
+IMAGES = "/api/v1/images"
+LABELS = "/api/v1/labels"
+KEY = {"Authorization": "Bearer sesame"}
+PHOTO = make.encoded(make.photo("red", 99))
+
+
+def client_of(own: Site, local: bool = False, **settings: Any) -> FlaskClient:
+    return create_app(own.settings.model_copy(update=settings), own.searcher, local=local).test_client()
+
+
+@pytest.fixture
+def client(own: Site) -> FlaskClient:
+    return client_of(own, local=True)
+
+
+def add(client: FlaskClient, data: bytes = PHOTO, name: str = "photo.jpg", **more: Any) -> TestResponse:
+    headers = more.pop("headers", {})
+    return client.post(IMAGES, data={"image": (io.BytesIO(data), name), **more}, headers=headers)
+
+
+def kept(own: Site) -> list[Path]:
+    return [path for path in (own.settings.home / "uploads").rglob("*") if path.is_file()]
+
+
+def test_an_added_photo_is_found_from_then_on(client: FlaskClient, own: Site) -> None:
+    added = add(client, label="red")
+    photo = added.get_json()
+    assert added.status_code == 201 and added.headers["Location"] == f"{IMAGES}/{photo['id']}"
+    assert (photo["label"], photo["width"], photo["height"], photo["bytes"]) == ("red", 120, 90, len(PHOTO))
+    search = client.post("/api/v1/search", data={"image": (io.BytesIO(PHOTO), "photo.jpg")}).get_json()
+    assert (search["results"][0]["id"], search["results"][0]["score"]) == (photo["id"], 1.0)
+    assert client.get(photo["image_url"]).data == PHOTO
+    assert client.get(photo["thumbnail_url"]).status_code == 200
+    assert [path.parent.name for path in kept(own)] == ["red"]
+
+
+def test_a_photo_is_added_once_however_often_it_is_sent(client: FlaskClient, own: Site) -> None:
+    first, again = add(client, label="red").get_json(), add(client, label="red").get_json()
+    assert first["id"] == again["id"] and len(kept(own)) == 1 and own.searcher.index.count() == 25
+
+
+def test_a_photo_needs_no_label(client: FlaskClient) -> None:
+    assert add(client).get_json()["label"] is None
+
+
+@pytest.mark.parametrize("name", ["../../evil.php", "/etc/cron.d/evil", "..\\evil.exe", "evil.html", "%2e%2e%2fevil"])
+def test_the_clients_file_name_is_nobodys_business(client: FlaskClient, own: Site, name: str) -> None:
+    answer = add(client, name=name)
+    assert answer.status_code == 201
+    (path,) = kept(own)
+    assert path.parent == own.settings.home / "uploads" / "unlabelled"
+    assert path.suffix == ".jpg" and "evil" not in path.name
+
+
+@pytest.mark.parametrize("label", ["..", "../../etc", "a/b", "/etc", ".ssh", "a\nb", "a\x00b", "ü" * 128, "x" * 501])
+def test_a_label_that_can_be_no_folder_is_refused(client: FlaskClient, own: Site, label: str) -> None:
+    assert add(client, label=label).status_code == 422
+    assert kept(own) == [] and own.searcher.index.count() == 24
+
+
+@pytest.mark.parametrize("label", ["ورد أحمر", "玫瑰", "Rosa × alba", "<img src=x onerror=alert(1)>", "con"])
+def test_a_label_may_be_any_other_text(client: FlaskClient, own: Site, label: str) -> None:
+    photo = add(client, label=label).get_json()
+    assert photo["label"] == label
+    assert {"label": label, "count": 1} in client.get(LABELS).get_json()["labels"]
+    page = client.get("/", query_string={"id": photo["id"]}).text
+    assert "<img src=x" not in page
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"<html><script>alert(1)</script></html>", b"\x00\x00\x00\x18ftypmp42" + bytes(64), PHOTO[:300], b"GIF89a"],
+    ids=["nothing", "HTML", "a video", "half a photo", "a header alone"],
+)
+def test_what_is_no_photo_is_not_kept(client: FlaskClient, own: Site, data: bytes) -> None:
+    answer = add(client, data)
+    assert answer.status_code == 422 and answer.get_json()["detail"]
+    assert kept(own) == [] and own.searcher.index.count() == 24
+
+
+def test_a_photo_added_over_http_is_deleted_whole_and_a_librarys_file_stays(client: FlaskClient, own: Site) -> None:
+    photo = add(client).get_json()["id"]
+    assert client.delete(f"{IMAGES}/{photo}").status_code == 204
+    assert kept(own) == []
+    assert client.get(f"{IMAGES}/{photo}").status_code == client.delete(f"{IMAGES}/{photo}").status_code == 404
+    of_the_library = own.photos[0]
+    assert client.delete(f"{IMAGES}/{of_the_library.id}").status_code == 204
+    assert of_the_library.path.is_file() and own.searcher.index.count() == 23
+
+
+def test_a_librarys_point_can_not_name_an_uploads_file(client: FlaskClient, own: Site, tmp_path: Path) -> None:
+    """A link out of the folder of uploads is not followed."""
+    photo = add(client).get_json()
+    path = path_of(photo["uri"])
+    outside = tmp_path / "outside.jpg"
+    outside.write_bytes(path.read_bytes())
+    path.unlink()
+    path.symlink_to(outside)
+    assert client.delete(f"{IMAGES}/{photo['id']}").status_code == 204
+    assert outside.is_file()
+
+
+def test_added_photos_are_shown_beside_a_library(own: Site) -> None:
+    client = client_of(own, local=True, library_roots=(own.photos[0].path.parent,))
+    assert client.get(add(client).get_json()["image_url"]).status_code == 200
+
+
+def test_a_key_opens(own: Site) -> None:
+    client = client_of(own, api_keys=(SecretStr("open"), SecretStr("sesame")))
+    refused = add(client)
+    assert refused.status_code == 401 and refused.mimetype == "application/problem+json"
+    assert refused.headers.getlist("WWW-Authenticate") == ["Bearer", 'Basic realm="photo search"']
+    basic = b64encode(b"anybody:sesame").decode()
+    for wrong in ("Bearer sesam", "Bearer", "Bearer sésame", "sesame", f"Digest {basic}", "Basic !"):
+        assert add(client, headers={"Authorization": wrong}).status_code == 401, wrong
+    assert client.get(LABELS).status_code == 200, "reading needs none"
+    assert add(client, headers=KEY).status_code == 201
+    assert add(client, headers={"Authorization": f"Basic {basic}"}).status_code == 201
+
+
+def test_every_key_is_compared_in_constant_time(own: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+
+    def compare(sent: bytes, key: bytes) -> bool:
+        compared.append(key)
+        return sent == key
+
+    monkeypatch.setattr(keys.hmac, "compare_digest", compare)
+    client = client_of(own, api_keys=(SecretStr("sesame"), SecretStr("other")))
+    assert add(client, headers=KEY).status_code == 201
+    assert compared == [b"sesame", b"other"], "the first match ends nothing"
+
+
+def test_reading_takes_a_key_where_that_is_set(own: Site) -> None:
+    client = client_of(own, api_keys=(SecretStr("sesame"),), reads_need_key=True)
+    for path in ("/", LABELS, "/metrics", "/readyz", "/openapi.json", f"{IMAGES}/{own.photos[0].id}/thumbnail"):
+        assert client.get(path).status_code == 401, path
+        assert client.get(path, headers=KEY).status_code == 200, path
+    assert client.get("/healthz").status_code == client.get("/static/icon.svg").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("configured", "says"),
+    [({"read_only": True, "api_keys": (SecretStr("sesame"),)}, "read-only"), ({}, "has no keys")],
+)
+def test_writing_is_refused(own: Site, configured: dict[str, Any], says: str) -> None:
+    refused = add(client_of(own, **configured), headers=KEY)
+    assert refused.status_code == 403 and says in refused.get_json()["detail"]
+
+
+def test_every_call_that_changes_something_takes_a_key(own: Site) -> None:
+    client = client_of(own, api_keys=(SecretStr("sesame"),))
+    document = client.get("/openapi.json").get_json()
+    writing = {
+        (method, path): operation
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        if method != "get" and not path.endswith("/search")
+    }
+    assert len(writing) == 7
+    names = {"photo": own.photos[0].id, "job": "20260101-000000-abcdef", "model": own.searcher.index.model}
+    for (method, path), operation in writing.items():
+        assert client.open(path.format(**names), method=method).status_code == 401, (method, path)
+        assert operation["security"] == [{"key": []}], (method, path)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://localhost:81"},
+        {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"},
+        {"Origin": "http://localhost", "Sec-Fetch-Site": "same-site"},
+    ],
+)
+def test_no_website_writes_through_its_visitors_browser(client: FlaskClient, headers: dict[str, str]) -> None:
+    assert add(client, headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Origin": "http://localhost"}, {"Sec-Fetch-Site": "same-origin", "Origin": "null"}]
+)
+def test_the_page_itself_writes(client: FlaskClient, headers: dict[str, str]) -> None:
+    assert add(client, headers=headers).status_code == 201
+
+
+def test_pages_of_a_named_website_may_call(own: Site) -> None:
+    friend = {"Origin": "https://friend.example"}
+    client = client_of(own, api_keys=(SecretStr("sesame"),), cors_origins=("https://friend.example",))
+    asked = client.options(IMAGES, headers=friend | {"Access-Control-Request-Method": "POST"})
+    assert asked.headers["Access-Control-Allow-Origin"] == "https://friend.example"
+    assert add(client, headers=friend | KEY).status_code == 201
+    stranger = client.get(LABELS, headers={"Origin": "https://stranger.example"})
+    assert "Access-Control-Allow-Origin" not in stranger.headers
+    assert "Access-Control-Allow-Origin" not in client_of(own).get(LABELS, headers=friend).headers
+
+
+def test_a_full_disk_is_told(client: FlaskClient, own: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    answer = add(client)
+    assert answer.status_code == 503 and "No space left" in answer.get_json()["detail"]
+    assert own.searcher.index.count() == 24
+
+
+def test_a_photo_is_sent_as_a_form(client: FlaskClient) -> None:
+    assert client.post(IMAGES, json={"image": "?"}).status_code == 415
+    assert add(client, colour="red").status_code == 422
+    assert client.post(IMAGES, data={"label": "red"}, content_type="multipart/form-data").status_code == 422
