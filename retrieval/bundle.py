@@ -37,6 +37,27 @@ class Parity(BaseModel):
     max_difference: float
 
 
+class Calibration(BaseModel):
+    """What a score means, measured on the validation photos: each in turn asks for all others.
+
+    Of each query two scores (cosine similarities) count: the highest of a photo with its label, and the highest of a
+    photo with another label.
+
+    Attributes:
+        queries: photos that have both.
+        same_label: the 0, 5, …, 100 % quantiles of the highest score with the same label, 21 values.
+        other_label: the same of the highest score with another label.
+        close_match: the score at which a best photo is as likely to come from the first kind as from the second, by
+            logistic regression on both; from there on it more likely shows the query's own kind. None where the score
+            tells nothing.
+    """
+
+    queries: int
+    same_label: list[float]
+    other_label: list[float]
+    close_match: float | None
+
+
 class Manifest(BaseModel):
     """`bundle.json`: all that is known of a model."""
 
@@ -46,6 +67,7 @@ class Manifest(BaseModel):
     model_id: str
     backbone: str
     recipe: str
+    changed: tuple[str, ...] = Field((), description="what the user changed of the recipe, each setting=value")
     dimension: int = Field(gt=0)
     resize: ResizeRule
     classes: list[str]
@@ -53,6 +75,7 @@ class Manifest(BaseModel):
     seed: int
     metrics: dict[str, Any]
     parity: Parity
+    calibration: Calibration | None = None
     versions: dict[str, str]
     created_at: str
 

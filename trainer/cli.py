@@ -1,21 +1,22 @@
 """The trainer's commands. TensorFlow is imported only when training begins."""
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from retrieval.bundle import check_target, load_bundle
 from retrieval.console import JsonFlag, messages, print_result
 from retrieval.embedder import Embedder
-from retrieval.settings import load_settings
+from retrieval.settings import Settings, load_settings
 from trainer.backbones import BACKBONES, backbone_named
-from trainer.data import labels_of, load_dataset, read_all
+from trainer.data import Dataset, labels_of, load_dataset, read_all
 from trainer.extra import import_tensorflow
 from trainer.recipes import RECIPES, recipe_named
+from trainer.recipes.overrides import override, settings_of
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 BATCH = 64
@@ -42,25 +43,46 @@ def train(  # noqa: PLR0917 - a command line is all options
     seeds: Annotated[
         int, typer.Option(min=1, max=100, help="Train with so many seeds: seed, seed + 1, …; keep the best.")
     ] = 1,
-    dimension: Annotated[int, typer.Option(min=2, max=4096, help="Length of the embeddings.")] = 128,
+    dimension: Annotated[
+        int | None, typer.Option(min=2, max=4096, help="Length of the embeddings; the recipe's own unless given.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many; the recipe's own unless given.")] = None,
+    changed: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SETTING=VALUE", help="Change the recipe; see `lookalike recipes RECIPE`."),
+    ] = None,
     splits: SplitsOption = None,
     unseen_class: UnseenOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was cut short.")] = False,
+    tensorboard: Annotated[Path | None, typer.Option(help="A folder to write logs for TensorBoard to.")] = None,
+    mixed_precision: Annotated[
+        bool | None, typer.Option(help="Compute in bfloat16; on by default where a GPU is fast at it.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Learn an embedding from labelled photos and write a model bundle with a report."""
-    chosen, how = backbone_named(backbone), recipe_named(recipe)
-    if epochs is not None:
-        how = replace(how, epochs=epochs)
+    """Learn an embedding from labelled photos and write a model bundle with a report.
+
+    A seed fixes splits, batches and random weights. The order in which threads add up numbers stays random, so that a
+    second run can differ in the last digits; and a resumed training draws other random views.
+    """
+    chosen, settings = backbone_named(backbone), load_settings()
+    shorthands = {"dimension": dimension, "epochs": epochs}
+    changes = [*(changed or ()), *(f"{name}={value}" for name, value in shorthands.items() if value is not None)]
+    override(recipe_named(recipe), changes)  # a wrong one is told before photos are read
     check_target(out)
-    dataset = load_dataset(data, load_settings().home, _say, splits=splits, seed=seed, unseen=unseen_class or ())
+    dataset = _dataset(data, settings, splits, seed, unseen_class)
     import_tensorflow()
-    from trainer.pipeline import train_bundle  # noqa: PLC0415 - imports TensorFlow
+    from trainer.devices import training_device  # noqa: PLC0415 - imports TensorFlow
+    from trainer.pipeline import train_bundle  # noqa: PLC0415 - as above
     from trainer.runs import Plan  # noqa: PLC0415 - as above
     from trainer.tables import training_summary  # noqa: PLC0415 - imports SciPy
 
-    plan = Plan(chosen, how, weights, dimension)
-    bundle = train_bundle(dataset, plan, seed=seed, seeds=seeds, out=out, say=_say)
+    device = training_device()
+    mixed = device.mixed_precision if mixed_precision is None else mixed_precision
+    _say(f"Training {backbone} by the recipe {recipe} on {device.name}{', in mixed precision' if mixed else ''}.")
+    how = override(recipe_named(recipe).fitted(dataset.facts), changes)
+    plan = Plan(chosen, how, weights, tuple(changes), mixed, tensorboard)
+    bundle = train_bundle(dataset, plan, seed=seed, seeds=seeds, out=out, say=_say, resume=resume)
     metrics = bundle.manifest.metrics
     result = {
         "bundle": str(bundle.folder),
@@ -84,14 +106,12 @@ def evaluate(  # noqa: PLR0917 - as above
     from trainer.tables import evaluation_table  # noqa: PLC0415 - as above
 
     model, settings = load_bundle(bundle), load_settings()
-    dataset = load_dataset(
-        data, settings.home, _say, splits=splits, seed=model.manifest.seed, unseen=unseen_class or ()
-    )
+    dataset = _dataset(data, settings, splits, model.manifest.seed, unseen_class)
     photos = dataset.split(split)
     embedder = Embedder(model, settings.embedding_threads)
     embeddings = np.concatenate(
         [
-            embedder.embed(read_all(photos[start : start + BATCH], model.resize))
+            embedder.embed(read_all(photos[start : start + BATCH], model.resize, settings.max_pixels))
             for start in range(0, len(photos), BATCH)
         ]
     )
@@ -126,16 +146,35 @@ def compare(
     print_result(result, as_json, comparison_table(entries))
 
 
-def recipes(as_json: JsonFlag = False) -> None:
-    """List the training recipes."""
-    lines = {recipe.name: recipe.description for recipe in RECIPES.values()}
-    print_result({"recipes": _named(lines)}, as_json, _lines_table(lines))
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Show what can be set of this one.", metavar="[RECIPE]")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the training recipes, or all that can be set of one."""
+    chosen = list(RECIPES.values()) if name is None else [recipe_named(name)]
+    described = [
+        {"name": one.name, "description": one.description, "faults": one.faults, "settings": settings_of(one)}
+        for one in chosen
+    ]
+    print_result({"recipes": described}, as_json, _recipes_table(described, in_full=name is not None))
 
 
 def backbones(as_json: JsonFlag = False) -> None:
     """List the backbones."""
     lines = {backbone.name: backbone.description for backbone in BACKBONES.values()}
     print_result({"backbones": _named(lines)}, as_json, _lines_table(lines))
+
+
+def _dataset(data: str, settings: Settings, splits: Path | None, seed: int, unseen: list[str] | None) -> Dataset:
+    return load_dataset(
+        data,
+        settings.home,
+        _say,
+        splits=splits,
+        seed=seed,
+        unseen=unseen or (),
+        max_pixels=settings.max_pixels,
+    )
 
 
 def _say(message: str) -> None:
@@ -150,4 +189,14 @@ def _lines_table(lines: dict[str, str]) -> Table:
     table = Table.grid(padding=(0, 2))
     for name, description in lines.items():
         table.add_row(name, description)
+    return table
+
+
+def _recipes_table(recipes: list[dict[str, Any]], in_full: bool) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for recipe in recipes:
+        faults = f"\n[dim]faults, as it was run: {escape('; '.join(recipe['faults']))}[/dim]"
+        table.add_row(recipe["name"], escape(recipe["description"]) + (faults if recipe["faults"] else ""))
+        for setting, value in recipe["settings"].items() if in_full else ():
+            table.add_row(f"  --set {setting}=", value)
     return table

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.images import ResizeRule, read_pixels
+from retrieval.images import DEFAULT_MAX_PIXELS, ResizeRule, read_pixels
 from retrieval.neighbours import exact_neighbours
 from retrieval.photos import PhotoRef, display
 
@@ -28,10 +28,12 @@ class Fingerprint:
 
     Attributes:
         sha256: of the file.
+        area: of the picture, in pixels.
         thumbnail: uint8 [16, 16, 3]; None where the picture is too small for it to say anything.
     """
 
     sha256: str
+    area: int
     thumbnail: npt.NDArray[np.uint8] | None
 
 
@@ -66,11 +68,12 @@ class Duplicate:
         }
 
 
-def fingerprint(content: bytes) -> Fingerprint:
+def fingerprint(content: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Fingerprint:
     """The fingerprint of an encoded photo; raises `UnreadablePhoto`."""
-    decoded = read_pixels(content, GLANCE)
+    decoded = read_pixels(content, GLANCE, max_pixels)
     large_enough = min(decoded.width, decoded.height) >= SMALLEST_SIDE
-    return Fingerprint(hashlib.sha256(content).hexdigest(), decoded.pixels if large_enough else None)
+    area = decoded.width * decoded.height
+    return Fingerprint(hashlib.sha256(content).hexdigest(), area, decoded.pixels if large_enough else None)
 
 
 def find_duplicates(photos: Sequence[PhotoRef], fingerprints: Mapping[str, Fingerprint]) -> list[Duplicate]:

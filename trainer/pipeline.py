@@ -12,19 +12,24 @@ from typing import Any
 
 from retrieval.bundle import Bundle, TrainingData, write_bundle
 from retrieval.neighbours import Embeddings
-from trainer.backbones.base import Backbone
+from trainer.calibration import calibrate
+from trainer.checkpoints import WorkFolder
 from trainer.data import Dataset, Say, check_trainable, labels_of, read_all
 from trainer.duplicates import Duplicate, find_duplicates, warning
 from trainer.evaluation import evaluate_embeddings
+from trainer.learner import LabelledImages, sample_batch
 from trainer.network import embed
+from trainer.recipes.overrides import settings_of
 from trainer.report.page import Report, write_report
 from trainer.runs import ONNX, WEIGHTS, Photos, Plan, Run, best_run, over_seeds, train_run, train_runs
-from trainer.training import Epoch, LabelledImages, sample_batch
+from trainer.training import Epoch
 
 LIBRARIES = ("tensorflow", "tensorflow-addons", "tf2onnx", "onnxruntime", "numpy", "pillow")
 
 
-def train_bundle(dataset: Dataset, plan: Plan, *, seed: int, seeds: int, out: Path, say: Say) -> Bundle:
+def train_bundle(
+    dataset: Dataset, plan: Plan, *, seed: int, seeds: int, out: Path, say: Say, resume: bool = False
+) -> Bundle:
     """Train a network, export it, measure it, and write its bundle with a report.
 
     Args:
@@ -33,58 +38,74 @@ def train_bundle(dataset: Dataset, plan: Plan, *, seed: int, seeds: int, out: Pa
         seed: of the first training and of the report; the splits are drawn already.
         seeds: how many networks to train, with seed, seed + 1, …; the bundle is the one that is best on the
             validation photos.
-        out: where the bundle shall be.
+        out: where the bundle shall be; what there is of an unfinished training lies beside it.
         say: takes what the user should know.
+        resume: whether to go on with an unfinished training of the same plan.
 
     Returns:
-        The bundle, whole; nothing is written where anything fails.
+        The bundle, whole; no bundle is written where anything fails.
 
     Raises:
-        LookalikeError: too few photos, weights that can't be had, or an export that is not faithful.
+        LookalikeError: too few photos, weights that can't be had, an unfinished training that had another plan, or an
+            export that is not faithful.
     """
     check_trainable(dataset, say)
     duplicates = find_duplicates(dataset.photos, dataset.fingerprints)
     if duplicates:
         say(warning(duplicates))
-    photos = {split: _read(dataset, split, plan.backbone) for split in dataset.counts}
+    photos = {split: _read(dataset, split, plan) for split in dataset.counts}
     untrained = _untrained(plan, photos, seed)
-    with tempfile.TemporaryDirectory(prefix="lookalike-") as temporary:
+    with WorkFolder(out, _identity(dataset, plan, seed), say, resume) as work:
 
         def train_one(number: int) -> Run:
-            return train_run(plan, photos, number, Path(temporary, f"seed-{number}"), say)
+            return train_run(plan, photos, number, work / f"seed-{number}", say)
 
         runs = train_runs(train_one, seed, seeds, say)
         kept = best_run(runs)
         metrics = _metrics(runs, kept, untrained, photos)
-        training = Path(temporary, "training")
-        training.mkdir()
-        _write_figures(training, kept, metrics, duplicates)
-        sample = sample_batch(photos["train"], plan.backbone, plan.recipe, seed)
-        write_report(
-            training / "report.html",
-            Report(plan, dataset, seed, runs, kept, metrics, untrained, duplicates, sample),
-        )
-        return write_bundle(
-            out,
-            kept.folder / ONNX,
-            training,
-            backbone=plan.backbone.name,
-            recipe=plan.recipe.name,
-            dimension=plan.dimension,
-            resize=plan.backbone.resize,
-            classes=dataset.classes,
-            training_data=TrainingData(name=dataset.name, digest=dataset.digest, counts=dataset.counts),
-            seed=seed,
-            metrics=metrics,
-            parity=kept.parity,
-            versions={library: version(library) for library in LIBRARIES},
-            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
+        with tempfile.TemporaryDirectory(prefix="lookalike-") as temporary:
+            training = Path(temporary, "training")
+            training.mkdir()
+            _write_figures(training, kept, metrics, duplicates)
+            sample = sample_batch(photos["train"], plan.backbone, plan.recipe, seed)
+            report = Report(plan, dataset, seed, runs, kept, metrics, untrained, duplicates, sample)
+            write_report(training / "report.html", report)
+            return write_bundle(
+                out,
+                kept.folder / ONNX,
+                training,
+                backbone=plan.backbone.name,
+                recipe=plan.recipe.name,
+                changed=plan.changed,
+                dimension=plan.recipe.dimension,
+                resize=plan.recipe.preparation.rule(plan.backbone.resize),
+                classes=dataset.classes,
+                training_data=TrainingData(name=dataset.name, digest=dataset.digest, counts=dataset.counts),
+                seed=seed,
+                metrics=metrics,
+                parity=kept.parity,
+                calibration=calibrate(kept.embeddings["val"], photos["val"].labels),
+                versions={library: version(library) for library in LIBRARIES},
+                created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            )
 
 
-def _read(dataset: Dataset, split: str, backbone: Backbone) -> LabelledImages:
-    photos = dataset.split(split)
-    return LabelledImages(read_all(photos, backbone.resize), labels_of(photos))
+def _read(dataset: Dataset, split: str, plan: Plan) -> LabelledImages:
+    photos, preparation = dataset.split(split), plan.recipe.preparation
+    rule = preparation.train_rule if split == "train" else preparation.rule
+    return LabelledImages(read_all(photos, rule(plan.backbone.resize), dataset.max_pixels), labels_of(photos))
+
+
+def _identity(dataset: Dataset, plan: Plan, seed: int) -> dict[str, Any]:
+    """What must be the same for a training to go on."""
+    return {
+        "backbone": plan.backbone.name,
+        "weights": plan.weights,
+        "recipe": {"name": plan.recipe.name} | settings_of(plan.recipe),
+        "data": dataset.digest,
+        "seed": seed,
+        "precision": "mixed" if plan.mixed_precision else "float32",
+    }
 
 
 def _untrained(plan: Plan, photos: Photos, seed: int) -> dict[str, Embeddings]:
@@ -112,7 +133,7 @@ def _metrics(runs: list[Run], kept: Run, untrained: Mapping[str, Embeddings], ph
 
 def _write_figures(folder: Path, kept: Run, metrics: Mapping[str, Any], duplicates: list[Duplicate]) -> None:
     """`history.csv`, `metrics.json` and the Keras weights."""
-    (kept.folder / WEIGHTS).rename(folder / WEIGHTS)
+    (folder / WEIGHTS).write_bytes((kept.folder / WEIGHTS).read_bytes())
     with (folder / "history.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Epoch)])
         writer.writeheader()

@@ -6,7 +6,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from retrieval.console import messages
 from trainer.data import Say
-from trainer.recipes import Recipe
+from trainer.schedules import Timetable
 from trainer.training import Epoch
 
 
@@ -14,11 +14,12 @@ class TrainingProgress:
     """A bar over all steps on standard error with the current loss, and a line for each epoch.
 
     Attributes:
-        interrupted: whether the user ended training early.
+        ended_early: whether training ended before its recipe says so.
     """
 
-    def __init__(self, recipe: Recipe, head_first: bool, say: Say) -> None:
-        self.interrupted = False
+    def __init__(self, table: Timetable, say: Say) -> None:
+        self.ended_early = False
+        self._table = table
         self._say = say
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -29,8 +30,7 @@ class TrainingProgress:
             console=messages,
             transient=True,
         )
-        steps = recipe.epochs * recipe.steps_per_epoch + (recipe.head_steps if head_first else 0)
-        self._task = self._progress.add_task("training", total=steps)
+        self._task = self._progress.add_task("training", total=table.taken(table.epochs))
         self._map_at_r: float | None = None
 
     def __enter__(self) -> "TrainingProgress":
@@ -42,21 +42,27 @@ class TrainingProgress:
     ) -> None:
         self._progress.stop()
 
+    def on_resume(self, epoch: Epoch) -> None:
+        """Training goes on after an epoch that was done before."""
+        self._map_at_r = epoch.map_at_r
+        self._progress.update(self._task, completed=self._table.taken(epoch.number))
+        self._say(f"The unfinished training goes on after epoch {epoch.number}.")
+
     def on_step(self, loss: float) -> None:
         """One batch more."""
         measured = "" if self._map_at_r is None else f" · MAP@R {self._map_at_r:.3f}"
         self._progress.update(self._task, advance=1, description=f"loss {loss:.3f}{measured}")
 
-    def on_interruption(self) -> None:
+    def on_early_end(self, why: str) -> None:
         """Training ends early."""
-        self.interrupted = True
-        self._say("Interrupted: the best network so far is kept. Interrupt again to give it up.")
+        self.ended_early = True
+        self._say(f"{why} The network so far is kept. Interrupt (again) to give it up.")
 
     def on_epoch(self, epoch: Epoch) -> None:
         """One epoch more."""
         self._map_at_r = epoch.map_at_r
         stage = "head only" if epoch.number == 0 else f"epoch {epoch.number:2}"
         self._say(
-            f"{stage:9} · loss {epoch.loss:.3f} · validation MAP@R {epoch.map_at_r:.3f}"
-            f" · R@1 {epoch.recall_at_1:.3f} · {epoch.seconds:.0f} s"
+            f"{stage:9} · loss {epoch.loss:.3f} · validation loss {epoch.val_loss:.3f} MAP@R {epoch.map_at_r:.3f}"
+            f" R@1 {epoch.recall_at_1:.3f} · {epoch.seconds:.0f} s"
         )

@@ -1,26 +1,35 @@
 """Training with one seed or several: what each run came to, and how far chance moves the figures."""
 
+import json
+import shutil
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from retrieval.bundle import Parity
+from retrieval.files import write_atomically
 from retrieval.neighbours import Embeddings
-from trainer.backbones.base import Backbone
+from trainer.backbones.base import NONE, Backbone
+from trainer.checkpoints import Checkpoints
 from trainer.data import Say
 from trainer.evaluation import METRICS, Evaluation, evaluate_embeddings
 from trainer.export import check_parity, export_onnx, run_onnx
-from trainer.network import EmbeddingNetwork, build_network
+from trainer.learner import LabelledImages
+from trainer.network import EmbeddingNetwork, build_for
 from trainer.progress import TrainingProgress
 from trainer.recipes import Recipe
-from trainer.training import Epoch, LabelledImages, train_network
+from trainer.schedules import planned_learning_rates, timetable
+from trainer.tensorboard import TensorBoardLog
+from trainer.training import Epoch, Watcher, kept_epoch, train_network
 
 ONNX = "embedder.onnx"
 WEIGHTS = "embedder.weights.h5"
+RECORD = "run.json"
 
 Photos = Mapping[str, LabelledImages]
 
@@ -31,21 +40,31 @@ class Plan:
 
     Attributes:
         backbone: what to build on.
-        recipe: how to train.
+        recipe: how to train, with what the user changed of it.
         weights: `auto`, `none` or a file.
-        dimension: length of the embeddings.
+        changed: what the user changed of the recipe, each `setting=value`.
+        mixed_precision: whether to compute in bfloat16 where that is precise enough; weights stay float32.
+        tensorboard: where to write logs for TensorBoard, a folder a seed; None: nowhere.
     """
 
     backbone: Backbone
     recipe: Recipe
     weights: str
-    dimension: int
+    changed: tuple[str, ...] = ()
+    mixed_precision: bool = False
+    tensorboard: Path | None = None
 
-    def build(self, seed: int) -> EmbeddingNetwork:
+    @property
+    def pretrained(self) -> bool:
+        """Whether the backbone starts with trained weights."""
+        return self.backbone.has_weights and self.weights != NONE
+
+    def build(self, seed: int, mixed_precision: bool = False) -> EmbeddingNetwork:
         """The network as training begins; seeds all that TensorFlow draws from here on."""
         tf.keras.backend.clear_session()
+        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16" if mixed_precision else "float32")
         tf.keras.utils.set_random_seed(seed)
-        return build_network(self.backbone, self.weights, self.dimension, self.recipe.head)
+        return build_for(self.recipe, self.backbone, self.weights)
 
 
 @dataclass(frozen=True)
@@ -56,7 +75,8 @@ class Run:
         seed: of its batches and random weights.
         folder: holds the ONNX network and the Keras weights.
         epochs: how it went.
-        interrupted: whether the user ended it early.
+        kept: the epoch whose weights it ended with.
+        interrupted: whether it ended early, by the user or because it went astray.
         parameters: of the network, trained or not.
         parity: how far ONNX Runtime is from TensorFlow.
         embeddings: by held-out split, float32 [photos, d], of ONNX Runtime.
@@ -66,6 +86,7 @@ class Run:
     seed: int
     folder: Path
     epochs: list[Epoch]
+    kept: Epoch
     interrupted: bool
     parameters: int
     parity: Parity
@@ -98,31 +119,36 @@ def train_runs(train_one: Callable[[int], Run], first: int, count: int, say: Say
 
 
 def train_run(plan: Plan, photos: Photos, seed: int, folder: Path, say: Say) -> Run:
-    """Train a network, export it and measure it.
+    """Train a network, export it and measure it; what was done of it before is not done again.
 
     Args:
         plan: what to train.
         photos: by split; `train` is learnt from, `val` chosen on, and all but `train` measured.
         seed: of all that is drawn.
-        folder: what to write to; it is made.
+        folder: what to write to, and where an unfinished training of the same plan left what it had.
         say: takes what the user should know.
 
     Raises:
         LookalikeError: weights that can't be had, or an export that is not faithful.
     """
-    network, recipe = plan.build(seed), plan.recipe
-    with TrainingProgress(recipe, network.pretrained, say) as progress:
-        epochs = train_network(network, recipe, train=photos["train"], val=photos["val"], seed=seed, watcher=progress)
-    say("Exporting the network and measuring it …")
-    folder.mkdir()
-    embedder = network.whole()
-    embedder.save_weights(folder / WEIGHTS)
-    export_onnx(embedder, folder / ONNX)
-    parity = check_parity(embedder, folder / ONNX, photos["val"].images)
+    if not (folder / RECORD).exists():
+        record = _train(plan, photos, seed, folder, say)
+        write_atomically(folder / RECORD, json.dumps(record))
+    record = json.loads((folder / RECORD).read_bytes())
+    epochs = [Epoch(**fields) for fields in record["epochs"]]
     held_out = {split: of_split for split, of_split in photos.items() if split != "train"}
     embeddings = {split: run_onnx(folder / ONNX, of_split.images) for split, of_split in held_out.items()}
-    evaluations = {split: evaluate_embeddings(embeddings[split], held_out[split].labels) for split in held_out}
-    return Run(seed, folder, epochs, progress.interrupted, embedder.count_params(), parity, embeddings, evaluations)
+    return Run(
+        seed,
+        folder,
+        epochs,
+        kept_epoch(epochs, plan.recipe.stopping),
+        record["interrupted"],
+        record["parameters"],
+        Parity(**record["parity"]),
+        embeddings,
+        {split: evaluate_embeddings(embeddings[split], held_out[split].labels) for split in held_out},
+    )
 
 
 def best_run(runs: Sequence[Run]) -> Run:
@@ -145,3 +171,42 @@ def over_seeds(runs: Sequence[Run], kept: Run) -> dict[str, Any]:
         }
 
     return {"runs": figures, "kept": kept.seed, "mean": summary(statistics.fmean), "spread": summary(statistics.stdev)}
+
+
+def _train(plan: Plan, photos: Photos, seed: int, folder: Path, say: Say) -> dict[str, Any]:
+    """Train and export; what is known of it besides the files."""
+    network, recipe = plan.build(seed, plan.mixed_precision), plan.recipe
+    table = timetable(recipe, len(photos["train"].labels), network.pretrained)
+    checkpoints = Checkpoints(folder / "checkpoints", say)
+    with ExitStack() as open_watchers:
+        progress = open_watchers.enter_context(TrainingProgress(table, say))
+        watchers: list[Watcher] = [progress]
+        if plan.tensorboard is not None:
+            rates = planned_learning_rates(recipe, table, network.pretrained, seed)
+            log = TensorBoardLog(plan.tensorboard / f"seed-{seed}", rates, table)
+            watchers.append(open_watchers.enter_context(log))
+        epochs = train_network(
+            network,
+            recipe,
+            train=photos["train"],
+            val=photos["val"],
+            seed=seed,
+            watchers=watchers,
+            checkpoints=checkpoints,
+        )
+    say("Exporting the network and measuring it …")
+    embedder = network.whole()
+    if plan.mixed_precision:
+        weights, embedder = embedder.get_weights(), plan.build(seed).whole()
+        embedder.set_weights(weights)
+    folder.mkdir(parents=True, exist_ok=True)
+    embedder.save_weights(folder / WEIGHTS)
+    export_onnx(embedder, folder / ONNX)
+    parity = check_parity(embedder, folder / ONNX, photos["val"].images)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return {
+        "epochs": [asdict(epoch) for epoch in epochs],
+        "interrupted": progress.ended_early,
+        "parameters": embedder.count_params(),
+        "parity": parity.model_dump(),
+    }

@@ -5,12 +5,22 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from trainer.recipes.parts import Shuffled
+from trainer.recipes.recipe import AnySampling
+
 PHOTOS_PER_CLASS_AT_LEAST = 4
 
+Positions = npt.NDArray[np.int_]
 
-def balanced_batches(
-    labels: npt.NDArray[np.int_], batch_size: int, rng: np.random.Generator
-) -> Iterator[npt.NDArray[np.int_]]:
+
+def batches(labels: Positions, how: AnySampling, rng: np.random.Generator) -> Iterator[Positions]:
+    """Batches without end: positions of photos, the class of each of which is in `labels`, int [photos]."""
+    if isinstance(how, Shuffled):
+        return shuffled_batches(len(labels), how.batch_size, rng)
+    return balanced_batches(labels, how.batch_size, rng)
+
+
+def balanced_batches(labels: Positions, batch_size: int, rng: np.random.Generator) -> Iterator[Positions]:
     """P×K batches without end: P classes, K photos of each, so that every batch has positives and negatives.
 
     P is the number of classes, or as many as leave K ≥ 4; K fills the batch. The photos of a class come in turns: each
@@ -37,7 +47,23 @@ def balanced_batches(
         )
 
 
-def _turns(values: npt.NDArray[np.int_], rng: np.random.Generator) -> Iterator[int]:
+def shuffled_batches(photos: int, batch_size: int, rng: np.random.Generator) -> Iterator[Positions]:
+    """All photos in random order, then all again in another; the last batch of each round is what is left.
+
+    Args:
+        photos: how many.
+        batch_size: photos in the other batches.
+        rng: the source of chance.
+
+    Yields:
+        Positions of photos, int [at most batch_size].
+    """
+    while True:
+        order = rng.permutation(photos)
+        yield from (order[start : start + batch_size] for start in range(0, photos, batch_size))
+
+
+def _turns(values: Positions, rng: np.random.Generator) -> Iterator[int]:
     """The values in random order, again and again."""
     while True:
         yield from rng.permutation(values)

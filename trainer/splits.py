@@ -84,11 +84,14 @@ def splits_from_file(photos: Iterable[PhotoRef], source: Path, file: Path) -> li
         BadSource: the file can't be read, lacks a column or names none of the photos.
     """
     root = os.path.realpath(source if source.is_dir() else source.parent)
-    named: dict[str, str] = {}
+    named: dict[str, tuple[str, str]] = {}
     try:
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
             for row in csv.DictReader(lines):
-                named[os.path.normpath(os.path.join(root, row["path"]))] = row["split"]
+                path = os.path.normpath(os.path.join(root, row["path"]))
+                said = (row["label"], row["split"])
+                if named.setdefault(path, said) != said:
+                    raise BadSource(f"{display(file)} names {display(row['path'])} twice.", "Name each photo once.")
     except OSError as error:
         raise BadSource(
             f"The splits file {display(file)} can't be read ({error.strerror}).", "Check its name."
@@ -97,7 +100,17 @@ def splits_from_file(photos: Iterable[PhotoRef], source: Path, file: Path) -> li
         raise BadSource(
             f"{display(file)} is no CSV file with the columns path,label,split.", "Correct its first line."
         ) from None
-    chosen = [replace(photo, split=named[str(photo.path)]) for photo in photos if str(photo.path) in named]
+    chosen = []
+    for photo in photos:
+        if str(photo.path) in named:
+            label, split = named[str(photo.path)]
+            if label and display(label) != photo.label:
+                raise BadSource(
+                    f"{display(photo.path)} has two labels: {photo.label!r} in {display(source)}, "
+                    f"{display(label)!r} in {display(file)}.",
+                    "Correct one of them.",
+                )
+            chosen.append(replace(photo, split=split))
     if not chosen:
         raise BadSource(f"{display(file)} names no photo of {display(source)}.", "Its paths are relative to the data.")
     return check_splits(chosen, file)

@@ -194,6 +194,16 @@ def test_a_longer_shorter_side_crops_more() -> None:
     np.testing.assert_allclose(pixels[2:-2, 2:-2], np.broadcast_to(RED, (28, 28, 3)), atol=3)
 
 
+@pytest.mark.parametrize("mode", ["crop", "squash"])
+def test_without_antialiasing_each_pixel_is_between_four_of_the_photo(mode: str) -> None:
+    stripes = np.zeros((90, 90, 3), np.uint8)
+    stripes[:, ::3] = 255
+    rule = ResizeRule(size=30, shorter_side=30, mode=mode, antialias=False)
+    assert not fit(Image.fromarray(stripes), rule).any()  # the black stripes lie at the centres
+    smooth = fit(Image.fromarray(stripes), rule.model_copy(update={"antialias": True}))
+    assert smooth.mean() == pytest.approx(255 / 3, abs=1)
+
+
 def test_squash_keeps_everything() -> None:
     image = Image.new("RGB", (200, 100), "white")
     image.paste(RED, (0, 0, 100, 100))

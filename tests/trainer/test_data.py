@@ -102,6 +102,8 @@ def test_unseen_classes_that_make_no_sense(colours: Path, tmp_path: Path, unseen
         ("path,label\ngreen/0.jpg,green\n", "path,label,split"),
         ("path,label,split\nelsewhere/0.jpg,green,train\n", "names no photo"),
         ("path,label,split\ngreen/0.jpg,green,later\nblue/0.jpg,blue,train\n", "'later'"),
+        ("path,label,split\ngreen/0.jpg,green,train\ngreen/0.jpg,green,test\n", "names green/0.jpg twice"),
+        ("path,label,split\ngreen/0.jpg,blue,train\n", "has two labels: 'green' in .*, 'blue' in"),
     ],
 )
 def test_a_splits_file_that_makes_no_sense(colours: Path, tmp_path: Path, content: str, complaint: str) -> None:
@@ -154,11 +156,12 @@ def test_data_that_cannot_be_learnt_from(tmp_path: Path) -> None:
 
 
 def test_a_class_with_one_photo_is_a_negative_only(colours: Path, tmp_path: Path) -> None:
-    draw(colours / "single" / "0.jpg")
+    draw(colours / "single" / "0.jpg", seed=99)
     dataset, said = load(colours, tmp_path)
     check_trainable(dataset, said.append)
     assert by_name(dataset)["single/0.jpg"] == "train"
-    assert said == ["The class single has one photo to train on: it is used as a negative only."]
+    assert said[0] == "The class single has one photo to train on: it is used as a negative only."
+    assert sorted(said[1:]) == ["The split test has no photo of single.", "The split val has no photo of single."]
 
 
 def test_too_few_photos_to_validate_on(tmp_path: Path) -> None:
@@ -184,3 +187,58 @@ def test_a_split_that_is_not_there(colours: Path, tmp_path: Path) -> None:
     dataset, _ = load(colours, tmp_path)
     with pytest.raises(LookalikeError, match="no photo in the split 'tset'"):
         dataset.split("tset")
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("file,label\ngreen/0.jpg,green\n", "path"),
+        ("path,label,split\ngreen/0.jpg,green,train\nblue/0.jpg,blue,later\n", "has the split 'later'"),
+        ("path,label\ngreen/0.jpg,green\ngreen/0.jpg,blue\n", "has two labels in .*, 'green' and 'blue'"),
+        ("path,label,split\ngreen/0.jpg,green,train\ngreen/0.jpg,green,val\n", "has two splits"),
+        ("path,label\n/etc/0.jpg,green\ngreen/0.jpg,green\n", "0.jpg, which lies outside the manifest's folder"),
+        ("path,label\ngreen/0.jpg,\nblue/0.jpg,\n", "have no labels"),
+    ],
+)
+def test_a_manifest_that_makes_no_sense(colours: Path, tmp_path: Path, content: str, complaint: str) -> None:
+    (colours / "list.csv").write_text(content)
+    with pytest.raises(LookalikeError, match=complaint) as raised:
+        load(colours / "list.csv", tmp_path)
+    assert raised.value.remedy
+
+
+def test_a_label_that_is_a_number_is_told(colours: Path, tmp_path: Path) -> None:
+    (colours / "list.jsonl").write_text('{"path": "green/0.jpg", "label": 7}\n')
+    with pytest.raises(LookalikeError, match="label 7 is no text"):
+        load(colours / "list.jsonl", tmp_path)
+
+
+def test_a_photo_that_a_manifest_names_twice_counts_once(colours: Path, tmp_path: Path) -> None:
+    rows = [f"{label}/{number}.jpg,{label}" for label in ("green", "blue") for number in range(6)]
+    (colours / "list.csv").write_text("\n".join(["path,label", *rows, *rows]))
+    assert len(load(colours / "list.csv", tmp_path)[0].photos) == 12
+
+
+def test_one_picture_with_two_labels_is_told(colours: Path, tmp_path: Path) -> None:
+    (colours / "blue" / "copy.jpg").write_bytes((colours / "green" / "0.jpg").read_bytes())
+    dataset, (told,) = load(colours, tmp_path)
+    assert len(dataset.photos) == 37
+    assert all(part in told for part in ("two labels", "blue/copy.jpg (blue)", "green/0.jpg (green)"))
+
+
+def test_a_photo_with_too_many_pixels_is_left_out(colours: Path, tmp_path: Path) -> None:
+    (colours / "green" / "large.jpg").write_bytes(encoded(photo("green", size=(400, 300))))
+    dataset, (told,) = load(colours, tmp_path, max_pixels=100_000)
+    assert len(dataset.photos) == 36
+    assert "large.jpg" in told
+    assert "LOOKALIKE_MAX_PIXELS" in told
+    assert dataset.facts.area == 120 * 90
+    assert dataset.facts.examples == 24
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may list everything")
+def test_a_folder_that_cannot_be_listed_is_told_and_passed_over(colours: Path, tmp_path: Path) -> None:
+    (colours / "green" / "locked").mkdir(mode=0)
+    dataset, (told,) = load(colours, tmp_path)
+    assert len(dataset.photos) == 36
+    assert "locked can't be listed" in told

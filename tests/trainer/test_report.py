@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.recipes import RECIPES
+from trainer.report.figures import maps
 from trainer.report.findings import Suspect, best_and_worst, confusion, suspects
-from trainer.training import planned_learning_rates
 
 
 class References(HTMLParser):
@@ -94,13 +93,8 @@ def test_a_label_that_no_neighbour_shares_is_suspect() -> None:
     assert suspects(LABELS, RANKED) == []
 
 
-def test_learning_rates_are_those_of_the_recipe() -> None:
-    recipe = RECIPES["default"]
-    alone, together = recipe.head_steps, recipe.epochs * recipe.steps_per_epoch
-    rates = planned_learning_rates(recipe, pretrained=True)
-    assert len(rates["head"]) == len(rates["backbone"]) == alone + together
-    assert np.isnan(rates["backbone"][:alone]).all()
-    assert np.nanmax(rates["head"]) == pytest.approx(recipe.optimizer.fresh, rel=1e-3)
-    assert np.nanmax(rates["backbone"]) == pytest.approx(recipe.optimizer.pretrained, rel=1e-3)
-    assert np.nanargmax(rates["backbone"]) == alone + recipe.optimizer.warm_up
-    assert len(planned_learning_rates(recipe, pretrained=False)["head"]) == together
+@pytest.mark.parametrize("photos", [2, 3, 40])
+def test_a_map_of_few_photos_or_of_equal_ones_is_drawn(photos: int) -> None:
+    labels = np.array(["a", "b"] * 20)[:photos]
+    spread = np.random.default_rng(0).normal(size=(photos, 8)).astype(np.float32)
+    assert maps({"before": spread, "after": np.zeros((photos, 8), np.float32)}, labels, 0).count("<svg") == 1

@@ -13,10 +13,18 @@ def run(seed: int, val: float = 0.5, test: float = 0.5, interrupted: bool = Fals
     def evaluation(value: float) -> Evaluation:
         return Evaluation(np.full(4, "a"), {metric: np.full(4, value) for metric in METRICS})
 
-    epochs = [Epoch(1, 0.5, val, val, 10.0 + seed)]
+    epochs = [Epoch(1, 0.5, 0.6, val, val, 10.0 + seed)]
     evaluations = {"val": evaluation(val), "test": evaluation(test)}
     return Run(
-        seed, Path(), epochs, interrupted, 1000, Parity(photos=4, min_cosine=1, max_difference=0), {}, evaluations
+        seed,
+        Path(),
+        epochs,
+        epochs[0],
+        interrupted,
+        1000,
+        Parity(photos=4, min_cosine=1, max_difference=0),
+        {},
+        evaluations,
     )
 
 

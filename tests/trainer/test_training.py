@@ -1,7 +1,6 @@
 """Training for real, on a few of scikit-learn's digits: 8 × 8 pixels, four classes."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,18 +9,20 @@ from sklearn.datasets import load_digits
 
 from trainer.backbones import BACKBONES
 from trainer.evaluation import evaluate_embeddings
-from trainer.network import EmbeddingNetwork, build_network, embed
+from trainer.learner import LabelledImages
+from trainer.network import EmbeddingNetwork, build_for, embed
 from trainer.recipes import RECIPES, Recipe
-from trainer.training import Epoch, LabelledImages, train_network
+from trainer.recipes.overrides import override
+from trainer.training import Diverged, Epoch, train_network
 
-SHORT = replace(RECIPES["default"], batch_size=24, epochs=2, steps_per_epoch=15)
+SHORT = override(RECIPES["default"], ["dimension=16", "sampling.batch_size=24", "epochs=2", "steps_per_epoch=15"])
 
 
 class Watched:
     def __init__(self, interrupt_at_step: int | None = None) -> None:
         self.losses: list[float] = []
         self.epochs: list[Epoch] = []
-        self.interrupted = False
+        self.ended: str | None = None
         self._interrupt_at_step = interrupt_at_step
 
     def on_step(self, loss: float) -> None:
@@ -32,8 +33,11 @@ class Watched:
     def on_epoch(self, epoch: Epoch) -> None:
         self.epochs.append(epoch)
 
-    def on_interruption(self) -> None:
-        self.interrupted = True
+    def on_resume(self, epoch: Epoch) -> None:
+        raise AssertionError("nothing is resumed here")
+
+    def on_early_end(self, why: str) -> None:
+        self.ended = why
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +53,8 @@ def train(
     digits: tuple[LabelledImages, LabelledImages], recipe: Recipe = SHORT, seed: int = 0, watched: Watched | None = None
 ) -> tuple[EmbeddingNetwork, list[Epoch]]:
     tf.keras.utils.set_random_seed(seed)
-    network = build_network(BACKBONES["small_cnn"], "none", 16, recipe.head)
-    epochs = train_network(network, recipe, train=digits[0], val=digits[1], seed=seed, watcher=watched or Watched())
+    network = build_for(recipe, BACKBONES["small_cnn"], "none")
+    epochs = train_network(network, recipe, train=digits[0], val=digits[1], seed=seed, watchers=[watched or Watched()])
     return network, epochs
 
 
@@ -60,7 +64,7 @@ def map_at_r(network: EmbeddingNetwork, photos: LabelledImages) -> float:
 
 def test_it_learns_and_tells_how(digits: tuple[LabelledImages, LabelledImages]) -> None:
     watched = Watched()
-    untrained = map_at_r(build_network(BACKBONES["small_cnn"], "none", 16, SHORT.head), digits[1])
+    untrained = map_at_r(build_for(SHORT, BACKBONES["small_cnn"], "none"), digits[1])
     network, epochs = train(digits, watched=watched)
     assert map_at_r(network, digits[1]) > untrained + 0.15
     assert watched.epochs == epochs
@@ -71,19 +75,42 @@ def test_it_learns_and_tells_how(digits: tuple[LabelledImages, LabelledImages]) 
 
 
 def test_the_weights_with_the_best_map_at_r_are_kept(digits: tuple[LabelledImages, LabelledImages]) -> None:
-    wild = replace(SHORT, epochs=4, steps_per_epoch=6, optimizer=replace(SHORT.optimizer, fresh=0.1, warm_up=12))
+    wild = override(SHORT, ["epochs=4", "steps_per_epoch=6", "optimizer.fresh=0.1", "schedule.warm_up=12"])
     network, epochs = train(digits, wild)
     assert map_at_r(network, digits[1]) == pytest.approx(max(epoch.map_at_r for epoch in epochs), abs=1e-6)
 
 
 def test_it_stops_when_nothing_gets_better(digits: tuple[LabelledImages, LabelledImages]) -> None:
-    frozen = replace(SHORT, epochs=9, steps_per_epoch=1, patience=2, optimizer=replace(SHORT.optimizer, fresh=1e-12))
-    _, epochs = train(digits, frozen)
-    assert len(epochs) < 9
+    still = ["epochs=9", "steps_per_epoch=1", "stopping.patience=2", "optimizer.fresh=1e-12"]
+    for watched in ("map_at_r", "loss"):
+        _, epochs = train(digits, override(SHORT, [*still, f"stopping.on={watched}"]))
+        assert len(epochs) < 9
+
+
+def test_the_last_weights_are_kept_where_a_recipe_says_so(digits: tuple[LabelledImages, LabelledImages]) -> None:
+    wild = ["epochs=3", "steps_per_epoch=4", "optimizer.fresh=0.1", "stopping.patience=none", "stopping.keep=last"]
+    network, epochs = train(digits, override(SHORT, wild))
+    assert len(epochs) == 3
+    assert map_at_r(network, digits[1]) == pytest.approx(epochs[-1].map_at_r, abs=1e-6)
+
+
+def test_a_loss_that_is_no_number_ends_training_and_keeps_what_there_is(
+    digits: tuple[LabelledImages, LabelledImages],
+) -> None:
+    fatal = ["steps_per_epoch=2", "epochs=4", "optimizer=sgd", "schedule=steps", "schedule.boundaries=2"]
+    fatal += ["schedule.factors=0,1", "optimizer.fresh=1e30"]
+    watched = Watched()
+    network, epochs = train(digits, override(SHORT, fatal), watched=watched)
+    assert watched.ended is not None
+    assert "the loss became nan" in watched.ended
+    assert all(np.isfinite(epoch.loss) for epoch in epochs)
+    assert np.isfinite(embed(network.whole(), digits[1].images)).all()
+    with pytest.raises(Diverged, match="Lower the learning rates"):
+        train(digits, override(SHORT, [*fatal, "schedule.factors=1,1"]))
 
 
 def test_the_same_seed_gives_the_same_network(digits: tuple[LabelledImages, LabelledImages]) -> None:
-    brief = replace(SHORT, epochs=1, steps_per_epoch=4)
+    brief = override(SHORT, ["epochs=1", "steps_per_epoch=4"])
     first, again, other = (train(digits, brief, seed)[1][0].loss for seed in (1, 1, 2))
     assert first == pytest.approx(again, rel=1e-4)
     assert first != pytest.approx(other, rel=1e-4)
@@ -92,7 +119,7 @@ def test_the_same_seed_gives_the_same_network(digits: tuple[LabelledImages, Labe
 def test_an_interruption_keeps_the_best_so_far(digits: tuple[LabelledImages, LabelledImages]) -> None:
     watched = Watched(interrupt_at_step=20)
     network, epochs = train(digits, watched=watched)
-    assert watched.interrupted
+    assert watched.ended == "Interrupted."
     assert len(epochs) == 1
     assert map_at_r(network, digits[1]) == pytest.approx(epochs[0].map_at_r, abs=1e-6)
 

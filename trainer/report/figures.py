@@ -55,26 +55,33 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def training_curves(runs: Sequence[Sequence["Epoch"]], kept: Sequence["Epoch"]) -> Markup:
-    """Loss and validation MAP@R by epoch: the run that was kept, and the others fainter."""
-    best = max(kept, key=lambda epoch: epoch.map_at_r)
+def training_curves(runs: Sequence[Sequence["Epoch"]], shown: Sequence["Epoch"], kept: "Epoch") -> Markup:
+    """Loss, validation loss and validation MAP@R by epoch.
+
+    Args:
+        runs: each training.
+        shown: the one whose network is in the bundle; the others are drawn fainter.
+        kept: its epoch whose weights were kept.
+    """
     with style():
         figure = Figure(figsize=(9, 3), layout="constrained")
         loss, quality = figure.subplots(1, 2)
-        for epochs in [*(run for run in runs if run is not kept), kept]:
+        for epochs in [*(run for run in runs if run is not shown), shown]:
             numbers = [epoch.number for epoch in epochs]
-            look: dict[str, Any] = {"marker": "o", "markersize": 4} if epochs is kept else {"alpha": 0.3}
+            look: dict[str, Any] = {"marker": "o", "markersize": 4} if epochs is shown else {"alpha": 0.3}
             loss.plot(numbers, [epoch.loss for epoch in epochs], color=LOSS, **look)
+            loss.plot(numbers, [epoch.val_loss for epoch in epochs], "--", color=QUALITY, **look)
             quality.plot(numbers, [epoch.map_at_r for epoch in epochs], color=QUALITY, **look)
-        quality.plot(best.number, best.map_at_r, "o", color=QUALITY, markersize=10, fillstyle="none")
-        loss.set(title="Training loss", xlabel="epoch")
-        quality.set(title=f"MAP@R on the validation photos, kept at {best.map_at_r:.3f}", xlabel="epoch")
+        quality.plot(kept.number, kept.map_at_r, "o", color=QUALITY, markersize=10, fillstyle="none")
+        loss.set(title="Loss", xlabel="epoch")
+        loss.legend(loss.lines[-2:], ["training", "validation"])
+        quality.set(title=f"MAP@R on the validation photos, kept at {kept.map_at_r:.3f}", xlabel="epoch")
         for axes in (loss, quality):
             axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         return svg(figure)
 
 
-def learning_rate_curves(rates: Mapping[str, npt.NDArray[np.float64]], taken: int) -> Markup:
+def learning_rate_curves(rates: Mapping[str, npt.NDArray[np.float32]], taken: int) -> Markup:
     """Learning rates by step, one line for each part of the network, and where training ended.
 
     Args:
@@ -103,18 +110,12 @@ def maps(panels: Mapping[str, Embeddings], labels: npt.NDArray[np.str_], seed: i
         seed: of t-SNE, and of which photos are drawn where there are more than a thousand.
     """
     chosen = np.sort(np.random.default_rng(seed).permutation(len(labels))[:MOST_POINTS])
-    perplexity = min(30.0, (len(chosen) - 1) / 3)
     with style():
         figure = Figure(figsize=(9, 4.9), layout="constrained")
         for axes, (title, embeddings) in zip(
             figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
         ):
-            tsne = TSNE(perplexity=perplexity, init="pca", random_state=seed)
-            with threadpool_limits(
-                1
-            ):  # t-SNE's threads spin while they wait: beside other work they take ten times as long
-                points = tsne.fit_transform(embeddings[chosen])
-            _scatter(axes, points, labels[chosen])
+            _scatter(axes, _tsne(embeddings[chosen], seed), labels[chosen])
             axes.set(title=title, xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
         if len(np.unique(labels)) <= 2 * len(CLASS_COLOURS):
@@ -140,6 +141,15 @@ def svg(figure: Figure) -> Markup:
 def plain(label: str) -> str:
     """A label as matplotlib takes it literally: no mathematics, no leading underscore that would hide it."""
     return "\u200b" + label.replace("$", r"\$")
+
+
+def _tsne(embeddings: Embeddings, seed: int) -> npt.NDArray[np.float32]:
+    """The photos on a plane: float32 [photos, 2]. Equal embeddings have no principal components to begin with."""
+    start = "pca" if np.ptp(embeddings, axis=0).any() else "random"
+    tsne = TSNE(perplexity=min(30.0, (len(embeddings) - 1) / 3), init=start, random_state=seed)
+    with threadpool_limits(1):  # its threads spin while they wait: beside other work they take ten times as long
+        points: npt.NDArray[np.float32] = tsne.fit_transform(embeddings)
+    return points
 
 
 def _scatter(axes: Axes, points: npt.NDArray[np.float32], labels: npt.NDArray[np.str_]) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,11 +20,12 @@ from retrieval.photos import PhotoRef, display
 from trainer.data import Dataset, labels_of
 from trainer.duplicates import Duplicate
 from trainer.evaluation import shown_split
+from trainer.learner import LabelledImages
 from trainer.report import figures
 from trainer.report.findings import best_and_worst, confusion, suspects
 from trainer.report.templates import render
 from trainer.runs import Plan, Run
-from trainer.training import LabelledImages, planned_learning_rates
+from trainer.schedules import planned_learning_rates, timetable
 
 NEIGHBOURS = 6
 MOST_QUERIES = 8
@@ -128,7 +130,7 @@ def write_report(path: Path, report: Report) -> None:
         report=report,
         trained=report.metrics[split],
         untrained=report.metrics["untrained"][split],
-        curves=figures.training_curves([run.epochs for run in report.runs], report.kept.epochs),
+        curves=figures.training_curves([run.epochs for run in report.runs], report.kept.epochs, report.kept.kept),
         rates=_learning_rates(report),
         sample=_sample(report.sample),
         maps=figures.maps({"before": report.untrained[split], "after": shown.embeddings}, shown.labels, report.seed),
@@ -142,10 +144,10 @@ def write_report(path: Path, report: Report) -> None:
 
 
 def _learning_rates(report: Report) -> Markup:
-    first, last = report.kept.epochs[0], report.kept.epochs[-1]
-    head_first = first.number == 0
-    taken = last.number * report.plan.recipe.steps_per_epoch + (report.plan.recipe.head_steps if head_first else 0)
-    return figures.learning_rate_curves(planned_learning_rates(report.plan.recipe, head_first), taken)
+    plan = report.plan
+    table = timetable(plan.recipe, report.dataset.counts["train"], plan.pretrained)
+    rates = planned_learning_rates(plan.recipe, table, plan.pretrained, report.kept.seed)
+    return figures.learning_rate_curves(rates, table.taken(report.kept.epochs[-1].number))
 
 
 def _sample(batch: LabelledImages) -> list[Shown]:
@@ -154,7 +156,7 @@ def _sample(batch: LabelledImages) -> list[Shown]:
 
 
 def _suspects(report: Report) -> list[list[Shown]]:
-    """HeldOut-out photos whose neighbours agree on another label; the network has not learnt their labels by heart."""
+    """Held-out photos whose neighbours agree on another label; the network has not learnt their labels by heart."""
     splits = sorted(report.kept.embeddings)
     photos = [photo for split in splits for photo in report.dataset.split(split)]
     held_out = HeldOut(photos, np.concatenate([report.kept.embeddings[split] for split in splits]))
@@ -185,7 +187,7 @@ def _mistakes(held: HeldOut) -> dict[str, Any]:
 
 
 def _shown(photo: PhotoRef, note: str, kind: str = "") -> Shown:
-    picture = Image.fromarray(read_pixels(photo.path.read_bytes(), THUMBNAIL).pixels)
+    picture = Image.fromarray(read_pixels(photo.path.read_bytes(), THUMBNAIL, sys.maxsize).pixels)
     return Shown(_data_uri(picture), str(photo.label), note, kind)
 
 

@@ -1,0 +1,134 @@
+"""The recipes, each taking a real step, and what a user changes of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrieval.errors import LookalikeError
+from retrieval.images import ResizeRule
+from trainer.backbones import BACKBONES
+from trainer.learner import LabelledImages
+from trainer.recipes import RECIPES, Facts, recipe_named
+from trainer.recipes.overrides import override, settings_of
+from trainer.runs import Plan, train_run
+
+SMALL = ("dimension=8", "epochs=1", "steps_per_epoch=2", "preparation.size=32", "preparation.train_size=24")
+
+
+def photos(side: int, seed: int) -> LabelledImages:
+    """Noise around a grey of its own for each of three classes."""
+    labels = np.repeat(["a", "b", "c"], 6)
+    grey = np.repeat([60, 120, 180], 6)[:, None, None, None]
+    noise = np.random.default_rng(seed).integers(-50, 50, (18, side, side, 3))
+    return LabelledImages((grey + noise).astype(np.uint8), labels)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_takes_real_steps_and_its_bundle_is_faithful(name: str, tmp_path: Path) -> None:
+    recipe = override(recipe_named(name), SMALL)
+    recipe = override(recipe, ["preparation.train_photo=36"] if recipe.preparation.train_photo else [])
+    plan = Plan(BACKBONES["small_cnn"], recipe, "none")
+    train = photos(recipe.preparation.train_rule(plan.backbone.resize).size, seed=0)
+    run = train_run(plan, {"train": train, "val": photos(32, seed=1)}, 0, tmp_path / "run", print)
+    (epoch,) = run.epochs
+    assert np.isfinite([epoch.loss, epoch.val_loss]).all()
+    assert run.parity.photos == 18
+    assert run.parity.min_cosine > 0.9999
+    assert run.embeddings["val"].shape == (18, 8)
+    lengths = np.linalg.norm(run.embeddings["val"], axis=1)
+    if name == "notebook-bit-frozen":  # what the experiment showed: nothing is learnt, and the loss is the margin
+        assert (epoch.loss, epoch.val_loss) == (1, 1)
+        assert not lengths.any()
+    else:
+        assert lengths == pytest.approx(1, abs=1e-4)
+
+
+def test_a_recipe_is_there_for_each_experiment_and_says_what_is_wrong_with_it() -> None:
+    notebooks = [recipe for recipe in RECIPES.values() if recipe.name.startswith("notebook-")]
+    named = " ".join(recipe.description.partition(":")[0] for recipe in notebooks)
+    told = {int(word) for word in named.replace("-", " ").split() if word.isdigit()}
+    assert told | {3, 4} == set(range(1, 17))
+    assert all(len(recipe.faults) >= 3 for recipe in notebooks)
+    assert not RECIPES["default"].faults
+    assert not RECIPES["bit-hyperrule"].faults
+
+
+def test_a_notebook_recipe_brings_its_own_preparation() -> None:
+    rule = RECIPES["notebook-facenet"].preparation.rule(ResizeRule(size=299, shorter_side=320))
+    assert rule == ResizeRule(size=224, shorter_side=240, mode="squash", antialias=False)
+    own = ResizeRule(size=299, shorter_side=320)
+    assert RECIPES["default"].preparation.rule(own) == own
+
+
+@pytest.mark.parametrize(
+    ("examples", "area", "sizes", "steps", "boundaries", "mixup"),
+    [
+        (184, 500 * 333, (512, 480), 4_000, (1600, 2400, 3200), 0),
+        (19_999, 96 * 96, (160, 128), 4_000, (1600, 2400, 3200), 0),
+        (20_000, 32 * 32, (160, 128), 80_000, (24_000, 48_000, 72_000), 0.1),
+        (500_000, 97 * 96, (512, 480), 160_000, (48_000, 96_000, 144_000), 0.1),
+    ],
+)
+def test_bit_hyperrule_goes_by_the_size_and_number_of_the_photos(
+    examples: int, area: float, sizes: tuple[int, int], steps: int, boundaries: tuple[int, ...], mixup: float
+) -> None:
+    recipe = RECIPES["bit-hyperrule"].fitted(Facts(examples, area))
+    assert (recipe.preparation.train_photo, recipe.preparation.train_size) == sizes
+    assert recipe.preparation.size == sizes[1]
+    assert recipe.epochs * (recipe.steps_per_epoch or 0) == steps
+    assert recipe.schedule.boundaries == boundaries
+    assert recipe.mixup == mixup
+    assert recipe.optimizer.fresh == pytest.approx(0.003 / 8)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_is_listed_can_be_set(name: str) -> None:
+    recipe = RECIPES[name]
+    assert override(recipe, [f"{path}={value}" for path, value in settings_of(recipe).items()]) == recipe
+
+
+def test_a_part_and_its_numbers_can_be_changed() -> None:
+    changes = ["optimizer.pretrained=1e-4", "loss.margin=0.5", "schedule=steps", "schedule.boundaries=5,9"]
+    changes += ["head_first=none", "steps_per_epoch=none", "augmentation=strong", "augmentation.grey=0", "learns=all"]
+    recipe = override(RECIPES["default"], changes)
+    told = settings_of(recipe)
+    assert {path: told[path] for path in (change.partition("=")[0] for change in changes)} == dict(
+        change.split("=") for change in changes
+    ) | {"optimizer.pretrained": "0.0001"}
+    assert recipe.optimizer.fresh == RECIPES["default"].optimizer.fresh
+    assert override(recipe, ["head_first.steps=3"]).head_first.steps == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ("soup=1", "there is no 'soup' to set. It can be dimension, preparation"),
+        ("optimizer.rate=1", "there is no 'rate' to set. It can be pretrained, fresh, weight_decay"),
+        ("optimizer=adagrad", "no kind 'adagrad'. It can be set to adamw, adam, sgd"),
+        ("augmentation.flip=true", "augmentation is none. It can be set to augmentation, unchanged"),
+        ("epochs.many=3", "It has no settings of its own"),
+        ("epochs=many", "valid integer"),
+        ("epochs=0", "greater than 0"),
+        ("loss.margin=nan", "loss.margin=nan: input should be"),
+        ("loss.triplets=soft", "'semihard' or 'hard'"),
+        ("head.relu=perhaps", "boolean"),
+        ("name=mine", "there is no 'name' to set"),
+        ("epochs", "sets nothing"),
+    ],
+)
+def test_a_change_that_makes_no_sense_is_told_with_what_does(change: str, complaint: str) -> None:
+    with pytest.raises(LookalikeError) as raised:
+        override(RECIPES["default"], [change])
+    assert complaint in str(raised.value)
+
+
+def test_an_unknown_recipe_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(LookalikeError, match=r"'soup'.*notebook-facenet"):
+        recipe_named("soup")
+
+
+def test_an_input_smaller_than_the_backbone_accepts_is_refused() -> None:
+    recipe = override(RECIPES["default"], ["preparation.size=16"])
+    with pytest.raises(LookalikeError, match="takes images of 32 pixels and more, not of 16"):
+        Plan(BACKBONES["mobilenet_v2"], recipe, "none").build(0)

@@ -1,0 +1,203 @@
+"""Trainings that are cut short, and go on."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import make
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from retrieval.bundle import load_bundle
+from retrieval.errors import LookalikeError
+from trainer.backbones import BACKBONES
+from trainer.checkpoints import Checkpoints, WorkFolder
+from trainer.learner import LabelledImages
+from trainer.network import build_for, embed
+from trainer.recipes import RECIPES
+from trainer.recipes.overrides import override
+from trainer.training import Epoch, train_network
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAIN = ("train", "--data", "colours", "--out", "bundle", "--backbone", "small_cnn", "--epochs", "4")
+SLOWLY = ("--set", "sampling.batch_size=24", "--set", "steps_per_epoch=15", "--set", "stopping.patience=none")
+
+Lookalike = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, float]]]:
+    """A home with a training that was killed after an epoch or two of four, and the epochs that it had done."""
+    home = tmp_path_factory.mktemp("killed")
+    make.library(home / "colours", per_label=12)
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "LOOKALIKE_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "lookalike", *TRAIN, *SLOWLY]
+    process = subprocess.Popen(command, cwd=home, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    state = home / "bundle.unfinished" / "seed-0" / "checkpoints" / "state.json"
+    try:
+        while not state.exists():
+            assert process.poll() is None, "the training ended before it was killed"
+            time.sleep(0.02)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not (home / "bundle").exists()
+    return home, json.loads(state.read_bytes())["epochs"]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--set", "loss.margin=0.3"), "had another recipe"),
+        (("--seed", "1"), "had another data"),
+    ],
+)
+def test_another_training_is_not_resumed(
+    killed: tuple[Path, list[dict[str, float]]], lookalike: Lookalike, options: tuple[str, ...], complaint: str
+) -> None:
+    run = lookalike(*TRAIN, *SLOWLY, *options, "--resume", home=killed[0])
+    assert run.returncode == 1
+    assert complaint in run.stderr
+    assert "leave --resume away" in run.stderr
+    assert (killed[0] / "bundle.unfinished").exists()
+    assert not (killed[0] / "bundle").exists()
+
+
+def test_a_killed_training_goes_on_where_it_was(
+    killed: tuple[Path, list[dict[str, float]]], lookalike: Lookalike, tmp_path: Path
+) -> None:
+    home, before = Path(shutil.copytree(killed[0], tmp_path / "home")), killed[1]
+    run = lookalike(*TRAIN, *SLOWLY, "--resume", home=home)
+    assert run.returncode == 0, run.stderr
+    assert f"goes on after epoch {before[-1]['number']}" in run.stderr
+    with (home / "bundle" / "training" / "history.csv").open() as file:
+        history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    assert [row["number"] for row in history] == [1, 2, 3, 4]
+    assert history[: len(before)] == before
+    assert history[3]["seconds"] > before[-1]["seconds"]
+    assert load_bundle(home / "bundle").manifest.metrics["training"]["epochs"] == 4
+    assert not (home / "bundle.unfinished").exists()
+
+
+class Watched:
+    def __init__(self, stop_after: int = 99) -> None:
+        self.losses: list[float] = []
+        self.resumed_after: int | None = None
+        self._stop_after = stop_after
+
+    def on_resume(self, epoch: Epoch) -> None:
+        self.resumed_after = epoch.number
+
+    def on_step(self, loss: float) -> None:
+        self.losses.append(loss)
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        self._last = epoch.number
+
+    def on_early_end(self, why: str) -> None:
+        raise AssertionError(why)
+
+
+class Killed(BaseException):
+    """As if the process had ended."""
+
+
+class KilledIn(Watched):
+    def on_step(self, loss: float) -> None:
+        super().on_step(loss)
+        if len(self.losses) > self._stop_after:
+            raise Killed
+
+
+@pytest.mark.parametrize("head_first", [True, False])
+def test_without_chance_a_resumed_training_is_that_which_was_not_cut_short(head_first: bool, tmp_path: Path) -> None:
+    changes = ["augmentation=unchanged", "head.dropout=0", "epochs=3", "steps_per_epoch=4", "dimension=8"]
+    recipe = override(RECIPES["default"], [*changes, "sampling.batch_size=12", "head_first.steps=5"])
+    labels = np.repeat(["a", "b", "c"], 6)
+    noise = np.random.default_rng(0).integers(0, 100, (18, 32, 32, 3))
+    photos = LabelledImages((noise + 70 * np.repeat([0, 1, 2], 6)[:, None, None, None]).astype(np.uint8), labels)
+
+    def train(watched: Watched, folder: Path) -> tuple[list[Epoch], np.ndarray]:
+        tf.keras.utils.set_random_seed(0)
+        network = replace(build_for(recipe, BACKBONES["small_cnn"], "none"), pretrained=head_first)
+        checkpoints = Checkpoints(tmp_path / folder, print)
+        epochs = train_network(
+            network, recipe, train=photos, val=photos, seed=0, watchers=[watched], checkpoints=checkpoints
+        )
+        return epochs, embed(network.whole(), photos.images)
+
+    whole, cut, resumed = Watched(), KilledIn(stop_after=6 + 5 * head_first), Watched()
+    epochs, embeddings = train(whole, tmp_path / "whole")
+    with pytest.raises(Killed):
+        train(cut, tmp_path / "cut")
+    epochs_again, embeddings_again = train(resumed, tmp_path / "cut")
+    assert resumed.resumed_after == 1
+    assert [*cut.losses[: 4 + 5 * head_first], *resumed.losses] == pytest.approx(whole.losses, rel=1e-3)
+    assert [epoch.map_at_r for epoch in epochs_again] == pytest.approx([epoch.map_at_r for epoch in epochs], abs=1e-3)
+    assert embeddings_again == pytest.approx(embeddings, abs=1e-2)
+
+
+def test_a_damaged_checkpoint_is_a_sentence(tmp_path: Path) -> None:
+    variable = tf.train.Checkpoint(value=tf.Variable([1.0, 2.0]))
+    checkpoints = Checkpoints(tmp_path, print)
+    checkpoints.save(variable, [{"number": 1}], [np.zeros(3)], kept_epoch=1)
+    assert checkpoints.restore(variable).epochs == [{"number": 1}]
+    (tmp_path / "kept-1.npz").write_bytes(b"no weights")
+    with pytest.raises(LookalikeError, match="is damaged"):
+        checkpoints.restore(variable)
+
+
+def test_only_the_last_epoch_and_the_kept_one_stay(tmp_path: Path) -> None:
+    variable = tf.train.Checkpoint(value=tf.Variable([1.0, 2.0]))
+    checkpoints = Checkpoints(tmp_path, print)
+    for number, kept in ((9, 9), (10, 10), (11, 10)):
+        checkpoints.save(variable, [{"number": number}], [np.full(3, number)], kept)
+    assert {path.name.partition(".")[0] for path in tmp_path.iterdir()} == {"state", "epoch-11", "kept-10"}
+    assert checkpoints.restore(variable).kept[0].tolist() == [10, 10, 10]
+
+
+def test_a_disk_that_refuses_does_not_end_training(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said: list[str] = []
+    checkpoints = Checkpoints(tmp_path / "file" / "below", said.append)
+    checkpoints.save(tf.train.Checkpoint(), [{"number": 3}], [], kept_epoch=3)
+    assert "Epoch 3 could not be kept for --resume" in said[0]
+
+
+def test_a_work_folder_stays_only_where_something_is_worth_keeping(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def cut_short(after_an_epoch: bool, resume: bool = False) -> Path:
+        with (
+            pytest.raises(KeyboardInterrupt),
+            WorkFolder(tmp_path / "bundle", {"seed": 1}, said.append, resume) as folder,
+        ):
+            if after_an_epoch:
+                Checkpoints(folder / "seed-1" / "checkpoints", print).save(
+                    tf.train.Checkpoint(), [{"number": 1}], [], 1
+                )
+            raise KeyboardInterrupt
+        return folder
+
+    assert not cut_short(after_an_epoch=False).exists()
+    assert not said
+    kept = cut_short(after_an_epoch=True)
+    assert kept.exists()
+    assert "with --resume goes on" in said.pop()
+    with WorkFolder(tmp_path / "bundle", {"seed": 1}, said.append, resume=True) as folder:
+        assert (folder / "seed-1").exists()
+    assert not kept.exists()
+    cut_short(after_an_epoch=True)
+    said.clear()
+    with WorkFolder(tmp_path / "bundle", {"seed": 1}, said.append, resume=False) as folder:
+        assert "is given up" in said.pop()
+        assert not (folder / "seed-1").exists()

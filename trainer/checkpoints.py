@@ -1,0 +1,134 @@
+"""What an unfinished training leaves, so that it can go on."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from retrieval.errors import LookalikeError
+from retrieval.files import write_atomically
+from retrieval.photos import display
+from trainer.data import Say
+
+Weights = list[npt.NDArray[Any]]
+Fields = dict[str, Any]
+
+STATE = "state.json"
+DAMAGED = (OSError, ValueError, KeyError, AssertionError, tf.errors.OpError)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an earlier training left.
+
+    Attributes:
+        epochs: the fields of each that was done.
+        kept: the weights of the one that is kept so far.
+    """
+
+    epochs: list[Fields]
+    kept: Weights
+
+
+class Checkpoints:
+    """The last epoch of one training, in a folder of its own: the new one is there whole, or the one before still is.
+
+    Args:
+        folder: where; it is made when it is needed.
+        say: is told where the disk refuses; training goes on without.
+    """
+
+    def __init__(self, folder: Path, say: Say) -> None:
+        self._folder, self._say = folder, say
+
+    def save(self, state: tf.train.Checkpoint, epochs: Sequence[Fields], kept: Weights, kept_epoch: int) -> None:
+        """Keep an epoch that is done, in place of the one before."""
+        names = {"state": f"epoch-{epochs[-1]['number']}", "kept": f"kept-{kept_epoch}.npz"}
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            state.write(str(self._folder / names["state"]))
+            if not (self._folder / names["kept"]).exists():
+                np.savez(self._folder / names["kept"], *kept)
+            write_atomically(self._folder / STATE, json.dumps({"epochs": list(epochs), **names}))
+            for path in self._folder.iterdir():
+                if path.name != STATE and not path.name.startswith((f"{names['state']}.", names["kept"])):
+                    path.unlink()
+        except (OSError, tf.errors.OpError) as error:
+            self._say(f"Epoch {epochs[-1]['number']} could not be kept for --resume ({error}).")
+
+    def restore(self, state: tf.train.Checkpoint) -> Found | None:
+        """Take up the last epoch that was kept, if there is one; raises `LookalikeError` where it is damaged."""
+        if not (self._folder / STATE).exists():
+            return None
+        try:
+            found = json.loads((self._folder / STATE).read_bytes())
+            state.read(str(self._folder / found["state"])).assert_existing_objects_matched()
+            with np.load(self._folder / found["kept"]) as kept:
+                return Found(found["epochs"], [kept[name] for name in kept.files])
+        except DAMAGED:
+            raise LookalikeError(
+                f"The unfinished training in {display(self._folder)} is damaged.", "Leave --resume away to start again."
+            ) from None
+
+
+class WorkFolder:
+    """Where a training keeps what it has until its bundle is written: beside the bundle, `<bundle>.unfinished`.
+
+    Within a `with` statement it is there; after it, only where the training was cut short and something is worth
+    keeping.
+
+    Args:
+        out: where the bundle shall be.
+        plan: what is trained, on what: only the same can be resumed.
+        say: takes what the user should know.
+        resume: whether to take up what an earlier training left, or to clear it away.
+    """
+
+    def __init__(self, out: Path, plan: Mapping[str, Any], say: Say, resume: bool) -> None:
+        self._path = out.with_name(f"{out.name}.unfinished")
+        self._plan, self._say, self._resume = dict(plan), say, resume
+
+    def __enter__(self) -> Path:
+        """Raises `LookalikeError` where it shall be resumed and had another plan, or can't be written."""
+        try:
+            if self._path.exists() and self._resume:
+                self._check(json.loads((self._path / STATE).read_bytes()))
+                return self._path
+            if self._path.exists():
+                self._say(
+                    f"The unfinished training in {display(self._path)} is given up; --resume would go on with it."
+                )
+                shutil.rmtree(self._path)
+            elif self._resume:
+                self._say("There is no unfinished training to resume: this one begins at the beginning.")
+            self._path.mkdir(parents=True)
+            write_atomically(self._path / STATE, json.dumps(self._plan))
+        except (OSError, ValueError) as error:
+            raise LookalikeError(
+                f"The folder {display(self._path)} can't be used ({error}).", "Make room, or remove it."
+            ) from None
+        return self._path
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        worth_keeping = any(self._path.glob(f"*/*/{STATE}")) or any(self._path.glob("*/*.onnx"))
+        if error is None or not worth_keeping:
+            shutil.rmtree(self._path, ignore_errors=True)
+        else:
+            self._say(f"What it has learnt is kept in {display(self._path)}: the same command with --resume goes on.")
+
+    def _check(self, before: Mapping[str, Any]) -> None:
+        for name in self._plan:
+            if before.get(name) != self._plan[name]:
+                raise LookalikeError(
+                    f"The unfinished training in {display(self._path)} had another {name}.",
+                    "Give it what it began with, or leave --resume away to start again.",
+                )

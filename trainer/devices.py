@@ -1,0 +1,36 @@
+"""What training runs on."""
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from retrieval.settings import usable_cores
+
+FIRST_WITH_BFLOAT16 = (
+    8,
+    0,
+)  # NVIDIA Ampere, https://docs.nvidia.com/cuda/cuda-c-programming-guide/#compute-capabilities
+
+
+@dataclass(frozen=True)
+class Device:
+    """What training runs on.
+
+    Attributes:
+        name: as a person knows it.
+        mixed_precision: whether it computes faster in bfloat16, with tensor cores.
+    """
+
+    name: str
+    mixed_precision: bool
+
+
+def training_device() -> Device:
+    """The first GPU that TensorFlow sees, or else the CPU."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        cores = usable_cores()
+        return Device(f"{cores} CPU core{'s' if cores > 1 else ''}", mixed_precision=False)
+    details = tf.config.experimental.get_device_details(gpus[0])
+    capability = details.get("compute_capability", (0, 0))
+    return Device(details.get("device_name", gpus[0].name), mixed_precision=capability >= FIRST_WITH_BFLOAT16)

@@ -1,0 +1,216 @@
+"""Takes the steps of a recipe, epoch by epoch."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from trainer.augmentation import random_views
+from trainer.backbones.base import Backbone
+from trainer.losses import objective
+from trainer.network import BATCH, EmbeddingNetwork, train_size
+from trainer.recipes.parts import Adam, AdamW
+from trainer.recipes.recipe import AnyOptimizer, Recipe
+from trainer.sampling import batches
+from trainer.schedules import Planned, Rates, learning_rates, timetable
+
+Positions = npt.NDArray[np.int_]
+Features = npt.NDArray[np.float32]
+Step = Callable[[tf.Tensor, npt.NDArray[np.int32]], float]
+
+ORDER_OF_VALIDATION = 0
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Photos as arrays: images uint8 [photos, size, size, 3], labels str [photos]."""
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.str_]
+
+
+def sample_batch(photos: LabelledImages, backbone: Backbone, recipe: Recipe, seed: int) -> LabelledImages:
+    """A batch as a network sees it in training, after augmentation."""
+    _, classes = np.unique(photos.labels, return_inverse=True)
+    batch = next(batches(classes, recipe.sampling, np.random.default_rng(seed)))
+    views = _views(photos.images[batch], backbone, recipe)
+    return LabelledImages(np.asarray(views, np.uint8), photos.labels[batch])
+
+
+class Learner:
+    """A network in training.
+
+    Attributes:
+        timetable: how many steps there are.
+        checkpoint: all that changes as it learns, other than which random numbers come next.
+
+    Args:
+        network: what learns.
+        recipe: how.
+        train: from what.
+        seed: of the batches; TensorFlow's own is the caller's to set.
+    """
+
+    def __init__(self, network: EmbeddingNetwork, recipe: Recipe, train: LabelledImages, seed: int) -> None:
+        self._network, self._recipe, self._seed = network, recipe, seed
+        self._classes, labels = np.unique(train.labels, return_inverse=True)
+        self._images, self._labels = train.images, labels.astype(np.int32)
+        self._objective = objective(recipe.loss, len(self._classes), network.head.output_shape[-1])
+        self._head = network.head if self._objective.unit_length else network.projection
+        self._rng = np.random.default_rng(seed)
+        self._batches = batches(self._labels, recipe.sampling, self._rng)
+        self.timetable = timetable(recipe, len(train.labels), network.pretrained)
+        self._optimizers = [self._optimizer(*group, self.timetable.together) for group in self._groups()]
+        self.checkpoint = tf.train.Checkpoint(
+            features=network.features, head=network.head, objective=self._objective, optimizers=self._optimizers
+        )
+
+    def epochs(self, after: int | None = None) -> Iterator[tuple[int, Iterator[float]]]:
+        """Each epoch's number with its steps, which are taken as their losses are asked for.
+
+        Epoch 0 trains the head alone, where a recipe does so.
+
+        Args:
+            after: the last epoch that was done before; its random batches are passed over.
+        """
+        table = self.timetable
+        if after is not None:
+            self._pass_over(after)
+        elif table.head_alone:
+            yield 0, self._head_steps()
+        step = self._whole_step()
+        for number in range((after or 0) + 1, table.epochs + 1):
+            chosen = (next(self._batches) for _ in range(table.steps_per_epoch))
+            yield number, (step(self._views(batch), self._labels[batch]) for batch in chosen)
+
+    def validation_model(self) -> tf.keras.Model:
+        """From images to what the loss takes."""
+        network = self._network
+        return network.whole() if self._objective.unit_length else network.without_unit_length()
+
+    def validation_loss(self, outputs: Features, labels: npt.NDArray[np.str_]) -> float:
+        """The loss of photos in batches of 64, always the same ones, whatever the order of the photos.
+
+        Args:
+            outputs: of the validation model, float32 [photos, d].
+            labels: str [photos]; classes that training does not know count for triplets alone.
+        """
+        known = {label: number for number, label in enumerate(self._classes)}
+        unknown = {label: -1 - number for number, label in enumerate(sorted(set(labels) - set(known)))}
+        codes = np.array([(known | unknown)[label] for label in labels], np.int32)
+        order = np.random.default_rng(ORDER_OF_VALIDATION).permutation(len(labels))
+        parts = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+        losses = [float(self._objective(tf.constant(codes[part]), tf.constant(outputs[part]))) for part in parts]
+        return float(np.average(losses, weights=[len(part) for part in parts]))
+
+    def _pass_over(self, epoch: int) -> None:
+        """Draw the batches of the epochs that are done, so that the next one is the one that would have come."""
+        for _ in range(self.timetable.head_alone):
+            self._head_batch()
+            self._share()
+        for _ in range(epoch * self.timetable.steps_per_epoch):
+            next(self._batches)
+            self._share()
+
+    def _head_steps(self) -> Iterator[float]:
+        """Train the head on the features of a few views of each photo, which are computed once."""
+        how, steps = self._recipe.head_first, self.timetable.head_alone
+        assert how is not None
+        group = (self._recipe.optimizer.fresh, self._fresh())
+        step = self._step(
+            lambda features: self._head(features, training=True), [self._optimizer(*group, steps)], [group]
+        )
+        views = np.stack([self._features_of_views() for _ in range(how.views)])
+        for _ in range(steps):
+            batch, chosen = self._head_batch()
+            yield step(views[chosen, batch], self._labels[batch])
+
+    def _head_batch(self) -> tuple[Positions, Positions]:
+        """A batch, and which view of each of its photos."""
+        assert self._recipe.head_first is not None
+        batch = next(self._batches)
+        return batch, self._rng.integers(self._recipe.head_first.views, size=len(batch))
+
+    def _features_of_views(self) -> Features:
+        """The features of one random view of each photo."""
+        everything = np.arange(len(self._images))
+        parts = [everything[start : start + BATCH] for start in range(0, len(everything), BATCH)]
+        features = [self._network.features.predict_on_batch(self._views(part)) for part in parts]
+        return np.concatenate([np.asarray(part, np.float32) for part in features])
+
+    def _whole_step(self) -> Step:
+        features, head = self._network.features, self._head
+        return self._step(
+            lambda views: head(features(views, training=False), training=True), self._optimizers, self._groups()
+        )
+
+    def _groups(self) -> list[tuple[float, list[tf.Variable]]]:
+        """What learns, with its learning rate: the backbone, where it does, and the head."""
+        how, body = self._recipe.optimizer, self._network.features.trainable_variables
+        groups = [(how.pretrained if self._network.pretrained else how.fresh, body), (how.fresh, self._fresh())]
+        return [group for group in groups if group[1]]
+
+    def _fresh(self) -> list[tf.Variable]:
+        return [*self._head.trainable_variables, *self._objective.trainable_variables]
+
+    def _step(
+        self,
+        run: Callable[[tf.Tensor], tf.Tensor],
+        optimizers: list[tf.keras.optimizers.Optimizer],
+        groups: list[tuple[float, list[tf.Variable]]],
+    ) -> Step:
+        """One step of learning, compiled: each group of variables with its optimizer."""
+
+        def step(inputs: tf.Tensor, labels: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                loss = self._loss(run, inputs, labels, share)
+            gradients = tape.gradient(loss, [variables for _, variables in groups])
+            for optimizer, of_group, (_, variables) in zip(optimizers, gradients, groups, strict=True):
+                pairs = [(gradient, variable) for gradient, variable in zip(of_group, variables, strict=True)]
+                optimizer.apply_gradients(pairs)
+            return loss
+
+        compiled = tf.function(step, reduce_retracing=True)
+        return lambda inputs, labels: float(compiled(inputs, labels, tf.constant(self._share())))
+
+    def _share(self) -> float:
+        """How much of each photo is itself, the rest being its opposite in the batch."""
+        alpha = self._recipe.mixup
+        return self._rng.beta(alpha, alpha) if alpha else 1.0
+
+    def _loss(
+        self, run: Callable[[tf.Tensor], tf.Tensor], inputs: tf.Tensor, labels: tf.Tensor, share: tf.Tensor
+    ) -> tf.Tensor:
+        """The loss of a batch; with MixUp, of each photo mixed with its opposite in the batch, by both labels."""
+        if not self._recipe.mixup:
+            return self._objective(labels, run(inputs), training=True)
+        outputs = run(share * inputs + (1 - share) * inputs[::-1])
+        mine, other = (self._objective(of, outputs, training=True) for of in (labels, labels[::-1]))
+        return share * mine + (1 - share) * other
+
+    def _optimizer(self, rate: float, variables: list[tf.Variable], steps: int) -> tf.keras.optimizers.Optimizer:
+        per_epoch = self.timetable.steps_per_epoch
+        rates = learning_rates(self._recipe.schedule, rate, steps, per_epoch, self._seed)
+        optimizer = _optimizer(self._recipe.optimizer, rates)
+        optimizer.build(variables)
+        return optimizer
+
+    def _views(self, batch: Positions) -> tf.Tensor:
+        """A random view of each photo of a batch."""
+        return _views(self._images[batch], self._network.backbone, self._recipe)
+
+
+def _views(images: npt.NDArray[np.uint8], backbone: Backbone, recipe: Recipe) -> tf.Tensor:
+    return random_views(images, train_size(recipe.preparation, backbone), recipe.augmentation or backbone.augmentation)
+
+
+def _optimizer(how: AnyOptimizer, rates: Rates) -> tf.keras.optimizers.Optimizer:
+    match how:
+        case AdamW():
+            return tf.keras.optimizers.AdamW(Planned(rates), weight_decay=how.weight_decay)
+        case Adam():
+            return tf.keras.optimizers.Adam(Planned(rates))
+        case _:
+            return tf.keras.optimizers.SGD(Planned(rates), momentum=how.momentum)

@@ -1,0 +1,77 @@
+"""A recipe: how a network is trained, as one small object that reads like its description."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from trainer.recipes import parts
+from trainer.recipes.parts import Count, Weight
+
+AnyAugmentation = parts.Augmentation | parts.Unchanged | parts.QuarterTurn | parts.CropAndFlip | parts.Strong
+AnySampling = parts.Balanced | parts.Shuffled
+AnyLoss = parts.TripletLoss | parts.SoftmaxLoss
+AnyOptimizer = parts.AdamW | parts.Adam | parts.Sgd
+AnySchedule = parts.Cosine | parts.CosineRestarts | parts.NoisyLinearCosine | parts.RampUp | parts.Steps
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a recipe may depend on.
+
+    Attributes:
+        examples: training photos.
+        area: the median of their areas, in pixels.
+    """
+
+    examples: int
+    area: float
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained, whatever its backbone.
+
+    Attributes:
+        name: what the command line calls it.
+        description: one line for `lookalike recipes`.
+        faults: what it does wrong on purpose, because the experiment that it repeats did.
+        dimension: length of the embeddings.
+        preparation: how a photo becomes an input.
+        augmentation: of training photos; None: what suits the backbone.
+        mixup: how evenly pairs of photos are mixed (Zhang et al., "mixup", 2018): α of a beta distribution; 0: not.
+        sampling: which photos make a batch.
+        head: from features to the embedding.
+        loss: what is minimised.
+        optimizer: how, and at which rates.
+        schedule: how the rates change.
+        learns: `upper`: the backbone's upper part, its batch normalisation at rest; `all`: every weight; `head`: the
+            head alone.
+        head_first: how the head is trained before the backbone follows; None: both at once.
+        epochs: at most so many.
+        steps_per_epoch: batches between two looks at the validation photos; None: as many as show every photo once.
+        stopping: when training ends, and which weights are kept.
+        fit: what the recipe becomes where it depends on the photos.
+    """
+
+    name: str
+    description: str
+    faults: tuple[str, ...] = ()
+    dimension: Count = 128
+    preparation: parts.Preparation = field(default_factory=parts.Preparation)
+    augmentation: AnyAugmentation | None = None
+    mixup: Weight = 0.0
+    sampling: AnySampling = field(default_factory=parts.Balanced)
+    head: parts.Head = field(default_factory=parts.Head)
+    loss: AnyLoss = field(default_factory=parts.TripletLoss)
+    optimizer: AnyOptimizer = field(default_factory=parts.AdamW)
+    schedule: AnySchedule = field(default_factory=parts.Cosine)
+    learns: Literal["upper", "all", "head"] = "upper"
+    head_first: parts.HeadFirst | None = field(default_factory=parts.HeadFirst)
+    epochs: Count = 8
+    steps_per_epoch: Count | None = 20
+    stopping: parts.Stopping = field(default_factory=parts.Stopping)
+    fit: Callable[["Recipe", Facts], "Recipe"] | None = field(default=None, compare=False, repr=False)
+
+    def fitted(self, facts: Facts) -> "Recipe":
+        """The recipe for photos of which these facts hold."""
+        return self if self.fit is None else self.fit(self, facts)
