@@ -1,5 +1,7 @@
 // Draws the points on a canvas through a camera: dots from afar, photos from near.
 
+import { Dots, packed } from "./map-dots.js";
+
 const MARGIN = 0.94; // of the canvas that the whole map takes
 const DEEPEST = 200;
 const MOST_PHOTOS = 90; // in sight at once before they become dots
@@ -25,11 +27,13 @@ export class View {
     this.ratio = devicePixelRatio;
     [this.canvas.width, this.canvas.height] = [clientWidth * this.ratio, clientHeight * this.ratio];
     [this.width, this.height] = [clientWidth, clientHeight];
+    this.dots = new Dots(this.context);
     this.draw();
   }
 
   recolour() {
-    this.dots = this.colours().map(dot);
+    this.shades = this.colours();
+    this.packed = this.shades.map(packed);
     this.line = getComputedStyle(this.canvas).color;
     this.redraw();
   }
@@ -46,20 +50,25 @@ export class View {
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, this.width, this.height);
     const seen = this.points.within(this.window());
-    if (seen.length <= MOST_PHOTOS && this.camera.zoom > 1) this.drawPhotos(seen);
+    this.isNear = seen.length <= MOST_PHOTOS && this.camera.zoom > 1;
+    if (this.isNear) this.drawPhotos(seen);
     else this.drawDots(seen);
     if (this.selected !== null) this.drawRing(this.selected);
   }
 
   drawDots(seen) {
-    const { context, points } = this;
-    const side = Math.min(12, 4.5 * Math.sqrt(this.camera.zoom) * Math.max(0.6, Math.min(1, 60 / Math.sqrt(points.count))));
-    for (const i of seen) {
-      context.globalAlpha = this.isLit(i) ? 0.9 : DIMMED;
-      const [x, y] = this.toScreen(i);
-      context.drawImage(this.dots[points.colour[i]], x - side / 2, y - side / 2, side, side);
-    }
-    context.globalAlpha = 1;
+    const { points, camera, scale, ratio } = this;
+    const crowd = Math.max(0.6, Math.min(1, 60 / Math.sqrt(points.count)));
+    const radius = Math.min(6, 3 * Math.sqrt(camera.zoom) * crowd) * ratio;
+    const places = new Float32Array(2 * seen.length);
+    const [left, top] = [this.width / 2 - camera.x * scale, this.height / 2 - camera.y * scale];
+    seen.forEach((i, at) => {
+      places[2 * at] = (left + points.x[i] * scale) * ratio;
+      places[2 * at + 1] = (top + points.y[i] * scale) * ratio;
+    });
+    const colours = Uint32Array.from(seen, (i) => this.packed[points.colour[i]]);
+    const opacity = Float32Array.from(seen, (i) => (this.isLit(i) ? 0.92 : DIMMED));
+    this.dots.paint(places, radius, colours, opacity);
   }
 
   drawPhotos(seen) {
@@ -69,15 +78,22 @@ export class View {
       const [x, y] = this.toScreen(i);
       context.globalAlpha = this.isLit(i) ? 1 : DIMMED;
       if (!image.naturalWidth) {
-        context.drawImage(this.dots[this.points.colour[i]], x - 6, y - 6, 12, 12);
+        this.drawMark(i, x, y);
         continue;
       }
       const scale = PHOTO_SIDE / Math.max(image.naturalWidth, image.naturalHeight);
       const [width, height] = [image.naturalWidth * scale, image.naturalHeight * scale];
       context.drawImage(image, x - width / 2, y - height / 2, width, height);
-      context.drawImage(this.dots[this.points.colour[i]], x - width / 2 - 5, y - height / 2 - 5, 12, 12);
+      this.drawMark(i, x - width / 2, y - height / 2);
     }
     context.globalAlpha = 1;
+  }
+
+  drawMark(i, x, y) {
+    this.context.fillStyle = this.shades[this.points.colour[i]];
+    this.context.beginPath();
+    this.context.arc(x, y, 6, 0, 2 * Math.PI);
+    this.context.fill();
   }
 
   drawRing(i) {
@@ -129,6 +145,7 @@ export class View {
 
   /** The point under a place on the screen, or null. */
   at(x, y, reach = 14) {
+    if (this.isNear) reach = PHOTO_SIDE / 2;
     return this.points.nearest(...this.toMap(x, y), reach / this.scale);
   }
 
@@ -166,15 +183,4 @@ export class View {
     const over = (at, size) => Math.max(0, at - size + edge) - Math.max(0, edge - at);
     this.pan(-over(x, this.width), -over(y, this.height));
   }
-}
-
-function dot(colour) {
-  const side = 32;
-  const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = side;
-  const context = canvas.getContext("2d");
-  context.fillStyle = colour;
-  context.arc(side / 2, side / 2, side / 2 - 1, 0, 2 * Math.PI);
-  context.fill();
-  return canvas;
 }

@@ -42,12 +42,13 @@ function show(found) {
   const ranked = rank(points);
   const shown = ranked.slice(0, COLOURED);
   const colourOf = new Map(shown.map(({ label }, at) => [label, at]));
+  const palette = () => colours(shown.length);
   points.colour = points.label.map((label) => colourOf.get(label) ?? COLOURED);
 
   const stage = main().querySelector(".stage");
   stage.hidden = false;
   const photo = (i) => `${images}${points.id[i]}/thumbnail`;
-  const view = new View(stage.querySelector("canvas"), points, { colours, photo });
+  const view = new View(stage.querySelector("canvas"), points, { colours: palette, photo });
   drawLegend(view, shown, ranked.slice(COLOURED));
   const tip = stage.querySelector(".tip");
   steer(view, {
@@ -73,11 +74,12 @@ function rank({ label, labels }) {
   return [...counts].map(([one, count]) => ({ label: one, name: labels[one], count })).sort((a, b) => b.count - a.count);
 }
 
-function colours() {
+/** A colour for each of so many labels, hues far apart and light by turns, then the grey of all others. */
+function colours(count) {
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
   const coloured = Array.from({ length: COLOURED }, (_, at) => {
     const light = (dark ? 0.74 : 0.6) + (at % 2 ? 0.07 : -0.05);
-    return `oklch(${light} 0.16 ${(at * 360) / COLOURED + 20})`;
+    return `oklch(${light} 0.16 ${(at * 360) / count + 20})`;
   });
   return [...coloured, dark ? "#8a8680" : "#918b82"];
 }
@@ -86,7 +88,7 @@ function drawLegend(view, shown, rest) {
   const others = rest.reduce((sum, { count }) => sum + count, view.points.label.filter((label) => label === null).length);
   const rows = shown.map(({ name, count }, at) => ({ name, count, at }));
   if (others) rows.push({ name: rest.length ? `${rest.length.toLocaleString()} other labels` : "No label", count: others, at: COLOURED });
-  const palette = colours();
+  const palette = view.colours();
   const legend = main().querySelector(".legend");
   legend.append(...rows.map(({ name, count, at }) => {
     const item = document.createElement("li");
