@@ -60,11 +60,16 @@ def register(app: Flask) -> None:
 @blueprint.get("/metrics")
 def show() -> Response:
     """The counts of all processes, and what index and cross-check are at this moment."""
-    counts = REGISTRY
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        counts = CollectorRegistry()
-        MultiProcessCollector(counts)  # type: ignore[no-untyped-call]
-    return Response(generate_latest(counts) + generate_latest(_momentary()), content_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(counted()) + generate_latest(_momentary()), content_type=CONTENT_TYPE_LATEST)
+
+
+def counted() -> CollectorRegistry:
+    """What this process counted, or all processes that share a folder for it."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry
 
 
 def _momentary() -> CollectorRegistry:

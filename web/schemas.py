@@ -178,6 +178,10 @@ class SearchAnswer(BaseModel):
     model: str = Field(description="the model that compared the photos")
     took_ms: TookMs
     predicted_label: PredictedLabel | None = Field(description="null where no photo near the query has a label")
+    close_match: bool | None = Field(
+        description="whether the first result more likely shows the query's own kind than another, by what training "
+        "measured; null where that was not measured, or nothing was found"
+    )
     results: list[Found]
 
 

@@ -6,8 +6,9 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import urlopen
@@ -16,6 +17,7 @@ import psutil
 import pytest
 from serving import LOOKALIKE, ROOT, fill_index, serving
 
+from indexer.jobs import JobRecord, Request
 from retrieval.bundle import Bundle
 from retrieval.index import open_store
 from retrieval.settings import Settings
@@ -116,6 +118,72 @@ def test_clients_that_fall_silent_keep_nobody_waiting(indexed: Settings) -> None
             assert healthy.status == 200
         slow[0].settimeout(25)
         assert slow[0].recv(12) == b"HTTP/1.1 400", "it waits for more than ten seconds for nothing"
+
+
+def test_requests_that_drip_end(indexed: Settings) -> None:
+    """A byte now and then is no silence, and must not hold a thread for ever."""
+    impatient = "import web.server; web.server.LONGEST_REQUEST = 3; import lookalike; lookalike.main()"
+    command = [sys.executable, "-c", impatient, "serve", "--port", "0", "--json"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    address = urlsplit(json.loads(process.stdout.readline())["url"])
+    head = b"POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with ExitStack() as stack:
+        stack.callback(process.communicate, timeout=30)
+        stack.callback(process.terminate)
+        of_a_head = stack.enter_context(socket.create_connection((address.hostname, address.port)))
+        of_a_body = stack.enter_context(socket.create_connection((address.hostname, address.port)))
+        of_a_body.sendall(head + b"Content-Length: 1000\r\n\r\n")
+        for sent in range(16):
+            with suppress(OSError):  # closed by now
+                of_a_head.sendall(head[sent : sent + 1])
+                of_a_body.sendall(b" ")
+            time.sleep(0.5)
+        of_a_body.settimeout(5)
+        assert of_a_body.recv(12) == b"HTTP/1.1 400"
+        of_a_head.settimeout(5)
+        with suppress(ConnectionResetError):
+            assert of_a_head.recv(12) in (b"", b"HTTP/1.1 400")
+
+
+def test_a_stopping_server_ends_streams_and_answers_what_it_began(indexed: Settings, bundle: Bundle) -> None:
+    record = JobRecord(indexed.jobs_folder, Request(["photos"]), bundle.model_id)
+    command = [*LOOKALIKE, "serve", "--port", "0", "--json"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    address = urlsplit(json.loads(process.stdout.readline())["url"]).netloc
+    stream = http.client.HTTPConnection(address, timeout=30)
+    stream.request("GET", f"/api/v1/jobs/{record.job.id}/events")
+    events = stream.getresponse()
+    assert events.readline().startswith(b"data: ")
+    upload = http.client.HTTPConnection(address, timeout=30)
+    upload.putrequest("POST", "/api/v1/search")
+    upload.putheader("Content-Type", "application/json")
+    upload.putheader("Content-Length", "2")
+    upload.endheaders(b"{")
+    time.sleep(0.5)
+    process.terminate()
+    assert b"data: " not in events.read(), "the stream ends, and ends whole"
+    upload.send(b"}")
+    assert upload.getresponse().status == 422
+    assert process.wait(timeout=20) == 0
+    record.end("done")
+
+
+def test_an_upload_that_a_restart_cut_off_leaves_nothing(indexed: Settings, bundle: Bundle) -> None:
+    with serving() as url:
+        upload = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+        upload.putrequest("POST", "/api/v1/images")
+        upload.putheader("Content-Type", "multipart/form-data; boundary=x")
+        upload.putheader("Content-Length", "100000")
+        upload.endheaders(b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n\xff\xd8')
+        time.sleep(0.5)
+        psutil.Process(os.getpid()).children()[0].children()[0].kill()
+        with pytest.raises((OSError, http.client.HTTPException)):
+            upload.getresponse()
+    assert not (indexed.home / "uploads").exists()
+    with open_store(indexed).open(bundle.model_id, bundle.dimension) as index:
+        assert index.count() == 24
 
 
 def test_only_names_of_this_machine_are_answered(indexed: Settings) -> None:

@@ -29,7 +29,7 @@ def make_current(model: str) -> Models:
     Searches that are under way end on the model before.
     """
     served = services()
-    if model != served.serving.model:
+    if model != served.serving.follow():  # another process may have made another one current
         activate(served.settings, model)
         served.serving.follow()
     return _models()

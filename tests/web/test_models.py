@@ -1,0 +1,114 @@
+"""`/api/v1/models`: exchanging the model that serves while searches go on."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import make
+import pytest
+from serving import LOOKALIKE, ROOT, Site, fill_index, serving
+
+from retrieval.bundle import Bundle
+from retrieval.index import open_store
+from retrieval.models import open_searcher
+from retrieval.search import Options
+from retrieval.settings import Settings
+from web.app import create_app
+from web.services import EXTENSION
+from web.serving import Serving
+
+MODELS = "/api/v1/models"
+
+
+@pytest.fixture
+def other(settings: Settings, tmp_path: Path, library: Path) -> Bundle:
+    """A second model, indexed, before the bundle of all tests is made the current one."""
+    other = make.bundle(tmp_path / "other", dimension=8, seed=7)
+    fill_index(settings, other, library)
+    return other
+
+
+@pytest.fixture
+def site(other: Bundle, settings: Settings, bundle: Bundle, library: Path) -> Iterator[Site]:
+    photos = fill_index(settings, bundle, library)
+    searcher = open_searcher(settings)
+    app = create_app(settings, searcher, local=True)
+    yield Site(app, settings, searcher, photos)
+    app.extensions[EXTENSION].close()
+
+
+def described(site: Site) -> dict[str, dict]:
+    return {model["id"]: model for model in site.client.get(MODELS).get_json()["models"]}
+
+
+def test_models_are_described(site: Site, bundle: Bundle, other: Bundle) -> None:
+    models = described(site)
+    assert (models[bundle.model_id]["current"], models[bundle.model_id]["points"]) == (True, 24)
+    assert (models[other.model_id]["previous"], models[other.model_id]["dimension"]) == (True, 8)
+
+
+def test_another_model_is_activated_and_rolled_back(site: Site, bundle: Bundle, other: Bundle) -> None:
+    activated = site.client.post(f"{MODELS}/{other.model_id}/activate")
+    assert activated.status_code == 200, activated.text
+    assert {model["id"] for model in activated.get_json()["models"] if model["current"]} == {other.model_id}
+    search = site.client.post("/api/v1/search", json={"id": str(site.photos[0].id)}).get_json()
+    assert search["model"] == other.model_id and len(search["results"]) == 10
+    assert site.client.get("/readyz").get_json()["crosscheck"]["passed"]
+    assert site.client.post(f"{MODELS}/rollback").status_code == 200
+    assert site.client.get("/readyz").get_json()["model"] == bundle.model_id
+
+
+def test_the_current_model_is_activated_without_more_ado(site: Site, bundle: Bundle) -> None:
+    assert site.client.post(f"{MODELS}/{bundle.model_id}/activate").status_code == 200
+
+
+@pytest.mark.parametrize("model", ["nothing-000000000000", "..", "%2e%2e", "..%2f..%2fetc"])
+def test_an_unknown_model_is_not_found(site: Site, model: str) -> None:
+    assert site.client.post(f"{MODELS}/{model}/activate").status_code == 404
+    assert site.client.get("/readyz").status_code == 200
+
+
+def test_a_search_ends_on_the_model_it_began_with(site: Site, other: Bundle) -> None:
+    serving: Serving = site.app.extensions[EXTENSION].serving
+    with serving.lend() as before:
+        open_store(site.settings).activate(other.model_id)
+        assert serving.follow() == other.model_id
+        with serving.lend() as after:
+            assert after is not before
+        assert len(before.by_id(site.photos[0].id, Options(k=5)).results) == 5
+    with open_store(site.settings).open(before.index.model, before.index.dimension) as index:
+        assert index.count() == 24, "it was closed after its last search, so that it can be opened again"
+
+
+def test_a_model_that_can_not_be_served_changes_nothing(site: Site, other: Bundle, bundle: Bundle) -> None:
+    (site.settings.models_folder / other.model_id / "embedder.onnx").write_bytes(b"damaged")
+    refused = site.client.post(f"{MODELS}/{other.model_id}/activate")
+    assert refused.status_code == 503 and "damaged" in refused.get_json()["detail"]
+    assert site.client.get("/readyz").get_json()["model"] == bundle.model_id
+
+
+def test_a_running_server_follows_the_command_line_and_the_api(
+    other: Bundle, settings: Settings, bundle: Bundle, library: Path
+) -> None:
+    fill_index(settings, bundle, library)
+    with serving() as url:
+        command = [*LOOKALIKE, "models", "activate", other.model_id]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+        wait_until(lambda: model_of(url) == other.model_id)
+        with urlopen(Request(f"{url}{MODELS}/{bundle.model_id}/activate", method="POST"), timeout=60):
+            assert model_of(url) == bundle.model_id
+
+
+def model_of(url: str) -> str:
+    with urlopen(f"{url}/readyz", timeout=10) as ready:
+        return str(json.load(ready)["model"])
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
