@@ -12,7 +12,7 @@ from retrieval.bundle import check_target, load_bundle
 from retrieval.console import JsonFlag, messages, print_result
 from retrieval.embedder import Embedder
 from retrieval.settings import Settings, load_settings
-from trainer.backbones import BACKBONES, backbone_named
+from trainer.backbones import BACKBONES, FAMILIES, backbone_named
 from trainer.data import Dataset, labels_of, load_dataset, read_all
 from trainer.extra import import_tensorflow
 from trainer.recipes import RECIPES, recipe_named
@@ -161,7 +161,7 @@ def recipes(
 
 def backbones(as_json: JsonFlag = False) -> None:
     """List the backbones."""
-    lines = {backbone.name: backbone.description for backbone in BACKBONES.values()}
+    lines = {backbone.name: backbone.description for backbone in BACKBONES.values()} | FAMILIES
     print_result({"backbones": _named(lines)}, as_json, _lines_table(lines))
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from trainer.augmentation import random_views
 from trainer.backbones.base import Backbone
 from trainer.losses import objective
-from trainer.network import BATCH, EmbeddingNetwork, train_size
+from trainer.network import BATCH, EmbeddingNetwork
 from trainer.recipes.parts import Adam, AdamW
 from trainer.recipes.recipe import AnyOptimizer, Recipe
 from trainer.sampling import batches
@@ -32,7 +32,7 @@ class LabelledImages:
 
 
 def sample_batch(photos: LabelledImages, backbone: Backbone, recipe: Recipe, seed: int) -> LabelledImages:
-    """A batch as a network sees it in training, after augmentation."""
+    """A batch as a network on a backbone, fed as the recipe does, sees it in training, after augmentation."""
     _, classes = np.unique(photos.labels, return_inverse=True)
     batch = next(batches(classes, recipe.sampling, np.random.default_rng(seed)))
     views = _views(photos.images[batch], backbone, recipe)
@@ -203,7 +203,7 @@ class Learner:
 
 
 def _views(images: npt.NDArray[np.uint8], backbone: Backbone, recipe: Recipe) -> tf.Tensor:
-    return random_views(images, train_size(recipe.preparation, backbone), recipe.augmentation or backbone.augmentation)
+    return random_views(images, backbone.train_size, recipe.augmentation or backbone.augmentation)
 
 
 def _optimizer(how: AnyOptimizer, rates: Rates) -> tf.keras.optimizers.Optimizer:

@@ -1,12 +1,11 @@
 """The embedding network: backbone, then head, then unit length."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from retrieval.errors import LookalikeError
 from trainer.backbones.base import NONE, Backbone
 from trainer.recipes.parts import Head, Preparation
 from trainer.recipes.recipe import Recipe
@@ -24,7 +23,6 @@ class EmbeddingNetwork:
         projection: Keras model, features → embeddings float32 [batch, d] of any length.
         head: the projection, scaled to unit length.
         pretrained: whether the features start with trained weights.
-        size: side of its input in pixels.
     """
 
     backbone: Backbone
@@ -32,7 +30,6 @@ class EmbeddingNetwork:
     projection: tf.keras.Model
     head: tf.keras.Model
     pretrained: bool
-    size: int
 
     def whole(self) -> tf.keras.Model:
         """The model that is exported: `images` uint8 [batch, size, size, 3] → `embeddings` float32 [batch, d]."""
@@ -47,19 +44,14 @@ class EmbeddingNetwork:
         return self._from_images(None, "features")
 
     def _from_images(self, last: tf.keras.Model | None, name: str) -> tf.keras.Model:
-        images = tf.keras.layers.Input((self.size, self.size, 3), dtype=tf.uint8, name="images")
+        size = self.backbone.resize.size
+        images = tf.keras.layers.Input((size, size, 3), dtype=tf.uint8, name="images")
         outputs = self.features(tf.cast(images, tf.float32), training=False)
         return tf.keras.Model(images, outputs if last is None else last(outputs, training=False), name=name)
 
 
 def build_network(
-    backbone: Backbone,
-    weights: str,
-    dimension: int,
-    head: Head,
-    *,
-    preparation: Preparation | None = None,
-    learns: str = "upper",
+    backbone: Backbone, weights: str, dimension: int, head: Head, learns: str = "upper"
 ) -> EmbeddingNetwork:
     """A network ready for training.
 
@@ -68,37 +60,35 @@ def build_network(
         weights: `auto`, `none` or a file.
         dimension: length of the embeddings.
         head: from features to the embedding.
-        preparation: its input's size, and who normalises its pixels; the backbone's own unless given.
         learns: which part will learn; see `Recipe`.
 
     Raises:
-        LookalikeError: the input is smaller than the backbone accepts, or the weights can't be had.
+        LookalikeError: the weights can't be had.
     """
-    preparation = preparation or Preparation()
-    size = preparation.rule(backbone.resize).size
-    _check_sizes(backbone, size, train_size(preparation, backbone))
     features = backbone.build(weights)
     pretrained = backbone.has_weights and weights != NONE
     if learns == "upper":
         _free_upper_part(features, backbone.upper_part if pretrained else None)
     else:
         features.trainable = learns == "all"
-    if preparation.pixels == "unit":
-        features = _on_unit_pixels(features)
     projection, unit = _build_head(features.output_shape[-1], dimension, head)
-    return EmbeddingNetwork(backbone, features, projection, unit, pretrained, size)
+    return EmbeddingNetwork(backbone, features, projection, unit, pretrained)
 
 
 def build_for(recipe: Recipe, backbone: Backbone, weights: str) -> EmbeddingNetwork:
-    """The network that a recipe trains; see `build_network`."""
-    return build_network(
-        backbone, weights, recipe.dimension, recipe.head, preparation=recipe.preparation, learns=recipe.learns
+    """The network that a recipe trains; see `build_network` and `prepared`."""
+    fed = prepared(backbone, recipe.preparation)
+    return build_network(fed, weights, recipe.dimension, recipe.head, recipe.learns)
+
+
+def prepared(backbone: Backbone, preparation: Preparation) -> Backbone:
+    """A backbone as a recipe feeds it; raises `LookalikeError` where it does not accept photos of that size."""
+    return replace(
+        backbone,
+        resize=preparation.rule(backbone.resize),
+        train_size=preparation.train_size or preparation.size or backbone.train_size,
+        unit_pixels=preparation.pixels == "unit",
     )
-
-
-def train_size(preparation: Preparation, backbone: Backbone) -> int:
-    """Side in pixels of the views that a network is trained on."""
-    return preparation.train_size or preparation.size or backbone.train_size
 
 
 def embed(model: tf.keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -111,14 +101,6 @@ def to_unit_length(outputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     return np.asarray(outputs / np.maximum(np.linalg.norm(outputs, axis=1, keepdims=True), 1e-12), np.float32)
 
 
-def _check_sizes(backbone: Backbone, *sizes: int) -> None:
-    if min(sizes) < backbone.minimum_size:
-        raise LookalikeError(
-            f"{backbone.name} takes images of {backbone.minimum_size} pixels and more, not of {min(sizes)}.",
-            "Choose another backbone, or make preparation.size and preparation.train_size larger with --set.",
-        )
-
-
 def _free_upper_part(features: tf.keras.Model, upper_part: str | None) -> None:
     """Let all layers from that one on learn, or all where it is None; batch normalisation stays at rest."""
     frozen = upper_part is not None
@@ -126,21 +108,6 @@ def _free_upper_part(features: tf.keras.Model, upper_part: str | None) -> None:
         if layer.name == upper_part:
             frozen = False
         layer.trainable = not frozen and not isinstance(layer, tf.keras.layers.BatchNormalization)
-
-
-def _on_unit_pixels(features: tf.keras.Model) -> tf.keras.Model:
-    """The network on pixels divided by 255 in place of its own normalisation, which ends where weights begin."""
-    body = next(layer for layer in features.layers if _is_body(layer))
-    pixels = tf.keras.layers.Input((None, None, 3), name="pixels")
-    unit = tf.keras.layers.Rescaling(1 / 255, name="unit")(pixels)
-    return tf.keras.Model(pixels, tf.keras.Model(body.input, features.output)(unit), name=features.name)
-
-
-def _is_body(layer: tf.keras.layers.Layer) -> bool:
-    """Whether a layer is past the normalisation of pixels: it pads, or it has weights that training made."""
-    if isinstance(layer, tf.keras.layers.Normalization):
-        return False
-    return isinstance(layer, tf.keras.layers.ZeroPadding2D) or bool(layer.weights)
 
 
 def _build_head(width: int, dimension: int, head: Head) -> tuple[tf.keras.Model, tf.keras.Model]:

@@ -67,7 +67,7 @@ def train_bundle(
             training = Path(temporary, "training")
             training.mkdir()
             _write_figures(training, kept, metrics, duplicates)
-            sample = sample_batch(photos["train"], plan.backbone, plan.recipe, seed)
+            sample = sample_batch(photos["train"], plan.fed, plan.recipe, seed)
             report = Report(plan, dataset, seed, runs, kept, metrics, untrained, duplicates, sample)
             write_report(training / "report.html", report)
             return write_bundle(
@@ -78,7 +78,7 @@ def train_bundle(
                 recipe=plan.recipe.name,
                 changed=plan.changed,
                 dimension=plan.recipe.dimension,
-                resize=plan.recipe.preparation.rule(plan.backbone.resize),
+                resize=plan.fed.resize,
                 classes=dataset.classes,
                 training_data=TrainingData(name=dataset.name, digest=dataset.digest, counts=dataset.counts),
                 seed=seed,
@@ -91,9 +91,10 @@ def train_bundle(
 
 
 def _read(dataset: Dataset, split: str, plan: Plan) -> LabelledImages:
-    photos, preparation = dataset.split(split), plan.recipe.preparation
-    rule = preparation.train_rule if split == "train" else preparation.rule
-    return LabelledImages(read_all(photos, rule(plan.backbone.resize), dataset.max_pixels), labels_of(photos))
+    photos, rule = dataset.split(split), plan.fed.resize
+    if split == "train":
+        rule = plan.recipe.preparation.train_rule(rule)
+    return LabelledImages(read_all(photos, rule, dataset.max_pixels), labels_of(photos))
 
 
 def _identity(dataset: Dataset, plan: Plan, seed: int) -> dict[str, Any]:

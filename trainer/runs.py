@@ -20,7 +20,7 @@ from trainer.data import Say
 from trainer.evaluation import METRICS, Evaluation, evaluate_embeddings
 from trainer.export import check_parity, export_onnx, run_onnx
 from trainer.learner import LabelledImages
-from trainer.network import EmbeddingNetwork, build_for
+from trainer.network import EmbeddingNetwork, build_for, prepared
 from trainer.progress import TrainingProgress
 from trainer.recipes import Recipe
 from trainer.schedules import planned_learning_rates, timetable
@@ -53,6 +53,11 @@ class Plan:
     changed: tuple[str, ...] = ()
     mixed_precision: bool = False
     tensorboard: Path | None = None
+
+    @property
+    def fed(self) -> Backbone:
+        """The backbone as the recipe feeds it."""
+        return prepared(self.backbone, self.recipe.preparation)
 
     @property
     def pretrained(self) -> bool:

@@ -31,10 +31,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, o
     make.library(home / "colours", per_label=12)
     (home / "colours" / "green" / "letter.jpg").write_text("Dear photo")
     options = ("--backbone", "small_cnn", "--epochs", "1", "--dimension", "8", "--seeds", "2", "--json")
+    options += ("--set", "loss.margin=0.9", "--tensorboard", "logs")
     run = _lookalike("train", "--data", "colours", "--out", "bundle", *options, home=home)
     assert run.returncode == 0, run.stderr
     assert "letter.jpg" in run.stderr
     assert "Traceback" not in run.stderr
+    assert "Training small_cnn by the recipe default on " in run.stderr
     return home, json.loads(run.stdout)
 
 

@@ -25,6 +25,8 @@ def test_train_writes_a_bundle(trained: tuple[Path, dict[str, object]]) -> None:
     assert manifest.classes == ["blue", "green", "red"]
     assert manifest.training_data.counts == {"train": 24, "val": 6, "test": 6}
     assert manifest.parity.photos == 6
+    assert manifest.changed == ("loss.margin=0.9", "dimension=8", "epochs=1")
+    assert manifest.calibration is None  # six photos tell nothing
     assert manifest.metrics["test"]["recall_at_1"] >= 0.5
     assert "map_at_r" in manifest.metrics["untrained"]["test"]
     made = {path.name for path in (home / "bundle" / "training").iterdir()}
@@ -105,6 +107,9 @@ def test_other_data_has_no_untrained_figures(lookalike: Lookalike, trained: tupl
         (("--data", "empty"), "holds no photo"),
         (("--data", "colours", "--backbone", "vgg99"), "no backbone 'vgg99'"),
         (("--data", "colours", "--recipe", "soup"), "no recipe 'soup'"),
+        (("--data", "colours", "--set", "loss.margin=wide"), "--set loss.margin=wide: input should be a valid number"),
+        (("--data", "colours", "--set", "loss.marge=1"), "there is no 'marge' to set"),
+        (("--data", "colours", "--set", "preparation.size=4"), "accepts no photos of 4 px"),
         (("--data", "colours", "--splits", "missing.csv"), "missing.csv can't be read"),
         (("--data", "colours", "--out", "colours"), "is not a model bundle"),
         (("--data", "colours", "--unseen-class", "violet", "--unseen-class", "red"), "no class 'violet'"),
@@ -130,6 +135,30 @@ def test_what_can_be_named_is_listed(lookalike: Lookalike, command: str, tmp_pat
     names = [entry["name"] for entry in json.loads(run.stdout)[command]]
     assert {"recipes": "default", "backbones": "efficientnet_lite0"}[command] in names
     assert all(entry["description"] for entry in json.loads(run.stdout)[command])
+
+
+def test_a_recipe_is_shown_with_all_that_can_be_set(lookalike: Lookalike, tmp_path: Path) -> None:
+    (shown,) = json.loads(lookalike("recipes", "notebook-bit", "--json", home=tmp_path).stdout)["recipes"]
+    assert shown["settings"]["schedule.factors"] == "1,0.1,0.001,0.0001"
+    assert "batches without class balance" in shown["faults"]
+    text = lookalike("recipes", "notebook-bit", home=tmp_path).stdout
+    assert "faults, as it was run" in text
+    assert "--set schedule.factors=" in text
+
+
+def test_logs_for_tensorboard_tell_each_step_and_epoch(trained: tuple[Path, dict[str, object]]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: PLC0415 - slow
+
+    home, printed = trained
+    for seed in (0, 1):
+        log = EventAccumulator(str(home / "logs" / f"seed-{seed}"), {"tensors": 0}).Reload()
+        assert {"loss/step", "learning rate/head", "learning rate/backbone", "validation/MAP@R"} <= set(
+            log.Tags()["tensors"]
+        )
+        assert [event.step for event in log.Tensors("loss/step")] == list(range(20))
+        (measured,) = log.Tensors("validation/MAP@R")
+        (told,) = (run for run in printed["metrics"]["seeds"]["runs"] if run["seed"] == seed)
+        assert float(measured.tensor_proto.float_val[0]) == pytest.approx(told["val"]["map_at_r"], abs=1e-4)
 
 
 def test_classes_that_training_never_saw_and_a_photo_that_it_saw_twice(lookalike: Lookalike, tmp_path: Path) -> None:

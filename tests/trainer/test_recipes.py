@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from retrieval.errors import LookalikeError
@@ -11,7 +12,7 @@ from trainer.backbones import BACKBONES
 from trainer.learner import LabelledImages
 from trainer.recipes import RECIPES, Facts, recipe_named
 from trainer.recipes.overrides import override, settings_of
-from trainer.runs import Plan, train_run
+from trainer.runs import ONNX, Plan, train_run
 
 SMALL = ("dimension=8", "epochs=1", "steps_per_epoch=2", "preparation.size=32", "preparation.train_size=24")
 
@@ -42,6 +43,18 @@ def test_every_recipe_takes_real_steps_and_its_bundle_is_faithful(name: str, tmp
         assert not lengths.any()
     else:
         assert lengths == pytest.approx(1, abs=1e-4)
+
+
+def test_mixed_precision_trains_in_bfloat16_and_exports_float32(tmp_path: Path) -> None:
+    recipe = override(RECIPES["notebook-classifier"], SMALL)
+    plan = Plan(BACKBONES["small_cnn"], recipe, "none", mixed_precision=True)
+    assert plan.build(0, mixed_precision=True).features.layers[-1].compute_dtype == "bfloat16"
+    run = train_run(plan, {"train": photos(32, seed=0), "val": photos(32, seed=1)}, 0, tmp_path / "run", print)
+    assert np.isfinite(run.epochs[0].loss)
+    assert run.parity.min_cosine > 0.9999
+    types = {tensor.data_type for tensor in onnx.load(run.folder / ONNX).graph.initializer}
+    assert onnx.TensorProto.BFLOAT16 not in types
+    assert plan.build(0).features.layers[-1].compute_dtype == "float32"
 
 
 def test_a_recipe_is_there_for_each_experiment_and_says_what_is_wrong_with_it() -> None:
@@ -130,5 +143,5 @@ def test_an_unknown_recipe_is_answered_with_the_known_ones() -> None:
 
 def test_an_input_smaller_than_the_backbone_accepts_is_refused() -> None:
     recipe = override(RECIPES["default"], ["preparation.size=16"])
-    with pytest.raises(LookalikeError, match="takes images of 32 pixels and more, not of 16"):
+    with pytest.raises(LookalikeError, match="accepts no photos of 16 px; the least is 32 px"):
         Plan(BACKBONES["mobilenet_v2"], recipe, "none").build(0)
