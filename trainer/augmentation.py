@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from trainer.recipes.parts import Augmentation, CropAndFlip, QuarterTurn, Strong, Unchanged
+from trainer.recipes.parts import CropAndFlip, QuarterTurn, RandomViews, Strong, Unchanged
 from trainer.recipes.recipe import AnyAugmentation
 
 WHITE = 255.0
@@ -21,7 +21,7 @@ def random_views(photos: tf.Tensor, size: int, how: AnyAugmentation) -> tf.Tenso
     """
     photos = tf.cast(photos, tf.float32)
     match how:
-        case Augmentation():
+        case RandomViews():
             views = tf.image.crop_and_resize(photos, _boxes(_count(photos), how), _each(photos), (size, size))
             return _recoloured(views, how.colour)
         case CropAndFlip():
@@ -34,7 +34,7 @@ def random_views(photos: tf.Tensor, size: int, how: AnyAugmentation) -> tf.Tenso
             return _resized(photos, size)
 
 
-def _boxes(count: tf.Tensor, how: Augmentation) -> tf.Tensor:
+def _boxes(count: tf.Tensor, how: RandomViews) -> tf.Tensor:
     """Random parts of a photo: (top, left, bottom, right) as fractions; left and right trade places in a mirror."""
     area = tf.random.uniform([count], how.smallest_area, 1.0)
     aspect = how.stretch ** tf.random.uniform([count], -1.0, 1.0)

@@ -26,6 +26,7 @@ class Entry:
     Attributes:
         bundle: its folder, as the user named it.
         model_id, backbone, recipe, dimension: of the bundle.
+        changed: what was changed of the recipe, each `setting=value`.
         data: digest of the photos and splits it was trained and measured on.
         training_photos: how many.
         figures: of the split that is compared: metric → mean, and `intervals`.
@@ -39,6 +40,7 @@ class Entry:
     model_id: str
     backbone: str
     recipe: str
+    changed: tuple[str, ...]
     dimension: int
     data: str
     training_photos: int
@@ -49,6 +51,11 @@ class Entry:
     epochs: int | None
     parameters: int | None
     bytes: int
+
+    @property
+    def how(self) -> str:
+        """Backbone and recipe, and what was changed of it, in one line."""
+        return ", ".join([self.backbone, self.recipe, *self.changed])
 
     def as_dict(self) -> dict[str, Any]:
         """It for `--json`, its figures as top-level keys."""
@@ -109,6 +116,7 @@ def _entry(bundle: Bundle, split: str) -> Entry:
         model_id=manifest.model_id,
         backbone=manifest.backbone,
         recipe=manifest.recipe,
+        changed=manifest.changed,
         dimension=manifest.dimension,
         data=manifest.training_data.digest,
         training_photos=manifest.training_data.counts.get("train", 0),
@@ -138,7 +146,7 @@ def _figure(entries: Sequence[Entry]) -> "Figure":
         for place, entry in enumerate(entries):
             _draw(axes, place, entry, metric)
         axes.set(title=METRICS[metric], yticks=range(len(entries)))
-        axes.set_yticklabels([plain(f"{entry.bundle}\n{entry.backbone}, {entry.recipe}") for entry in entries])
+        axes.set_yticklabels([plain(f"{entry.bundle}\n{entry.how}") for entry in entries])
         axes.set_ylim(len(entries) - 0.5, -0.5)
     figure.legend(*_one_of_each(axes), loc="outside lower right", ncols=3)
     return figure

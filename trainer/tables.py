@@ -46,7 +46,7 @@ def comparison_table(entries: Sequence[Entry]) -> Table:
         "bundle", *COMPARED.values(), "s", "param.", "MB", box=None, header_style="bold", padding=(0, 1, 0, 0)
     )
     for entry in entries:
-        name = f"{escape(entry.bundle)}\n[dim]{escape(entry.backbone)}, {escape(entry.recipe)}[/dim]"
+        name = f"{escape(entry.bundle)}\n[dim]{escape(entry.how)}[/dim]"
         cost = (_number(entry.seconds), _number(entry.parameters, 1e6, "M"), _number(entry.bytes, 1e6))
         table.add_row(name, *(_cell(entry.figures, metric) for metric in COMPARED), *cost)
         if entry.seeds:

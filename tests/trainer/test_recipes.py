@@ -119,7 +119,7 @@ def test_a_part_and_its_numbers_can_be_changed() -> None:
         ("soup=1", "there is no 'soup' to set. It can be dimension, preparation"),
         ("optimizer.rate=1", "there is no 'rate' to set. It can be pretrained, fresh, weight_decay"),
         ("optimizer=adagrad", "no kind 'adagrad'. It can be set to adamw, adam, sgd"),
-        ("augmentation.flip=true", "augmentation is none. It can be set to augmentation, unchanged"),
+        ("augmentation.flip=true", "augmentation is none. It can be set to random-views, unchanged"),
         ("epochs.many=3", "It has no settings of its own"),
         ("epochs=many", "valid integer"),
         ("epochs=0", "greater than 0"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from retrieval.errors import LookalikeError
 from retrieval.images import ResizeRule
-from trainer.recipes import Augmentation
+from trainer.recipes import RandomViews
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -40,7 +40,7 @@ class Backbone(ABC):
     description: str
     resize: ResizeRule
     train_size: int
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    augmentation: RandomViews = field(default_factory=RandomViews)
     minimum_size: int = 32
     fixed_size: bool = False
     has_weights: bool = True

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from retrieval.errors import LookalikeError
 from retrieval.images import ResizeRule
 from trainer.backbones.base import AUTO, NONE, Backbone
-from trainer.recipes import Augmentation
+from trainer.recipes import RandomViews
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -48,7 +48,7 @@ SMALL_CNN = SmallCNN(
     description="A small network trained from scratch, 32 px, for small images such as the digits",
     resize=ResizeRule(size=32, shorter_side=32),
     train_size=32,
-    augmentation=Augmentation(smallest_area=0.7, stretch=1.2, flip=False),  # a mirrored digit is another digit
+    augmentation=RandomViews(smallest_area=0.7, stretch=1.2, flip=False),  # a mirrored digit is another digit
     minimum_size=8,
     has_weights=False,
 )

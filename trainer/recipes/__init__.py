@@ -3,10 +3,10 @@
 from retrieval.errors import LookalikeError
 from trainer.recipes.hyperrule import BIT_HYPERRULE
 from trainer.recipes.notebooks import NOTEBOOKS
-from trainer.recipes.parts import Augmentation, Head
+from trainer.recipes.parts import Head, RandomViews
 from trainer.recipes.recipe import Facts, Recipe
 
-__all__ = ["DEFAULT", "RECIPES", "Augmentation", "Facts", "Head", "Recipe", "recipe_named"]
+__all__ = ["DEFAULT", "RECIPES", "Facts", "Head", "RandomViews", "Recipe", "recipe_named"]
 
 DEFAULT = Recipe(
     name="default",

@@ -52,7 +52,7 @@ class Preparation:
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class RandomViews:
     """Random crops, mirrored or not, in slightly other colours.
 
     Attributes:

@@ -7,7 +7,7 @@ from typing import Literal
 from trainer.recipes import parts
 from trainer.recipes.parts import Count, Weight
 
-AnyAugmentation = parts.Augmentation | parts.Unchanged | parts.QuarterTurn | parts.CropAndFlip | parts.Strong
+AnyAugmentation = parts.RandomViews | parts.Unchanged | parts.QuarterTurn | parts.CropAndFlip | parts.Strong
 AnySampling = parts.Balanced | parts.Shuffled
 AnyLoss = parts.TripletLoss | parts.SoftmaxLoss
 AnyOptimizer = parts.AdamW | parts.Adam | parts.Sgd
