@@ -1,4 +1,4 @@
-"""The README's picture of the search page. Run by hand:
+"""The README's pictures of the search page and of the map. Run by hand:
 
 .venv/bin/python docs/picture.py [HOME]
 
@@ -15,19 +15,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 
 LOOKALIKE = [sys.executable, "-m", "lookalike"]
-PICTURE = Path(__file__).with_name("images") / "page.png"
+PICTURES = Path(__file__).with_name("images")
 
 
 def main() -> None:
-    """Photograph the page."""
+    """Photograph the pages."""
     with tempfile.TemporaryDirectory() as folder:
         home = sys.argv[1] if len(sys.argv) > 1 else _demo(folder)
         with _serving(home) as url:
             _photograph(url)
-    print(f"{PICTURE}: {PICTURE.stat().st_size:,} bytes")
+    for picture in PICTURES.glob("*.png"):
+        print(f"{picture}: {picture.stat().st_size:,} bytes")
 
 
 def _demo(home: str) -> str:
@@ -51,18 +52,29 @@ def _at(home: str) -> dict[str, str]:
 
 
 def _photograph(url: str) -> None:
-    PICTURE.parent.mkdir(exist_ok=True)
+    PICTURES.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="dark")
+        page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="dark", reduced_motion="reduce")
         page.goto(url)
         page.locator(".card").nth(3).click()
-        page.locator(".neighbours").wait_for()
-        page.mouse.move(0, 0)
-        page.wait_for_load_state("networkidle")
-        page.wait_for_timeout(1000)  # the photos fade in
-        page.screenshot(path=PICTURE)
+        page.locator(".neighbours .card").nth(2).click(modifiers=["Shift"])
+        page.locator(".example").wait_for()
+        _save(page, "page.png")
+        page.goto(f"{url}/map")
+        compute = page.get_by_role("button", name="Compute the map")
+        compute.or_(page.locator(".stage")).locator("visible=true").wait_for()
+        if compute.is_visible():
+            compute.click()
+        page.locator(".stage").wait_for(timeout=600_000)
+        _save(page, "map.png")
         browser.close()
+
+
+def _save(page: Page, name: str) -> None:
+    page.mouse.move(0, 0)
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=PICTURES / name)
 
 
 if __name__ == "__main__":

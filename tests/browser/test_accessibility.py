@@ -1,0 +1,111 @@
+"""axe-core objects to nothing in any state of any page; nothing shifts, and nothing is wider than the screen."""
+
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from retrieval.photos import PhotoRef
+
+AXE = "axe-core@4.14.1"
+WIDTHS = (390, 1440)
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The source of axe-core, from npm."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("there is no npm to fetch axe-core with")
+    folder = tmp_path_factory.mktemp("axe")
+    command = [npm, "pack", AXE, "--silent"]
+    packed = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True, timeout=120)
+    if packed.returncode:
+        pytest.skip(f"axe-core can't be fetched: {packed.stderr.strip()[:200]}")
+    with tarfile.open(folder / packed.stdout.strip()) as package:
+        source = package.extractfile("package/axe.min.js")
+        assert source is not None
+        return source.read().decode()
+
+
+@pytest.fixture
+def checked(browser: Browser, url: str, axe: str) -> Iterator[Page]:
+    """The start page, with axe-core in every document."""
+    with browser.new_context(
+        reduced_motion="reduce", bypass_csp=True, viewport={"width": 1440, "height": 900}
+    ) as context:
+        context.add_init_script(axe)
+        page = context.new_page()
+        page.goto(url)
+        yield page
+
+
+def check(page: Page) -> None:
+    """No violations in light and dark, narrow and wide."""
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            found = page.evaluate(
+                "async () => (await axe.run()).violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)])"
+            )
+            assert found == [], (page.url, width, scheme)
+
+
+def test_the_start_page_and_its_panel(checked: Page) -> None:
+    check(checked)
+    checked.get_by_role("button", name="Your last searches").click()
+    expect(checked.get_by_role("dialog")).to_be_visible()
+    check(checked)
+
+
+def test_results_refined_filtered_and_boxed(checked: Page, url: str, photos: list[PhotoRef]) -> None:
+    checked.goto(f"{url}/?id={photos[0].id}&like={photos[9].id}&unlike={photos[17].id}&label=red&min_score=0.2")
+    check(checked)
+    checked.get_by_role("button", name="Search a part").click()
+    expect(checked.locator(".box[tabindex]")).to_be_visible()
+    check(checked)
+    checked.goto(f"{url}/?id={photos[0].id}&min_score=1")
+    check(checked)
+
+
+def test_details_and_errors(checked: Page, url: str, photos: list[PhotoRef]) -> None:
+    checked.goto(f"{url}/photo/{photos[0].id}")
+    check(checked)
+    checked.goto(f"{url}/?id={photos[0].id}")
+    checked.get_by_role("link", name="Details").first.click()
+    expect(checked.get_by_role("dialog", name="A photo").get_by_role("heading")).to_be_visible()
+    check(checked)
+    checked.goto(f"{url}/nothing")
+    check(checked)
+
+
+@pytest.mark.parametrize("place", ["map", "jobs", "models", "api/docs"])
+def test_the_other_pages(checked: Page, url: str, place: str) -> None:
+    checked.goto(f"{url}/{place}", wait_until="networkidle")
+    check(checked)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_shifts_and_everything_fits(
+    browser: Browser, url: str, photos: list[PhotoRef], width: int, scheme: Literal["light", "dark"]
+) -> None:
+    places = ["/", f"/?id={photos[0].id}&like={photos[9].id}", f"/photo/{photos[0].id}", "/map", "/jobs", "/models"]
+    with browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme) as context:
+        page = context.new_page()
+        page.add_init_script(
+            "window.shifts = 0; new PerformanceObserver((list) => list.getEntries().forEach((entry) => "
+            "{ window.shifts += entry.value })).observe({ type: 'layout-shift', buffered: true })"
+        )
+        for place in [*places, "/api/docs"]:
+            page.goto(url + place, wait_until="networkidle")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, place
+            assert page.evaluate("window.shifts") == 0, place
+        ground = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+        assert (ground == "rgb(20, 20, 20)") == (scheme == "dark")

@@ -1,0 +1,102 @@
+"""The rooms of those who look after the collection: jobs with live progress, models, and the key that both ask for."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import make
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from serving import fill_index, serving
+
+from retrieval.bundle import Bundle
+from retrieval.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library of six photos, one of them damaged."""
+    library = make.library(tmp_path_factory.mktemp("work") / "library", per_label=2)
+    (library / "red" / "broken.jpg").write_bytes(b"\xff\xd8 no photo")
+    return library
+
+
+@contextmanager
+def room(browser: Browser, bundles: list[Bundle], library: Path, home: Path, **environment: str) -> Iterator[Page]:
+    """A page on a server of its own, with settings of its own."""
+    photos = make.library(home / "photos", per_label=8)
+    with pytest.MonkeyPatch.context() as patched:
+        settings = {"HOME": str(home), "LIBRARY_ROOTS": str(library), **environment}
+        for name, value in settings.items():
+            patched.setenv(f"LOOKALIKE_{name}", value)
+        for bundle in bundles:
+            fill_index(Settings(), bundle, photos)
+        with serving() as url, browser.new_context(base_url=url) as context:
+            yield context.new_page()
+
+
+def newest(page: Page):  # type: ignore[no-untyped-def]
+    return page.locator(".item").first
+
+
+def figure(page: Page, name: str):  # type: ignore[no-untyped-def]
+    return newest(page).locator(".figures div", has_text=name).locator("dd")
+
+
+def test_a_job_is_started_followed_and_repeated(browser: Browser, bundle: Bundle, folder: Path, tmp_path: Path) -> None:
+    with room(browser, [bundle], folder, tmp_path, API_KEYS="open sesame") as page:
+        page.goto("/jobs")
+        expect(page.get_by_text("No job has run yet.")).to_be_visible()
+        page.get_by_label("Folder or manifest").fill(str(folder))
+        page.get_by_role("button", name="Index", exact=True).click()
+        for key in ("wrong", "open sesame"):
+            dialog = page.get_by_role("dialog", name="This takes a key")
+            dialog.get_by_label("Key").fill(key)
+            dialog.get_by_role("button", name="Use it").click()
+        expect(newest(page).locator(".pill")).to_have_text("done", timeout=30_000)
+        expect(figure(page, "indexed")).to_have_text("6")
+        expect(figure(page, "failed")).to_have_text("1")
+        newest(page).get_by_text("What failed (1)").click()
+        expect(newest(page).locator(".failures li")).to_contain_text("broken.jpg")
+
+        (folder / "red" / "broken.jpg").write_bytes(make.encoded(make.photo()))
+        newest(page).get_by_role("button", name="Retry what failed").click()
+        expect(page.locator(".item")).to_have_count(2)
+        expect(newest(page).locator(".pill")).to_have_text("done", timeout=30_000)
+        expect(figure(page, "indexed")).to_have_text("1")
+
+        page.get_by_role("button", name="Lay out the map").click()
+        newest(page).get_by_role("button", name="Cancel").click()
+        expect(newest(page).locator(".pill")).to_have_text("cancelled", timeout=30_000)
+
+        page.get_by_label("Folder or manifest").fill("/etc")
+        page.get_by_role("button", name="Index", exact=True).click()
+        expect(page.get_by_role("alert")).to_contain_text("nothing within the library")
+        expect(page.locator(".item")).to_have_count(3)
+
+
+def test_another_model_is_made_current_and_back(
+    browser: Browser, bundle: Bundle, folder: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = make.bundle(tmp_path_factory.mktemp("other") / "bundle", seed=1)
+    with room(browser, [other, bundle], folder, tmp_path) as page:
+        page.goto("/models")
+        expect(newest(page)).to_contain_text(bundle.model_id)
+        expect(newest(page).locator(".pill")).to_have_text("serves")
+        expect(figure(page, "photos")).to_have_text("24")
+        page.get_by_role("button", name=re.compile("Activate|Roll back")).click()
+        expect(newest(page)).to_contain_text(other.model_id, timeout=30_000)
+        page.get_by_role("button", name="Roll back to it").click()
+        expect(newest(page)).to_contain_text(bundle.model_id, timeout=30_000)
+        page.goto("/")
+        page.locator(".card").first.click()
+        expect(page.locator(".neighbours .card")).to_have_count(23)
+
+
+def test_a_read_only_server_offers_no_change(browser: Browser, bundle: Bundle, folder: Path, tmp_path: Path) -> None:
+    with room(browser, [bundle], folder, tmp_path, READ_ONLY="true") as page:
+        for place in ("/jobs", "/models", "/map"):
+            page.goto(place, wait_until="networkidle")
+            expect(page.get_by_role("heading", level=1)).to_have_count(1)
+            expect(page.locator("main button:visible, main .start")).to_have_count(0)
