@@ -11,7 +11,7 @@ def open_store(settings: Settings) -> IndexStore:
     if settings.qdrant_url:
         from retrieval.index.server import ServerStore  # noqa: PLC0415 - takes a second to import
 
-        return ServerStore.connect(settings.qdrant_url, settings.qdrant_api_key)
+        return ServerStore.connect(settings)
     from retrieval.index.embedded import EmbeddedStore  # noqa: PLC0415 - not needed beside a server
 
     return EmbeddedStore(settings.index_folder)

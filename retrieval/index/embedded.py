@@ -50,7 +50,6 @@ from retrieval.index.base import (
     Vector,
     VectorIndex,
     as_uuid,
-    check_query,
     clip_score,
     no_index,
     removable,
@@ -60,8 +59,6 @@ from retrieval.index.graph import bring_up_to_date, build_graph
 
 SHARD = "shard"
 MOST_LABELS = 1_000_000
-MOST_COMPARED = 50_000  # points that a search compares with one by one, which takes about 2 ms
-CANDIDATES = 256  # that a search in the graph keeps (ef)
 WRITTEN_AT_ONCE = 1_000  # points for which writes may wait
 MANY_POINTS = 2_000_000
 POINTER = TypeAdapter(dict[str, str | None])
@@ -168,22 +165,6 @@ class EmbeddedIndex(VectorIndex):
         if ids:
             self._write(UpdateOperation.delete_points(list(ids)), ids)
 
-    def search(self, vector: Vector, k: int, *, labels: Sequence[str] = (), exact: bool = False) -> list[Hit]:
-        """See `VectorIndex.search`.
-
-        The graph knows no labels, and walks past those that are far from the query. So a search within labels compares
-        with each of their points, unless they are many and the graph finds enough of them close to the query.
-        """
-        query = check_query(vector, self.dimension)
-        if not labels or exact:
-            return self._query(query, k, labels, exact)
-        if self._count(labels, exact=False) > MOST_COMPARED:
-            nearest = self._query(query, max(CANDIDATES, k), (), exact=False)
-            wanted = [hit for hit in nearest if hit.payload.label in labels]
-            if len(wanted) >= k:
-                return wanted[:k]
-        return self._query(query, k, labels, exact=True)
-
     def get(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Payload]:
         """See `VectorIndex.get`."""
         with self._reading():
@@ -213,7 +194,8 @@ class EmbeddedIndex(VectorIndex):
 
     def count(self) -> int:
         """See `VectorIndex.count`."""
-        return self._count((), exact=True)
+        with self._reading():
+            return self._shard.count(CountRequest(exact=True))
 
     def labels(self) -> dict[str, int]:
         """See `VectorIndex.labels`."""
@@ -228,7 +210,7 @@ class EmbeddedIndex(VectorIndex):
         def give_up() -> bool:
             return self._closing.is_set() or (stop is not None and stop.is_set())
 
-        if self._outside_graph() <= MOST_COMPARED or not self._building.acquire(blocking=False):
+        if self._outside_graph() <= self.MOST_COMPARED or not self._building.acquire(blocking=False):
             return False
         copy = self._folder / f"{SHARD}-{uuid.uuid4().hex[:8]}"
         try:
@@ -301,21 +283,21 @@ class EmbeddedIndex(VectorIndex):
             if shard != self._place:
                 shutil.rmtree(shard, ignore_errors=True)
 
-    def _query(self, query: Vector, k: int, labels: Sequence[str], exact: bool) -> list[Hit]:
+    def _nearest(self, query: Vector, k: int, labels: Sequence[str], exact: bool) -> list[Hit]:
         request = QueryRequest(
             limit=k,
             query=Query.Nearest(_as_edge(query)),
             filter=_label_filter(labels),
-            params=SearchParams(exact=exact, hnsw_ef=max(CANDIDATES, k)),
+            params=SearchParams(exact=exact, hnsw_ef=max(self.CANDIDATES, k)),
             with_payload=True,
         )
         with self._reading():
             hits = self._shard.query(request)
             return [Hit(as_uuid(hit.id), clip_score(hit.score), Payload.from_dict(hit.payload)) for hit in hits]
 
-    def _count(self, labels: Sequence[str], exact: bool) -> int:
+    def _carrying(self, labels: Sequence[str]) -> int:
         with self._reading():
-            return self._shard.count(CountRequest(filter=_label_filter(labels), exact=exact))
+            return self._shard.count(CountRequest(filter=_label_filter(labels), exact=False))
 
     def _outside_graph(self) -> int:
         with self._reading():

@@ -30,7 +30,7 @@ from qdrant_edge import (
 from retrieval.errors import IndexWriteFailed
 
 # Measured on clustered vectors: m = 16 misses small clusters that nothing links to, ef_construct = 200 takes twice the
-# time for no better recall. Links that know labels (payload_m) are no use: see `EmbeddedIndex.search`.
+# time for no better recall. Links that know labels (payload_m) are no use: see `VectorIndex.search`.
 HNSW = HnswIndexConfig(m=24, ef_construct=128, full_scan_threshold=1, payload_m=0)
 ONE_GRAPH = EdgeOptimizersConfig(default_segment_number=1, max_segment_size=1_000_000_000, indexing_threshold=1)
 COPIED_AT_ONCE = 1_000

@@ -131,6 +131,32 @@ def test_filter_by_labels_keeps_only_them_and_misses_none(index: VectorIndex) ->
     assert index.search(stored[0].vector, 5, labels=["no such label"]) == []
 
 
+@pytest.mark.parametrize("labels", [["rose"], ["rose", "tulip"]])
+def test_a_filter_that_keeps_many_misses_none(
+    index: VectorIndex, monkeypatch: pytest.MonkeyPatch, labels: list[str]
+) -> None:
+    """Wherever the query lies: among the photos with these labels, or far from all of them."""
+    monkeypatch.setattr(VectorIndex, "MOST_COMPARED", 5)
+    monkeypatch.setattr(VectorIndex, "CANDIDATES", 12)
+    stored = points(60, labels=("rose", "tulip", "aster", None))
+    index.upsert(stored)
+    for query in (stored[0].vector, stored[2].vector, -stored[0].vector):
+        compared = index.search(query, 10, labels=labels, exact=True)
+        assert len(compared) == 10
+        assert [hit.id for hit in index.search(query, 10, labels=labels)] == [hit.id for hit in compared]
+
+
+def test_optimizing_changes_no_answer(index: VectorIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(VectorIndex, "MOST_COMPARED", 5)
+    stored = points(60)
+    index.upsert(stored)
+    before = [index.search(point.vector, 10) for point in stored]
+    index.optimize()
+    assert [index.search(point.vector, 10) for point in stored] == before
+    assert index.count() == 60
+    assert index.labels() == {"rose": 20, "tulip": 20}
+
+
 def test_a_photo_finds_itself_with_score_one(index: VectorIndex) -> None:
     stored = points(20)
     index.upsert(stored)

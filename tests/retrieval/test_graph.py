@@ -30,7 +30,7 @@ BUILD_AND_WRITE = """
 import pathlib, sys, threading, time
 from retrieval.index import embedded
 from test_graph import numbered
-embedded.MOST_COMPARED = 0
+embedded.EmbeddedIndex.MOST_COMPARED = 0
 index = embedded.EmbeddedStore(pathlib.Path(sys.argv[1])).open("net-1", 16)
 def build():
     while True:
@@ -68,7 +68,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def index(folder: Path, points: list[Point], monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedIndex]:
     """An index that has outgrown exact search."""
-    monkeypatch.setattr(embedded, "MOST_COMPARED", 500)
+    monkeypatch.setattr(EmbeddedIndex, "MOST_COMPARED", 500)
     with EmbeddedStore(folder.parent).open("net-1", DIMENSION) as opened:
         opened.upsert(points)
         yield opened
@@ -108,7 +108,7 @@ def recall(index: VectorIndex, points: list[Point], labels: tuple[str, ...] = ()
 
 
 def test_few_points_need_no_graph(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "MOST_COMPARED", POINTS)
+    monkeypatch.setattr(EmbeddedIndex, "MOST_COMPARED", POINTS)
     assert not index.optimize()
 
 
