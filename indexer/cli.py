@@ -90,13 +90,13 @@ def worker(
             "Set LOOKALIKE_QDRANT_URL, or leave --concurrency away.",
         )
     from indexer.mailbox import require_redis  # noqa: PLC0415 - Celery is only needed here
-    from indexer.tasks import app  # noqa: PLC0415
+    from indexer.tasks import run_worker  # noqa: PLC0415
 
     if beat and settings.crosscheck_minutes is None:
         raise LookalikeError("Nothing is scheduled.", "Set LOOKALIKE_CROSSCHECK_MINUTES, or leave --beat away.")
     require_redis(settings)
     schedule = ["--beat", "--schedule", str(settings.home / "beat-schedule")] if beat else []
-    app.worker_main(["worker", "--loglevel", "INFO", "--concurrency", str(concurrency), *schedule])
+    run_worker(["--loglevel", "INFO", "--concurrency", str(concurrency), *schedule])
 
 
 def doctor(as_json: JsonFlag = False) -> None:

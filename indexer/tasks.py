@@ -11,8 +11,10 @@ hands back.
 """
 
 import logging
+import os
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cached_property, wraps
@@ -21,7 +23,7 @@ from typing import Any, Literal
 
 import redis
 from celery import Celery, Task
-from celery.signals import worker_process_shutdown
+from celery.signals import worker_process_shutdown, worker_shutting_down
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from indexer.batch import Outcome
@@ -99,6 +101,19 @@ def make_app(settings: Settings) -> Celery:
 
 
 app = make_app(load_settings())
+
+
+def run_worker(options: Sequence[str]) -> None:
+    """Run a Celery worker in this process until it is asked to stop.
+
+    Something in the queue that Celery itself can't read ends its worker, having left the queue; then it starts anew.
+    """
+    asked_to_stop = threading.Event()
+    worker_shutting_down.connect(lambda **_: asked_to_stop.set(), weak=False)
+    app.worker_main(["worker", *options])
+    if not asked_to_stop.is_set():
+        logger.warning("The worker ended by itself, and starts again.")
+        os.execv(sys.executable, sys.orig_argv)
 
 
 class Workshop:

@@ -71,7 +71,6 @@ def change_aliases(body: dict[str, Any]) -> bool:
 
 
 CALLS: dict[tuple[str, str], Answer] = {
-    ("GET", "/readyz"): lambda: True,
     ("GET", "/collections"): client.get_collections,
     ("GET", "/aliases"): client.get_aliases,
     ("POST", "/collections/aliases"): change_aliases,
@@ -97,6 +96,8 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = self.path.partition("?")[0]
+        if path == "/readyz":
+            return self.reply(200, b"all shards are ready")
         for (method, pattern), call in CALLS.items():
             found = re.fullmatch(pattern, path)
             if method == self.command and found:
@@ -110,8 +111,8 @@ class Handler(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = answer
 
-    def reply(self, status: int, content: dict[str, Any]) -> None:
-        data = json.dumps(to_jsonable_python(content)).encode()
+    def reply(self, status: int, content: dict[str, Any] | bytes) -> None:
+        data = content if isinstance(content, bytes) else json.dumps(to_jsonable_python(content)).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))

@@ -1,12 +1,18 @@
-"""A job that is killed at any moment, run again, ends as if nothing had happened."""
+"""A job that is killed at any moment, run again, ends as if nothing had happened.
+
+`LOOKALIKE_TEST_KILLS=50` kills fifty times.
+"""
 
 import json
+import math
+import os
 import random
 import time
 from pathlib import Path
 
 import pytest
 
+KILLS = int(os.environ.get("LOOKALIKE_TEST_KILLS", "8"))
 KILLS_A_HOME = 4
 
 
@@ -26,7 +32,7 @@ def test_after_any_kill_the_next_run_completes_the_index(
     complete, seconds = undisturbed
     expected = points_of(complete)
     rng = random.Random(20)
-    for number in range(2):
+    for number in range(math.ceil(KILLS / KILLS_A_HOME)):
         home = tmp_path / f"killed-{number}"
         for _ in range(KILLS_A_HOME):
             job = start_index(large_library, home)

