@@ -4,12 +4,14 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import make
 import pytest
 from serving import ROOT, fill_index, serving
 
+from indexer.jobs import JobRecord, Request
 from retrieval.bundle import Bundle
 from retrieval.settings import Settings
 
@@ -17,31 +19,45 @@ PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 EXAMPLES = "".join(re.findall(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL))
 DEFAULT_URL = "http://127.0.0.1:5000"
 ID = "6181900b-a786-508c-acd1-35d76fed98f1"
+JOB = "20260101-120000-0a1b2c"
+# A refused request ends the script.
+CURL = 'set -eu; curl() { command curl --fail-with-body --silent "$@" && echo; }\n'
+(RECIPE,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
-def test_every_example_is_answered(settings: Settings, bundle: Bundle, tmp_path: Path) -> None:
+def test_every_example_is_answered(
+    settings: Settings, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     library = make.library(tmp_path / "library")
     (library / "red").rename(library / "rose")
-    photos = fill_index(settings, bundle, library)
+    (library / "roses").symlink_to("rose")
+    photos = fill_index(settings, bundle, library / "rose")
     shutil.copy(photos[0].path, tmp_path / "photo.jpg")
+    job = JobRecord(settings.jobs_folder, Request([str(library)]), bundle.model_id)
+    job.end("done")
+    monkeypatch.setenv("LOOKALIKE_API_KEYS", "sesame")
+    monkeypatch.setenv("LOOKALIKE_LIBRARY_ROOTS", str(library))
     with serving() as url:
-        script = EXAMPLES.replace(DEFAULT_URL, url).replace(ID, str(photos[3].id))
-        answers = run(script, tmp_path)
-    assert len(answers) == EXAMPLES.count("curl ") - 2, "two of them write files"
-    assert len(answers[0]["results"]) == 5 and answers[0].keys() == example().keys()
-    assert answers[0]["results"][0].keys() == example()["results"][0].keys()
-    assert {result["label"] for result in answers[-1]["results"]} == {"rose"}
+        script = EXAMPLES.replace(DEFAULT_URL, url).replace(ID, str(photos[3].id)).replace(JOB, job.job.id)
+        answers = run(["bash", "-c", CURL + script], tmp_path)
+        python = run([sys.executable, "-c", RECIPE.replace(DEFAULT_URL, url)], tmp_path)
+    documents = [json.loads(line) for line in answers if line.startswith("{")]
+    assert len(documents) == EXAMPLES.count("curl ") - 4, "two of them write files, one follows, one removes"
+    first = documents[0]
+    assert len(first["results"]) == 5 and first.keys() == example().keys()
+    assert first["results"][0].keys() == example()["results"][0].keys()
     assert (tmp_path / photos[3].path.name).read_bytes() == photos[3].path.read_bytes()
     assert (tmp_path / "thumbnail.jpg").read_bytes().startswith(b"\xff\xd8")
+    assert "id: end" in answers
+    assert len(python) == 5 and all(" rose file://" in line for line in python)
 
 
-def run(script: str, folder: Path) -> list[dict]:
-    """The JSON documents that the commands print; a refused one ends the script."""
-    script = f'set -eu; curl() {{ command curl --fail-with-body --silent "$@" && echo; }}\n{script}'
-    ran = subprocess.run(["bash", "-c", script], cwd=folder, check=False, capture_output=True, text=True, timeout=60)
+def run(command: list[str], folder: Path) -> list[str]:
+    """The lines that a command prints."""
+    ran = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=60)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    return [json.loads(line) for line in ran.stdout.splitlines() if line]
+    return ran.stdout.splitlines()
 
 
 def example() -> dict:

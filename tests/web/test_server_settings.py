@@ -16,6 +16,7 @@ import pytest
 from flask.testing import FlaskClient
 from serving import ROOT, Site
 
+from indexer.crosscheck import cross_check, save_cross_check
 from retrieval.index import Payload, Point
 from web.app import create_app
 
@@ -148,6 +149,20 @@ def test_searches_and_requests_are_measured(client: FlaskClient, shared: Site) -
     assert grown(f"lookalike_request_seconds_count{{{missing}}}") == 1
     assert after[f'lookalike_photos{{model="{shared.searcher.index.model}"}}'] == 24
     assert not [name for name in after if "BREW" in name or "crosscheck" in name]
+
+
+def test_the_dashboard_asks_for_what_is_measured(own: Site) -> None:
+    model = own.searcher.index.model
+    save_cross_check(own.settings, cross_check(own.searcher.index, sample=1))
+    own.client.get(LABELS)
+    own.client.get("/api/v1/nothing")
+    own.client.post("/api/v1/search", json={"id": str(own.photos[0].id)})
+    given = {name.partition("{")[0] for name in measured(own.client)}
+    dashboard = json.loads((ROOT / "docs" / "grafana.json").read_text())
+    asked = "".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
+    names = set(re.findall(r"lookalike_\w+", asked))
+    assert names <= given and len(names) >= 8, names - given
+    assert f'lookalike_photos{{model="{model}"}}' in measured(own.client)
 
 
 def test_processes_are_measured_together(tmp_path: Path) -> None:
