@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 
 from indexer.batch import Failure, Outcome
@@ -82,7 +82,7 @@ def run_job(
         record = JobRecord(settings.jobs_folder, request, bundle.model_id)
         serving = store.current()
         state: State | None = None
-        try:
+        with _failure_recorded(record):
             on_progress(record.job)
             for outcome in engine.index(photos):
                 record.count(outcome)
@@ -99,10 +99,6 @@ def run_job(
                 check = engine.cross_check()
             if check is not None:
                 save_cross_check(settings, check)
-        except BaseException as error:
-            with suppress(LookalikeError):  # the disk that the job failed on may be the record's own
-                record.end("failed", str(error) or type(error).__name__)
-            raise
         record.end(state or "done")
     return Finished(record, check, serving)
 
@@ -183,6 +179,17 @@ def _open_engine(settings: Settings, store: IndexStore, bundle: Bundle, served: 
         Embedder(bundle, threads=1)
         return DistributedEngine(settings, bundle.model_id)
     return LocalEngine.open(settings, store, bundle, served)
+
+
+@contextmanager
+def _failure_recorded(record: JobRecord) -> Iterator[None]:
+    """Whatever ends the job before its time, its record says so."""
+    try:
+        yield
+    except BaseException as error:
+        with suppress(LookalikeError):  # the disk that the job failed on may be the record's own
+            record.end("failed", str(error) or type(error).__name__)
+        raise
 
 
 def _asked_to_end(stop: threading.Event, record: JobRecord) -> State | None:

@@ -1,0 +1,98 @@
+"""How the memory of a process that indexes grows with the photos it has done: it should not.
+
+Many small photos, each file different, go through the very object that a Celery worker keeps from task to task
+(`indexer.engine.LocalEngine`), batch by batch, into an index that throws points away: what an embedded index keeps
+belongs to the index, and on many machines it is on a server. The resident memory is read after each tenth.
+
+    python benchmarks/worker_memory.py --bundle BUNDLE [--photos 100000]
+"""
+
+import argparse
+import gc
+import io
+import json
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+from PIL import Image
+from qdrant_client import QdrantClient
+
+from indexer.batch import BATCH, batches, now
+from indexer.engine import LocalEngine
+from retrieval.bundle import load_bundle
+from retrieval.embedder import Embedder
+from retrieval.images import DEFAULT_MAX_PIXELS
+from retrieval.index import Point
+from retrieval.index.server import ServerIndex
+from retrieval.photos import PhotoRef, uri_of
+
+MOST_GROWTH_MB = 20
+FILES = 512
+
+
+class Forgetting(ServerIndex):
+    """The index of a server that is somewhere else: what is written to it takes no memory here."""
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        assert all(point.vector.shape == (self.dimension,) for point in points)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--photos", type=int, default=100_000)
+    options = parser.parse_args()
+    result = measure(options.bundle, options.photos)
+    print(json.dumps(result, indent=2))
+    return int(result["growth_mb"] > MOST_GROWTH_MB)
+
+
+def measure(folder: Path, photos: int) -> dict[str, Any]:
+    """Resident megabytes after each tenth of the photos; their growth after the first."""
+    bundle = load_bundle(folder)
+    index = Forgetting(QdrantClient(":memory:"), bundle.model_id, bundle.dimension, threading.Lock())
+    process = psutil.Process()
+    start = time.perf_counter()
+    resident: list[float] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        refs = references(make_photos(Path(temporary)), photos)
+        with LocalEngine(Embedder(bundle, threads=1), index, DEFAULT_MAX_PIXELS, threads=1) as engine:
+            for number, batch in enumerate(batches(refs, BATCH), start=1):
+                outcome = engine.index_batch(batch, now(), float("inf"))
+                assert outcome.indexed == len(batch), outcome.failures
+                if number % max(1, photos // BATCH // 10) == 0:
+                    gc.collect()
+                    resident.append(round(process.memory_info().rss / 1e6, 1))
+    return {
+        "photos": photos,
+        "seconds": round(time.perf_counter() - start, 1),
+        "resident_mb": resident,
+        "growth_mb": round(resident[-1] - resident[0], 1),
+    }
+
+
+def make_photos(folder: Path) -> list[Path]:
+    """Small photos of noise, of all shapes."""
+    paths = []
+    for number in range(FILES):
+        content = io.BytesIO()
+        size = (40 + number % 90, 40 + number % 70)
+        Image.effect_noise(size, 60).convert("RGB").save(content, ("JPEG", "PNG", "WEBP")[number % 3])
+        paths.append(folder / f"{number}.jpg")
+        paths[-1].write_bytes(content.getvalue())
+    return paths
+
+
+def references(paths: Sequence[Path], photos: int) -> Iterator[PhotoRef]:
+    uris = [uri_of(path) for path in paths]
+    return (PhotoRef(uris[number % len(uris)], f"label {number % 7}") for number in range(photos))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
