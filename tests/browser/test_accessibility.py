@@ -7,13 +7,40 @@ from collections.abc import Iterator
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from retrieval.photos import PhotoRef
 
 AXE = "axe-core@4.14.1"
 WIDTHS = (390, 1440)
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+
+
+SMALL_MAP = {
+    "model": "any",
+    "computed_at": "2026-01-01T00:00:00+00:00",
+    "total": 2,
+    "labels": ["red", "green"],
+    "points": {"id": ["a", "b"], "x": [0.4, 0.6], "y": [0.5, 0.5], "label": [0, 1]},
+}
+JOB = {
+    "kind": "index",
+    "sources": ["a folder"],
+    "model": "any",
+    "retry_of": None,
+    "error": "The disk is full.",
+    "started_at": "2026-01-01T00:00:00+00:00",
+    **dict.fromkeys(("seen", "indexed", "unchanged", "removed", "failed", "seconds", "images_per_second"), 1),
+}
+FAILURE = {"uri": "file:///photos/broken.jpg", "reason": "It is damaged."}
+
+
+def answer_jobs(route: Route, jobs: list[dict[str, object]]) -> None:
+    """The API with these jobs, and with keys."""
+    if route.request.method == "POST":
+        route.fulfill(status=401, json={"detail": "This takes a key.", "remedy": "Send it."})
+    else:
+        route.fulfill(json={"jobs": jobs, "total": len(jobs)})
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +109,28 @@ def test_details_and_errors(checked: Page, url: str, photos: list[PhotoRef]) -> 
     expect(checked.get_by_role("dialog", name="A photo").get_by_role("heading")).to_be_visible()
     check(checked)
     checked.goto(f"{url}/nothing")
+    check(checked)
+
+
+def test_the_map(checked: Page, url: str) -> None:
+    checked.route("**/api/v1/map", lambda route: route.fulfill(json=SMALL_MAP))
+    checked.goto(f"{url}/map")
+    checked.get_by_role("application").press("ArrowRight")
+    expect(checked.locator(".tip")).to_be_visible()
+    checked.locator(".legend button").first.click()
+    check(checked)
+
+
+def test_jobs_in_each_state_and_the_question_for_a_key(checked: Page, url: str) -> None:
+    jobs = [JOB | {"id": state, "state": state} for state in ("running", "done", "failed", "cancelled")]
+    checked.route("**/api/v1/jobs", lambda route: answer_jobs(route, jobs))
+    checked.route("**/failures*", lambda route: route.fulfill(json={"failures": [FAILURE], "total": 120}))
+    checked.goto(f"{url}/jobs")
+    checked.get_by_text("What failed (1)").nth(1).click()
+    expect(checked.get_by_text("and 119 more")).to_be_visible()
+    check(checked)
+    checked.get_by_role("button", name="Lay out the map").click()
+    expect(checked.get_by_role("dialog", name="This takes a key")).to_be_visible()
     check(checked)
 
 

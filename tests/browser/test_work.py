@@ -85,6 +85,7 @@ def test_another_model_is_made_current_and_back(
         expect(newest(page)).to_contain_text(bundle.model_id)
         expect(newest(page).locator(".pill")).to_have_text("serves")
         expect(figure(page, "photos")).to_have_text("24")
+        expect(newest(page).locator(".error")).to_be_hidden()
         page.get_by_role("button", name=re.compile("Activate|Roll back")).click()
         expect(newest(page)).to_contain_text(other.model_id, timeout=30_000)
         page.get_by_role("button", name="Roll back to it").click()

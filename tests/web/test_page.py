@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from serving import Site, site
 from werkzeug.test import TestResponse
 
-from retrieval.bundle import Bundle
+from retrieval.bundle import Bundle, Calibration, write_bundle
 from retrieval.photos import PhotoRef
 from retrieval.search import Searcher
 from retrieval.settings import Settings
@@ -180,6 +180,36 @@ def test_a_label_is_text_whatever_it_holds(settings: Settings, bundle: Bundle, t
         assert "&lt;script&gt;alert" in page.text
         chosen = next(label for label, _ in shown_labels(page) if "script" in label)
         assert len(cards(built.client.get("/", query_string={"id": built.photos[0].id, "label": chosen}))) >= 2
+
+
+def test_a_search_without_a_close_match_says_so(
+    settings: Settings, bundle: Bundle, library: Path, tmp_path: Path
+) -> None:
+    fields = bundle.manifest.model_dump(exclude={"model_id", "format_version"})
+    fields["calibration"] = Calibration(queries=24, same_label=[0.99] * 21, other_label=[0.5] * 21, close_match=0.95)
+    calibrated = write_bundle(tmp_path / "calibrated", bundle.network, **fields)
+    with site(settings, calibrated, library) as built:
+        near, far = built.photos[2].path.read_bytes(), make.encoded(make.photo("green", 99, (400, 50)))
+        assert "No close match" not in upload(built.client, near).text
+        page = upload(built.client, far)
+        assert "No close match" in page.text and "below a similarity of 0.95" in page.text and len(cards(page)) == 24
+        narrowed = built.client.get("/", query_string={"id": built.photos[0].id, "label": "green"})
+        assert "No close match" not in narrowed.text, "measured for the nearest of all photos"
+
+
+def test_it_works_below_a_path_prefix(client: FlaskClient, photos: list[PhotoRef]) -> None:
+    for place in (
+        "/",
+        f"/?id={photos[0].id}&like={photos[1].id}",
+        f"/photo/{photos[0].id}",
+        "/map",
+        "/jobs",
+        "/models",
+    ):
+        page = client.get(place, environ_overrides={"SCRIPT_NAME": "/photos"})
+        addresses = re.findall(r'(?:href|src|action|data-\w+)="(/[^"]*)"', page.text)
+        assert page.status_code == 200 and addresses
+        assert all(address.startswith("/photos/") for address in addresses), addresses
 
 
 def test_of_many_labels_a_few_are_shown_and_the_rest_can_be_found(own: Site) -> None:

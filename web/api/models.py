@@ -4,7 +4,8 @@ from dataclasses import asdict, replace
 
 from apiflask import APIBlueprint
 
-from indexer.models import activate, list_models, rollback
+from indexer.models import Model, activate, list_models, rollback
+from retrieval.index import VectorIndex
 from web.keys import writes
 from web.schemas import Models
 from web.services import services
@@ -49,9 +50,13 @@ def make_previous_current() -> Models:
 def _models() -> Models:
     served = services()
     with served.serving.lend() as searcher:
-        # The index that serves is held by this very process, and knows itself how much it holds.
         found = [
-            replace(model, points=searcher.index.count()) if model.id == searcher.index.model else model
+            _of_this_process(model, searcher.index) if model.id == searcher.index.model else model
             for model in list_models(served.settings)
         ]
     return Models.model_validate({"models": [asdict(model) for model in found]})
+
+
+def _of_this_process(model: Model, index: VectorIndex) -> Model:
+    """The model whose index this very process holds: where its bundle could be read, that was all there was to say."""
+    return replace(model, points=index.count(), problem=None if model.recipe else model.problem)

@@ -11,7 +11,7 @@ export function loadMore({ onShow, load, say }) {
   async function more(link, focus = false) {
     if (!link || link.ariaBusy === "true") return;
     link.ariaBusy = "true";
-    const page = await load(link.href);
+    const page = await load(link.href, { aside: true });
     link.ariaBusy = "false";
     if (!page || !link.isConnected) return;
     const grid = link.closest(".neighbours").querySelector(".grid");

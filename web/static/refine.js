@@ -25,9 +25,10 @@ export function refine({ visit, load }) {
   });
 
   async function find(field) {
-    const page = await load(addressOf(field.form));
+    const sought = field.value;
+    const page = await load(addressOf(field.form), { aside: true });
     const [labels, found] = [field.closest(".labels"), page?.found.querySelector(".labels")];
-    if (!found || !labels.isConnected) return;
+    if (!found || !labels.isConnected || field.value !== sought) return;
     while (field.nextSibling) field.nextSibling.remove();
     const again = found.querySelector("[name=find]");
     while (again.nextSibling) labels.append(again.nextSibling);

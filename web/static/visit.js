@@ -25,7 +25,7 @@ export function onShow(visitor) {
  * body: what to post there. stay: keep the place on the page, and what has the focus.
  */
 export async function visit(address, { body, stay = false } = {}) {
-  const page = await load(address, body);
+  const page = await load(address, { body });
   if (!page) return;
   const focused = stay ? selectorOf(document.activeElement) : null;
   leave();
@@ -36,10 +36,13 @@ export async function visit(address, { body, stay = false } = {}) {
   announce((focused && page.found.querySelector(focused)) ?? page.found);
 }
 
-/** The page of an address, or null where another was asked for since, or none came. */
-export async function load(address, body) {
-  const mine = ++latest;
-  main().ariaBusy = "true";
+/**
+ * The page of an address, or null where another was visited since, or none came.
+ * aside: it only adds to the page that is shown, and never comes in the way of another visit.
+ */
+export async function load(address, { body, aside = false } = {}) {
+  const mine = aside ? latest : ++latest;
+  if (!aside) main().ariaBusy = "true";
   try {
     const answer = await fetch(address, { method: body ? "POST" : "GET", body, headers: { Accept: "text/html" } });
     const text = await answer.text();
@@ -48,7 +51,7 @@ export async function load(address, body) {
     if (mine === latest) warn("The server can't be reached. Check that it runs, then try again.");
     return null;
   } finally {
-    if (mine === latest) main().ariaBusy = "false";
+    if (!aside && mine === latest) main().ariaBusy = "false";
   }
 }
 
