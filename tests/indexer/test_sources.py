@@ -93,3 +93,17 @@ def test_a_manifest_removes_the_photos_below_it_that_no_longer_exist(
     (own / "second" / "red" / "1.jpg").unlink()
     assert remove_gone(index, [str(manifest)]) == 1
     assert index.count() == 11
+
+
+def test_a_folder_that_vanishes_midway_loses_nothing(own: Path, indexer: BatchIndexer, index: VectorIndex) -> None:
+    indexed(indexer, own / "first")
+    told: list[str] = []
+    photos = list_sources([str(own / "first")], "none", lambda uri, _: told.append(uri))
+    some = [next(photos), next(photos)]
+    shutil.rmtree(own / "first")
+    (outcome,) = indexer.run([*some, *photos])
+    assert [failure.reason for failure in outcome.failures if "No such file" not in failure.reason] == []
+    assert outcome.seen == len(outcome.failures) == 2
+    assert [uri.rpartition("/")[2] for uri in told] == ["green", "red"]
+    assert index.count() == 6
+    assert index.labels() == {"red": 2, "green": 2, "blue": 2}
