@@ -213,6 +213,20 @@ def test_a_stream_shows_that_it_lives_and_does_not_last_for_ever(place: Place, m
     assert text.count("data: ") == 1 and text.count(": still running") >= 2 and "id: end" not in text
 
 
+def test_one_stream_too_many_ends_with_its_first_event(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "_streams", threading.BoundedSemaphore(1))
+    with running(place.own) as record:
+        url = f"{JOBS}/{record.job.id}/events"
+        staying = place.client.get(url)
+        next(iter(staying.response))
+        assert place.client.get(url).text.count("data: ") == 1
+        staying.close()
+        again = iter(place.client.get(url).response)
+        next(again)
+        record.end("done")
+        assert b"id: end" in b"".join(again), "the first one's place is free"
+
+
 def test_streams_end_when_the_server_stops(place: Place) -> None:
     with running(place.own) as record:
         pieces = iter(place.client.get(f"{JOBS}/{record.job.id}/events").response)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from threading import BoundedSemaphore
 
 from apiflask import APIBlueprint, FileSchema
 from flask import Response, request, url_for
@@ -22,9 +23,12 @@ blueprint = APIBlueprint("jobs", __name__, tag="Jobs")
 LOOK_SECONDS = 0.5
 SILENCE_SECONDS = 10  # after which a comment shows whether somebody still listens
 LONGEST_STREAM_SECONDS = 600  # then the browser asks again by itself
+MOST_STREAMS = 16  # of a process's threads
 LAST_EVENT = "end"
 
 Started = tuple[Job, int, dict[str, str]]
+
+_streams = BoundedSemaphore(MOST_STREAMS)
 
 
 @blueprint.post("/jobs")
@@ -129,17 +133,25 @@ def _bundle_of(model: str) -> Path:
 
 
 def _events(served: Services, name: str) -> Iterator[str]:
+    """The events of a stream, which holds a thread; one too many ends with its first event, and is asked for anew."""
+    stays = _streams.acquire(blocking=False)
     started = told = time.monotonic()
     before = None
-    while not served.stopping.is_set() and time.monotonic() - started < LONGEST_STREAM_SECONDS:
-        job = load_job(served.settings, name)
-        if job.state != "running":
-            yield f"id: {LAST_EVENT}\ndata: {job.model_dump_json()}\n\n"
-            return
-        if job != before:
-            yield f"data: {job.model_dump_json()}\n\n"
-            before, told = job, time.monotonic()
-        elif time.monotonic() - told > SILENCE_SECONDS:
-            yield ": still running\n\n"
-            told = time.monotonic()
-        served.stopping.wait(LOOK_SECONDS)
+    try:
+        while not served.stopping.is_set() and time.monotonic() - started < LONGEST_STREAM_SECONDS:
+            job = load_job(served.settings, name)
+            if job.state != "running":
+                yield f"id: {LAST_EVENT}\ndata: {job.model_dump_json()}\n\n"
+                return
+            if job != before:
+                yield f"data: {job.model_dump_json()}\n\n"
+                before, told = job, time.monotonic()
+            elif time.monotonic() - told > SILENCE_SECONDS:
+                yield ": still running\n\n"
+                told = time.monotonic()
+            if not stays:
+                return
+            served.stopping.wait(LOOK_SECONDS)
+    finally:
+        if stays:
+            _streams.release()
