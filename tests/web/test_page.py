@@ -2,6 +2,7 @@
 
 import io
 import re
+import time
 from html import unescape
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from retrieval.photos import PhotoRef
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 from web.page.address import decode_int8, encode_int8
-from web.page.labels import choose_labels
+from web.page.labels import choose_labels, count_labels
 
 BROWSER = {"Accept": "text/html,*/*;q=0.8"}
 
@@ -222,6 +223,20 @@ def test_of_many_labels_a_few_are_shown_and_the_rest_can_be_found(own: Site) -> 
     assert "Find one of 24 labels" in page.text and "and 4 more" in page.text
     found = own.client.get(f"/?id={points[0].id}&label=kind 23&find=KIND 2")
     assert [label for label, _ in shown_labels(found)] == ["kind 23", "kind 20", "kind 21", "kind 22"]
+
+
+def test_labels_are_not_counted_at_every_step(own: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def count_slowly() -> dict[str, int]:
+        counted.append(time.monotonic())
+        time.sleep(0.05)
+        return {"red": len(counted)}
+
+    counted: list[float] = []
+    monkeypatch.setattr(own.searcher.index, "labels", count_slowly)
+    monkeypatch.setattr("web.page.labels.PATIENCE", 3)
+    assert [count_labels(own.searcher.index)["red"] for _ in range(5)] == [1] * 5
+    time.sleep(0.2)
+    assert count_labels(own.searcher.index)["red"] == 2
 
 
 def test_fifty_thousand_labels_weigh_nothing() -> None:

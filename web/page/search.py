@@ -17,7 +17,7 @@ from retrieval.search import Answer
 from web.links import photo_url
 from web.page.address import PAGE_SIZE, PageQuery, crop_text, decode_int8, encode_int8
 from web.page.cards import Card, Picture
-from web.page.labels import choose_labels
+from web.page.labels import choose_labels, count_labels
 from web.photo_files import make_thumbnail
 from web.schemas import DEEPEST_OFFSET
 from web.services import services
@@ -121,7 +121,7 @@ def _results(query: PageQuery, subject: Subject) -> str:
         unlikes=[Card.of(photo, examples[photo]) for photo in query.unlike],
         photos=cards,
         predicted=answer.predicted_label,
-        labels=choose_labels(served.searcher.index.labels(), query.label, query.find),
+        labels=choose_labels(count_labels(served.searcher.index), query.label, query.find),
         first=query.offset + 1,
         close_match=_missed_close_match(query, answer),
         address=query.address(),
