@@ -1,6 +1,7 @@
 """From Keras to ONNX, and the proof that both give the same embeddings."""
 
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,15 @@ from trainer.network import BATCH, embed
 
 OPSET = 17
 LOWEST_COSINE = 0.9999
+HDF5_OVERHEAD = 1_000_000
 
 
 def export_onnx(embedder: tf.keras.Model, path: Path) -> None:
-    """Write a model as ONNX: `images` uint8 [batch, size, size, 3] → `embeddings` float32 [batch, d]."""
+    """Write a model as ONNX: `images` uint8 [batch, size, size, 3] → `embeddings` float32 [batch, d].
+
+    Raises:
+        LookalikeError: the disk is full.
+    """
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     size = embedder.input_shape[1]
     signature = [tf.TensorSpec((None, size, size, 3), tf.uint8, name="images")]
@@ -27,7 +33,20 @@ def export_onnx(embedder: tf.keras.Model, path: Path) -> None:
         return {"embeddings": embedder(images, training=False)}
 
     function = tf.function(run, input_signature=signature)
-    tf2onnx.convert.from_function(function, signature, opset=OPSET, output_path=str(path))
+    network, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
+    content = network.SerializeToString()
+    _ask_for_room(path.parent, len(content))
+    path.write_bytes(content)
+
+
+def save_weights(embedder: tf.keras.Model, path: Path) -> None:
+    """Write a model's weights as Keras reads them (`.weights.h5`).
+
+    Raises:
+        LookalikeError: the disk is full.
+    """
+    _ask_for_room(path.parent, 4 * embedder.count_params() + HDF5_OVERHEAD)
+    embedder.save_weights(path)
 
 
 def run_onnx(path: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -54,3 +73,12 @@ def check_parity(embedder: tf.keras.Model, path: Path, images: npt.NDArray[np.ui
             "No bundle was written; train with the versions of requirements.lock.",
         )
     return parity
+
+
+def _ask_for_room(folder: Path, size: int) -> None:
+    """Refuse before anything is written: HDF5 prints a traceback where a disk fills up under it."""
+    if shutil.disk_usage(folder).free < size:
+        raise LookalikeError(
+            f"The network could not be written to {folder}: no space left on device.",
+            f"No bundle was written; make room for {size / 1e6:.0f} MB, or choose another disk.",
+        )

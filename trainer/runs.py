@@ -18,7 +18,7 @@ from trainer.backbones.base import NONE, Backbone
 from trainer.checkpoints import Checkpoints
 from trainer.data import Say
 from trainer.evaluation import METRICS, Evaluation, evaluate_embeddings
-from trainer.export import check_parity, export_onnx, run_onnx
+from trainer.export import check_parity, export_onnx, run_onnx, save_weights
 from trainer.learner import LabelledImages
 from trainer.network import EmbeddingNetwork, build_for, prepared
 from trainer.progress import TrainingProgress
@@ -205,7 +205,7 @@ def _train(plan: Plan, photos: Photos, seed: int, folder: Path, say: Say) -> dic
         weights, embedder = embedder.get_weights(), plan.build(seed).whole()
         embedder.set_weights(weights)
     folder.mkdir(parents=True, exist_ok=True)
-    embedder.save_weights(folder / WEIGHTS)
+    save_weights(embedder, folder / WEIGHTS)
     export_onnx(embedder, folder / ONNX)
     parity = check_parity(embedder, folder / ONNX, photos["val"].images)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)

@@ -40,7 +40,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, o
     return home, json.loads(run.stdout)
 
 
-def _lookalike(*arguments: str | Path, home: Path) -> subprocess.CompletedProcess[str]:
+def _lookalike(*arguments: str | Path, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "lookalike", *map(str, arguments)]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "LOOKALIKE_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    environment |= variables
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=home, check=False)

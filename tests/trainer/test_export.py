@@ -1,3 +1,6 @@
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +10,13 @@ import pytest
 import tensorflow as tf
 
 from retrieval.errors import LookalikeError
+from retrieval.images import ResizeRule
 from trainer.backbones import BACKBONES
 from trainer.export import check_parity, export_onnx, run_onnx
 from trainer.network import build_network
 from trainer.recipes import Head
 
+DISK_BYTES, ROOM_BYTES = 1 << 20, 1 << 17  # small_cnn takes more
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
 
 
@@ -54,3 +59,63 @@ def test_embeddings_that_are_no_numbers_are_refused(exported: tuple[tf.keras.Mod
     onnx.save(damaged, tmp_path / "damaged.onnx")
     with pytest.raises(LookalikeError, match="lowest cosine"):
         check_parity(exported[0], tmp_path / "damaged.onnx", IMAGES)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenet_v2", "resnet50", "vgg16"])
+def test_every_backbone_is_the_same_in_onnx_runtime(name: str, tmp_path: Path) -> None:
+    backbone = replace(BACKBONES[name], resize=ResizeRule(size=64, shorter_side=64), train_size=64)
+    images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
+    network = build_network(backbone, "none", 16, Head())
+    settle(network.features, images)
+    embedder = network.whole()
+    export_onnx(embedder, tmp_path / "embedder.onnx")
+    assert check_parity(embedder, tmp_path / "embedder.onnx", images).min_cosine > 0.99999
+
+
+def settle(features: tf.keras.Model, images: np.ndarray) -> None:
+    """Let batch normalisation take the statistics of these images; at its start, random layers end in almost zero."""
+    for layer in features.layers:
+        if isinstance(layer, tf.keras.layers.BatchNormalization):
+            layer.trainable, layer.momentum = True, 0.0
+    features(images.astype(np.float32), training=True)
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system in memory with little room; it takes root to mount."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", folder]
+    try:
+        mounted = subprocess.run(["mount", *options], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no mount command here")
+    if mounted.returncode:
+        pytest.skip(f"a small file system can't be mounted here: {mounted.stderr.strip()}")
+    (folder / "filler").write_bytes(bytes(DISK_BYTES - ROOM_BYTES))
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_said(exported: tuple[tf.keras.Model, Path], full_disk: Path) -> None:
+    with pytest.raises(LookalikeError, match=r"no space left on device.*make room"):
+        export_onnx(exported[0], full_disk / "embedder.onnx")
+
+
+@pytest.mark.parametrize("full", ["the bundle's", "that of temporary files"])
+def test_training_onto_a_full_disk_leaves_no_bundle(
+    full: str,
+    lookalike: Callable[..., subprocess.CompletedProcess[str]],
+    colours: Path,
+    full_disk: Path,
+    tmp_path: Path,
+) -> None:
+    bundles = full_disk if full == "the bundle's" else tmp_path / "bundles"
+    variables = {} if full == "the bundle's" else {"TMPDIR": str(full_disk)}
+    options = ("--backbone", "small_cnn", "--epochs", "1", "--dimension", "8")
+    run = lookalike("train", "--data", colours, "--out", bundles / "bundle", *options, home=tmp_path, **variables)
+    assert run.returncode == 1
+    assert "no space left on device" in run.stderr.lower()
+    assert "Traceback" not in run.stderr
+    assert not (bundles / "bundle").exists()
+    assert not list(full_disk.glob("*bundle*/**/embedder.*"))

@@ -55,7 +55,10 @@ class KerasApplication(Backbone):
     function: str
 
     def _normalised(self, pixels: "tf.Tensor") -> "tf.Tensor":
-        return sys.modules[self._make().__module__].preprocess_input(pixels)
+        from tensorflow.keras import layers  # noqa: PLC0415 - takes seconds
+
+        preprocess = sys.modules[self._make().__module__].preprocess_input
+        return layers.Lambda(preprocess, name="preprocessing")(pixels)
 
     def _network(self, pixels: "tf.Tensor", normalised: "tf.Tensor", weights: str) -> "tf.keras.Model":
         if weights == AUTO:
