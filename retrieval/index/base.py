@@ -77,7 +77,7 @@ class VectorIndex(Closing):
     """
 
     MOST_COMPARED: ClassVar[int] = 50_000  # points that a search compares with one by one; in this process, in 2 ms
-    CANDIDATES: ClassVar[int] = 256  # that a search in the graph keeps (ef)
+    CANDIDATES: ClassVar[int] = 512  # that a search in the graph keeps (ef): recall@10 0.99 at a million points
 
     model: str
     dimension: int

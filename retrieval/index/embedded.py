@@ -231,7 +231,7 @@ class EmbeddedIndex(VectorIndex):
             return None
         return (
             f"{self.count():,} photos are many for an index in one process. A Qdrant server builds its graphs beside "
-            "its searches, and shares the work among machines: `lookalike migrate --to URL` moves the index."
+            "its searches, and shares the work among machines: `lookalike migrate --to server` brings the index there."
         )
 
     def close(self) -> None:

@@ -1,0 +1,78 @@
+"""Photos that a library holds twice: one file under several names, or files that the model can't tell apart."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from indexer.gallery import Gallery
+from retrieval.neighbours import neighbours_of_each
+
+MIN_SCORE = 0.999
+NEIGHBOURS = 10  # of each photo that are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Identical:
+    """One file, by its sha256, and the URIs that it has."""
+
+    sha256: str
+    photos: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class NearIdentical:
+    """Two different files and their cosine similarity."""
+
+    score: float
+    photos: tuple[str, str]
+    labels: tuple[str | None, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """What was found among so many photos, the largest groups and the highest scores first."""
+
+    photos: int
+    identical: list[Identical]
+    near_identical: list[NearIdentical]
+
+
+def find_duplicates(gallery: Gallery, min_score: float = MIN_SCORE) -> Duplicates:
+    """The photos of a gallery that are the same, or look the same to the model.
+
+    Args:
+        gallery: the photos.
+        min_score: the cosine similarity from which two different files count as near-identical. What a model calls
+            alike depends on its training: one that learnt to see nothing but classes gives high scores within them.
+    """
+    copies: dict[str, list[int]] = defaultdict(list)
+    for position, photo in enumerate(gallery.photos):
+        copies[photo.sha256].append(position)
+    identical = [
+        Identical(sha256, sorted(gallery.photos[position].uri for position in positions))
+        for sha256, positions in copies.items()
+        if len(positions) > 1
+    ]
+    return Duplicates(
+        photos=len(gallery.photos),
+        identical=sorted(identical, key=lambda group: (-len(group.photos), group.photos)),
+        near_identical=_near_identical(gallery, copies, min_score),
+    )
+
+
+def _near_identical(gallery: Gallery, copies: Mapping[str, Sequence[int]], min_score: float) -> list[NearIdentical]:
+    """Pairs of different files, each file by the first of its photos."""
+    first = [positions[0] for positions in copies.values()]
+    photos = [gallery.photos[position] for position in first]
+    scores, neighbours = neighbours_of_each(gallery.embeddings[first], NEIGHBOURS)
+    close = {
+        (min(photo, int(neighbour)), max(photo, int(neighbour))): float(score)
+        for photo in (scores[:, :1] >= min_score).nonzero()[0].tolist()
+        for score, neighbour in zip(scores[photo], neighbours[photo], strict=True)
+        if score >= min_score
+    }
+    pairs = [
+        NearIdentical(round(score, 6), (photos[one].uri, photos[other].uri), (photos[one].label, photos[other].label))
+        for (one, other), score in close.items()
+    ]
+    return sorted(pairs, key=lambda pair: (-pair.score, pair.photos))

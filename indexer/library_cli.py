@@ -1,0 +1,114 @@
+"""`lookalike duplicates`, `doubtful` and `migrate`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from indexer.doubtful import VOTERS, find_doubtful
+from indexer.duplicates import MIN_SCORE, Duplicates, find_duplicates
+from indexer.gallery import Gallery, read_gallery
+from indexer.migrate import Migration, Place
+from indexer.migrate import migrate as run_migration
+from indexer.models import open_index
+from indexer.progress import stop_on_interrupt
+from retrieval.console import JsonFlag, messages, print_result
+from retrieval.index import open_store
+from retrieval.models import bundle_in_use
+from retrieval.photos import display, path_of
+from retrieval.settings import load_settings
+
+INTERRUPTED = 130
+SHOWN = 50
+
+BundleOption = Annotated[Path | None, typer.Option(help="The model bundle, instead of the current model's.")]
+
+
+def duplicates(
+    min_score: Annotated[
+        float, typer.Option(min=-1, max=1, help="The cosine similarity from which photos are near-identical.")
+    ] = MIN_SCORE,
+    bundle: BundleOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List photos that the library holds twice: identical files, and files that the model can't tell apart."""
+    found = find_duplicates(_open_gallery(bundle), min_score)
+    print_result(asdict(found), as_json, _duplicates_text(found))
+
+
+def doubtful(
+    voters: Annotated[int, typer.Option(min=1, max=100, help="How many neighbours of each photo vote.")] = VOTERS,
+    limit: Annotated[int, typer.Option(min=1, help="How many photos to list.")] = 100,
+    bundle: BundleOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List photos whose label their nearest neighbours contradict, the likely mislabelled first."""
+    gallery = _open_gallery(bundle)
+    found = find_doubtful(gallery, voters)
+    shown = found[:limit]
+    result = {"photos": len(gallery.photos), "doubtful": len(found), "results": [asdict(photo) for photo in shown]}
+    lines = [f"{_name(photo.uri)}: {display(photo.label)}, rather {display(photo.suggested)}" for photo in shown]
+    text = _text(lines, len(found) - len(shown), "Every label agrees with its photo's neighbours.")
+    print_result(result, as_json, text)
+
+
+def migrate(
+    to: Annotated[Place, typer.Option(help="Where the index shall be: on the server, or embedded on this machine.")],
+    model: Annotated[str | None, typer.Option(help="The model whose index to bring; the one that serves.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Bring an index to the Qdrant server of LOOKALIKE_QDRANT_URL, or back; the photos are not embedded again."""
+    with stop_on_interrupt() as stop, _progress() as show:
+        done = run_migration(load_settings(), to, model, stop, show)
+    print_result(asdict(done), as_json, _migration_text(done))
+    if not done.complete:
+        raise typer.Exit(INTERRUPTED)
+    if done.cross_check is not None and not done.cross_check.passed:
+        raise typer.Exit(1)
+
+
+def _open_gallery(chosen: Path | None) -> Gallery:
+    settings = load_settings()
+    store = open_store(settings)
+    with open_index(store, bundle_in_use(settings, store, chosen)) as index:
+        return read_gallery(index)
+
+
+def _duplicates_text(found: Duplicates) -> Text:
+    groups = [("identical", group.photos) for group in found.identical]
+    groups += [(f"{pair.score:.4f}", list(pair.photos)) for pair in found.near_identical]
+    lines = ["\n  ".join([title, *map(_name, photos)]) for title, photos in groups[:SHOWN]]
+    return _text(lines, len(groups) - len(lines), f"None of the {found.photos:,} photos is there twice.")
+
+
+def _text(lines: Sequence[str], hidden: int, otherwise: str) -> Text:
+    """The lines, and how many more there are; what to say otherwise."""
+    if hidden:
+        lines = [*lines, f"… and {hidden:,} more."]
+    return Text("\n".join(lines) if lines else otherwise)
+
+
+def _migration_text(done: Migration) -> str:
+    counts = f"{done.points:,} photos seen, {done.copied:,} copied, {done.removed:,} removed, in {done.seconds:.1f} s."
+    if not done.complete:
+        return f"Interrupted: {counts} Run the same command again to continue."
+    check = f" {done.cross_check.summary()}" if done.cross_check else ""
+    return f"The index of {done.model} is {done.to}: {counts}{check} The one that it was copied from is kept."
+
+
+def _name(uri: str) -> str:
+    return display(path_of(uri)) if uri.startswith("file:") else display(uri)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    columns = TextColumn("Copying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    bar = Progress(*columns, console=messages, disable=not messages.is_terminal)
+    task = bar.add_task("copy", total=None)
+    with bar:
+        yield lambda seen, total: bar.update(task, completed=seen, total=total)

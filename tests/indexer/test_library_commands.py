@@ -1,0 +1,97 @@
+"""`lookalike duplicates` and `lookalike doubtful` on a library with a few of each."""
+
+import shutil
+from pathlib import Path
+
+import make
+import numpy as np
+import pytest
+
+from indexer.doubtful import find_doubtful
+from indexer.duplicates import find_duplicates
+from indexer.gallery import Gallery
+from retrieval.bundle import Bundle
+from retrieval.index import Payload
+from retrieval.neighbours import exact_neighbours, neighbours_of_each
+from retrieval.photos import path_of
+
+
+@pytest.fixture
+def own_library(library: Path, tmp_path: Path) -> Path:
+    """A copy with one file twice, one photo encoded twice, and a red photo among the blue."""
+    folder = tmp_path / "library"
+    shutil.copytree(library, folder)
+    shutil.copy(folder / "red" / "0.jpg", folder / "red" / "same file.jpg")
+    (folder / "green" / "again.jpg").write_bytes(make.encoded(make.photo("green", 3), quality=96))
+    (folder / "blue" / "misplaced.jpg").write_bytes(make.encoded(make.photo("red", 77)))
+    return folder
+
+
+def test_identical_and_near_identical_photos_are_listed(command, own_library: Path, bundle: Bundle) -> None:
+    assert command("index", own_library, "--bundle", bundle.folder).status == 0
+    found = command("duplicates", "--min-score", 0.9999, "--json").json
+    assert found["photos"] == 27
+    (identical,) = found["identical"]
+    assert [path_of(uri).name for uri in identical["photos"]] == ["0.jpg", "same file.jpg"]
+    nearest = found["near_identical"][0]
+    assert {path_of(uri).name for uri in nearest["photos"]} == {"3.jpg", "again.jpg"}
+    assert nearest["labels"] == ["green", "green"]
+    assert 0.9999 <= nearest["score"] <= 1
+    scores = [pair["score"] for pair in found["near_identical"]]
+    assert scores == sorted(scores, reverse=True)
+    shown = command("duplicates", "--min-score", 0.9999)
+    assert "same file.jpg" in shown.out
+    assert "again.jpg" in shown.out
+
+
+def test_misplaced_photos_come_first(command, own_library: Path, bundle: Bundle) -> None:
+    assert command("index", own_library, "--bundle", bundle.folder).status == 0
+    found = command("doubtful", "--voters", 5, "--json").json
+    assert found["photos"] == 27
+    assert found["doubtful"] == len(found["results"])
+    first = found["results"][0]
+    assert path_of(first["uri"]).name == "misplaced.jpg"
+    assert (first["label"], first["suggested"]) == ("blue", "red")
+    assert first["confidence"] > first["support"]
+    assert "misplaced.jpg" in command("doubtful", "--voters", 5, "--limit", 1).out
+
+
+@pytest.mark.parametrize("name", ["duplicates", "doubtful"])
+def test_without_an_index_there_is_a_sentence(command, name: str) -> None:
+    called = command(name)
+    assert called.status == 1
+    assert "No photos have been indexed yet" in called.err
+
+
+def gallery(vectors: np.ndarray, labels: list[str | None]) -> Gallery:
+    unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    photos = [
+        Payload(f"file:///{number}.jpg", label, f"{number:064x}", 1, 1, 1, "t", "t")
+        for number, label in enumerate(labels)
+    ]
+    return Gallery(photos, unit)
+
+
+def test_one_photo_has_no_duplicate_and_no_doubt() -> None:
+    alone = gallery(np.ones((1, 4)), ["a"])
+    assert find_duplicates(alone).near_identical == []
+    assert find_doubtful(alone) == []
+
+
+def test_photos_without_label_neither_vote_nor_are_doubtful() -> None:
+    mixed = gallery(np.random.default_rng(0).uniform(size=(20, 4)), [None] * 18 + ["a", "b"])
+    assert {found.uri for found in find_doubtful(mixed)} == {"file:///18.jpg", "file:///19.jpg"}
+
+
+def test_a_draw_is_no_doubt() -> None:
+    drawn = gallery(np.array([[1, 0], [1, 0.1], [1, -0.1]]), ["a", "a", "b"])
+    assert "file:///0.jpg" not in {found.uri for found in find_doubtful(drawn, voters=2)}
+
+
+def test_neighbours_of_each_are_the_exact_ones_without_the_photo_itself() -> None:
+    vectors = np.random.default_rng(0).normal(size=(200, 16))
+    unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    scores, positions = neighbours_of_each(unit, 5)
+    exact_scores, exact_positions = exact_neighbours(unit, unit, 6)
+    np.testing.assert_array_equal(positions, exact_positions[:, 1:])
+    np.testing.assert_allclose(scores, exact_scores[:, 1:], atol=1e-6)

@@ -1,0 +1,142 @@
+"""`lookalike migrate`: from the embedded index to a server and back, over HTTP, and what interrupts it."""
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexer.migrate import Place, migrate
+from retrieval.bundle import Bundle, install_bundle
+from retrieval.errors import LookalikeError, NotFound
+from retrieval.index import IndexStore, Payload, Point, open_store
+from retrieval.photos import photo_id
+from retrieval.settings import Settings
+
+SERVER = Path(__file__).resolve().parents[1] / "qdrant_http.py"
+POINTS = 700
+
+
+@pytest.fixture
+def server(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An index server of its own, named by the settings."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with subprocess.Popen([sys.executable, SERVER, str(port)]) as process:
+        while process.poll() is None:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.02)
+        monkeypatch.setenv("LOOKALIKE_QDRANT_URL", f"http://127.0.0.1:{port}")
+        yield f"http://127.0.0.1:{port}"
+        process.kill()
+
+
+def points(dimension: int, count: int = POINTS) -> list[Point]:
+    vectors = np.random.default_rng(0).normal(size=(count, dimension)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return [Point(photo_id(f"file:///{number}.jpg"), vector, payload(number)) for number, vector in enumerate(vectors)]
+
+
+def payload(number: int) -> Payload:
+    label = ("rose", "tulip", None)[number % 3]
+    return Payload(f"file:///{number}.jpg", label, f"{number:064x}", 640, 480, number, "t", "t", None, {"n": number})
+
+
+def embedded(settings: Settings) -> IndexStore:
+    return open_store(settings.model_copy(update={"qdrant_url": None}))
+
+
+def contents(store: IndexStore, bundle: Bundle) -> list[Point]:
+    with store.open(bundle.model_id, bundle.dimension) as index:
+        return list(index.scroll())
+
+
+def assert_equal(some: list[Point], others: list[Point]) -> None:
+    assert [(point.id, point.payload) for point in some] == [(point.id, point.payload) for point in others]
+    np.testing.assert_allclose([point.vector for point in some], [point.vector for point in others], atol=1e-6)
+
+
+@pytest.fixture
+def filled(settings: Settings, bundle: Bundle) -> Settings:
+    """An embedded index that serves."""
+    install_bundle(bundle, settings.models_folder)
+    with embedded(settings).open(bundle.model_id, bundle.dimension) as index:
+        index.upsert(points(bundle.dimension))
+    embedded(settings).activate(bundle.model_id)
+    return settings
+
+
+def test_an_index_goes_to_a_server_and_back(command, filled: Settings, bundle: Bundle, server: str) -> None:
+    before = contents(embedded(filled), bundle)
+    there = command("migrate", "--to", "server", "--json")
+    assert there.status == 0, there.err
+    assert (there.json["points"], there.json["copied"], there.json["removed"]) == (POINTS, POINTS, 0)
+    assert there.json["complete"]
+    assert there.json["cross_check"]["recall_at_k"] == 1
+    on_server = open_store(Settings())
+    assert on_server.current() == bundle.model_id
+    assert_equal(contents(on_server, bundle), before)
+
+    embedded(filled).open(f"{bundle.model_id}-next", 4).close()
+    embedded(filled).activate(f"{bundle.model_id}-next")
+    embedded(filled).remove(bundle.model_id)
+    back = command("migrate", "--to", "embedded", "--json")
+    assert back.status == 0, back.err
+    assert back.json["copied"] == POINTS
+    assert_equal(contents(embedded(filled), bundle), before)
+    assert embedded(filled).current() == f"{bundle.model_id}-next"
+
+
+def test_what_is_there_is_not_written_again_and_what_is_gone_is_removed(
+    command, filled: Settings, bundle: Bundle, server: str
+) -> None:
+    assert command("migrate", "--to", "server").status == 0
+    stored = points(bundle.dimension)
+    with embedded(filled).open(bundle.model_id, bundle.dimension) as index:
+        index.delete([stored[0].id])
+        index.upsert([Point(stored[1].id, -stored[1].vector, stored[1].payload)])
+        index.upsert([Point(stored[2].id, stored[2].vector, payload(99))])
+    again = command("migrate", "--to", "server", "--json").json
+    assert (again["points"], again["copied"], again["removed"]) == (POINTS - 1, 2, 1)
+    assert_equal(contents(open_store(Settings()), bundle), contents(embedded(filled), bundle))
+
+
+def test_an_interrupted_migration_goes_on(filled: Settings, bundle: Bundle, server: str) -> None:
+    settings = Settings()
+    stop = threading.Event()
+    seen: list[tuple[int, int]] = []
+
+    def stop_early(*progress: int) -> None:
+        seen.append(progress)
+        stop.set()
+
+    first = migrate(settings, Place.SERVER, None, stop, stop_early)
+    assert seen == [(256, POINTS)]
+    assert not first.complete
+    assert first.cross_check is None
+    assert open_store(settings).current() is None
+    second = migrate(settings, Place.SERVER, None, threading.Event(), lambda *_: None)
+    assert second.complete
+    assert first.copied + second.copied == POINTS
+    assert_equal(contents(open_store(settings), bundle), contents(embedded(settings), bundle))
+
+
+def test_without_a_server_there_is_a_sentence(command, filled: Settings) -> None:
+    called = command("migrate", "--to", "server")
+    assert called.status == 1
+    assert "No Qdrant server is named. Set LOOKALIKE_QDRANT_URL" in called.err
+
+
+def test_a_model_without_index_is_told(filled: Settings, bundle: Bundle, server: str) -> None:
+    with pytest.raises(NotFound, match="no index of the model"):
+        migrate(Settings(), Place.EMBEDDED, bundle.model_id, threading.Event(), lambda *_: None)
+    with pytest.raises(LookalikeError):
+        migrate(Settings(), Place.SERVER, "no-such-model", threading.Event(), lambda *_: None)
