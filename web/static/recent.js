@@ -17,12 +17,17 @@ export function remember(main) {
   if (!image) return;
   const small = () => {
     const entry = { address: main.dataset.address, title: titleOf(main), picture: shrink(image), at: Date.now() };
-    const subject = (address) => ["id", "vector", "crop", "like"].map((name) => new URL(address, location).searchParams.getAll(name)).join();
-    const others = read().filter((other) => subject(other.address) !== subject(entry.address));
+    const others = read().filter((other) => subjectOf(other.address) !== subjectOf(entry.address));
     write([entry, ...others].slice(0, MOST));
   };
   if (image.complete && image.naturalWidth) small();
   else image.addEventListener("load", small, { once: true });
+}
+
+/** What a search starts from; refining it makes no other search of it. */
+function subjectOf(address) {
+  const fields = new URL(address, location).searchParams;
+  return fields.get("id") ?? fields.get("vector") ?? fields.get("like");
 }
 
 function titleOf(main) {
