@@ -93,8 +93,10 @@ def listen(host: str, port: int) -> socket.socket:
                 f"Port {port} of {host} is in use.", "Stop what listens there, or choose another with --port."
             ) from None
         raise LookalikeError(f"{host}, port {port}, can't be served ({error.strerror}).", "Choose others.") from None
-    # Each connection inherits this; gunicorn itself sets no limit to how long a request's bytes may be awaited.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", LONGEST_SILENCE, 0))
+    # Each connection inherits these; gunicorn itself sets no limit to how long a client may neither send nor read.
+    silence = struct.pack("ll", LONGEST_SILENCE, 0)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, silence)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, silence)
     return listener
 
 
@@ -118,6 +120,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "worker_class": _Worker,
             "threads": THREADS,
             "keepalive": 30,
+            "sendfile": False,  # it would wait for ever for a client that does not read
             "limit_request_line": LONGEST_ADDRESS,
             "control_socket_disable": True,
             "logconfig_dict": logs.configuration(self._settings),

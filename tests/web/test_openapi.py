@@ -5,7 +5,7 @@ import os
 import pytest
 import schemathesis
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from pydantic import SecretStr
 from schemathesis import GenerationMode
 from serving import Site
@@ -39,9 +39,16 @@ def hold_to_its_description(operation: schemathesis.APIOperation) -> None:
     @given(case=operation.as_strategy(GenerationMode.POSITIVE) | operation.as_strategy(GenerationMode.NEGATIVE))
     @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
     def check(case: schemathesis.Case) -> None:
+        assume(not is_a_form_that_has_become_right(case))
         case.call_and_validate()
 
     check()
+
+
+def is_a_form_that_has_become_right(case: schemathesis.Case) -> bool:
+    """Whether a label that was to be wrong, a number for example, is right in a form, where everything is text."""
+    is_form = case.media_type == "multipart/form-data" and isinstance(case.body, dict)
+    return is_form and not isinstance(case.body.get("label", ""), str)
 
 
 def test_every_call_is_described(client: FlaskClient) -> None:

@@ -8,11 +8,13 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import urlopen
 
+import make
 import psutil
 import pytest
 from serving import LOOKALIKE, ROOT, fill_index, serving
@@ -120,17 +122,39 @@ def test_clients_that_fall_silent_keep_nobody_waiting(indexed: Settings) -> None
         assert slow[0].recv(12) == b"HTTP/1.1 400", "it waits for more than ten seconds for nothing"
 
 
-def test_requests_that_drip_end(indexed: Settings) -> None:
-    """A byte now and then is no silence, and must not hold a thread for ever."""
-    impatient = "import web.server; web.server.LONGEST_REQUEST = 3; import lookalike; lookalike.main()"
-    command = [sys.executable, "-c", impatient, "serve", "--port", "0", "--json"]
+@contextmanager
+def impatient(constant: str) -> Iterator[SplitResult]:
+    """A server with a constant of its own; gives its address."""
+    script = f"import web.server; web.server.{constant}; import lookalike; lookalike.main()"
+    command = [sys.executable, "-c", script, "serve", "--port", "0", "--json"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
-    address = urlsplit(json.loads(process.stdout.readline())["url"])
+    yield urlsplit(json.loads(process.stdout.readline())["url"])
+    process.terminate()
+    process.communicate(timeout=30)
+
+
+def test_a_client_that_does_not_read_loses_its_thread(settings: Settings, bundle: Bundle, tmp_path: Path) -> None:
+    make.photo("red", 1, (2400, 2400)).save(tmp_path / "large.bmp")
+    (photo,) = fill_index(settings, bundle, tmp_path)
+    with impatient("LONGEST_SILENCE = 1") as address:
+        with socket.create_connection((address.hostname, address.port)) as client:
+            client.sendall(b"GET /api/v1/images/%s/file HTTP/1.1\r\nHost: localhost\r\n\r\n" % str(photo.id).encode())
+            time.sleep(8)
+            client.settimeout(10)
+            read = 0
+            with suppress(ConnectionResetError):
+                while piece := client.recv(1 << 20):
+                    read += len(piece)
+        assert 0 < read < photo.path.stat().st_size
+        with urlopen(f"{address.geturl()}/api/v1/images/{photo.id}/file") as answer:
+            assert len(answer.read()) == photo.path.stat().st_size
+
+
+def test_requests_that_drip_end(indexed: Settings) -> None:
+    """A byte now and then is no silence, and must not hold a thread for ever."""
     head = b"POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    with ExitStack() as stack:
-        stack.callback(process.communicate, timeout=30)
-        stack.callback(process.terminate)
+    with impatient("LONGEST_REQUEST = 3") as address, ExitStack() as stack:
         of_a_head = stack.enter_context(socket.create_connection((address.hostname, address.port)))
         of_a_body = stack.enter_context(socket.create_connection((address.hostname, address.port)))
         of_a_body.sendall(head + b"Content-Length: 1000\r\n\r\n")
