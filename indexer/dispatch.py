@@ -5,6 +5,7 @@ where nobody can have it any more: Redis lost its data, or a letter was lost. A 
 nothing in the index (see `indexer.batch`), and the first letter counts.
 """
 
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -82,6 +83,9 @@ class DistributedEngine(Engine):
     def remove_gone(self, sources: Sequence[str], *, urls: bool = False) -> int:
         """See `Engine.remove_gone`: done by one worker, which lists the sources itself."""
         return int(self._ask(tasks.remove_gone, sources=list(sources), urls=urls)["removed"])
+
+    def optimize(self, stop: threading.Event) -> None:
+        """See `Engine.optimize`: the server that workers share does it by itself."""
 
     def cross_check(self) -> CrossCheck | None:
         """See `Engine.cross_check`: done by one worker."""

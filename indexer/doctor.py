@@ -92,7 +92,8 @@ def _index(settings: Settings) -> Check:
         )
     try:
         with store.open(bundle.model_id, bundle.dimension) as index:
-            return Check("index", "ok", f"{index.count():,} photos, {place}")
+            message, advice = f"{index.count():,} photos, {place}", index.advice()
+            return Check("index", "warning" if advice else "ok", message, advice or "")
     except IndexBusy as error:  # that a server or a job runs is no fault
         return Check("index", "warning", error.message, error.remedy)
 

@@ -1,5 +1,6 @@
 """Where indexing is done: in this process, or on Celery workers (`indexer.dispatch`); a job is the same on both."""
 
+import threading
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Self
@@ -31,6 +32,10 @@ class Engine(Closing):
     @abstractmethod
     def remove_gone(self, sources: Sequence[str], *, urls: bool = False) -> int:
         """Remove the points of these sources whose photo is gone; see `indexer.sources.remove_gone`."""
+
+    @abstractmethod
+    def optimize(self, stop: threading.Event) -> None:
+        """Build what searches need to stay fast in so many photos; see `VectorIndex.optimize`."""
 
     @abstractmethod
     def cross_check(self) -> CrossCheck | None:
@@ -85,6 +90,10 @@ class LocalEngine(Engine):
     def remove_gone(self, sources: Sequence[str], *, urls: bool = False) -> int:
         """See `Engine.remove_gone`."""
         return remove_gone(self._index, sources, urls=urls)
+
+    def optimize(self, stop: threading.Event) -> None:
+        """See `Engine.optimize`."""
+        self._index.optimize(stop)
 
     def cross_check(self) -> CrossCheck | None:
         """See `Engine.cross_check`."""

@@ -96,6 +96,7 @@ def run_job(
             check = None
             if state is None:
                 record.count_removed(engine.remove_gone(request.sources, urls=request.urls) if request.sync else 0)
+                engine.optimize(stop)
                 check = engine.cross_check()
             if check is not None:
                 save_cross_check(settings, check)

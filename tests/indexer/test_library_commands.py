@@ -11,9 +11,10 @@ from indexer.doubtful import find_doubtful
 from indexer.duplicates import find_duplicates
 from indexer.gallery import Gallery
 from retrieval.bundle import Bundle
-from retrieval.index import Payload
+from retrieval.index import Payload, VectorIndex, embedded, open_store
 from retrieval.neighbours import exact_neighbours, neighbours_of_each
 from retrieval.photos import path_of
+from retrieval.settings import Settings
 
 
 @pytest.fixture
@@ -95,3 +96,25 @@ def test_neighbours_of_each_are_the_exact_ones_without_the_photo_itself() -> Non
     exact_scores, exact_positions = exact_neighbours(unit, unit, 6)
     np.testing.assert_array_equal(positions, exact_positions[:, 1:])
     np.testing.assert_allclose(scores, exact_scores[:, 1:], atol=1e-6)
+
+
+def test_a_job_ends_with_a_graph_where_photos_are_many(
+    command, library: Path, bundle: Bundle, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(VectorIndex, "MOST_COMPARED", 10)
+    assert command("index", library, "--bundle", bundle.folder).status == 0
+    with open_store(settings).open(bundle.model_id, bundle.dimension) as index:
+        assert index.count() == 24
+        assert not index.optimize()
+    assert command("crosscheck", "--json").json["recall_at_k"] == 1
+
+
+def test_many_photos_in_one_process_are_advised(
+    command, library: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command("index", library, "--bundle", bundle.folder).status == 0
+    monkeypatch.setattr(embedded, "MANY_POINTS", 20)
+    (check,) = (check for check in command("doctor", "--json").json["checks"] if check["name"] == "index")
+    assert check["status"] == "warning"
+    assert "24 photos are many" in check["remedy"]
+    assert "lookalike migrate --to server" in check["remedy"]
