@@ -14,11 +14,11 @@ class TrainingProgress:
     """A bar over all steps on standard error with the current loss, and a line for each epoch.
 
     Attributes:
-        ended_early: whether training ended before its recipe says so.
+        interrupted: whether the user ended training early.
     """
 
     def __init__(self, table: Timetable, say: Say) -> None:
-        self.ended_early = False
+        self.interrupted = False
         self._table = table
         self._say = say
         self._progress = Progress(
@@ -53,10 +53,14 @@ class TrainingProgress:
         measured = "" if self._map_at_r is None else f" · MAP@R {self._map_at_r:.3f}"
         self._progress.update(self._task, advance=1, description=f"loss {loss:.3f}{measured}")
 
-    def on_early_end(self, why: str) -> None:
-        """Training ends early."""
-        self.ended_early = True
-        self._say(f"{why} The network so far is kept. Interrupt (again) to give it up.")
+    def on_interruption(self) -> None:
+        """The user ends training early."""
+        self.interrupted = True
+        self._say("Interrupted: the best network so far is kept. Interrupt again to give it up.")
+
+    def on_divergence(self, why: str) -> None:
+        """Training went astray."""
+        self._say(f"{why} What was kept before is what the bundle will hold.")
 
     def on_epoch(self, epoch: Epoch) -> None:
         """One epoch more."""

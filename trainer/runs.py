@@ -81,7 +81,7 @@ class Run:
         folder: holds the ONNX network and the Keras weights.
         epochs: how it went.
         kept: the epoch whose weights it ended with.
-        interrupted: whether it ended early, by the user or because it went astray.
+        interrupted: whether the user ended it early.
         parameters: of the network, trained or not.
         parity: how far ONNX Runtime is from TensorFlow.
         embeddings: by held-out split, float32 [photos, d], of ONNX Runtime.
@@ -211,7 +211,7 @@ def _train(plan: Plan, photos: Photos, seed: int, folder: Path, say: Say) -> dic
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return {
         "epochs": [asdict(epoch) for epoch in epochs],
-        "interrupted": progress.ended_early,
+        "interrupted": progress.interrupted,
         "parameters": embedder.count_params(),
         "parity": parity.model_dump(),
     }

@@ -48,7 +48,10 @@ class TensorBoardLog:
         self._write({"validation/MAP@R": epoch.map_at_r, "validation/R@1": epoch.recall_at_1})
         self._writer.flush()
 
-    def on_early_end(self, why: str) -> None:
+    def on_interruption(self) -> None:
+        """Nothing to write."""
+
+    def on_divergence(self, why: str) -> None:
         """Nothing to write."""
 
     def _write(self, values: dict[str, float]) -> None:

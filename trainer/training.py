@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from retrieval.errors import LookalikeError
+from retrieval.neighbours import Embeddings
 from trainer.checkpoints import Checkpoints
 from trainer.evaluation import evaluate_embeddings
 from trainer.learner import LabelledImages, Learner
@@ -51,8 +52,11 @@ class Watcher(Protocol):
     def on_epoch(self, epoch: Epoch) -> None:
         """An epoch is done."""
 
-    def on_early_end(self, why: str) -> None:
-        """Training ends early; what it has is kept."""
+    def on_interruption(self) -> None:
+        """The user ends training early; what it has is kept."""
+
+    def on_divergence(self, why: str) -> None:
+        """Training went astray and ends; what it has is kept."""
 
 
 class Diverged(LookalikeError):
@@ -104,10 +108,8 @@ def train_network(
                 break
             loss = float(np.mean(list(_told(batch_losses, number, watchers))))
             outputs = model.predict(val.images, batch_size=BATCH, verbose=0)
-            metrics = evaluate_embeddings(to_unit_length(outputs), val.labels).overall
-            val_loss = learner.validation_loss(outputs, val.labels)
-            seconds = round(time.monotonic() - began, 1)
-            epochs.append(Epoch(number, loss, val_loss, metrics["map_at_r"], metrics["recall_at_1"], seconds))
+            measured = _measured(learner, outputs, val)
+            epochs.append(Epoch(number, loss, **measured, seconds=round(time.monotonic() - began, 1)))
             if kept_epoch(epochs, recipe.stopping) is epochs[-1]:
                 kept = embedder.get_weights()
             for watcher in watchers:
@@ -119,7 +121,10 @@ def train_network(
         if not epochs:
             raise
         for watcher in watchers:
-            watcher.on_early_end(error.message if isinstance(error, Diverged) else "Interrupted.")
+            if isinstance(error, Diverged):
+                watcher.on_divergence(error.message)
+            else:
+                watcher.on_interruption()
     embedder.set_weights(kept)
     return epochs
 
@@ -133,6 +138,16 @@ def is_over(epochs: Sequence[Epoch], how: Stopping) -> bool:
     """Whether nothing got better for as many epochs as the recipe has patience."""
     best = max(epochs, key=lambda epoch: _quality(epoch, how))
     return how.patience is not None and epochs[-1].number - best.number >= how.patience
+
+
+def _measured(learner: Learner, outputs: Embeddings, val: LabelledImages) -> dict[str, float]:
+    """What an epoch came to, by what the network makes of the validation photos."""
+    metrics = evaluate_embeddings(to_unit_length(outputs), val.labels).overall
+    return {
+        "val_loss": learner.validation_loss(outputs, val.labels),
+        "map_at_r": metrics["map_at_r"],
+        "recall_at_1": metrics["recall_at_1"],
+    }
 
 
 def _quality(epoch: Epoch, how: Stopping) -> float:

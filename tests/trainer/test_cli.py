@@ -148,6 +148,7 @@ def test_a_recipe_is_shown_with_all_that_can_be_set(lookalike: Lookalike, tmp_pa
 
 def test_logs_for_tensorboard_tell_each_step_and_epoch(trained: tuple[Path, dict[str, object]]) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: PLC0415 - slow
+    from tensorboard.util.tensor_util import make_ndarray  # noqa: PLC0415 - slow
 
     home, printed = trained
     for seed in (0, 1):
@@ -158,7 +159,31 @@ def test_logs_for_tensorboard_tell_each_step_and_epoch(trained: tuple[Path, dict
         assert [event.step for event in log.Tensors("loss/step")] == list(range(20))
         (measured,) = log.Tensors("validation/MAP@R")
         (told,) = (run for run in printed["metrics"]["seeds"]["runs"] if run["seed"] == seed)
-        assert float(measured.tensor_proto.float_val[0]) == pytest.approx(told["val"]["map_at_r"], abs=1e-4)
+        assert float(make_ndarray(measured.tensor_proto)) == pytest.approx(told["val"]["map_at_r"], abs=1e-4)
+
+
+def test_embeddings_of_zeros_and_a_single_test_photo_have_a_bundle_and_a_report(
+    lookalike: Lookalike, tmp_path: Path
+) -> None:
+    make.library(tmp_path / "colours", per_label=8)
+    parts = ["train"] * 5 + ["val"] * 3
+    rows = [f"{label}/{number}.jpg,{label},{part}" for label in CLASSES[:3] for number, part in enumerate(parts)]
+    rows[0] = rows[0].replace("train", "test")
+    (tmp_path / "split.csv").write_text("\n".join(["path,label,split", *rows]))
+    options = ("--backbone", "small_cnn", "--recipe", "notebook-bit-frozen", "--epochs", "2", "--json")
+    sizes = ("--set", "preparation.size=32", "--set", "preparation.train_size=32")
+    run = lookalike(
+        "train", "--data", "colours", "--splits", "split.csv", "--out", "bundle", *options, *sizes, home=tmp_path
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.count("loss 1.000 · validation loss 1.000") == 2
+    assert "The split test has no photo of green, red." in run.stderr
+    bundle = load_bundle(tmp_path / "bundle")
+    assert bundle.manifest.metrics["test"]["queries"] == 0
+    assert bundle.resize.mode == "squash"
+    page = (tmp_path / "bundle" / "training" / "report.html").read_text(encoding="utf-8")
+    assert "Map of the val photos" in page
+    assert "embeddings of zeros" in page
 
 
 def test_classes_that_training_never_saw_and_a_photo_that_it_saw_twice(lookalike: Lookalike, tmp_path: Path) -> None:

@@ -103,7 +103,10 @@ class Watched:
     def on_epoch(self, epoch: Epoch) -> None:
         self._last = epoch.number
 
-    def on_early_end(self, why: str) -> None:
+    def on_interruption(self) -> None:
+        raise AssertionError("nobody interrupts here")
+
+    def on_divergence(self, why: str) -> None:
         raise AssertionError(why)
 
 

@@ -22,7 +22,8 @@ class Watched:
     def __init__(self, interrupt_at_step: int | None = None) -> None:
         self.losses: list[float] = []
         self.epochs: list[Epoch] = []
-        self.ended: str | None = None
+        self.interrupted = False
+        self.astray: str | None = None
         self._interrupt_at_step = interrupt_at_step
 
     def on_step(self, loss: float) -> None:
@@ -36,8 +37,11 @@ class Watched:
     def on_resume(self, epoch: Epoch) -> None:
         raise AssertionError("nothing is resumed here")
 
-    def on_early_end(self, why: str) -> None:
-        self.ended = why
+    def on_interruption(self) -> None:
+        self.interrupted = True
+
+    def on_divergence(self, why: str) -> None:
+        self.astray = why
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +105,8 @@ def test_a_loss_that_is_no_number_ends_training_and_keeps_what_there_is(
     fatal += ["schedule.factors=0,1", "optimizer.fresh=1e30"]
     watched = Watched()
     network, epochs = train(digits, override(SHORT, fatal), watched=watched)
-    assert watched.ended is not None
-    assert "the loss became nan" in watched.ended
+    assert watched.astray is not None
+    assert "the loss became nan" in watched.astray
     assert all(np.isfinite(epoch.loss) for epoch in epochs)
     assert np.isfinite(embed(network.whole(), digits[1].images)).all()
     with pytest.raises(Diverged, match="Lower the learning rates"):
@@ -119,7 +123,7 @@ def test_the_same_seed_gives_the_same_network(digits: tuple[LabelledImages, Labe
 def test_an_interruption_keeps_the_best_so_far(digits: tuple[LabelledImages, LabelledImages]) -> None:
     watched = Watched(interrupt_at_step=20)
     network, epochs = train(digits, watched=watched)
-    assert watched.ended == "Interrupted."
+    assert watched.interrupted
     assert len(epochs) == 1
     assert map_at_r(network, digits[1]) == pytest.approx(epochs[0].map_at_r, abs=1e-6)
 
