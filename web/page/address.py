@@ -81,11 +81,17 @@ def encode_int8(vector: Vector) -> str:
     return base64.urlsafe_b64encode(scaled.tobytes()).decode().rstrip("=")
 
 
-def decode_int8(text: str) -> Vector:
-    """The embedding that an address holds, of unit length; raises `BadQuery` where the address was cut."""
+def decode_int8(text: str, dimension: int) -> Vector:
+    """The embedding that an address holds, float32 [dimension], of unit length.
+
+    Raises:
+        BadQuery: the address was cut.
+    """
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except ValueError:
-        raise BadQuery("This link is incomplete.", "Copy it again, whole, or search with the photo itself.") from None
+        data = b""
+    if len(data) != dimension:
+        raise BadQuery("This link is incomplete.", "Copy it again, whole, or search with the photo itself.")
     vector = np.frombuffer(data, np.int8).astype(np.float32)
     return vector / max(float(np.linalg.norm(vector)), 1.0)

@@ -19,7 +19,7 @@ from web.page.address import PAGE_SIZE, PageQuery, crop_text, decode_int8, encod
 from web.page.cards import Card, Picture
 from web.page.labels import choose_labels, count_labels
 from web.photo_files import make_thumbnail
-from web.schemas import DEEPEST_OFFSET
+from web.schemas import DEEPEST_OFFSET, CropBox
 from web.services import services
 from web.validation import check_fields
 
@@ -71,7 +71,7 @@ def _subject(query: PageQuery) -> Subject:
         return _indexed_subject(query.id, query.crop.crop())
     if query.vector:
         _check_model(query.model)
-        return Subject(vector=decode_int8(query.vector))
+        return Subject(vector=decode_int8(query.vector, services().searcher.index.dimension))
     return Subject()
 
 
@@ -127,16 +127,14 @@ def _results(query: PageQuery, subject: Subject) -> str:
         address=query.address(),
         more_link=query.address(offset=deeper) if is_full else None,
         all_labels=query.address(label=[], offset=0),
-        whole=query.address(crop=type(query.crop)(), offset=0),
+        whole=query.address(crop=CropBox(), offset=0),
     )
 
 
 def _search(query: PageQuery, subject: Subject) -> Answer:
     searcher, options = services().searcher, query.options()
-    if subject.vector is not None and not query.refined:
-        return searcher.by_vector(subject.vector, options)
     by_id = [query.id] if query.id is not None and subject.vector is None else []
-    unindexed: Sequence[Vector] = [] if subject.vector is None else [subject.vector]
+    unindexed = [] if subject.vector is None else [subject.vector]
     return searcher.by_examples([*by_id, *query.like], query.unlike, options, unindexed=unindexed)
 
 

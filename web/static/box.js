@@ -88,8 +88,7 @@ export function searchParts({ onShow, visit, photoOf, say }) {
     const photo = photoOf(fields.get("vector")) ?? fileOf(frame.querySelector("img"));
     fields.delete("vector");
     fields.set("image", photo);
-    await visit(document.querySelector("form.chooser").action, { body: fields });
-    hold(photo);
+    if (await visit(document.querySelector("form.chooser").action, { body: fields })) hold(photo);
   }
 }
 

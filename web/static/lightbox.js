@@ -1,17 +1,16 @@
 // A photo's details over the results, instead of on a page of their own.
 
-export function openDetails() {
+export function openDetails({ load }) {
   const box = document.querySelector(".lightbox");
 
   async function open(link) {
-    const answer = await fetch(link.href, { headers: { Accept: "text/html" } });
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const photo = page.querySelector(".photo, .notice");
-    box.replaceChildren(closing(), document.adoptNode(photo));
+    const page = await load(link.href, { aside: true });
+    if (!page) return;
+    box.replaceChildren(closing(), document.adoptNode(page.found.querySelector(".photo")));
     const card = link.closest("li");
     if (card.querySelector(".score")) {
-      box.querySelector("dl")?.prepend(...comparison(card));
-      box.querySelector(".actions")?.append(...marks(card));
+      box.querySelector("dl").prepend(...comparison(card));
+      box.querySelector(".actions").append(...marks(card));
     }
     if (!box.open) box.showModal();
   }

@@ -15,7 +15,7 @@ onShow(remember);
 loadMore({ onShow, load, say });
 refine({ visit, load });
 searchParts({ onShow, visit, photoOf, say });
-openDetails();
+openDetails({ load });
 acceptPhotos({ visit, refuse: warn });
 
 document.addEventListener("click", (event) => {

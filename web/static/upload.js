@@ -17,8 +17,7 @@ export function acceptPhotos({ visit, refuse }) {
     if (file.size > limit) return refuse(`This file is larger than the ${limit / 1e6} MB allowed. Choose a smaller photo.`);
     const body = new FormData();
     body.set("image", file);
-    await visit(form().action, { body });
-    hold(file);
+    if (await visit(form().action, { body })) hold(file);
   }
 
   document.addEventListener("change", ({ target }) => {

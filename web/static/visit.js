@@ -21,12 +21,12 @@ export function onShow(visitor) {
 }
 
 /**
- * Show the page of an address.
+ * Show the page of an address; returns whether it came.
  * body: what to post there. stay: keep the place on the page, and what has the focus.
  */
 export async function visit(address, { body, stay = false } = {}) {
   const page = await load(address, { body });
-  if (!page) return;
+  if (!page) return false;
   const focused = stay ? selectorOf(document.activeElement) : null;
   leave();
   shown = newKey();
@@ -34,6 +34,7 @@ export async function visit(address, { body, stay = false } = {}) {
   await swap(page);
   if (!stay) scrollTo(0, 0);
   announce((focused && page.found.querySelector(focused)) ?? page.found);
+  return true;
 }
 
 /**
