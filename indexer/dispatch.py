@@ -168,9 +168,9 @@ class DistributedEngine(Engine):
         self._deliver(token_hex(16), _Sent(task, message, monotonic()))
 
     def _deliver(self, name: str, sent: _Sent) -> None:
+        patiently(lambda: sent.task.apply_async((sent.message,), task_id=name, reply_to=self._letters.name))
         sent.heard = monotonic()
         self._sent[name] = sent
-        patiently(lambda: sent.task.apply_async((sent.message,), task_id=name, reply_to=self._letters.name))
 
 
 def count_workers() -> int:
