@@ -23,7 +23,7 @@ COMMANDS = {
     "search": ("retrieval.cli:search", "Find the photos that look like a photo."),
     "crosscheck": ("indexer.cli:crosscheck", "Compare the index with exact nearest neighbours."),
     "jobs": ("indexer.cli:jobs", "Follow the indexing jobs, end them, and take up what failed."),
-    "models": ("indexer.cli:models", "List the models, and choose the one that serves."),
+    "models": ("indexer.models_cli:models", "List the models, and choose the one that serves."),
     "duplicates": ("indexer.library_cli:duplicates", "List photos that the library holds twice."),
     "doubtful": ("indexer.library_cli:doubtful", "List photos whose label their neighbours contradict."),
     "migrate": ("indexer.library_cli:migrate", "Bring the index to a Qdrant server, or back."),

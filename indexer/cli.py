@@ -1,6 +1,5 @@
-"""`lookalike index`, `jobs`, `crosscheck`, `models`, `worker` and `doctor`."""
+"""`lookalike index`, `jobs`, `crosscheck`, `worker` and `doctor`."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +13,6 @@ from indexer import models as registry
 from indexer.batch import Failure
 from indexer.crosscheck import MIN_RECALL, NEIGHBOURS, SAMPLE, CrossCheck, cross_check, save_cross_check
 from indexer.doctor import examine
-from indexer.evaluation import Evaluation
 from indexer.jobs import Request
 from indexer.progress import progress_bar, stop_on_interrupt
 from indexer.runner import Finished, retry_request, run_job
@@ -27,13 +25,10 @@ from retrieval.settings import load_settings
 
 INTERRUPTED = 130
 FIRST_DISAGREEMENTS = 5
-MEASURED = {"R@1": "recall_at_1", "MAP@R": "map_at_r"}
 MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}
 
 jobs = typer.Typer(help="Follow the indexing jobs, end them, and take up what failed.", no_args_is_help=True)
 JobArgument = Annotated[str, typer.Argument(help="The job's id, as `lookalike jobs list` shows it.")]
-models = typer.Typer(help="List the models, and choose the one that serves.", no_args_is_help=True)
-ModelArgument = Annotated[str, typer.Argument(help="The model's id, as `lookalike models list` shows it.")]
 
 
 def index(
@@ -170,51 +165,6 @@ def cancel(job: JobArgument, as_json: JsonFlag = False) -> None:
     )
 
 
-@models.command("list")
-def list_models(as_json: JsonFlag = False) -> None:
-    """List the models that are installed or have an index."""
-    found = registry.list_models(load_settings())
-    table = Table("model", "serves", "recipe", "d", "photos", "measured", box=None, header_style="bold")
-    for model in found:
-        table.add_row(model.id, *(escape(text) for text in _model_columns(model)))
-    print_result(
-        {"models": [asdict(model) for model in found]},
-        as_json,
-        table if found else "There are no models yet. Train one with `lookalike train`.",
-    )
-
-
-@models.command("activate")
-def activate(
-    model: ModelArgument,
-    *,
-    max_loss: Annotated[
-        float, typer.Option(min=0, max=1, help="How much less MAP@R it may have on the labelled photos.")
-    ] = registry.MAX_LOSS,
-    as_json: JsonFlag = False,
-) -> None:
-    """Make a model the one that serves, once its index passes the cross-check and finds no less than the current's."""
-    done = registry.activate(load_settings(), model, max_loss=max_loss)
-    measured = [_evaluation_text(evaluation) for evaluation in (done.evaluation, done.before) if evaluation]
-    result = asdict(done)
-    result["crosscheck"] = result.pop("cross_check")
-    print_result(result, as_json, " ".join([f"{model} serves now.", done.cross_check.summary(), *measured]))
-
-
-@models.command("rollback")
-def rollback(as_json: JsonFlag = False) -> None:
-    """Make the model that served before the current one serve again."""
-    model = registry.rollback(load_settings())
-    print_result({"current": model}, as_json, f"{model} serves again.")
-
-
-@models.command("remove")
-def remove(model: ModelArgument, as_json: JsonFlag = False) -> None:
-    """Delete a model's index and its installed bundle."""
-    registry.remove(load_settings(), model)
-    print_result({"removed": model}, as_json, f"{model} and its index are removed.")
-
-
 def _run(request: Request, strict: bool, as_json: bool) -> None:
     """Run a job in the foreground, and tell how it went."""
     with stop_on_interrupt() as stop, progress_bar(() if request.retry_of else request.sources) as show:
@@ -287,26 +237,3 @@ def _report_cross_check(check: CrossCheck) -> None:
 
 def _say(text: str, style: str | None = None) -> None:
     messages.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-
-
-def _evaluation_text(evaluation: Evaluation) -> str:
-    return (
-        f"{evaluation.model}: R@1 {evaluation.recall_at_1:.3f}, MAP@R {evaluation.map_at_r:.3f} "
-        f"on {evaluation.photos} labelled photos."
-    )
-
-
-def _model_columns(model: registry.Model) -> tuple[str, ...]:
-    serves = "current" if model.current else "previous" if model.previous else ""
-    points = "?" if model.points is None else f"{model.points:,}"
-    return serves, model.recipe or "", str(model.dimension or ""), points, model.problem or _measured(model.metrics)
-
-
-def _measured(metrics: Mapping[str, Any]) -> str:
-    """What training measured on the test photos, or, where there were none, on the validation photos."""
-    for split in ("test", "val"):
-        figures = metrics.get(split) or {}
-        shown = [f"{name} {figures[key]:.3f}" for name, key in MEASURED.items() if key in figures]
-        if shown:
-            return f"{', '.join(shown)} ({split})"
-    return ""
