@@ -17,11 +17,11 @@ def test_it_is_computed_and_wandered_in(page: Page, url: str) -> None:
     expect(page.locator(".legend li")).to_have_count(3)
 
     canvas.focus()
-    page.keyboard.press("ArrowRight")
-    first = page.locator(TIP).get_attribute("href")
-    page.keyboard.press("ArrowUp")
-    page.keyboard.press("ArrowUp")
-    expect(page.locator(TIP)).not_to_have_attribute("href", str(first))
+    reached = set()
+    for key in ("ArrowRight", "ArrowUp", "ArrowLeft", "ArrowDown"):
+        page.keyboard.press(key)
+        reached.add(page.locator(TIP).get_attribute("href"))
+    assert len(reached) > 1
     expect(page.locator("#status")).to_contain_text(re.compile("(red|green|blue). Enter searches"))
     chosen = str(page.locator(TIP).get_attribute("href"))
     page.keyboard.press("+")

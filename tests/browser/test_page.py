@@ -198,3 +198,18 @@ def test_each_photo_keeps_its_shape(page: Page, photos: list[PhotoRef]) -> None:
 def picture(link: str) -> str:
     """The thumbnail's address of the photo that a card's link searches from."""
     return f"/api/v1/images/{link.removeprefix('/?id=')}/thumbnail"
+
+
+def test_a_phone_takes_the_photo(browser: Browser, url: str, photos: list[PhotoRef]) -> None:
+    with browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True) as context:
+        page = context.new_page()
+        page.goto(url)
+        expect(page.get_by_text("Take a photo")).to_be_visible()
+        camera = page.locator("input[capture=environment]")
+        camera.set_input_files(photos[2].path)
+        expect(page.locator(".neighbours .card")).to_have_count(24)
+        assert first_card(page) == address(photos[2])
+        page.get_by_role("link", name="Details").nth(1).tap()
+        details = page.get_by_role("dialog", name="A photo")
+        details.get_by_role("button", name="Less like this").tap()
+        expect(page.locator(".example.unlike")).to_have_count(1)
