@@ -1,4 +1,4 @@
-"""How many requests a client may make, and how large and slow they may be."""
+"""How many requests a client may make."""
 
 from flask import Flask, request
 from flask_limiter import Limiter

@@ -53,7 +53,8 @@ class Uploads:
         path = self._folder_of(label) / f"{hashlib.sha256(data).hexdigest()}{_suffix(data)}"
         is_new = not path.exists()
         try:
-            write_atomically(path, data)
+            if is_new:
+                write_atomically(path, data)
         except OSError as error:
             raise LookalikeError(f"The photo can't be kept ({error.strerror}).", "Make room on the server.") from None
         photo = PhotoRef(uri_of(path), label)
