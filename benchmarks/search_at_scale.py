@@ -1,0 +1,189 @@
+"""How fast and how right the embedded index searches in many photos, beside scikit-learn's exact search.
+
+    python benchmarks/search_at_scale.py --points 100000
+    python benchmarks/search_at_scale.py --points 1000000 --folder FOLDER    # keeps the index for the next run
+
+The vectors are made, not embedded: 5,000 clusters of very different sizes below 200 labels, one of which carries more
+than a quarter of all points. Within a cluster they vary in 24 directions and a little noise, which gives them an
+intrinsic dimension of 16 (TwoNN, Facco et al. 2017); 1,500 flower photos through a trained network have 12. Vectors
+without such structure, uniform ones, defeat every graph and are nobody's photos.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.neighbors import NearestNeighbors
+
+from retrieval.index import Hit, Payload, Point, VectorIndex
+from retrieval.index.embedded import EmbeddedStore
+from retrieval.photos import photo_id
+
+DIMENSION = 128
+LABELS, CLUSTERS_PER_LABEL, IN_ONE_LABEL = 200, 25, 60
+LATENT = 24
+K = 10
+BATCH = 1000
+
+Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Vectors float32 [photos, 128], unit length, and the number of each one's label."""
+
+    vectors: Vectors
+    labels: npt.NDArray[np.int64]
+
+
+def main() -> None:
+    """Measure, and print what was found."""
+    arguments = _arguments()
+    made = clustered(arguments.points + arguments.queries)
+    photos = Photos(made.vectors[: arguments.points], made.labels[: arguments.points])
+    queries = Photos(made.vectors[arguments.points :], made.labels[arguments.points :])
+    with _folder(arguments.folder) as folder, EmbeddedStore(folder).open("clustered", DIMENSION) as index:
+        result: dict[str, object] = {"points": arguments.points, "queries": arguments.queries}
+        if index.count() != arguments.points:
+            result |= fill(index, photos)
+        result |= measure(index, photos, queries)
+    if arguments.points <= arguments.most_brute:
+        result |= beside_brute_force(photos, queries, result)
+    print(json.dumps(result) if arguments.json else "\n".join(f"{name}: {value}" for name, value in result.items()))
+
+
+def clustered(count: int, seed: int = 0) -> Photos:
+    """Photos as a trained network might see them; see the module."""
+    rng = np.random.default_rng(seed)
+    labels = rng.normal(size=(LABELS, DIMENSION)).astype(np.float32)
+    clusters = LABELS * CLUSTERS_PER_LABEL
+    centres = np.repeat(labels, CLUSTERS_PER_LABEL, 0) + 0.8 * rng.normal(size=(clusters, DIMENSION))
+    sizes = rng.pareto(1.5, clusters) + 0.2
+    cluster = rng.choice(clusters, count, p=sizes / sizes.sum())
+    directions = np.linalg.qr(rng.normal(size=(DIMENSION, LATENT)))[0].T.astype(np.float32)
+    directions *= (DIMENSION / LATENT) ** 0.5
+    vectors = centres[cluster].astype(np.float32)
+    for start in range(0, count, 100_000):
+        part = vectors[start : start + 100_000]
+        part += 0.6 * (rng.standard_normal((len(part), LATENT), dtype=np.float32) @ directions)
+        part += 0.05 * rng.standard_normal(part.shape, dtype=np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    label = cluster // CLUSTERS_PER_LABEL
+    return Photos(vectors, np.where(label < IN_ONE_LABEL, 0, label))
+
+
+def fill(index: VectorIndex, photos: Photos) -> dict[str, float]:
+    """Write the photos and build the graph; how long each took."""
+    start = time.perf_counter()
+    for first in range(0, len(photos.vectors), BATCH):
+        index.upsert([_point(photos, number) for number in range(first, min(first + BATCH, len(photos.vectors)))])
+    written = time.perf_counter()
+    index.optimize()
+    return {
+        "upserts_per_second": round(len(photos.vectors) / (written - start)),
+        "graph_seconds": round(time.perf_counter() - written, 1),
+    }
+
+
+def measure(index: VectorIndex, photos: Photos, queries: Photos) -> dict[str, float]:
+    """Milliseconds and recall@10 of searches: in all photos, compared with each, and within a label.
+
+    `cpu` is processor time, which other programs on the machine hardly change.
+    """
+    own = [f"label {label}" for label in queries.labels]
+    any_label = [f"label {label}" for label in np.random.default_rng(1).choice(np.unique(photos.labels), len(own))]
+    best = _best_scores(photos, queries)
+    searches: dict[str, tuple[Callable[[int], list[Hit]], Vectors]] = {
+        "search": (lambda row: index.search(queries.vectors[row], K), best),
+        "exact": (lambda row: index.search(queries.vectors[row], K, exact=True), best),
+        "own_label": (
+            lambda row: index.search(queries.vectors[row], K, labels=[own[row]]),
+            _best_scores_within(photos, queries, own),
+        ),
+        "any_label": (
+            lambda row: index.search(queries.vectors[row], K, labels=[any_label[row]]),
+            _best_scores_within(photos, queries, any_label),
+        ),
+    }
+    result: dict[str, float] = {}
+    for name, (search, truth) in searches.items():
+        for row in range(20):
+            search(row)  # what is on disk comes into memory
+        took, computed, found = [], [], 0
+        for row in range(len(queries.vectors)):
+            start, start_cpu = time.perf_counter(), time.process_time()
+            hits = search(row)
+            took.append((time.perf_counter() - start) * 1000)
+            computed.append((time.process_time() - start_cpu) * 1000)
+            found += sum(hit.score >= truth[row] - 1e-5 for hit in hits)
+        result[f"{name}_p50_ms"] = round(float(np.median(took)), 3)
+        result[f"{name}_p95_ms"] = round(float(np.percentile(took, 95)), 3)
+        result[f"{name}_cpu_p95_ms"] = round(float(np.percentile(computed, 95)), 3)
+        result[f"{name}_recall_at_10"] = round(found / (K * len(took)), 4)
+    return result
+
+
+def beside_brute_force(photos: Photos, queries: Photos, index: dict[str, object]) -> dict[str, float]:
+    """The same searches by scikit-learn, one query at a time, and how many times faster the index is."""
+    brute = NearestNeighbors(n_neighbors=K, algorithm="brute", metric="cosine").fit(photos.vectors)
+    took = []
+    for query in queries.vectors[:50]:
+        start = time.perf_counter()
+        brute.kneighbors(query[None])
+        took.append((time.perf_counter() - start) * 1000)
+    median = float(np.median(took))
+    return {
+        "scikit_learn_p50_ms": round(median, 2),
+        "times_faster": round(median / float(str(index["search_p50_ms"])), 1),
+    }
+
+
+def _best_scores(photos: Photos, queries: Photos) -> Vectors:
+    """The score of each query's tenth neighbour, which is as good as it gets."""
+    rows = [np.partition(photos.vectors @ query, -K)[-K] for query in queries.vectors]
+    return np.asarray(rows, np.float32)
+
+
+def _best_scores_within(photos: Photos, queries: Photos, labels: list[str]) -> Vectors:
+    worst = []
+    for query, label in zip(queries.vectors, labels, strict=True):
+        scores = photos.vectors[photos.labels == int(label.removeprefix("label "))] @ query
+        worst.append(np.partition(scores, -K)[-K] if len(scores) >= K else -1.0)
+    return np.asarray(worst, np.float32)
+
+
+def _point(photos: Photos, number: int) -> Point:
+    uri = f"file:///library/photos/{number}.jpg"
+    now = "2026-01-01T00:00:00+00:00"
+    payload = Payload(uri, f"label {photos.labels[number]}", f"{number:064x}", 640, 480, 50_000, now, now)
+    return Point(photo_id(uri), photos.vectors[number], payload)
+
+
+@contextmanager
+def _folder(chosen: Path | None) -> Iterator[Path]:
+    if chosen is not None:
+        yield chosen
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Path(temporary)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--points", type=int, default=100_000, help="how many photos")
+    parser.add_argument("--queries", type=int, default=200, help="how many searches of each kind")
+    parser.add_argument("--folder", type=Path, help="where the index is kept; otherwise it is made anew")
+    parser.add_argument("--most-brute", type=int, default=100_000, help="compare with scikit-learn up to this many")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
