@@ -24,7 +24,7 @@ COMPRESSED = ["text/html", "text/css", "text/javascript", "image/svg+xml", "appl
 def create_app(
     settings: Settings, searcher: Searcher, *, local: bool = False, stopping: Event | None = None
 ) -> APIFlask:
-    """The application on an open searcher, which the caller closes.
+    """The application on an open searcher; in the end, `Services.close` closes the one that then serves.
 
     Args:
         settings: limits, keys, library roots, the home that keeps thumbnails and uploads.

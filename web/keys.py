@@ -45,8 +45,8 @@ def writes(view: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
             raise Forbidden("This server is read-only (LOOKALIKE_READ_ONLY).")
         if served.settings.api_keys:
             _require_key()
-        elif not served.local:
-            raise Forbidden("This server listens on a network and has no keys; LOOKALIKE_API_KEYS names them.")
+        elif not served.local or _comes_through_a_proxy():
+            raise Forbidden("This server is asked over a network and has no keys; LOOKALIKE_API_KEYS names them.")
         if _is_from_a_foreign_page():
             raise Forbidden("Pages of another website may not write here; LOOKALIKE_CORS_ORIGINS names those that may.")
         return view(*args, **kwargs)
@@ -64,6 +64,10 @@ def _require_key() -> None:
             "The key is wrong." if sent else "This takes a key.",
             www_authenticate=[WWWAuthenticate("bearer"), WWWAuthenticate("basic", {"realm": "photo search"})],
         )
+
+
+def _comes_through_a_proxy() -> bool:
+    return services().settings.proxies > 0 or "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
 
 
 def _is_from_a_foreign_page() -> bool:

@@ -203,6 +203,12 @@ def test_the_page_itself_writes(client: FlaskClient, headers: dict[str, str]) ->
     assert add(client, headers=headers).status_code == 201
 
 
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded"])
+def test_who_asks_through_a_proxy_is_not_on_this_machine(client: FlaskClient, own: Site, name: str) -> None:
+    assert add(client, headers={name: "203.0.113.7"}).status_code == 403
+    assert add(client_of(own, local=True, proxies=1)).status_code == 403
+
+
 def test_pages_of_a_named_website_may_call(own: Site) -> None:
     friend = {"Origin": "https://friend.example"}
     client = client_of(own, api_keys=(SecretStr("sesame"),), cors_origins=("https://friend.example",))
