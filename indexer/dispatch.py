@@ -26,7 +26,8 @@ from retrieval.photos import PhotoRef
 from retrieval.settings import Settings
 
 MOST_OUTSTANDING = 256  # batches on their way at a time, some 4 MB of Redis' memory; enough for a hundred workers
-LOOK_SECONDS = 0.5  # between looks into the mailbox while batches can still be sent, and how long a look waits
+LOOK_SECONDS = 0.5  # between looks into the mailbox while batches can still be sent; then, how long a look waits
+MOMENT = 0.001
 PATIENCE_SECONDS = 10.0
 
 
@@ -70,11 +71,14 @@ class DistributedEngine(Engine):
         try:
             for batch in batches(photos, BATCH):
                 self._send_batch(tasks.PHOTOS.dump_python(batch, exclude_defaults=True))
-                while len(self._sent) >= MOST_OUTSTANDING or monotonic() - looked > LOOK_SECONDS:
+                while len(self._sent) >= MOST_OUTSTANDING:
+                    yield self._next_outcome(LOOK_SECONDS)
+                if monotonic() - looked > LOOK_SECONDS:
+                    yield from iter(lambda: self._next_outcome(MOMENT), Outcome())
+                    yield Outcome()
                     looked = monotonic()
-                    yield self._next_outcome(wait=len(self._sent) >= MOST_OUTSTANDING)
             while self._sent:
-                yield self._next_outcome(wait=True)
+                yield self._next_outcome(LOOK_SECONDS)
         finally:
             with suppress(LookalikeError):
                 errors_as_sentences(lambda: tasks.app.control.revoke(list(self._sent)))
@@ -97,9 +101,9 @@ class DistributedEngine(Engine):
         with suppress(LookalikeError), self._redis:  # without Redis, what is left there ends by itself
             self._letters.close()
 
-    def _next_outcome(self, wait: bool) -> Outcome:
+    def _next_outcome(self, seconds: float) -> Outcome:
         """The outcome of a batch that is done; an empty one where there is none, or it is to be done in parts."""
-        letter = self._next_letter(wait)
+        letter = self._next_letter(seconds)
         if letter is None:
             return Outcome()
         batch = self._sent.pop(letter["task"])
@@ -124,14 +128,14 @@ class DistributedEngine(Engine):
         """What a worker answers to a task; waits for it, however long it takes."""
         self._send(task, content)
         while True:
-            letter = self._next_letter(wait=True)
+            letter = self._next_letter(LOOK_SECONDS)
             if letter is not None:
                 self._sent.clear()
                 return letter
 
-    def _next_letter(self, wait: bool) -> dict[str, Any] | None:
+    def _next_letter(self, seconds: float) -> dict[str, Any] | None:
         """The next letter that ends a task on its way; raises what a worker could not mend."""
-        letter = self._letters.take(LOOK_SECONDS if wait else 0.001)
+        letter = self._letters.take(seconds)
         if letter is None:
             self._look_after_silent_tasks()
             return None

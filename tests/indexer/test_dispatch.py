@@ -98,6 +98,7 @@ def test_workers_can_start_before_the_source_is_listed(client: redis.Redis, engi
     thread = threading.Thread(target=lambda: outcomes.extend(engine.index(slow())))
     thread.start()
     (first,) = wait_for_tasks(client, 1)
+    assert not listed_on.is_set()
     answer(client, first, outcome={"seen": BATCH})
     listed_on.set()
     (second,) = wait_for_tasks(client, 1)
