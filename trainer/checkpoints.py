@@ -1,5 +1,6 @@
 """What an unfinished training leaves, so that it can go on."""
 
+import io
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -55,13 +56,12 @@ class Checkpoints:
             self._folder.mkdir(parents=True, exist_ok=True)
             state.write(str(self._folder / names["state"]))
             if not (self._folder / names["kept"]).exists():
-                np.savez(self._folder / names["kept"], *kept)
+                write_atomically(self._folder / names["kept"], _packed(kept))
             write_atomically(self._folder / STATE, json.dumps({"epochs": list(epochs), **names}))
-            for path in self._folder.iterdir():
-                if path.name != STATE and not path.name.startswith((f"{names['state']}.", names["kept"])):
-                    path.unlink()
+            self._clear_away_all_but(names)
         except (OSError, tf.errors.OpError) as error:
-            self._say(f"Epoch {epochs[-1]['number']} could not be kept for --resume ({error}).")
+            reason = error.strerror if isinstance(error, OSError) else "its file can't be written"
+            self._say(f"Epoch {epochs[-1]['number']} could not be kept for --resume ({reason}).")
 
     def restore(self, state: tf.train.Checkpoint) -> Found | None:
         """Take up the last epoch that was kept, if there is one; raises `LookalikeError` where it is damaged."""
@@ -76,6 +76,19 @@ class Checkpoints:
             raise LookalikeError(
                 f"The unfinished training in {display(self._folder)} is damaged.", "Leave --resume away to start again."
             ) from None
+
+    def _clear_away_all_but(self, names: Mapping[str, str]) -> None:
+        for path in self._folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif not path.name.startswith((STATE, f"{names['state']}.", names["kept"])):
+                path.unlink()
+
+
+def _packed(weights: Weights) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, *weights)
+    return buffer.getvalue()
 
 
 class WorkFolder:
@@ -119,11 +132,16 @@ class WorkFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        """Raises `LookalikeError` where a file could not be read or written within, as on a full disk."""
         worth_keeping = any(self._path.glob(f"*/*/{STATE}")) or any(self._path.glob("*/*.onnx"))
         if error is None or not worth_keeping:
             shutil.rmtree(self._path, ignore_errors=True)
         else:
             self._say(f"What it has learnt is kept in {display(self._path)}: the same command with --resume goes on.")
+        if isinstance(error, OSError):
+            raise LookalikeError(
+                f"The training could not be finished ({error}).", "Make room on the disk, and run it again."
+            ) from error
 
     def _check(self, before: Mapping[str, Any]) -> None:
         for name in self._plan:

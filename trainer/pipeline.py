@@ -2,7 +2,7 @@
 
 import csv
 import json
-import tempfile
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
@@ -63,31 +63,30 @@ def train_bundle(
         runs = train_runs(train_one, seed, seeds, say)
         kept = best_run(runs)
         metrics = _metrics(runs, kept, untrained, photos)
-        with tempfile.TemporaryDirectory(prefix="lookalike-") as temporary:
-            training = Path(temporary, "training")
-            training.mkdir()
-            _write_figures(training, kept, metrics, duplicates)
-            sample = sample_batch(photos["train"], plan.fed, plan.recipe, seed)
-            report = Report(plan, dataset, seed, runs, kept, metrics, untrained, duplicates, sample)
-            write_report(training / "report.html", report)
-            return write_bundle(
-                out,
-                kept.folder / ONNX,
-                training,
-                backbone=plan.backbone.name,
-                recipe=plan.recipe.name,
-                changed=plan.changed,
-                dimension=plan.recipe.dimension,
-                resize=plan.fed.resize,
-                classes=dataset.classes,
-                training_data=TrainingData(name=dataset.name, digest=dataset.digest, counts=dataset.counts),
-                seed=seed,
-                metrics=metrics,
-                parity=kept.parity,
-                calibration=calibrate(kept.embeddings["val"], photos["val"].labels),
-                versions={library: version(library) for library in LIBRARIES},
-                created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            )
+        training = work / "training"
+        training.mkdir(exist_ok=True)
+        _write_figures(training, kept, metrics, duplicates)
+        sample = sample_batch(photos["train"], plan.fed, plan.recipe, seed)
+        report = Report(plan, dataset, seed, runs, kept, metrics, untrained, duplicates, sample)
+        write_report(training / "report.html", report)
+        return write_bundle(
+            out,
+            kept.folder / ONNX,
+            training,
+            backbone=plan.backbone.name,
+            recipe=plan.recipe.name,
+            changed=plan.changed,
+            dimension=plan.recipe.dimension,
+            resize=plan.fed.resize,
+            classes=dataset.classes,
+            training_data=TrainingData(name=dataset.name, digest=dataset.digest, counts=dataset.counts),
+            seed=seed,
+            metrics=metrics,
+            parity=kept.parity,
+            calibration=calibrate(kept.embeddings["val"], photos["val"].labels),
+            versions={library: version(library) for library in LIBRARIES},
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
 
 
 def _read(dataset: Dataset, split: str, plan: Plan) -> LabelledImages:
@@ -134,7 +133,7 @@ def _metrics(runs: list[Run], kept: Run, untrained: Mapping[str, Embeddings], ph
 
 def _write_figures(folder: Path, kept: Run, metrics: Mapping[str, Any], duplicates: list[Duplicate]) -> None:
     """`history.csv`, `metrics.json` and the Keras weights."""
-    (folder / WEIGHTS).write_bytes((kept.folder / WEIGHTS).read_bytes())
+    shutil.copyfile(kept.folder / WEIGHTS, folder / WEIGHTS)
     with (folder / "history.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Epoch)])
         writer.writeheader()

@@ -1,6 +1,7 @@
 """Trainings that are cut short, and go on."""
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -204,3 +205,17 @@ def test_a_work_folder_stays_only_where_something_is_worth_keeping(tmp_path: Pat
     with WorkFolder(tmp_path / "bundle", {"seed": 1}, said.append, resume=False) as folder:
         assert "is given up" in said.pop()
         assert not (folder / "seed-1").exists()
+
+
+def test_a_full_disk_is_a_sentence_and_what_was_learnt_stays(tmp_path: Path) -> None:
+    said: list[str] = []
+    with (
+        pytest.raises(LookalikeError, match=r"could not be finished .*No space left") as raised,
+        WorkFolder(tmp_path / "bundle", {"seed": 1}, said.append, resume=False) as folder,
+    ):
+        Checkpoints(folder / "seed-1" / "checkpoints", print).save(tf.train.Checkpoint(), [{"number": 1}], [], 1)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "embedder.onnx"))
+    assert "Make room" in raised.value.remedy
+    assert "with --resume goes on" in said.pop()
+    assert folder.exists()
+    assert not (tmp_path / "bundle").exists()
