@@ -13,7 +13,7 @@ import json
 import shutil
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -145,6 +145,7 @@ class EmbeddedIndex(VectorIndex):
         self._building = threading.Lock()  # held by whoever builds a graph
         self._closing = threading.Event()
         self._written: set[uuid.UUID] = set()  # the points written since then
+        self._changes = 0  # points written or removed since the last graph was built
         with self._reading("opened"):
             require_space(folder, OPENING_BYTES)
             self._holder = hold(folder)
@@ -243,6 +244,7 @@ class EmbeddedIndex(VectorIndex):
             try:
                 with self._writing():
                     self._shard.flush()
+                    self._describe(self._place)
             finally:
                 self._shard.close()
                 self._holder.truncate(0)
@@ -254,6 +256,7 @@ class EmbeddedIndex(VectorIndex):
         description = json.loads(self._description.read_bytes())
         self._check(description)
         self._place = self._folder / description.get("shard", SHARD)
+        self._changes = description.get("changes", 0)
         self._sweep()
         return EdgeShard.load(str(self._place))
 
@@ -274,8 +277,8 @@ class EmbeddedIndex(VectorIndex):
         return created
 
     def _describe(self, shard: Path) -> None:
-        description = {"model": self.model, "dimension": self.dimension, "shard": shard.name}
-        write_atomically(self._description, json.dumps(description))
+        names = {"model": self.model, "dimension": self.dimension, "shard": shard.name, "changes": self._changes}
+        write_atomically(self._description, json.dumps(names))
 
     def _sweep(self) -> None:
         """Remove the shards that are not in use: those of builds that did not end, and the one before the last."""
@@ -300,9 +303,10 @@ class EmbeddedIndex(VectorIndex):
             return self._shard.count(CountRequest(filter=_label_filter(labels), exact=False))
 
     def _outside_graph(self) -> int:
+        """About how many points the graph does not hold as they are: Edge does not count those that were replaced."""
         with self._reading():
             info = self._shard.info()
-        return info.points_count - info.indexed_vectors_count
+        return max(info.points_count - info.indexed_vectors_count, self._changes)
 
     def _copy(self, copy: Path) -> None:
         """Copy the shard as it is now; the points that are written from now on are remembered."""
@@ -323,6 +327,7 @@ class EmbeddedIndex(VectorIndex):
         with self._lock:
             bring_up_to_date(built, self._shard, list(self._written))
             built.flush()
+            self._changes = 0
             self._describe(copy)
             self._place, self._shard = copy, built  # whoever searches in the former shard keeps it until then
 
@@ -360,10 +365,11 @@ class EmbeddedIndex(VectorIndex):
                 "What it held before is kept. Make room, then run the same command again.",
             ) from None
 
-    def _write(self, operation: UpdateOperation, ids: Iterable[uuid.UUID]) -> None:
+    def _write(self, operation: UpdateOperation, ids: Sequence[uuid.UUID]) -> None:
         with self._lock, self._writing():
             require_space(self._folder)
             self._shard.update(operation)
+            self._changes += len(ids)
             if self._building.locked():
                 self._written.update(ids)
 

@@ -176,6 +176,21 @@ def test_a_second_build_takes_up_what_came_later(index: EmbeddedIndex, points: l
     assert recall(index, [*points[10:], *new]) >= 0.99
 
 
+def test_replaced_points_are_taken_into_the_graph_too(index: EmbeddedIndex, points: list[Point], folder: Path) -> None:
+    """Also where several processes in turn replaced them."""
+    assert index.optimize()
+    turned = [replace(point, vector=-point.vector) for point in points[:600]]
+    index.upsert(turned[:300])
+    assert not index.optimize()
+    index.close()
+    with EmbeddedStore(folder.parent).open("net-1", DIMENSION) as again:
+        again.upsert(turned[300:])
+        assert again.optimize()
+        assert not again.optimize()
+        assert contents(again) == expected([*turned, *points[600:]])
+        assert recall(again, [*turned, *points[600:]]) >= 0.99
+
+
 def test_one_graph_is_built_at_a_time(index: EmbeddedIndex) -> None:
     with building(index) as gave:
         assert not index.optimize()
