@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -29,6 +28,12 @@ from retrieval.settings import Settings
 def indexed(settings: Settings, bundle: Bundle, library: Path) -> Settings:
     fill_index(settings, bundle, library)
     return settings
+
+
+def worker() -> psutil.Process:
+    """The process that answers for the server that this test has started."""
+    (server,) = (child for child in psutil.Process().children() if "serve" in child.cmdline())
+    return server.children()[0]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -85,8 +90,7 @@ def test_a_second_process_is_told_which_one_holds_the_index(indexed: Settings) -
 
 def test_a_stopped_workers_place_is_taken(indexed: Settings) -> None:
     with serving() as url:
-        (worker,) = psutil.Process(os.getpid()).children()[0].children()
-        worker.kill()
+        worker().kill()
         deadline = time.monotonic() + 15
         while time.monotonic() < deadline:
             try:
@@ -202,7 +206,7 @@ def test_an_upload_that_a_restart_cut_off_leaves_nothing(indexed: Settings, bund
         upload.putheader("Content-Length", "100000")
         upload.endheaders(b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n\xff\xd8')
         time.sleep(0.5)
-        psutil.Process(os.getpid()).children()[0].children()[0].kill()
+        worker().kill()
         with pytest.raises((OSError, http.client.HTTPException)):
             upload.getresponse()
     assert not (indexed.home / "uploads").exists()
