@@ -123,8 +123,7 @@ def fit(image: Image.Image, rule: ResizeRule) -> npt.NDArray[np.uint8]:
         box = (left, top, left + side, top + side)
     if not rule.antialias:
         return np.asarray(image.transform(target, Image.Transform.EXTENT, box, Image.Resampling.BILINEAR))
-    smooth = Image.Resampling.BICUBIC if rule.mode == "crop" else Image.Resampling.BILINEAR
-    return np.asarray(image.resize(target, smooth, box=box))
+    return np.asarray(image.resize(target, Image.Resampling.BILINEAR, box=box))
 
 
 def _cut(image: Image.Image, crop: Crop) -> Image.Image:
