@@ -49,7 +49,7 @@ def bundle(folder: Path, weights: str) -> None:
     made = network(weights)
     with tempfile.TemporaryDirectory() as temporary:
         onnx = Path(temporary, "embedder.onnx")
-        export_onnx(made.whole(), onnx)
+        export_onnx(made, onnx)
         write_bundle(
             folder,
             onnx,

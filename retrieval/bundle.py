@@ -104,7 +104,10 @@ class Bundle:
 
     @property
     def network(self) -> Path:
-        """The ONNX file: `images` uint8 [batch, size, size, 3] → `embeddings` float32 [batch, d], unit length."""
+        """The ONNX file: `images` uint8 [batch, size, size, 3] → `embeddings` float32 [batch, d], unit length.
+
+        It may have a second output, `regions` float32 [batch, h, w, d], which add up to the embedding; see `Embedder`.
+        """
         return self.folder / NETWORK
 
 

@@ -5,7 +5,9 @@ import numpy.typing as npt
 import onnxruntime
 
 from retrieval.bundle import Bundle
-from retrieval.errors import BadBundle
+from retrieval.errors import BadBundle, NotFound
+
+EMBEDDINGS, REGIONS = "embeddings", "regions"
 
 
 class Embedder:
@@ -31,6 +33,8 @@ class Embedder:
         except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
             raise BadBundle(f"ONNX Runtime can't load {bundle.network}: {error}", "Train the model again.") from None
         self._require_shapes(bundle)
+        self._only_what_is_asked = onnxruntime.RunOptions()
+        self._only_what_is_asked.only_execute_path_to_fetches = True
         self.bundle = bundle
         self.dimension = bundle.dimension
 
@@ -45,14 +49,42 @@ class Embedder:
         """
         if len(images) == 0:
             return np.empty((0, self.dimension), np.float32)
-        (embeddings,) = self._session.run(["embeddings"], {"images": images})
-        return np.asarray(embeddings, np.float32)
+        return self._run(EMBEDDINGS, images)
+
+    @property
+    def has_regions(self) -> bool:
+        """Whether the network says what the places of a photo add to its embedding; older bundles do not."""
+        return REGIONS in (output.name for output in self._session.get_outputs())
+
+    def regions(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """What each place of the network's last feature map adds to a photo's embedding.
+
+        Args:
+            images: as for `embed`.
+
+        Returns:
+            float32 [batch, h, w, dimension]; the sum over the h × w places is the embedding of unit length.
+
+        Raises:
+            NotFound: the network does not say.
+        """
+        if not self.has_regions:
+            raise NotFound(
+                f"The model {self.bundle.model_id} does not say which regions of a photo made its embedding.",
+                "Train it again with this version, on a backbone that ends with a global pooling.",
+            )
+        return self._run(REGIONS, images)
+
+    def _run(self, output: str, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        (values,) = self._session.run([output], {"images": images}, self._only_what_is_asked)
+        return np.asarray(values, np.float32)
 
     def _require_shapes(self, bundle: Bundle) -> None:
-        size = bundle.resize.size
+        size, dimension = bundle.resize.size, bundle.dimension
         inputs = {entry.name: entry.shape[1:] for entry in self._session.get_inputs()}
         outputs = {entry.name: entry.shape[1:] for entry in self._session.get_outputs()}
-        if inputs != {"images": [size, size, 3]} or outputs != {"embeddings": [bundle.dimension]}:
+        are_described = outputs.get(EMBEDDINGS) == [dimension] == outputs.get(REGIONS, [dimension])[-1:]
+        if inputs != {"images": [size, size, 3]} or not are_described:
             raise BadBundle(
                 f"{bundle.network} is not the network that its bundle describes: it turns {inputs} into {outputs}.",
                 "Train the model again.",

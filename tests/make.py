@@ -41,11 +41,11 @@ def library(folder: Path, per_label: int = 8, labels: tuple[str, ...] = tuple(CO
     return folder
 
 
-def bundle(folder: Path, dimension: int = 16, size: int = 32, seed: int = 0) -> Bundle:
-    """A bundle that embeds a photo as a random projection of its 4 × 4 thumbnail."""
+def bundle(folder: Path, dimension: int = 16, size: int = 32, seed: int = 0, regions: bool = True) -> Bundle:
+    """A bundle that embeds a photo as a random projection of its 4 × 4 thumbnail, and says what each of the 16 adds."""
     network = folder.with_name(f"{folder.name}.onnx")
     network.parent.mkdir(parents=True, exist_ok=True)
-    network.write_bytes(_network(dimension, size, seed))
+    network.write_bytes(_network(dimension, size, seed, regions))
     written = write_bundle(
         folder,
         network,
@@ -65,10 +65,11 @@ def bundle(folder: Path, dimension: int = 16, size: int = 32, seed: int = 0) -> 
     return written
 
 
-def _network(dimension: int, size: int, seed: int) -> bytes:
+def _network(dimension: int, size: int, seed: int, regions: bool) -> bytes:
     """uint8 [batch, size, size, 3] → 4 × 4 means, centred → random projection → unit length."""
     cells = 4
     projection = np.random.default_rng(seed).normal(size=(cells * cells * 3, dimension)).astype(np.float32)
+    of_cells = projection.reshape(3, cells, cells, dimension)
     constants = {"grey": np.float32(128), "projection": projection, "flat": np.array([0, -1])}
     nodes = [
         helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
@@ -81,11 +82,21 @@ def _network(dimension: int, size: int, seed: int) -> bytes:
         helper.make_node("MatMul", ["features", "projection"], ["projected"]),
         helper.make_node("LpNormalization", ["projected"], ["embeddings"], axis=1, p=2),
     ]
+    outputs = [helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, ["batch", dimension])]
+    if regions:
+        constants |= {"of_cells": of_cells, "each": np.array([1, 2])}
+        nodes += [
+            helper.make_node("Einsum", ["means", "of_cells"], ["added"], equation="bcyx,cyxd->byxd"),
+            helper.make_node("ReduceL2", ["projected"], ["length"], axes=[1], keepdims=1),
+            helper.make_node("Unsqueeze", ["length", "each"], ["lengths"]),
+            helper.make_node("Div", ["added", "lengths"], ["regions"]),
+        ]
+        outputs.append(helper.make_tensor_value_info("regions", TensorProto.FLOAT, ["batch", cells, cells, dimension]))
     graph = helper.make_graph(
         nodes,
         "thumbnail",
         [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", size, size, 3])],
-        [helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, ["batch", dimension])],
+        outputs,
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -12,29 +12,26 @@ import tf2onnx
 
 from retrieval.bundle import Parity
 from retrieval.errors import LookalikeError
-from trainer.network import BATCH, embed
+from trainer.network import BATCH, EmbeddingNetwork, embed
+from trainer.regions import with_regions
 
 OPSET = 17
 LOWEST_COSINE = 0.9999
 HDF5_OVERHEAD = 1_000_000
 
 
-def export_onnx(embedder: tf.keras.Model, path: Path) -> None:
-    """Write a model as ONNX: `images` uint8 [batch, size, size, 3] → `embeddings` float32 [batch, d].
+def export_onnx(network: EmbeddingNetwork, path: Path) -> None:
+    """Write a network as ONNX, from `images` to `embeddings` and, where it has them, `regions`; see `with_regions`.
 
     Raises:
         LookalikeError: the disk is full.
     """
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    size = embedder.input_shape[1]
+    size = network.backbone.resize.size
     signature = [tf.TensorSpec((None, size, size, 3), tf.uint8, name="images")]
-
-    def run(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"embeddings": embedder(images, training=False)}
-
-    function = tf.function(run, input_signature=signature)
-    network, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
-    content = network.SerializeToString()
+    function = tf.function(with_regions(network), input_signature=signature)
+    graph, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
+    content = graph.SerializeToString()
     _ask_for_room(path.parent, len(content))
     path.write_bytes(content)
 
@@ -53,7 +50,8 @@ def run_onnx(path: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float3
     """The embeddings that ONNX Runtime computes: float32 [images, d]."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     batches = range(0, len(images), BATCH)
-    return np.concatenate([session.run(None, {"images": images[start : start + BATCH]})[0] for start in batches])
+    embeddings = [session.run(["embeddings"], {"images": images[start : start + BATCH]})[0] for start in batches]
+    return np.concatenate(embeddings)
 
 
 def check_parity(embedder: tf.keras.Model, path: Path, images: npt.NDArray[np.uint8]) -> Parity:

@@ -202,11 +202,12 @@ def _train(plan: Plan, photos: Photos, seed: int, folder: Path, say: Say) -> dic
     say("Exporting the network and measuring it …")
     embedder = network.whole()
     if plan.mixed_precision:
-        weights, embedder = embedder.get_weights(), plan.build(seed).whole()
+        weights, network = embedder.get_weights(), plan.build(seed)
+        embedder = network.whole()
         embedder.set_weights(weights)
     folder.mkdir(parents=True, exist_ok=True)
     save_weights(embedder, folder / WEIGHTS)
-    export_onnx(embedder, folder / ONNX)
+    export_onnx(network, folder / ONNX)
     parity = check_parity(embedder, folder / ONNX, photos["val"].images)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return {

@@ -1,12 +1,14 @@
 """The embedder runs a bundle's network."""
 
+from pathlib import Path
+
 import make
 import numpy as np
 import pytest
 
 from retrieval.bundle import Bundle
 from retrieval.embedder import Embedder
-from retrieval.errors import BadBundle
+from retrieval.errors import BadBundle, NotFound
 from retrieval.images import read_pixels
 
 
@@ -26,6 +28,21 @@ def test_a_photo_has_one_embedding_whatever_its_batch(bundle: Bundle) -> None:
     embedder, images = Embedder(bundle, threads=2), batch(bundle)
     one_by_one = np.concatenate([embedder.embed(image[None]) for image in images])
     np.testing.assert_allclose(embedder.embed(images), one_by_one, atol=1e-6)
+
+
+def test_the_regions_of_a_photo_add_up_to_its_embedding(bundle: Bundle) -> None:
+    embedder, images = Embedder(bundle, threads=1), batch(bundle)
+    regions = embedder.regions(images)
+    assert regions.shape == (6, 4, 4, bundle.dimension) and regions.dtype == np.float32
+    np.testing.assert_allclose(regions.sum(axis=(1, 2)), embedder.embed(images), atol=1e-5)
+
+
+def test_an_older_bundle_says_that_it_has_no_regions(tmp_path: Path) -> None:
+    embedder = Embedder(make.bundle(tmp_path / "old", regions=False), threads=1)
+    images = batch(embedder.bundle)
+    assert not embedder.has_regions and embedder.embed(images).shape == (6, 16)
+    with pytest.raises(NotFound, match=r"does not say which regions.*Train it again"):
+        embedder.regions(images)
 
 
 def test_an_empty_batch_has_no_embeddings(bundle: Bundle) -> None:

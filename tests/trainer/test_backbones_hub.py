@@ -105,10 +105,10 @@ def test_the_features_are_those_of_the_saved_model_on_pixels_from_0_to_1(any_siz
 def test_bit_is_the_same_in_onnx_runtime(model: str, size: int, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     backbone = hub_module(str(request.getfixturevalue(model)))
     backbone = replace(backbone, resize=ResizeRule(size=size, shorter_side=size), train_size=size)
-    embedder = build_network(backbone, "auto", 16, Head()).whole()
+    network = build_network(backbone, "auto", 16, Head())
     images = np.random.default_rng(0).integers(0, 256, (4, size, size, 3), dtype=np.uint8)
-    export_onnx(embedder, tmp_path / "embedder.onnx")
-    parity = check_parity(embedder, tmp_path / "embedder.onnx", images)
+    export_onnx(network, tmp_path / "embedder.onnx")
+    parity = check_parity(network.whole(), tmp_path / "embedder.onnx", images)
     assert parity.min_cosine > 0.99999
     operators = {node.op_type for node in onnx.load(tmp_path / "embedder.onnx").graph.node}
     assert {"Conv", "ReduceMean", "MaxPool"} <= operators  # group normalisation at run time

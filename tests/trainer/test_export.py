@@ -22,17 +22,18 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[tf.keras.Model, Path]:
-    embedder = build_network(BACKBONES["small_cnn"], "none", 16, Head()).whole()
+    network = build_network(BACKBONES["small_cnn"], "none", 16, Head())
     path = tmp_path_factory.mktemp("export") / "embedder.onnx"
-    export_onnx(embedder, path)
-    return embedder, path
+    export_onnx(network, path)
+    return network.whole(), path
 
 
-def test_input_and_output_are_those_of_a_bundle(exported: tuple[tf.keras.Model, Path]) -> None:
+def test_input_and_outputs_are_those_of_a_bundle(exported: tuple[tf.keras.Model, Path]) -> None:
     session = onnxruntime.InferenceSession(exported[1])
-    (images,), (embeddings,) = session.get_inputs(), session.get_outputs()
+    (images,), (embeddings, regions) = session.get_inputs(), session.get_outputs()
     assert (images.name, images.type, images.shape[1:]) == ("images", "tensor(uint8)", [32, 32, 3])
     assert (embeddings.name, embeddings.type, embeddings.shape[1:]) == ("embeddings", "tensor(float)", [16])
+    assert (regions.name, regions.type, regions.shape[1:]) == ("regions", "tensor(float)", [8, 8, 16])
     for count in (1, 3):
         made = run_onnx(exported[1], IMAGES[:count])
         assert made.shape == (count, 16)
@@ -67,9 +68,26 @@ def test_every_backbone_is_the_same_in_onnx_runtime(name: str, tmp_path: Path) -
     images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
     network = build_network(backbone, "none", 16, Head())
     settle(network.features, images)
-    embedder = network.whole()
-    export_onnx(embedder, tmp_path / "embedder.onnx")
-    assert check_parity(embedder, tmp_path / "embedder.onnx", images).min_cosine > 0.99999
+    export_onnx(network, tmp_path / "embedder.onnx")
+    assert check_parity(network.whole(), tmp_path / "embedder.onnx", images).min_cosine > 0.99999
+    regions_that_add_up(tmp_path / "embedder.onnx", images)
+
+
+@pytest.mark.parametrize("head", [Head(), Head(hidden=24), Head(hidden=24, relu=True)], ids=str)
+def test_regions_add_up_to_the_embedding_whatever_the_head(head: Head, tmp_path: Path) -> None:
+    network = build_network(BACKBONES["small_cnn"], "none", 16, head)
+    for layer in network.projection.layers:
+        if isinstance(layer, tf.keras.layers.Dense):
+            layer.bias.assign(np.random.default_rng(0).normal(scale=0.1, size=layer.bias.shape))
+    export_onnx(network, tmp_path / "embedder.onnx")
+    regions = regions_that_add_up(tmp_path / "embedder.onnx", IMAGES)
+    assert regions.std(axis=(1, 2)).max() > 1e-3  # they differ from place to place
+
+
+def regions_that_add_up(path: Path, images: np.ndarray) -> np.ndarray:
+    embeddings, regions = onnxruntime.InferenceSession(path).run(["embeddings", "regions"], {"images": images})
+    np.testing.assert_allclose(regions.sum(axis=(1, 2)), embeddings, atol=1e-5)
+    return regions
 
 
 def settle(features: tf.keras.Model, images: np.ndarray) -> None:
@@ -97,9 +115,10 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
-def test_a_full_disk_is_said(exported: tuple[tf.keras.Model, Path], full_disk: Path) -> None:
+def test_a_full_disk_is_said(full_disk: Path) -> None:
+    network = build_network(BACKBONES["small_cnn"], "none", 16, Head())
     with pytest.raises(LookalikeError, match=r"no space left on device.*make room"):
-        export_onnx(exported[0], full_disk / "embedder.onnx")
+        export_onnx(network, full_disk / "embedder.onnx")
 
 
 def test_training_onto_a_full_disk_leaves_no_bundle(
