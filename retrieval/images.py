@@ -115,15 +115,33 @@ def decode_photo(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS, enough: int 
 
 def fit(image: Image.Image, rule: ResizeRule) -> npt.NDArray[np.uint8]:
     """Resize and crop an RGB image by the rule; returns uint8 [size, size, 3]."""
-    target, (width, height) = (rule.size, rule.size), image.size
-    box = (0.0, 0.0, float(width), float(height))
-    if rule.mode == "crop":  # one resampling step: the part that the central crop will keep, straight to its size
-        side = min(width, height) * rule.size / rule.shorter_side
-        left, top = (width - side) / 2, (height - side) / 2
-        box = (left, top, left + side, top + side)
+    target, box = (rule.size, rule.size), _kept(*image.size, rule)
     if not rule.antialias:
         return np.asarray(image.transform(target, Image.Transform.EXTENT, box, Image.Resampling.BILINEAR))
     return np.asarray(image.resize(target, Image.Resampling.BILINEAR, box=box))
+
+
+def seen_part(photo: DecodedPhoto, rule: ResizeRule, crop: Crop | None = None) -> Crop:
+    """The part of a photo that the network sees: the central crop hides the rest.
+
+    Args:
+        photo: the decoded photo, or the part of it within `crop`.
+        rule: how it was resized and cropped.
+        crop: the part that was decoded; all of the photo where None.
+    """
+    left, top, right, bottom = _kept(photo.width, photo.height, rule)
+    part = crop or Crop(0, 0, 1, 1)
+    across, down = part.width / photo.width, part.height / photo.height
+    return Crop(part.x + left * across, part.y + top * down, (right - left) * across, (bottom - top) * down)
+
+
+def _kept(width: int, height: int, rule: ResizeRule) -> tuple[float, float, float, float]:
+    """The part of a photo that becomes the input, in one resampling step: left, upper, right and lower edge, pixels."""
+    if rule.mode == "squash":
+        return 0.0, 0.0, float(width), float(height)
+    side = min(width, height) * rule.size / rule.shorter_side
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
 
 
 def _cut(image: Image.Image, crop: Crop) -> Image.Image:

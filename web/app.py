@@ -11,7 +11,7 @@ from indexer.runner import BackgroundJobs
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 from web import keys, limits, logs, metrics, openapi, page, problems, security, services
-from web.api import health, images, jobs, labels, map, models, search
+from web.api import explain, health, images, jobs, labels, map, models, search
 from web.photo_files import PhotoFiles
 from web.schemas import API
 from web.services import Services
@@ -66,7 +66,7 @@ def create_app(
             stopping=stopping or Event(),
         ),
     )
-    for part in (search, images, labels, map, jobs, models):
+    for part in (search, explain, images, labels, map, jobs, models):
         app.register_blueprint(part.blueprint, url_prefix=API)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(health.blueprint, url_prefix=API, name="health_below_api")

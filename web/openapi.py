@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from web.problems import MEDIA_TYPE, Problem
-from web.schemas import API, NewJob, NewPhoto, Query, UploadedPhoto
+from web.schemas import API, IndexedMatch, NewJob, NewPhoto, Query, UploadedMatch, UploadedPhoto
 
 blueprint = Blueprint("docs", __name__)
 
@@ -17,6 +17,7 @@ REFERENCES = "#/components/schemas/{model}"
 # What a POST takes.
 BODIES: dict[str, dict[str, type[BaseModel]]] = {
     f"{API}/search": {"multipart/form-data": UploadedPhoto, "application/json": Query},
+    f"{API}/explain": {"multipart/form-data": UploadedMatch, "application/json": IndexedMatch},
     f"{API}/images": {"multipart/form-data": NewPhoto},
     f"{API}/jobs": {"application/json": NewJob},
 }
@@ -37,15 +38,14 @@ def docs() -> str:
 
 def complete(spec: Any) -> Any:
     """Say that errors are problem documents, that photos are named by UUIDs, and what the calls with a body take."""
-    schemas = models_json_schema(
-        [(model, "validation") for model in (Query, UploadedPhoto, NewPhoto, NewJob, Problem)], ref_template=REFERENCES
-    )[1]
+    models: list[type[BaseModel]] = [Problem, *(model for of_path in BODIES.values() for model in of_path.values())]
+    schemas = models_json_schema([(model, "validation") for model in models], ref_template=REFERENCES)[1]
     spec["components"]["schemas"] |= schemas["$defs"]
     for path in spec["paths"].values():
         for operation in path.values():
             _complete(operation)
-    for path, models in BODIES.items():
-        content = {media_type: {"schema": _reference(model.__name__)} for media_type, model in models.items()}
+    for path, of_path in BODIES.items():
+        content = {media_type: {"schema": _reference(model.__name__)} for media_type, model in of_path.items()}
         spec["paths"][path]["post"]["requestBody"] = {"required": True, "content": content}
     spec["servers"] = [{"url": request.script_root or "/"}]
     return spec

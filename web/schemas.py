@@ -185,6 +185,41 @@ class SearchAnswer(BaseModel):
     results: list[Found]
 
 
+class UploadedMatch(Given):
+    """An uploaded photo, and an indexed one that it found."""
+
+    image: bytes = Field(description="the query: a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file")
+    crop: CropText = CropBox()
+    result: uuid.UUID = Field(description="id of the photo that was found")
+
+
+class IndexedMatch(Given):
+    """Two indexed photos, of which one found the other."""
+
+    id: uuid.UUID = Field(description="the query")
+    crop: CropBox = Field(CropBox(), description="the part of the query that was searched")
+    result: uuid.UUID = Field(description="id of the photo that was found")
+
+
+class HeatMap(BaseModel):
+    """What each region of a photo adds to its likeness with another one."""
+
+    seen: CropBox = Field(description="the part of the photo that the network saw, which the grid covers")
+    contributions: list[list[float]] = Field(
+        description="rows from the top, each from the left; they add up to the score, and are negative where a region "
+        "makes the photos less alike"
+    )
+
+
+class Explanation(BaseModel):
+    """Why two photos are alike: their score, taken apart over the regions of either."""
+
+    model: str = Field(description="the model that compared the photos")
+    score: float = Field(description="their cosine similarity, −1 to 1")
+    query: HeatMap
+    result: HeatMap
+
+
 class NewPhoto(Given):
     """A photo to add."""
 

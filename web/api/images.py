@@ -53,7 +53,7 @@ def show(photo: uuid.UUID) -> Photo:
 @writes
 def remove(photo: uuid.UUID) -> str:
     """Take a photo out of the index; its file is deleted only where it was added over HTTP."""
-    uri = _indexed(photo).uri
+    uri = indexed(photo).uri
     services().searcher.index.delete([photo])
     services().uploads.forget(uri)
     return ""
@@ -73,7 +73,7 @@ def similar(photo: uuid.UUID, query_data: SearchOptions) -> Response:
 @blueprint.doc(responses=[404])
 def file(photo: uuid.UUID) -> Response:
     """The photo's file itself, as long as it is on disk and below the library's folders."""
-    original = services().photo_files.original(_indexed(photo).uri)
+    original = services().photo_files.original(indexed(photo).uri)
     try:
         answer = send_file(
             original.path,
@@ -96,7 +96,7 @@ def thumbnail(photo: uuid.UUID) -> Response:
     """The photo as a JPEG, no side longer than 320 pixels."""
     served = services()
     files = served.photo_files
-    original = files.original(_indexed(photo).uri)
+    original = files.original(indexed(photo).uri)
     answer = Response(mimetype="image/jpeg")
     answer.set_etag(f"{original.tag}-thumbnail")
     if not request.if_none_match.contains(f"{original.tag}-thumbnail"):
@@ -106,15 +106,16 @@ def thumbnail(photo: uuid.UUID) -> Response:
     return _cached(answer)
 
 
-def _photo(photo: uuid.UUID) -> Photo:
-    return Photo(**{"id": photo, "label": None, **_indexed(photo).as_dict(), **photo_urls(photo)})
-
-
-def _indexed(photo: uuid.UUID) -> Payload:
+def indexed(photo: uuid.UUID) -> Payload:
+    """What the index holds of a photo; raises `NotFound`."""
     found = services().searcher.index.get([photo])
     if photo not in found:
         raise NotFound(f"There is no indexed photo {photo}.", "A search gives the ids of those there are.")
     return found[photo]
+
+
+def _photo(photo: uuid.UUID) -> Photo:
+    return Photo(**{"id": photo, "label": None, **indexed(photo).as_dict(), **photo_urls(photo)})
 
 
 def _cached(answer: Response) -> Response:

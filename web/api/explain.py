@@ -1,0 +1,61 @@
+"""`POST /explain`."""
+
+import uuid
+
+from apiflask import APIBlueprint
+from flask import Response, request
+from werkzeug.exceptions import UnsupportedMediaType
+
+from retrieval.explain import Regions, explain
+from retrieval.photos import read_photo
+from web.api.images import indexed
+from web.schemas import CropBox, Explanation, HeatMap, IndexedMatch, UploadedMatch
+from web.services import services
+from web.validation import check_fields, check_json, read_files
+
+blueprint = APIBlueprint("explain", __name__, tag="Search")
+
+
+@blueprint.post("/explain")
+@blueprint.output(Explanation)
+@blueprint.doc(responses=[400, 404, 413, 415, 422])
+def show() -> Response:
+    """Say which regions of a query and of a photo that it found make the two alike.
+
+    Send the query as `multipart/form-data` with a file `image`, or as JSON with the `id` of an indexed photo. Not every
+    model knows; one that does not answers 404.
+    """
+    asked = _asked()
+    served = services()
+    query = asked.image if isinstance(asked, UploadedMatch) else _file(asked.id)
+    result, crop = _file(asked.result), asked.crop.crop()
+    embedder = served.searcher.embedder
+    with served.computing:
+        explained = explain(embedder, query, result, crop=crop, max_pixels=served.settings.max_pixels)
+    body = Explanation(
+        model=embedder.bundle.model_id,
+        score=round(explained.score, 6),
+        query=_heat_map(explained.query),
+        result=_heat_map(explained.result),
+    )
+    return Response(body.model_dump_json(), mimetype="application/json")
+
+
+def _asked() -> UploadedMatch | IndexedMatch:
+    if request.mimetype == "multipart/form-data":
+        return check_fields(UploadedMatch, request.form, **read_files())
+    if request.mimetype == "application/json":
+        return check_json(IndexedMatch, request.get_data())
+    raise UnsupportedMediaType("A query is sent as multipart/form-data or as application/json.")
+
+
+def _file(photo: uuid.UUID) -> bytes:
+    return read_photo(services().photo_files.original(indexed(photo).uri).path)
+
+
+def _heat_map(regions: Regions) -> HeatMap:
+    seen = regions.seen
+    return HeatMap(
+        seen=CropBox(x=round(seen.x, 6), y=round(seen.y, 6), width=round(seen.width, 6), height=round(seen.height, 6)),
+        contributions=[[round(value, 6) for value in row] for row in regions.contributions.tolist()],
+    )
