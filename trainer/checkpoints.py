@@ -63,10 +63,13 @@ class Checkpoints:
             reason = error.strerror if isinstance(error, OSError) else "its file can't be written"
             self._say(f"Epoch {epochs[-1]['number']} could not be kept for --resume ({reason}).")
 
-    def restore(self, state: tf.train.Checkpoint) -> Found | None:
-        """Take up the last epoch that was kept, if there is one; raises `LookalikeError` where it is damaged."""
-        if not (self._folder / STATE).exists():
-            return None
+    @property
+    def exist(self) -> bool:
+        """Whether an epoch was kept."""
+        return (self._folder / STATE).exists()
+
+    def restore(self, state: tf.train.Checkpoint) -> Found:
+        """Take up the last epoch that was kept; raises `LookalikeError` where it is damaged."""
         try:
             found = json.loads((self._folder / STATE).read_bytes())
             state.read(str(self._folder / found["state"])).assert_existing_objects_matched()

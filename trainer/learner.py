@@ -1,7 +1,9 @@
 """Takes the steps of a recipe, epoch by epoch."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +14,7 @@ from trainer.backbones.base import Backbone
 from trainer.losses import objective
 from trainer.network import BATCH, EmbeddingNetwork
 from trainer.recipes.parts import Adam, AdamW
-from trainer.recipes.recipe import AnyOptimizer, Recipe
+from trainer.recipes.recipe import Recipe
 from trainer.sampling import batches
 from trainer.schedules import Planned, Rates, learning_rates, timetable
 
@@ -44,7 +46,6 @@ class Learner:
 
     Attributes:
         timetable: how many steps there are.
-        checkpoint: all that changes as it learns, other than which random numbers come next.
 
     Args:
         network: what learns.
@@ -62,10 +63,19 @@ class Learner:
         self._rng = np.random.default_rng(seed)
         self._batches = batches(self._labels, recipe.sampling, self._rng)
         self.timetable = timetable(recipe, len(train.labels), network.pretrained)
-        self._optimizers = [self._optimizer(*group, self.timetable.together) for group in self._groups()]
-        self.checkpoint = tf.train.Checkpoint(
+
+    @cached_property
+    def checkpoint(self) -> tf.train.Checkpoint:
+        """All that changes as the whole network learns, other than which random numbers come next."""
+        network = self._network
+        return tf.train.Checkpoint(
             features=network.features, head=network.head, objective=self._objective, optimizers=self._optimizers
         )
+
+    @cached_property
+    def _optimizers(self) -> list[tf.keras.optimizers.Optimizer]:
+        """Of the whole network; a moving average begins with the weights that there are when they are made."""
+        return [self._optimizer(*group, self.timetable.together) for group in self._groups()]
 
     def epochs(self, after: int | None = None) -> Iterator[tuple[int, Iterator[float]]]:
         """Each epoch's number with its steps, which are taken as their losses are asked for.
@@ -84,6 +94,19 @@ class Learner:
         for number in range((after or 0) + 1, table.epochs + 1):
             chosen = (next(self._batches) for _ in range(table.steps_per_epoch))
             yield number, (step(self._views(batch), self._labels[batch]) for batch in chosen)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within a `with` statement the network has the average of its weights, where the recipe keeps one."""
+        if not self._recipe.averaging:
+            yield
+            return
+        learnt = [variable.numpy() for variable in self._variables()]
+        for optimizer, (_, variables) in zip(self._optimizers, self._groups(), strict=True):
+            optimizer.finalize_variable_values(variables)
+        yield
+        for variable, value in zip(self._variables(), learnt, strict=True):
+            variable.assign(value)
 
     def validation_model(self) -> tf.keras.Model:
         """From images to what the loss takes."""
@@ -152,6 +175,9 @@ class Learner:
         groups = [(how.pretrained if self._network.pretrained else how.fresh, body), (how.fresh, self._fresh())]
         return [group for group in groups if group[1]]
 
+    def _variables(self) -> list[tf.Variable]:
+        return [variable for _, variables in self._groups() for variable in variables]
+
     def _fresh(self) -> list[tf.Variable]:
         return [*self._head.trainable_variables, *self._objective.trainable_variables]
 
@@ -193,7 +219,7 @@ class Learner:
     def _optimizer(self, rate: float, variables: list[tf.Variable], steps: int) -> tf.keras.optimizers.Optimizer:
         per_epoch = self.timetable.steps_per_epoch
         rates = learning_rates(self._recipe.schedule, rate, steps, per_epoch, self._seed)
-        optimizer = _optimizer(self._recipe.optimizer, rates)
+        optimizer = _optimizer(self._recipe, rates)
         optimizer.build(variables)
         return optimizer
 
@@ -206,11 +232,12 @@ def _views(images: npt.NDArray[np.uint8], backbone: Backbone, recipe: Recipe) ->
     return random_views(images, backbone.train_size, recipe.augmentation or backbone.augmentation)
 
 
-def _optimizer(how: AnyOptimizer, rates: Rates) -> tf.keras.optimizers.Optimizer:
+def _optimizer(recipe: Recipe, rates: Rates) -> tf.keras.optimizers.Optimizer:
+    how, average = recipe.optimizer, {"use_ema": recipe.averaging > 0, "ema_momentum": recipe.averaging}
     match how:
         case AdamW():
-            return tf.keras.optimizers.AdamW(Planned(rates), weight_decay=how.weight_decay)
+            return tf.keras.optimizers.AdamW(Planned(rates), weight_decay=how.weight_decay, **average)
         case Adam():
-            return tf.keras.optimizers.Adam(Planned(rates))
+            return tf.keras.optimizers.Adam(Planned(rates), **average)
         case _:
-            return tf.keras.optimizers.SGD(Planned(rates), momentum=how.momentum)
+            return tf.keras.optimizers.SGD(Planned(rates), momentum=how.momentum, **average)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from retrieval.errors import LookalikeError
-from trainer.recipes.parts import Cosine, CosineRestarts, NoisyLinearCosine, RampUp, Steps
+from trainer.recipes.parts import Constant, Cosine, CosineRestarts, NoisyLinearCosine, RampUp, Steps
 from trainer.recipes.recipe import AnySchedule, Recipe
 
 Rates = npt.NDArray[np.float32]
@@ -71,6 +71,8 @@ def learning_rates(schedule: AnySchedule, rate: float, steps: int, steps_per_epo
         LookalikeError: the schedule's numbers do not fit together.
     """
     match schedule:
+        case Constant():
+            return np.asarray(rate * np.minimum(1, (np.arange(steps) + 1) / max(1, schedule.warm_up)), np.float32)
         case Cosine():
             return _evaluated(_cosine(schedule, rate, steps), steps)
         case CosineRestarts():

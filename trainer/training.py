@@ -96,7 +96,8 @@ def train_network(
     model = learner.validation_model()
     epochs: list[Epoch] = []
     kept = embedder.get_weights()
-    if checkpoints is not None and (found := checkpoints.restore(learner.checkpoint)):
+    if checkpoints is not None and checkpoints.exist:
+        found = checkpoints.restore(learner.checkpoint)
         epochs, kept = [Epoch(**fields) for fields in found.epochs], found.kept
         tf.random.set_seed(seed + epochs[-1].number)
         for watcher in watchers:
@@ -107,11 +108,12 @@ def train_network(
             if epochs and is_over(epochs, recipe.stopping):
                 break
             loss = float(np.mean(list(_told(batch_losses, number, watchers))))
-            outputs = model.predict(val.images, batch_size=BATCH, verbose=0)
-            measured = _measured(learner, outputs, val)
-            epochs.append(Epoch(number, loss, **measured, seconds=round(time.monotonic() - began, 1)))
-            if kept_epoch(epochs, recipe.stopping) is epochs[-1]:
-                kept = embedder.get_weights()
+            with learner.averaged():
+                outputs = model.predict(val.images, batch_size=BATCH, verbose=0)
+                measured = _measured(learner, outputs, val)
+                epochs.append(Epoch(number, loss, **measured, seconds=round(time.monotonic() - began, 1)))
+                if kept_epoch(epochs, recipe.stopping) is epochs[-1]:
+                    kept = embedder.get_weights()
             for watcher in watchers:
                 watcher.on_epoch(epochs[-1])
             if checkpoints is not None:

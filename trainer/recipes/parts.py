@@ -220,6 +220,17 @@ class Sgd:
 
 
 @dataclass(frozen=True)
+class Constant:
+    """The optimizer's rate.
+
+    Attributes:
+        warm_up: steps in which the rate grows from 0 before.
+    """
+
+    warm_up: Whole = 20
+
+
+@dataclass(frozen=True)
 class Cosine:
     """From the optimizer's rate along a cosine to 0.
 

@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trainer.recipes import parts
-from trainer.recipes.parts import Count, Weight
+from trainer.recipes.parts import Count, Share, Weight
 
 AnyAugmentation = parts.RandomViews | parts.Unchanged | parts.QuarterTurn | parts.CropAndFlip | parts.Strong
 AnySampling = parts.Balanced | parts.Shuffled
 AnyLoss = parts.TripletLoss | parts.SoftmaxLoss
 AnyOptimizer = parts.AdamW | parts.Adam | parts.Sgd
-AnySchedule = parts.Cosine | parts.CosineRestarts | parts.NoisyLinearCosine | parts.RampUp | parts.Steps
+AnySchedule = (
+    parts.Constant | parts.Cosine | parts.CosineRestarts | parts.NoisyLinearCosine | parts.RampUp | parts.Steps
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,9 @@ class Recipe:
         loss: what is minimised.
         optimizer: how, and at which rates.
         schedule: how the rates change.
+        averaging: measured and kept is a moving average of the weights, in which each step leaves so much of what was
+            there (Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018); 0: the
+            weights themselves.
         learns: `upper`: the backbone's upper part, its batch normalisation at rest; `all`: every weight; `head`: the
             head alone.
         head_first: how the head is trained before the backbone follows; None: both at once.
@@ -65,6 +70,7 @@ class Recipe:
     loss: AnyLoss = field(default_factory=parts.TripletLoss)
     optimizer: AnyOptimizer = field(default_factory=parts.AdamW)
     schedule: AnySchedule = field(default_factory=parts.Cosine)
+    averaging: Share = 0.0
     learns: Literal["upper", "all", "head"] = "upper"
     head_first: parts.HeadFirst | None = field(default_factory=parts.HeadFirst)
     epochs: Count = 8
