@@ -108,6 +108,9 @@ def test_details_and_errors(checked: Page, url: str, photos: list[PhotoRef]) -> 
     checked.get_by_role("link", name="Details").first.click()
     expect(checked.get_by_role("dialog", name="A photo").get_by_role("heading")).to_be_visible()
     check(checked)
+    checked.get_by_role("button", name="Why did it match?").click()
+    expect(checked.locator(".pair canvas")).to_have_count(2)
+    check(checked)
     checked.goto(f"{url}/nothing")
     check(checked)
 

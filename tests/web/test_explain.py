@@ -62,9 +62,18 @@ def test_what_can_not_be_explained_is_a_problem(client: FlaskClient, photos: lis
     assert upload(client, b"no photo", result=known).status_code == 422
 
 
-def test_a_model_that_does_not_know_answers_404(settings: Settings, library: Path, tmp_path: Path) -> None:
+def test_a_model_that_does_not_know_answers_404_and_is_not_asked(
+    settings: Settings, library: Path, tmp_path: Path
+) -> None:
     with site(settings, make.bundle(tmp_path / "old", regions=False), library) as old:
         photo = str(old.photos[0].id)
         answer = old.client.post(EXPLAIN, json={"id": photo, "result": photo})
+        page = old.client.get(f"/?id={photo}").text
     assert answer.status_code == 404
     assert "does not say which regions" in answer.get_json()["detail"]
+    assert "data-explain" not in page  # so that the page offers nothing
+
+
+def test_the_page_asks_below_its_prefix(client: FlaskClient, photos: list[PhotoRef]) -> None:
+    page = client.get(f"/?id={photos[0].id}", environ_overrides={"SCRIPT_NAME": "/photos"}).text
+    assert 'data-explain="/photos/api/v1/explain"' in page

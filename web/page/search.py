@@ -19,7 +19,7 @@ from web.page.address import PAGE_SIZE, PageQuery, crop_text, decode_int8, encod
 from web.page.cards import Card, Picture
 from web.page.labels import choose_labels, count_labels
 from web.photo_files import make_thumbnail
-from web.schemas import DEEPEST_OFFSET, CropBox
+from web.schemas import API, DEEPEST_OFFSET, CropBox
 from web.services import services
 from web.validation import check_fields
 
@@ -128,6 +128,7 @@ def _results(query: PageQuery, subject: Subject) -> str:
         more_link=query.address(offset=deeper) if is_full else None,
         all_labels=query.address(label=[], offset=0),
         whole=query.address(crop=CropBox(), offset=0),
+        explain=f"{request.script_root}{API}/explain" if served.searcher.embedder.has_regions else None,
     )
 
 

@@ -85,7 +85,7 @@ export function searchParts({ onShow, visit, photoOf, say }) {
     fields.delete("crop");
     if (crop) fields.set("crop", crop);
     if (!fields.get("vector")) return visit(`${form.action}?${new URLSearchParams(fields)}`);
-    const photo = photoOf(fields.get("vector")) ?? fileOf(frame.querySelector("img"));
+    const photo = photoOf(frame);
     fields.delete("vector");
     fields.set("image", photo);
     if (await visit(document.querySelector("form.chooser").action, { body: fields })) hold(photo);
@@ -140,10 +140,4 @@ function resized([x, y, width, height], [right, down]) {
 
 function within(value, most = 1, least = 0) {
   return Math.max(least, Math.min(most, value));
-}
-
-/** The small picture of an uploaded photo as a file, where the page was reloaded since and the photo itself is gone. */
-function fileOf(image) {
-  const bytes = Uint8Array.from(atob(image.src.split(",")[1]), (char) => char.charCodeAt(0));
-  return new File([bytes], "photo.jpg", { type: "image/jpeg" });
 }

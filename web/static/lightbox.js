@@ -1,5 +1,7 @@
 // A photo's details over the results, instead of on a page of their own.
 
+import { explanation } from "./explain.js";
+
 export function openDetails({ load }) {
   const box = document.querySelector(".lightbox");
 
@@ -10,7 +12,7 @@ export function openDetails({ load }) {
     const card = link.closest("li");
     if (card.querySelector(".score")) {
       box.querySelector("dl").prepend(...comparison(card));
-      box.querySelector(".actions").append(...marks(card));
+      box.querySelector(".actions").append(...marks(card), ...explanation(box.querySelector(".photo"), card.querySelector("[name=like]").value));
     }
     if (!box.open) box.showModal();
   }
@@ -24,7 +26,7 @@ export function openDetails({ load }) {
   }, true);
 
   box.addEventListener("click", (event) => {
-    if (event.target === box || event.target.closest("button, a:not([data-plain])")) box.close();
+    if (event.target === box || event.target.closest("button:not([data-why]), a:not([data-plain])")) box.close();
   });
 }
 

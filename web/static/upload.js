@@ -3,9 +3,9 @@
 const MOST_HELD = 6;
 const held = new Map(); // an uploaded photo's embedding, as in the address → its file, to search parts of it
 
-/** The file of the uploaded photo that this embedding is of, as long as this page remembers it. */
-export function photoOf(vector) {
-  return held.get(vector);
+/** The uploaded photo that a frame shows; its small picture where the page was reloaded since and the photo is gone. */
+export function photoOf(frame) {
+  return held.get(frame.dataset.vector) ?? fileOf(frame.querySelector("img"));
 }
 
 export function acceptPhotos({ visit, refuse }) {
@@ -60,4 +60,9 @@ export function hold(file) {
 
 function imageIn(transfer) {
   return [...(transfer?.files ?? [])].find((file) => file.type.startsWith("image/"));
+}
+
+function fileOf(image) {
+  const bytes = Uint8Array.from(atob(image.src.split(",")[1]), (char) => char.charCodeAt(0));
+  return new File([bytes], "photo.jpg", { type: "image/jpeg" });
 }
