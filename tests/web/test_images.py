@@ -107,8 +107,9 @@ def test_a_full_disk_costs_neither_answer_nor_rubbish(own: Site, monkeypatch: py
             file.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
-    assert own.client.get(url(own.photos[0], "/thumbnail")).status_code == 200
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "write_bytes", full)
+        assert own.client.get(url(own.photos[0], "/thumbnail")).status_code == 200
     assert not [path for path in (own.settings.home / "cache").rglob("*") if path.is_file()]
 
 
