@@ -2,6 +2,7 @@
 
 from apiflask import APIBlueprint
 
+from web.labels import count_labels
 from web.schemas import LabelCount, LabelOptions, Labels
 from web.services import services
 
@@ -13,9 +14,12 @@ blueprint = APIBlueprint("labels", __name__, tag="Photos")
 @blueprint.output(Labels)
 @blueprint.doc(responses=[422])
 def labels(query_data: LabelOptions) -> Labels:
-    """The labels of the indexed photos with how many carry each, the most frequent first."""
+    """The labels of the indexed photos with how many carry each, the most frequent first.
+
+    Where there are tens of thousands, the counts may be some seconds old.
+    """
     wanted = query_data.q.casefold()
-    counts = services().searcher.index.labels().items()
+    counts = count_labels(services().searcher.index).items()
     found = [(label, count) for label, count in counts if f" {wanted}" in f" {label.casefold()}"]
     page = found[query_data.offset : query_data.offset + query_data.limit]
     return Labels(labels=[LabelCount(label=label, count=count) for label, count in page], total=len(found))

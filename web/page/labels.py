@@ -1,15 +1,9 @@
 """The labels that a search can be narrowed to, few enough to show however many there are."""
 
-import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
-
-from retrieval.index import VectorIndex
 
 MOST_SHOWN = 20
-PATIENCE = 20  # counts may be as many times older as counting takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,31 +27,6 @@ class LabelChoices:
     def searchable(self) -> bool:
         """Whether there are more than one wants to read through."""
         return self.total > MOST_SHOWN
-
-
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    labels: Mapping[str, int]
-    good_until: float  # on the monotonic clock
-
-
-_counted: WeakKeyDictionary[VectorIndex, _Counted] = WeakKeyDictionary()
-_counting = threading.Lock()
-
-
-def count_labels(index: VectorIndex) -> Mapping[str, int]:
-    """An index's labels with how many photos carry each, as they were a moment ago.
-
-    Counting 50,000 labels takes a second, which nobody should wait for at every step of a search.
-    """
-    with _counting:
-        known = _counted.get(index)
-        start = time.monotonic()
-        if known is None or start > known.good_until:
-            labels = index.labels()
-            now = time.monotonic()
-            known = _counted[index] = _Counted(labels, now + PATIENCE * (now - start))
-        return known.labels
 
 
 def choose_labels(counts: Mapping[str, int], chosen: Sequence[str], find: str) -> LabelChoices:

@@ -14,10 +14,11 @@ from retrieval.index import Payload
 from retrieval.index.base import Vector, has_direction
 from retrieval.photos import read_photo
 from retrieval.search import Answer
+from web.labels import count_labels
 from web.links import photo_url
 from web.page.address import PAGE_SIZE, PageQuery, crop_text, decode_int8, encode_int8
 from web.page.cards import Card, Picture
-from web.page.labels import choose_labels, count_labels
+from web.page.labels import choose_labels
 from web.photo_files import make_thumbnail
 from web.schemas import API, DEEPEST_OFFSET, CropBox
 from web.services import services
