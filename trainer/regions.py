@@ -5,7 +5,7 @@ made of dense layers; once it is known which of their ReLUs a photo opens, they 
 place as they take the sum. So the shares of all places add up to the embedding, and their dot products with the
 embedding of another photo to the cosine similarity of both: exactly, for heads with ReLUs, too. Biases belong to no
 place, and are spread over all. What is approximate is where a place is: its features have seen more of the photo than
-its cell of the map, and, by the padding of some backbones, may look up to a cell aside.
+its cell of the map, and by the padding of some backbones they look half a cell aside.
 
 Source: Stylianou, Souvenir, Pless, "Visualizing Deep Similarity Networks", WACV 2019, which does this for linear heads.
 """

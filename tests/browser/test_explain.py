@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 from retrieval.photos import PhotoRef
 
 CHOOSE = "input[name=image]:not([capture])"
-SAID = re.compile(r"^Half of what makes them alike lies in \d+ % of your photo and \d+ % of this one\.")
+SAID = re.compile(r"^Half of what makes them alike lies in \d+ % of the photo you search with and \d+ % of this one\.")
 
 
 def explain(page: Page, number: int) -> list[str]:
@@ -18,7 +18,7 @@ def explain(page: Page, number: int) -> list[str]:
     dialog.get_by_role("button", name="Why did it match?").focus()
     page.keyboard.press("Enter")
     expect(dialog.get_by_role("status")).to_have_text(SAID)
-    heat = dialog.get_by_role("img", name=re.compile("^What counts most is in the "))
+    heat = dialog.get_by_role("img", name=re.compile("^What counts most is (in|on|at) the "))
     expect(heat).to_have_count(2)
     return [str(canvas.evaluate("canvas => canvas.toDataURL()")) for canvas in heat.all()]
 
