@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from werkzeug.exceptions import HTTPException
 
 from retrieval.errors import (
+    BadBundle,
     BadQuery,
     BadSource,
     IndexBusy,
@@ -18,6 +19,7 @@ from retrieval.errors import (
     LookalikeError,
     NotFound,
     UnreadablePhoto,
+    WorseModel,
 )
 from web.security import ForeignHost
 from web.services import services
@@ -35,6 +37,8 @@ STATUS_OF = {
     IndexBusy: 409,
     IndexMismatch: 409,
     JobRunning: 409,
+    BadBundle: 409,
+    WorseModel: 409,
 }
 
 REMEDIES = {

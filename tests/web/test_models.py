@@ -4,10 +4,12 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 import make
+import numpy as np
 import pytest
 from serving import LOOKALIKE, ROOT, Site, fill_index, serving
 
@@ -86,7 +88,18 @@ def test_a_search_ends_on_the_model_it_began_with(site: Site, other: Bundle) -> 
 def test_a_model_that_can_not_be_served_changes_nothing(site: Site, other: Bundle, bundle: Bundle) -> None:
     (site.settings.models_folder / other.model_id / "embedder.onnx").write_bytes(b"damaged")
     refused = site.client.post(f"{MODELS}/{other.model_id}/activate")
-    assert refused.status_code == 503 and "damaged" in refused.get_json()["detail"]
+    assert refused.status_code == 409 and "damaged" in refused.get_json()["detail"]
+    assert site.client.get("/readyz").get_json()["model"] == bundle.model_id
+
+
+def test_a_model_that_finds_less_is_not_activated(site: Site, other: Bundle, bundle: Bundle) -> None:
+    with open_store(site.settings).open(other.model_id, other.dimension) as index:
+        points, rng = list(index.scroll()), np.random.default_rng(0)
+        vectors = rng.normal(size=(len(points), other.dimension)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        index.upsert([replace(point, vector=vector) for point, vector in zip(points, vectors, strict=True)])
+    refused = site.client.post(f"{MODELS}/{other.model_id}/activate")
+    assert refused.status_code == 409 and "MAP@R" in refused.get_json()["detail"]
     assert site.client.get("/readyz").get_json()["model"] == bundle.model_id
 
 

@@ -25,13 +25,14 @@ def show() -> Models:
 @blueprint.doc(responses=[401, 403, 404, 409], security="key")
 @writes
 def make_current(model: str) -> Models:
-    """Make a model the one that serves, after its index passed the cross-check.
+    """Make a model the one that serves, after its index passed the cross-check and finds no less than the one before.
 
     Searches that are under way end on the model before.
     """
     served = services()
     if model != served.serving.follow():  # another process may have made another one current
-        activate(served.settings, model)
+        with served.serving.lend_index() as serving:
+            activate(served.settings, model, served=serving)
         served.serving.follow()
     return _models()
 
