@@ -109,6 +109,8 @@ def load_job(settings: Settings, job_id: str) -> Job:
 def read_failures(settings: Settings, job_id: str, offset: int = 0, limit: int | None = None) -> list[Failure]:
     """A job's failed photos, in the order in which they failed.
 
+    A line without its end is being written, or was when the job was killed or the disk was full; it does not count.
+
     Args:
         settings: the settings.
         job_id: the job.
@@ -122,7 +124,7 @@ def read_failures(settings: Settings, job_id: str, offset: int = 0, limit: int |
     end = None if limit is None else offset + limit
     try:
         with (settings.jobs_folder / job_id / FAILURES).open(encoding="utf-8") as file:
-            return [Failure(**json.loads(line)) for line in islice(file, offset, end)]
+            return [Failure(**json.loads(line)) for line in islice(file, offset, end) if line.endswith("\n")]
     except FileNotFoundError:
         return []
 

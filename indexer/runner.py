@@ -111,7 +111,7 @@ def retry_request(settings: Settings, job_id: str) -> Request:
         NotFound: there is no such job, or nothing failed in it.
     """
     job = load_job(settings, job_id)
-    if not job.failed:
+    if not read_failures(settings, job_id, limit=1):
         raise NotFound(f"Nothing failed in the job {job_id}.")
     return Request(job.sources, settings.models_folder / job.model, job.label_from, urls=job.urls, retry_of=job_id)
 

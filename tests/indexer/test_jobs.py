@@ -13,6 +13,7 @@ from pathlib import Path
 import make
 import pytest
 
+from indexer.batch import Failure, Outcome
 from indexer.jobs import Job, JobRecord, Request, cancel_job, list_jobs, load_job, read_failures
 from indexer.runner import BackgroundJobs, retry_request, run_job
 from retrieval.bundle import Bundle
@@ -97,14 +98,24 @@ def test_a_retry_takes_up_the_photos_of_a_folder_that_could_not_be_listed(
     settings: Settings, bundle: Bundle, own: Path
 ) -> None:
     record = JobRecord(settings.jobs_folder, Request([str(own)]), bundle.model_id)
-    record.folder.joinpath("failures.jsonl").write_text(json.dumps({"uri": uri_of(own / "blue"), "reason": "refused"}))
-    record.job.failed = 1
+    record.count(Outcome(failures=(Failure(uri_of(own / "blue"), "refused"),)))
     record.end("done")
     request = retry_request(settings, record.job.id)
     assert request.sources == [str(own)]
     install = run_job(settings, Request([str(own / "green")], bundle.folder), threading.Event(), ignore)
     assert install.job.indexed == 2
     assert run_job(settings, request, threading.Event(), ignore).job.seen == 2
+
+
+def test_what_a_killed_job_had_half_written_hides_no_failure(settings: Settings, bundle: Bundle, own: Path) -> None:
+    record = JobRecord(settings.jobs_folder, Request([str(own)]), bundle.model_id)
+    failure = Failure(uri_of(own / "red" / "bad.jpg"), "not a photo")
+    record.count(Outcome(failures=(failure,)))
+    whole = record.failures.read_text()
+    record.failures.write_text(whole + whole[: len(whole) // 2])
+    assert load_job(settings, record.job.id).failed == 0
+    assert read_failures(settings, record.job.id) == [failure]
+    assert retry_request(settings, record.job.id).retry_of == record.job.id
 
 
 def test_a_killed_job_does_not_run_for_ever(settings: Settings, bundle: Bundle, many: Path) -> None:
