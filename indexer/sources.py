@@ -1,13 +1,14 @@
 """Sources: the stream of their photos, and the points of an index whose photo they no longer hold."""
 
 import os
+import uuid
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
 from indexer.batch import batches
 from retrieval.errors import BadSource
-from retrieval.index import Point, VectorIndex
+from retrieval.index import VectorIndex
 from retrieval.photos import (
     LabelFrom,
     OnUnlistable,
@@ -20,7 +21,7 @@ from retrieval.photos import (
     uri_of,
 )
 
-REMOVED_AT_ONCE = 1000
+AT_ONCE = 1000
 
 
 def list_sources(
@@ -56,32 +57,43 @@ def remove_gone(index: VectorIndex, sources: Sequence[str], *, urls: bool = Fals
     A point belongs to a folder, or to a URL that is one, when its photo lay below it, and is gone when the folder no
     longer lists it. It belongs to a manifest when its photo lay below the manifest's folder, and is gone when there is
     no such file: other manifests may name photos that this one does not. Manifests at URLs own no photo. Below a
-    folder that can't be listed, nothing is gone.
+    folder that can't be listed, nothing is gone; nor is what another job indexes meanwhile.
 
     Raises:
         BadSource: a source can't be listed, or holds no photo at all; nothing is removed.
     """
+    in_folders, beside_manifests = _owned(index, sources)  # before the listing: what is indexed meanwhile is not gone
     unlistable: list[str] = []
-    listed = {photo.id for photo in list_sources(sources, None, lambda uri, _: unlistable.append(f"{uri}/"), urls=urls)}
+    for photo in list_sources(sources, None, lambda uri, _: unlistable.append(f"{uri}/"), urls=urls):
+        in_folders.discard(photo.id)
     unknown = tuple(unlistable)
+    removed = 0
+    for ids in batches(chain(in_folders, beside_manifests), AT_ONCE):
+        gone = [
+            point
+            for point, payload in index.get(ids).items()
+            if not payload.uri.startswith(unknown) and (point in in_folders or _is_missing(payload.uri))
+        ]
+        index.delete(gone)
+        removed += len(gone)
+    return removed
+
+
+def _owned(index: VectorIndex, sources: Sequence[str]) -> tuple[set[uuid.UUID], set[uuid.UUID]]:
+    """The points that belong to folders among the sources, and those that belong to manifests alone."""
     folders = [source for source in sources if is_folder(source)]
+    owners = [_owner(folder) for folder in folders]
     manifests = tuple(
         _prefix(Path(source).parent) for source in sources if source not in folders and not is_url(source)
     )
-    owners = [_owner(folder) for folder in folders]
-
-    def is_gone(point: Point) -> bool:
+    in_folders, beside_manifests = set[uuid.UUID](), set[uuid.UUID]()
+    for point in index.scroll():
         uri = point.payload.uri
-        if uri.startswith(unknown):
-            return False
         if any(uri.startswith(start) and uri.endswith(end) for start, end in owners):
-            return point.id not in listed
-        return uri.startswith(manifests) and _is_missing(uri)
-
-    gone = [point.id for point in index.scroll() if is_gone(point)]
-    for batch in batches(gone, REMOVED_AT_ONCE):
-        index.delete(batch)
-    return len(gone)
+            in_folders.add(point.id)
+        elif uri.startswith(manifests):
+            beside_manifests.add(point.id)
+    return in_folders, beside_manifests
 
 
 def _list_source(

@@ -1,15 +1,18 @@
 """Sources: one stream of photos, and what `--sync` may remove."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import make
 import pytest
 
+from indexer import sources
 from indexer.batch import BatchIndexer
 from indexer.sources import list_sources, remove_gone
 from retrieval.errors import BadSource
 from retrieval.index import VectorIndex
+from retrieval.photos import PhotoRef
 
 
 @pytest.fixture
@@ -50,6 +53,22 @@ def test_gone_photos_of_a_folder_are_removed_and_no_others(
     assert remove_gone(index, [str(own / "first")]) == 2
     assert index.count() == 10
     assert remove_gone(index, [str(own / "first")]) == 0
+
+
+def test_what_is_indexed_while_the_folder_is_listed_is_not_gone(
+    own: Path, indexer: BatchIndexer, index: VectorIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed(indexer, own / "first" / "red", own / "first" / "green")
+    (own / "first" / "red" / "0.jpg").unlink()
+
+    def list_and_index(*given: object, **options: object) -> Iterator[PhotoRef]:
+        listed = list(list_sources(*given, **options))
+        indexed(indexer, make.library(own / "first" / "new", per_label=1))
+        return iter(listed)
+
+    monkeypatch.setattr(sources, "list_sources", list_and_index)
+    assert remove_gone(index, [str(own / "first")]) == 1
+    assert index.count() == 3 + 3
 
 
 def test_a_folder_whose_name_starts_alike_is_another_folder(
