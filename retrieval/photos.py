@@ -314,11 +314,12 @@ class _Manifest:
 
     def _uri(self, name: str, where: str) -> str:
         target = f"{self.base}/{name}" if is_url(self.base) and not is_url(name) else name
-        if not is_url(target):
-            try:
+        try:
+            if not is_url(target):
                 return _uri(os.path.normpath(os.path.join(self.base, name)))
-            except UnicodeEncodeError:
-                raise BadSource(f"{where}: no file can have the name {display(name)}.", "Correct the path.") from None
+            target.encode()
+        except UnicodeEncodeError:
+            raise BadSource(f"{where}: no file can have the name {display(name)}.", "Correct the path.") from None
         if not self.urls:
             raise BadSource(f"{where}: {display(name)} is a URL.", "Only the command line may index what it names.")
         from retrieval import remote  # noqa: PLC0415 - fsspec is only needed for URLs
@@ -342,7 +343,7 @@ def _csv_rows(file: Iterator[str], name: str) -> Iterator[tuple[int, Mapping[str
 def _json_row(line: str, where: str) -> Mapping[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadSource(f"{where}, is no JSON ({error}).", "Write one JSON object a line.") from None
     if not isinstance(row, dict):
         raise BadSource(f"{where}, is no JSON object.", "Write one JSON object a line.")

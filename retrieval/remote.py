@@ -9,10 +9,11 @@ import io
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TextIO, TypeVar
 
 from fsspec import AbstractFileSystem
-from fsspec.core import url_to_fs
+from fsspec.core import split_protocol, url_to_fs
 
 from retrieval.errors import BadSource, LookalikeError, UnreadablePhoto
 from retrieval.images import SUFFIXES
@@ -21,6 +22,7 @@ from retrieval.photos import FileStatus, LabelFrom, OnUnlistable, PhotoRef, disp
 MODIFIED = ("LastModified", "last_modified", "mtime", "modified", "created", "date_time")  # as the stores call it
 VERSION = ("ETag", "etag", "CRC")
 CHAIN = "::"
+ARCHIVES = 4  # that are open at a time
 
 Result = TypeVar("Result")
 
@@ -83,11 +85,7 @@ def read_url(uri: str) -> bytes:
 def url_status(uri: str) -> FileStatus:
     """The size and version of a photo; raises `UnreadablePhoto` where its store does not tell."""
 
-    def ask() -> FileStatus:
-        store, path = url_to_fs(uri)
-        return _status(store.info(path))
-
-    return _asked(ask, f"{display(uri)} can't be read", UnreadablePhoto)
+    return _asked(lambda: _status_at(uri), f"{display(uri)} can't be read", UnreadablePhoto)
 
 
 def prefix(url: str) -> tuple[str, str]:
@@ -97,13 +95,37 @@ def prefix(url: str) -> tuple[str, str]:
 
 
 def _open(url: str) -> tuple[AbstractFileSystem, str]:
-    store, path = _asked(lambda: url_to_fs(url), f"{display(url)} can't be used", BadSource)
-    return store, str(path)
+    return _asked(lambda: _store(url), f"{display(url)} can't be used", BadSource)
 
 
 def _cat(url: str) -> bytes:
-    store, path = url_to_fs(url)
+    store, path = _store(url)
     return bytes(store.cat_file(path))
+
+
+def _status_at(url: str) -> FileStatus:
+    store, path = _store(url)
+    return _status(store.info(path))
+
+
+def _store(url: str) -> tuple[AbstractFileSystem, str]:
+    """The store that a URL leads into, and the path there."""
+    inner, _, archive = url.partition(CHAIN)
+    protocol, path = split_protocol(inner)
+    if archive and protocol:
+        status = _status_at(archive)
+        if status.is_sure:
+            return _opened(f"{protocol}://{CHAIN}{archive}", status), path.strip("/")
+    store, path = url_to_fs(url)
+    return store, str(path)
+
+
+@lru_cache(ARCHIVES)
+def _opened(archive: str, status: FileStatus) -> AbstractFileSystem:
+    """An archive, by its status the same one, that stays open: each photo would cost reading its whole directory."""
+    store, _ = url_to_fs(archive)
+    store.ls("")  # reads the directory before several threads ask for it
+    return store
 
 
 def _entries(store: AbstractFileSystem, folder: str, uri: str) -> list[dict[str, Any]]:

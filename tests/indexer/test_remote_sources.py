@@ -1,6 +1,7 @@
 """Photos at URLs: S3 over its own protocol, archives, memory, manifests over HTTP."""
 
 import functools
+import hashlib
 import http.server
 import json
 import threading
@@ -144,6 +145,36 @@ def test_photos_in_an_archive_have_the_archives_name_in_theirs(
     assert run(indexer, source) == (24, 24, 0, 0)
     assert run(indexer, f"zip://all/::file://{archive}") == (24, 0, 24, 0)
     assert index.labels() == {"red": 8, "green": 8, "blue": 8}
+
+
+def test_an_archive_is_opened_once_and_again_when_it_is_replaced(
+    indexer: BatchIndexer, index: VectorIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = tmp_path / "photos.zip"
+    opened: list[object] = []
+    original = zipfile.ZipFile._RealGetContents
+    monkeypatch.setattr(zipfile.ZipFile, "_RealGetContents", lambda self: (opened.append(self), original(self)))
+    for seed in (1, 2):
+        with zipfile.ZipFile(archive, "w") as file:
+            for number in range(20):
+                file.writestr(f"{number}.jpg", make.encoded(make.photo("red", seed)) + b"%d" % number)
+        opened.clear()
+        assert run(indexer, f"zip://::file://{archive}") == (20, 20, 0, 0)
+        assert len(opened) == 1
+    assert {point.payload.sha256 for point in index.scroll()} == {
+        hashlib.sha256(make.encoded(make.photo("red", 2)) + b"%d" % number).hexdigest() for number in range(20)
+    }
+
+
+def test_a_name_that_no_store_can_have_is_told_by_line(indexer: BatchIndexer) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/own/red.jpg", make.encoded(make.photo("red")))
+    memory.pipe("/own/list.csv", b"path,label\na\xff.jpg,red\nred.jpg,red\n")
+    told: list[tuple[str, str]] = []
+    photos = list_sources(["memory://own/list.csv"], None, lambda *bad: told.append(bad), urls=True)
+    assert sum(outcome.indexed for outcome in indexer.run(photos)) == 1
+    assert "line 2: no file can have the name a\\xff.jpg" in told[0][1]
+    memory.rm("/own", recursive=True)
 
 
 def test_memory_is_a_store_too(indexer: BatchIndexer, index: VectorIndex) -> None:

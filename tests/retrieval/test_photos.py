@@ -111,6 +111,7 @@ def test_a_json_lines_manifest_gives_the_same(tmp_path: Path) -> None:
         ("m.csv", "path,label\n,rose\n", "line 2, has no path"),
         ("m.jsonl", '{"path": "1.jpg"}\nnot json\n', "line 2, is no JSON"),
         ("m.jsonl", "[1, 2]\n", "line 1, is no JSON object"),
+        ("m.jsonl", "[" * 100_000, "line 1, is no JSON"),
         ("m.jsonl", '{"path": 5}\n', "line 1, has no path"),
         ("m.jsonl", '{"path": "1.jpg", "label": 5}\n', "label 5 is no text"),
         ("m.jsonl", '{"path": "1.jpg", "split": 5}\n', "split 5 is no text"),
