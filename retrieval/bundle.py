@@ -106,7 +106,8 @@ class Bundle:
     def network(self) -> Path:
         """The ONNX file: `images` uint8 [batch, size, size, 3] → `embeddings` float32 [batch, d], unit length.
 
-        It may have a second output, `regions` float32 [batch, h, w, d], which add up to the embedding; see `Embedder`.
+        It may have an optional input `explain`, bool, false unless given. Where it is true, a second output, `regions`
+        float32 [batch, h, w, d], says what the places of the last feature map add to the embedding.
         """
         return self.folder / NETWORK
 

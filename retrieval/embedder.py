@@ -7,6 +7,7 @@ import onnxruntime
 from retrieval.bundle import Bundle
 from retrieval.errors import BadBundle, NotFound
 
+IMAGES, EXPLAIN = "images", "explain"
 EMBEDDINGS, REGIONS = "embeddings", "regions"
 
 
@@ -33,8 +34,6 @@ class Embedder:
         except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
             raise BadBundle(f"ONNX Runtime can't load {bundle.network}: {error}", "Train the model again.") from None
         self._require_shapes(bundle)
-        self._only_what_is_asked = onnxruntime.RunOptions()
-        self._only_what_is_asked.only_execute_path_to_fetches = True
         self.bundle = bundle
         self.dimension = bundle.dimension
 
@@ -49,12 +48,13 @@ class Embedder:
         """
         if len(images) == 0:
             return np.empty((0, self.dimension), np.float32)
-        return self._run(EMBEDDINGS, images)
+        (embeddings,) = self._session.run([EMBEDDINGS], {IMAGES: images})
+        return np.asarray(embeddings, np.float32)
 
     @property
     def has_regions(self) -> bool:
         """Whether the network says what the places of a photo add to its embedding; older bundles do not."""
-        return REGIONS in (output.name for output in self._session.get_outputs())
+        return EXPLAIN in (entry.name for entry in self._session.get_overridable_initializers())
 
     def regions(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """What each place of the network's last feature map adds to a photo's embedding.
@@ -73,18 +73,15 @@ class Embedder:
                 f"The model {self.bundle.model_id} does not say which regions of a photo made its embedding.",
                 "Train it again with this version, on a backbone that ends with a global pooling.",
             )
-        return self._run(REGIONS, images)
-
-    def _run(self, output: str, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        (values,) = self._session.run([output], {"images": images}, self._only_what_is_asked)
-        return np.asarray(values, np.float32)
+        (regions,) = self._session.run([REGIONS], {IMAGES: images, EXPLAIN: np.array(True)})
+        return np.asarray(regions, np.float32)
 
     def _require_shapes(self, bundle: Bundle) -> None:
         size, dimension = bundle.resize.size, bundle.dimension
         inputs = {entry.name: entry.shape[1:] for entry in self._session.get_inputs()}
         outputs = {entry.name: entry.shape[1:] for entry in self._session.get_outputs()}
         are_described = outputs.get(EMBEDDINGS) == [dimension] == outputs.get(REGIONS, [dimension])[-1:]
-        if inputs != {"images": [size, size, 3]} or not are_described:
+        if inputs != {IMAGES: [size, size, 3]} or not are_described:
             raise BadBundle(
                 f"{bundle.network} is not the network that its bundle describes: it turns {inputs} into {outputs}.",
                 "Train the model again.",

@@ -82,20 +82,17 @@ def _network(dimension: int, size: int, seed: int, regions: bool) -> bytes:
         helper.make_node("MatMul", ["features", "projection"], ["projected"]),
         helper.make_node("LpNormalization", ["projected"], ["embeddings"], axis=1, p=2),
     ]
+    inputs = [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", size, size, 3])]
     outputs = [helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, ["batch", dimension])]
     if regions:
-        constants |= {"of_cells": of_cells, "each": np.array([1, 2])}
-        nodes += [
-            helper.make_node("Einsum", ["means", "of_cells"], ["added"], equation="bcyx,cyxd->byxd"),
-            helper.make_node("ReduceL2", ["projected"], ["length"], axes=[1], keepdims=1),
-            helper.make_node("Unsqueeze", ["length", "each"], ["lengths"]),
-            helper.make_node("Div", ["added", "lengths"], ["regions"]),
-        ]
+        constants |= {"of_cells": of_cells, "each": np.array([1, 2]), "explain": np.array(False)}
+        nodes.append(_regions(cells, dimension))
         outputs.append(helper.make_tensor_value_info("regions", TensorProto.FLOAT, ["batch", cells, cells, dimension]))
+        inputs.append(helper.make_tensor_value_info("explain", TensorProto.BOOL, []))
     graph = helper.make_graph(
         nodes,
         "thumbnail",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", size, size, 3])],
+        inputs,
         outputs,
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
@@ -103,3 +100,26 @@ def _network(dimension: int, size: int, seed: int, regions: bool) -> bytes:
     onnx.checker.check_model(model)
     serialized: bytes = model.SerializeToString()
     return serialized
+
+
+def _regions(cells: int, dimension: int) -> onnx.NodeProto:
+    """What each cell adds to the embedding, if `explain`."""
+    shape = ["batch", cells, cells, dimension]
+    nodes = [
+        helper.make_node("Einsum", ["means", "of_cells"], ["added"], equation="bcyx,cyxd->byxd"),
+        helper.make_node("ReduceL2", ["projected"], ["length"], axes=[1], keepdims=1),
+        helper.make_node("Unsqueeze", ["length", "each"], ["lengths"]),
+        helper.make_node("Div", ["added", "lengths"], ["explained"]),
+    ]
+    none = numpy_helper.from_array(np.empty((0, cells, cells, dimension), np.float32))
+    explained = helper.make_tensor_value_info("explained", TensorProto.FLOAT, shape)
+    unexplained = helper.make_tensor_value_info("unexplained", TensorProto.FLOAT, shape)
+    return helper.make_node(
+        "If",
+        ["explain"],
+        ["regions"],
+        then_branch=helper.make_graph(nodes, "then", [], [explained]),
+        else_branch=helper.make_graph(
+            [helper.make_node("Constant", [], ["unexplained"], value=none)], "else", [], [unexplained]
+        ),
+    )

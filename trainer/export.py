@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import onnxruntime
 import tensorflow as tf
 import tf2onnx
@@ -21,17 +22,27 @@ HDF5_OVERHEAD = 1_000_000
 
 
 def export_onnx(network: EmbeddingNetwork, path: Path) -> None:
-    """Write a network as ONNX, from `images` to `embeddings` and, where it has them, `regions`; see `with_regions`.
+    """Write a network as ONNX: `images` uint8 [batch, size, size, 3] → `embeddings` float32 [batch, d].
+
+    Where the network can say what its embeddings are made of, there are an optional input `explain` and an output
+    `regions`, too; see `with_regions`.
 
     Raises:
         LookalikeError: the disk is full.
     """
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    size = network.backbone.resize.size
+    size, embedder, explained = network.backbone.resize.size, network.whole(), with_regions(network)
+
+    def run(images: tf.Tensor, *explain: tf.Tensor) -> dict[str, tf.Tensor]:
+        return explained(images, *explain) if explained else {"embeddings": embedder(images, training=False)}
+
     signature = [tf.TensorSpec((None, size, size, 3), tf.uint8, name="images")]
-    function = tf.function(with_regions(network), input_signature=signature)
-    graph, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
-    content = graph.SerializeToString()
+    if explained:
+        signature.append(tf.TensorSpec((), tf.bool, name="explain"))
+    model, _ = tf2onnx.convert.from_function(tf.function(run, input_signature=signature), signature, opset=OPSET)
+    if explained:  # an input with an initializer is optional
+        model.graph.initializer.append(onnx.helper.make_tensor("explain", onnx.TensorProto.BOOL, (), [False]))
+    content = model.SerializeToString()
     _ask_for_room(path.parent, len(content))
     path.write_bytes(content)
 
@@ -48,7 +59,9 @@ def save_weights(embedder: tf.keras.Model, path: Path) -> None:
 
 def run_onnx(path: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """The embeddings that ONNX Runtime computes: float32 [images, d]."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # it warns of every optional input
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     batches = range(0, len(images), BATCH)
     embeddings = [session.run(["embeddings"], {"images": images[start : start + BATCH]})[0] for start in batches]
     return np.concatenate(embeddings)

@@ -19,28 +19,32 @@ from trainer.network import EmbeddingNetwork
 SHORTEST = 1e-12
 
 
-def with_regions(network: EmbeddingNetwork) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """A network as it is exported: its embeddings, and what they are made of.
+def with_regions(network: EmbeddingNetwork) -> Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]] | None:
+    """A network that says on demand what its embeddings are made of.
 
     Returns:
-        A function from `images` uint8 [batch, size, size, 3] to `embeddings` float32 [batch, d] of unit length, and to
-        `regions` float32 [batch, h, w, d], which add up to the embedding over the h × w places of the last map. There
-        are no regions where the backbone's features are not the mean or maximum of a map.
+        A function from `images` uint8 [batch, size, size, 3] and `explain`, bool, to `embeddings` float32 [batch, d] of
+        unit length and, where they are to be explained, `regions` float32 [batch, h, w, d], which add up to the
+        embedding over the h × w places of the last map; they are empty otherwise, and cost nothing. None where the
+        backbone's features are not the mean or maximum of a map.
     """
     features = network.features
     pooling = features.get_layer(features.output_names[0])
     if not isinstance(pooling, tf.keras.layers.GlobalAveragePooling2D | tf.keras.layers.GlobalMaxPooling2D):
-        embedder = network.whole()
-        return lambda images: {"embeddings": embedder(images, training=False)}
+        return None
     last_map = tf.keras.Model(features.input, pooling.input)
 
-    def run(images: tf.Tensor) -> dict[str, tf.Tensor]:
+    def run(images: tf.Tensor, explain: tf.Tensor) -> dict[str, tf.Tensor]:
         places = last_map(tf.cast(images, tf.float32), training=False)
         pooled = pooling(places)
-        return {
-            "embeddings": network.head(pooled, training=False),
-            "regions": _project(_shares(places, pooled, pooling), network.projection),
-        }
+        embeddings = network.head(pooled, training=False)
+        none = (0, *places.shape[1:3], embeddings.shape[1])
+        regions = tf.cond(
+            explain,
+            lambda: _project(_shares(places, pooled, pooling), network.projection),
+            lambda: tf.zeros(none),
+        )
+        return {"embeddings": embeddings, "regions": regions}
 
     return run
 

@@ -31,6 +31,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[tf.keras.Model, 
 def test_input_and_outputs_are_those_of_a_bundle(exported: tuple[tf.keras.Model, Path]) -> None:
     session = onnxruntime.InferenceSession(exported[1])
     (images,), (embeddings, regions) = session.get_inputs(), session.get_outputs()
+    (explain,) = session.get_overridable_initializers()
+    assert (explain.name, explain.type) == ("explain", "tensor(bool)")
     assert (images.name, images.type, images.shape[1:]) == ("images", "tensor(uint8)", [32, 32, 3])
     assert (embeddings.name, embeddings.type, embeddings.shape[1:]) == ("embeddings", "tensor(float)", [16])
     assert (regions.name, regions.type, regions.shape[1:]) == ("regions", "tensor(float)", [8, 8, 16])
@@ -85,7 +87,9 @@ def test_regions_add_up_to_the_embedding_whatever_the_head(head: Head, tmp_path:
 
 
 def regions_that_add_up(path: Path, images: np.ndarray) -> np.ndarray:
-    embeddings, regions = onnxruntime.InferenceSession(path).run(["embeddings", "regions"], {"images": images})
+    session = onnxruntime.InferenceSession(path)
+    assert session.run(["regions"], {"images": images})[0].size == 0, "nobody has asked"
+    embeddings, regions = session.run(["embeddings", "regions"], {"images": images, "explain": np.array(True)})
     np.testing.assert_allclose(regions.sum(axis=(1, 2)), embeddings, atol=1e-5)
     return regions
 
