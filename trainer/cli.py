@@ -17,9 +17,9 @@ from trainer.data import Dataset, labels_of, load_dataset, read_all
 from trainer.extra import import_tensorflow
 from trainer.recipes import RECIPES, recipe_named
 from trainer.recipes.overrides import override, settings_of
+from trainer.sampling import parts
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
-BATCH = 64
 
 DataOption = Annotated[
     str, typer.Option("--data", help="A folder with a folder per class, a CSV/JSONL manifest, tfds:NAME or digits.")
@@ -110,10 +110,7 @@ def evaluate(  # noqa: PLR0917 - as above
     photos = dataset.split(split)
     embedder = Embedder(model, settings.embedding_threads)
     embeddings = np.concatenate(
-        [
-            embedder.embed(read_all(photos[start : start + BATCH], model.resize, settings.max_pixels))
-            for start in range(0, len(photos), BATCH)
-        ]
+        [embedder.embed(read_all(photos[part], model.resize, settings.max_pixels)) for part in parts(len(photos))]
     )
     figures = evaluate_embeddings(embeddings, labels_of(photos)).as_dict()
     untrained = None

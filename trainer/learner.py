@@ -12,10 +12,10 @@ import tensorflow as tf
 from trainer.augmentation import random_views
 from trainer.backbones.base import Backbone
 from trainer.losses import objective
-from trainer.network import BATCH, EmbeddingNetwork
-from trainer.recipes.parts import Adam, AdamW
+from trainer.network import EmbeddingNetwork, begin_statistics
+from trainer.recipes.parts import Adam, AdamW, Unchanged
 from trainer.recipes.recipe import Recipe
-from trainer.sampling import batches
+from trainer.sampling import BATCH, batches, parts
 from trainer.schedules import Planned, Rates, learning_rates, timetable
 
 Positions = npt.NDArray[np.int_]
@@ -63,6 +63,8 @@ class Learner:
         self._rng = np.random.default_rng(seed)
         self._batches = batches(self._labels, recipe.sampling, self._rng)
         self.timetable = timetable(recipe, len(train.labels), network.pretrained)
+        if not network.pretrained:
+            begin_statistics(network.features, self._some_photos())
 
     @cached_property
     def checkpoint(self) -> tf.train.Checkpoint:
@@ -124,9 +126,9 @@ class Learner:
         unknown = {label: -1 - number for number, label in enumerate(sorted(set(labels) - set(known)))}
         codes = np.array([(known | unknown)[label] for label in labels], np.int32)
         order = np.random.default_rng(ORDER_OF_VALIDATION).permutation(len(labels))
-        parts = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
-        losses = [float(self._objective(tf.constant(codes[part]), tf.constant(outputs[part]))) for part in parts]
-        return float(np.average(losses, weights=[len(part) for part in parts]))
+        chosen = [order[part] for part in parts(len(order))]
+        losses = [float(self._objective(tf.constant(codes[part]), tf.constant(outputs[part]))) for part in chosen]
+        return float(np.average(losses, weights=[len(part) for part in chosen]))
 
     def _pass_over(self, epoch: int) -> None:
         """Draw the batches of the epochs that are done, so that the next one is the one that would have come."""
@@ -158,15 +160,15 @@ class Learner:
 
     def _features_of_views(self) -> Features:
         """The features of one random view of each photo."""
-        everything = np.arange(len(self._images))
-        parts = [everything[start : start + BATCH] for start in range(0, len(everything), BATCH)]
-        features = [self._network.features.predict_on_batch(self._views(part)) for part in parts]
-        return np.concatenate([np.asarray(part, np.float32) for part in features])
+        everything, features = np.arange(len(self._images)), self._network.features
+        views = (self._views(everything[part]) for part in parts(len(everything)))
+        return np.concatenate([np.asarray(features.predict_on_batch(batch), np.float32) for batch in views])
 
     def _whole_step(self) -> Step:
-        features, head = self._network.features, self._head
+        """Batch normalisation keeps the statistics that came with trained weights, and learns its own without."""
+        features, head, from_scratch = self._network.features, self._head, not self._network.pretrained
         return self._step(
-            lambda views: head(features(views, training=False), training=True), self._optimizers, self._groups()
+            lambda views: head(features(views, training=from_scratch), training=True), self._optimizers, self._groups()
         )
 
     def _groups(self) -> list[tuple[float, list[tf.Variable]]]:
@@ -222,6 +224,11 @@ class Learner:
         optimizer = _optimizer(self._recipe, rates)
         optimizer.build(variables)
         return optimizer
+
+    def _some_photos(self) -> tf.Tensor:
+        """Photos of all classes, in the size of the views."""
+        chosen = np.linspace(0, len(self._images) - 1, min(BATCH, len(self._images))).astype(int)
+        return random_views(self._images[chosen], self._network.backbone.train_size, Unchanged())
 
     def _views(self, batch: Positions) -> tf.Tensor:
         """A random view of each photo of a batch."""

@@ -9,8 +9,9 @@ import tensorflow as tf
 from trainer.backbones.base import NONE, Backbone
 from trainer.recipes.parts import Head, Preparation
 from trainer.recipes.recipe import Recipe
+from trainer.sampling import BATCH
 
-BATCH = 64
+MOMENTUM_FROM_SCRATCH = 0.9
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,17 @@ def build_network(
         LookalikeError: the weights can't be had.
     """
     features = backbone.build(weights)
-    pretrained = backbone.has_weights and weights != NONE
-    if learns == "upper":
-        _free_upper_part(features, backbone.upper_part if pretrained else None)
-    else:
-        features.trainable = learns == "all"
+    pretrained = starts_trained(backbone, weights)
+    features.trainable = learns != "head"
+    if pretrained and learns == "upper":
+        _free_upper_part(features, backbone.upper_part)
     projection, unit = _build_head(features.output_shape[-1], dimension, head)
     return EmbeddingNetwork(backbone, features, projection, unit, pretrained)
+
+
+def starts_trained(backbone: Backbone, weights: str) -> bool:
+    """Whether a backbone with these weights (`auto`, `none` or a file) starts with trained ones."""
+    return backbone.has_weights and weights != NONE
 
 
 def build_for(recipe: Recipe, backbone: Backbone, weights: str) -> EmbeddingNetwork:
@@ -89,6 +94,25 @@ def prepared(backbone: Backbone, preparation: Preparation) -> Backbone:
         train_size=preparation.train_size or preparation.size or backbone.train_size,
         unit_pixels=preparation.pixels == "unit",
     )
+
+
+def begin_statistics(features: tf.keras.Model, pixels: tf.Tensor) -> None:
+    """Let batch normalisation start from the statistics of some photos, and follow those of the batches closely.
+
+    Keras starts from 0 and 1, with which the features of a deep network vanish, and takes hundreds of steps from there.
+
+    Args:
+        features: a network without trained weights.
+        pixels: float32 [batch, height, width, 3] in 0…255.
+    """
+    normalisations = [layer for layer in features.layers if isinstance(layer, tf.keras.layers.BatchNormalization)]
+    if not normalisations:
+        return
+    for layer in normalisations:
+        layer.momentum = 0.0
+    features(pixels, training=True)
+    for layer in normalisations:
+        layer.momentum = MOMENTUM_FROM_SCRATCH
 
 
 def embed(model: tf.keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

@@ -14,13 +14,13 @@ import tensorflow as tf
 from retrieval.bundle import Parity
 from retrieval.files import write_atomically
 from retrieval.neighbours import Embeddings
-from trainer.backbones.base import NONE, Backbone
+from trainer.backbones.base import Backbone
 from trainer.checkpoints import Checkpoints
 from trainer.data import Say
 from trainer.evaluation import METRICS, Evaluation, evaluate_embeddings
 from trainer.export import check_parity, export_onnx, run_onnx, save_weights
 from trainer.learner import LabelledImages
-from trainer.network import EmbeddingNetwork, build_for, prepared
+from trainer.network import EmbeddingNetwork, build_for, prepared, starts_trained
 from trainer.progress import TrainingProgress
 from trainer.recipes import Recipe
 from trainer.schedules import planned_learning_rates, timetable
@@ -62,7 +62,7 @@ class Plan:
     @property
     def pretrained(self) -> bool:
         """Whether the backbone starts with trained weights."""
-        return self.backbone.has_weights and self.weights != NONE
+        return starts_trained(self.backbone, self.weights)
 
     def build(self, seed: int, mixed_precision: bool = False) -> EmbeddingNetwork:
         """The network as training begins; seeds all that TensorFlow draws from here on."""

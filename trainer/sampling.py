@@ -9,6 +9,7 @@ from trainer.recipes.parts import Shuffled
 from trainer.recipes.recipe import AnySampling
 
 PHOTOS_PER_CLASS_AT_LEAST = 4
+BATCH = 64
 
 Positions = npt.NDArray[np.int_]
 
@@ -61,6 +62,11 @@ def shuffled_batches(photos: int, batch_size: int, rng: np.random.Generator) -> 
     while True:
         order = rng.permutation(photos)
         yield from (order[start : start + batch_size] for start in range(0, photos, batch_size))
+
+
+def parts(photos: int) -> Iterator[slice]:
+    """So many photos in their own order, 64 at once: as a network is given them that does not learn."""
+    return (slice(start, start + BATCH) for start in range(0, photos, BATCH))
 
 
 def _turns(values: Positions, rng: np.random.Generator) -> Iterator[int]:

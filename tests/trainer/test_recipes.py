@@ -12,7 +12,7 @@ from trainer.backbones import BACKBONES
 from trainer.learner import LabelledImages
 from trainer.recipes import RECIPES, Facts, recipe_named
 from trainer.recipes.overrides import override, settings_of
-from trainer.runs import ONNX, Plan, train_run
+from trainer.runs import ONNX, WEIGHTS, Plan, train_run
 
 SMALL = ("dimension=8", "epochs=1", "steps_per_epoch=2", "preparation.size=32", "preparation.train_size=24")
 
@@ -43,6 +43,18 @@ def test_every_recipe_takes_real_steps_and_its_bundle_is_faithful(name: str, tmp
         assert not lengths.any()
     else:
         assert lengths == pytest.approx(1, abs=1e-4)
+
+
+def test_batch_normalisation_learns_where_there_are_no_trained_weights(tmp_path: Path) -> None:
+    brief = ["sampling.batch_size=12", "steps_per_epoch=8", "preparation.train_size=32"]
+    plan = Plan(BACKBONES["mobilenet_v2"], override(RECIPES["default"], [*SMALL, *brief]), "none")
+    run = train_run(plan, {"train": photos(32, seed=0), "val": photos(32, seed=1)}, 0, tmp_path / "run", print)
+    assert run.parity.min_cosine > 0.9999
+    assert np.ptp(run.embeddings["val"], axis=0).max() > 0.01  # at its first statistics all photos are one
+    network = plan.build(0).whole()
+    network.load_weights(run.folder / WEIGHTS)
+    normalisation = network.get_layer("mobilenetv2_1.00_None").get_layer("Conv_1_bn")
+    assert normalisation.moving_mean.numpy().any()
 
 
 def test_mixed_precision_trains_in_bfloat16_and_exports_float32(tmp_path: Path) -> None:

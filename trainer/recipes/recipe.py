@@ -49,8 +49,8 @@ class Recipe:
         averaging: measured and kept is a moving average of the weights, in which each step leaves so much of what was
             there (Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018); 0: the
             weights themselves.
-        learns: `upper`: the backbone's upper part, its batch normalisation at rest; `all`: every weight; `head`: the
-            head alone.
+        learns: `upper`: the backbone's upper part, its batch normalisation at rest, or all of a backbone that has no
+            trained weights; `all`: every weight; `head`: the head alone.
         head_first: how the head is trained before the backbone follows; None: both at once.
         epochs: at most so many.
         steps_per_epoch: batches between two looks at the validation photos; None: as many as show every photo once.
