@@ -73,10 +73,20 @@ class PredictedLabel:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a search found, and the milliseconds that each step took."""
+    """What a search found.
+
+    Args:
+        results: the photos, the nearest first.
+        predicted_label: by the photos nearest to the query; None where they have none.
+        close_match: whether the first result more likely shows the query's own kind than another, by what training
+            measured (`retrieval.bundle.Calibration`). None where that says nothing: it was measured for the nearest of
+            all photos to one photo, neither for later results nor among chosen labels nor for several examples.
+        took_ms: milliseconds that each step took.
+    """
 
     results: list[Result]
     predicted_label: PredictedLabel | None
+    close_match: bool | None = None
     took_ms: dict[str, float] = field(default_factory=dict)
 
 
@@ -103,6 +113,19 @@ class Searcher:
             UnreadablePhoto: it can't be decoded, or the model has no embedding for it.
             NotFound: as `by_vector`.
         """
+        vector, took_ms = self.embed(data, crop)
+        answer = self.by_vector(vector, options, first=photo_id(uri) if uri else None)
+        return replace(answer, took_ms=took_ms | answer.took_ms)
+
+    def embed(self, data: bytes, crop: Crop | None = None) -> tuple[Vector, dict[str, float]]:
+        """The embedding of an encoded photo, or of the part of it within `crop`.
+
+        Returns:
+            A unit vector, float32 [d], and the milliseconds that decoding and embedding took.
+
+        Raises:
+            UnreadablePhoto: it can't be decoded, or the model has no embedding for it.
+        """
         start = time.perf_counter()
         photo = read_pixels(data, self.embedder.bundle.resize, self._max_pixels, crop=crop)
         decoded = time.perf_counter()
@@ -112,12 +135,7 @@ class Searcher:
                 "The model has no embedding for this photo; a photo of one colour may have none.",
                 "Choose another photo, or a larger part of it.",
             )
-        embedded = time.perf_counter()
-        answer = self.by_vector(vector, options, first=photo_id(uri) if uri else None)
-        return replace(
-            answer,
-            took_ms={"decode": _ms(decoded - start), "embed": _ms(embedded - decoded)} | answer.took_ms,
-        )
+        return vector, {"decode": _ms(decoded - start), "embed": _ms(time.perf_counter() - decoded)}
 
     def by_id(self, photo: uuid.UUID, options: Options) -> Answer:
         """The photos that look like an indexed one, itself left out; raises `NotFound`."""
@@ -155,7 +173,12 @@ class Searcher:
         if negative:
             query = 2 * query - np.mean([vectors[photo] for photo in negative], axis=0)
         answer = self.by_vector(query, options, leave_out=frozenset((*positive, *negative)))
-        return replace(answer, took_ms={"search": _ms(time.perf_counter() - start)})
+        is_one_photo = len(unindexed) + len(positive) == 1 and not negative
+        return replace(
+            answer,
+            close_match=answer.close_match if is_one_photo else None,
+            took_ms={"search": _ms(time.perf_counter() - start)},
+        )
 
     def by_vector(
         self,
@@ -180,10 +203,13 @@ class Searcher:
         hits, voters = self._nearest(vector, options, leave_out)
         hits.sort(key=lambda hit: (-round(hit.score, 6), hit.id != first, hit.payload.uri))
         self._require_labels(set(options.labels) - {hit.payload.label for hit in hits})
-        results = [_result(hit) for hit in hits if options.min_score is None or hit.score >= options.min_score]
+        results = [_result(hit) for hit in hits]
+        if options.min_score is not None:
+            results = [result for result in results if result.score >= options.min_score]
         return Answer(
             results,
             _vote([hit for hit in voters if hit.id != first]),
+            self._is_close(results, options),
             {"search": _ms(time.perf_counter() - start)},
         )
 
@@ -213,6 +239,12 @@ class Searcher:
                 f"No indexed photo has the label {', '.join(map(display, unknown))}.",
                 f"The most frequent labels are {there}." if there else "The indexed photos have no labels.",
             )
+
+    def _is_close(self, results: Sequence[Result], options: Options) -> bool | None:
+        calibration = self.embedder.bundle.manifest.calibration
+        if not results or options.offset or options.labels or calibration is None or calibration.close_match is None:
+            return None
+        return results[0].score >= calibration.close_match
 
     def _search(self, vector: Vector, k: int, options: Options, labels: Sequence[str]) -> list[Hit]:
         return self.index.search(vector, k, labels=labels, exact=options.exact)

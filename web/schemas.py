@@ -180,7 +180,8 @@ class SearchAnswer(BaseModel):
     predicted_label: PredictedLabel | None = Field(description="null where no photo near the query has a label")
     close_match: bool | None = Field(
         description="whether the first result more likely shows the query's own kind than another, by what training "
-        "measured; null where that was not measured, or nothing was found"
+        "measured for the nearest of all photos to one photo; null where it measured nothing, where nothing was found, "
+        "and with `label`, `offset` or several examples"
     )
     results: list[Found]
 

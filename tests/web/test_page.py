@@ -197,6 +197,10 @@ def test_a_search_without_a_close_match_says_so(
         assert "No close match" in page.text and "below a similarity of 0.95" in page.text and len(cards(page)) == 24
         narrowed = built.client.get("/", query_string={"id": built.photos[0].id, "label": "green"})
         assert "No close match" not in narrowed.text, "measured for the nearest of all photos"
+        searches = [{}, {"offset": 1}, {"label": "green"}]
+        sent = [{"image": (io.BytesIO(far), "photo.jpg"), **options} for options in searches]
+        answers = [built.client.post("/api/v1/search", data=data).get_json() for data in sent]
+        assert [answer["close_match"] for answer in answers] == [False, None, None]
 
 
 def test_it_works_below_a_path_prefix(client: FlaskClient, photos: list[PhotoRef]) -> None:

@@ -132,6 +132,7 @@ def test_searches_and_requests_are_measured(client: FlaskClient, shared: Site) -
     before = measured(client)
     photo = make.encoded(make.photo("red", 5))
     client.post("/api/v1/search", data={"image": (io.BytesIO(photo), "photo.jpg"), "k": "3"})
+    client.post("/", data={"image": (io.BytesIO(photo), "photo.jpg")})
     client.get(f"/api/v1/images/{uuid.uuid4()}")
     client.open("/api/v1/nothing", method="BREW")
     after = measured(client)
@@ -140,8 +141,8 @@ def test_searches_and_requests_are_measured(client: FlaskClient, shared: Site) -
         return after[name] - before.get(name, 0)
 
     for step in ("decode", "embed", "search"):
-        assert grown(f'lookalike_search_step_seconds_count{{step="{step}"}}') == 1
-    assert grown("lookalike_results_total") == 3
+        assert grown(f'lookalike_search_step_seconds_count{{step="{step}"}}') == 2
+    assert grown("lookalike_results_total") == 3 + 24
     assert grown('lookalike_failures_total{status="404"}') == 2
     post = 'method="POST",route="/api/v1/search",status="200"'
     assert grown(f"lookalike_request_seconds_count{{{post}}}") == 1

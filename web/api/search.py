@@ -5,7 +5,6 @@ from apiflask import APIBlueprint
 from flask import Response, request
 from werkzeug.exceptions import UnsupportedMediaType
 
-from retrieval.bundle import Calibration
 from retrieval.search import Answer, Result
 from web.links import photo_urls
 from web.metrics import observe_search
@@ -54,22 +53,15 @@ def search() -> Response:
 def respond(answer: Answer) -> Response:
     """The answer as the API gives it; written by pydantic, which takes a third of the time of APIFlask's way."""
     observe_search(answer)
-    bundle = services().searcher.embedder.bundle
     predicted = answer.predicted_label
     body = SearchAnswer(
-        model=bundle.model_id,
+        model=services().searcher.index.model,
         took_ms=TookMs(**answer.took_ms),
         predicted_label=predicted and PredictedLabel(label=predicted.label, confidence=predicted.confidence),
-        close_match=_is_close(answer, bundle.manifest.calibration),
+        close_match=answer.close_match,
         results=[_found(result) for result in answer.results],
     )
     return Response(body.model_dump_json(), mimetype="application/json")
-
-
-def _is_close(answer: Answer, calibration: Calibration | None) -> bool | None:
-    if not answer.results or calibration is None or calibration.close_match is None:
-        return None
-    return answer.results[0].score >= calibration.close_match
 
 
 def _found(result: Result) -> Found:

@@ -43,11 +43,6 @@ class PageQuery(BaseModel):
         """Whether it is a search at all."""
         return bool(self.id or self.vector or self.like)
 
-    @property
-    def refined(self) -> bool:
-        """Whether examples take part."""
-        return bool(self.like or self.unlike)
-
     def options(self) -> Options:
         """The same for the searcher."""
         return Options(PAGE_SIZE, self.offset, tuple(dict.fromkeys(self.label)), self.min_score or None)

@@ -4,7 +4,7 @@ import base64
 import io
 import os
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 from urllib.parse import unquote_to_bytes
 
@@ -26,9 +26,9 @@ class Picture:
     height: int
 
     @classmethod
-    def of(cls, photo: uuid.UUID, payload: Payload) -> Self:
+    def of(cls, photo: uuid.UUID, known: Payload | Result) -> Self:
         """The thumbnail of an indexed photo, with the proportions of the photo."""
-        return cls(photo_url(photo, "thumbnail"), payload.width, payload.height)
+        return cls(photo_url(photo, "thumbnail"), known.width, known.height)
 
     @classmethod
     def embedded(cls, jpeg: bytes) -> Self:
@@ -54,10 +54,14 @@ class Card:
     distance: float | None = None
 
     @classmethod
-    def of(cls, photo: uuid.UUID, payload: Payload, result: Result | None = None) -> Self:
-        """The card of an indexed photo, and of a result that shows it."""
-        scores = (result.score, result.distance) if result else (None, None)
-        return cls(photo, file_name(payload.uri), payload.label, Picture.of(photo, payload), *scores)
+    def of(cls, photo: uuid.UUID, known: Payload | Result) -> Self:
+        """The card of an indexed photo."""
+        return cls(photo, file_name(known.uri), known.label, Picture.of(photo, known))
+
+    @classmethod
+    def found(cls, result: Result) -> Self:
+        """The card of a photo that a search found."""
+        return replace(cls.of(result.id, result), score=result.score, distance=result.distance)
 
     @property
     def link(self) -> str:

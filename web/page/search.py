@@ -2,20 +2,21 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
 from flask import render_template, request
 
-from retrieval.errors import BadQuery, NotFound, UnreadablePhoto
-from retrieval.images import Crop, read_pixels
+from retrieval.errors import BadQuery, NotFound
+from retrieval.images import Crop
 from retrieval.index import Payload
-from retrieval.index.base import Vector, has_direction
+from retrieval.index.base import Vector
 from retrieval.photos import read_photo
 from retrieval.search import Answer
 from web.labels import count_labels
 from web.links import photo_url
+from web.metrics import observe_search
 from web.page.address import PAGE_SIZE, PageQuery, crop_text, decode_int8, encode_int8
 from web.page.cards import Card, Picture
 from web.page.labels import choose_labels
@@ -36,12 +37,14 @@ class Subject:
         vector: of an uploaded photo, or of a part of an indexed one; None where the index holds it.
         label: of an indexed photo.
         original: the address of an indexed photo's file.
+        took_ms: milliseconds that it took to embed it just now.
     """
 
     picture: Picture | None = None
     vector: Vector | None = None
     label: str | None = None
     original: str | None = None
+    took_ms: Mapping[str, float] = field(default_factory=dict)
 
 
 def show() -> str:
@@ -60,11 +63,11 @@ def upload() -> str:
     query = check_fields(PageQuery, request.form)
     served = services()
     with served.computing:
-        vector = _embed(data, query.crop.crop())
+        vector, took_ms = served.searcher.embed(data, query.crop.crop())
         preview = make_thumbnail(data, served.settings.max_pixels)
-    model = served.searcher.embedder.bundle.model_id
+    model = served.searcher.index.model
     query = query.model_copy(update={"id": None, "vector": encode_int8(vector), "model": model})
-    return _results(query, Subject(Picture.embedded(preview), vector))
+    return _results(query, Subject(Picture.embedded(preview), vector, took_ms=took_ms))
 
 
 def _subject(query: PageQuery) -> Subject:
@@ -78,37 +81,21 @@ def _subject(query: PageQuery) -> Subject:
 
 def _indexed_subject(photo: uuid.UUID, crop: Crop | None) -> Subject:
     payload = _payloads([photo])[photo]
-    vector = None if crop is None else _embed_part(payload, crop)
-    return Subject(Picture.of(photo, payload), vector, payload.label, photo_url(photo, "file"))
-
-
-def _embed_part(payload: Payload, crop: Crop) -> Vector:
+    subject = Subject(Picture.of(photo, payload), label=payload.label, original=photo_url(photo, "file"))
+    if crop is None:
+        return subject
     served = services()
     data = read_photo(served.photo_files.original(payload.uri).path)
     with served.computing:
-        return _embed(data, crop)
-
-
-def _embed(data: bytes, crop: Crop | None) -> Vector:
-    """The embedding of an encoded photo, or of a part of it."""
-    served = services()
-    embedder = served.searcher.embedder
-    photo = read_pixels(data, embedder.bundle.resize, served.settings.max_pixels, crop=crop)
-    vector: Vector = embedder.embed(photo.pixels[None])[0]
-    if not has_direction(vector):
-        raise UnreadablePhoto(
-            "The model has no embedding for this photo; a photo of one colour may have none.",
-            "Choose another photo, or a larger part of it.",
-        )
-    return vector
+        vector, took_ms = served.searcher.embed(data, crop)
+    return replace(subject, vector=vector, took_ms=took_ms)
 
 
 def _results(query: PageQuery, subject: Subject) -> str:
     served = services()
     answer = _search(query, subject)
     examples = _payloads([*query.like, *query.unlike])
-    found = served.searcher.index.get([result.id for result in answer.results])
-    cards = [Card.of(result.id, found[result.id], result) for result in answer.results if result.id in found]
+    calibration = served.searcher.embedder.bundle.manifest.calibration
     deeper = query.offset + PAGE_SIZE
     is_full = len(answer.results) == PAGE_SIZE and deeper <= DEEPEST_OFFSET
     return render_template(
@@ -120,11 +107,11 @@ def _results(query: PageQuery, subject: Subject) -> str:
         box=query.crop,
         likes=[Card.of(photo, examples[photo]) for photo in query.like],
         unlikes=[Card.of(photo, examples[photo]) for photo in query.unlike],
-        photos=cards,
+        photos=[Card.found(result) for result in answer.results],
         predicted=answer.predicted_label,
         labels=choose_labels(count_labels(served.searcher.index), query.label, query.find),
         first=query.offset + 1,
-        close_match=_missed_close_match(query, answer),
+        close_match=calibration.close_match if calibration and answer.close_match is False else None,
         address=query.address(),
         more_link=query.address(offset=deeper) if is_full else None,
         all_labels=query.address(label=[], offset=0),
@@ -137,19 +124,10 @@ def _search(query: PageQuery, subject: Subject) -> Answer:
     searcher, options = services().searcher, query.options()
     by_id = [query.id] if query.id is not None and subject.vector is None else []
     unindexed = [] if subject.vector is None else [subject.vector]
-    return searcher.by_examples([*by_id, *query.like], query.unlike, options, unindexed=unindexed)
-
-
-def _missed_close_match(query: PageQuery, answer: Answer) -> float | None:
-    """The score from which on a photo is a close match, where not even the best result has it.
-
-    Training measured it for the nearest of all photos to one photo, so that it says nothing of other results.
-    """
-    calibration = services().searcher.embedder.bundle.manifest.calibration
-    if query.refined or query.label or query.offset or not answer.results:
-        return None
-    close = calibration.close_match if calibration else None
-    return close if close is not None and answer.results[0].score < close else None
+    answer = searcher.by_examples([*by_id, *query.like], query.unlike, options, unindexed=unindexed)
+    answer = replace(answer, took_ms={**subject.took_ms, **answer.took_ms})
+    observe_search(answer)
+    return answer
 
 
 def _payloads(photos: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Payload]:
@@ -175,7 +153,7 @@ def _starters() -> list[Card]:
 
 
 def _check_model(model: str) -> None:
-    serves = services().searcher.embedder.bundle.model_id
+    serves = services().searcher.index.model
     if model != serves:
         raise BadQuery(
             f"This link was made with the model {model}, and {serves} serves now.",
