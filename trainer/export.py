@@ -13,8 +13,9 @@ import tf2onnx
 
 from retrieval.bundle import Parity
 from retrieval.errors import LookalikeError
-from trainer.network import BATCH, EmbeddingNetwork, embed
+from trainer.network import EmbeddingNetwork, embed
 from trainer.regions import with_regions
+from trainer.sampling import parts
 
 OPSET = 17
 LOWEST_COSINE = 0.9999
@@ -62,9 +63,7 @@ def run_onnx(path: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float3
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # it warns of every optional input
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    batches = range(0, len(images), BATCH)
-    embeddings = [session.run(["embeddings"], {"images": images[start : start + BATCH]})[0] for start in batches]
-    return np.concatenate(embeddings)
+    return np.concatenate([session.run(["embeddings"], {"images": images[part]})[0] for part in parts(len(images))])
 
 
 def check_parity(embedder: tf.keras.Model, path: Path, images: npt.NDArray[np.uint8]) -> Parity:
