@@ -9,8 +9,10 @@ import fcntl
 import json
 import re
 import secrets
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -219,6 +221,25 @@ class JobRecord:
         self.job.state, self.job.error = state, error
         with self._lock:
             self._save()
+
+    def asked_to_end(self, stop: threading.Event) -> State | None:
+        """The state in which the job is to end: by `cancel_job`, or because `stop` is set; None: it shall go on."""
+        if self.cancel_requested:
+            return "cancelled"
+        return "interrupted" if stop.is_set() else None
+
+    @contextmanager
+    def ended_by_errors(self) -> Iterator[None]:
+        """Whatever ends the job before its time, its record says so."""
+        try:
+            yield
+        except BaseException as error:
+            with suppress(LookalikeError):  # the disk that the job failed on may be the record's own
+                if isinstance(error, KeyboardInterrupt):
+                    self.end("interrupted")
+                else:
+                    self.end("failed", str(error) or type(error).__name__)
+            raise
 
     def _list(self, failures: Sequence[Failure]) -> None:
         if not failures:

@@ -54,12 +54,9 @@ def run_map(
     is_open = served is not None and served.model == bundle.model_id
     with nullcontext(cast(VectorIndex, served)) if is_open else open_index(store, bundle) as index:
         record = JobRecord(settings.jobs_folder, request, bundle.model_id)
-        on_progress(record.job)
-        try:
+        with record.ended_by_errors():
+            on_progress(record.job)
             state = _compute(settings, index, record, stop)
-        except BaseException as error:
-            record.end("failed", error=str(error) or type(error).__name__)
-            raise
         record.end(state)
 
 
@@ -100,17 +97,12 @@ def lay_out(vectors: npt.NDArray[np.float32]) -> Positions:
 
 
 def _compute(settings: Settings, index: VectorIndex, record: JobRecord, stop: threading.Event) -> State:
-    def asked_to_end() -> State | None:
-        if record.cancel_requested:
-            return "cancelled"
-        return "interrupted" if stop.is_set() else None
-
     total = index.count()
     if total == 0:
         raise NotFound(f"The index of {index.model} holds no photos.", "Index some first.")
     points = _draw(index, total)
     record.count(Outcome(len(points), 0, 0, ()))
-    positions = _lay_out_elsewhere(np.stack([point.vector for point in points]), asked_to_end)
+    positions = _lay_out_elsewhere(np.stack([point.vector for point in points]), lambda: record.asked_to_end(stop))
     if isinstance(positions, str):
         return positions
     _save(settings, index.model, total, points, positions)

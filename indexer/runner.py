@@ -6,10 +6,11 @@ that has other things to do and may own the index; `retry_request` asks for what
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from indexer.batch import Failure, Outcome
 from indexer.crosscheck import CrossCheck, save_cross_check
@@ -23,7 +24,7 @@ from retrieval.embedder import Embedder
 from retrieval.errors import JobRunning, LookalikeError, NotFound
 from retrieval.index import IndexStore, VectorIndex, open_store
 from retrieval.models import bundle_in_use
-from retrieval.photos import PhotoRef
+from retrieval.photos import LINE, OnUnlistable, PhotoRef, source_uri
 from retrieval.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -67,14 +68,7 @@ def run_job(
     """
     request = replace(request, sources=[lasting_name(source) for source in request.sources])
     unlistable: list[Failure] = []
-    photos = list_sources(
-        request.sources,
-        request.label_from,
-        lambda uri, reason: unlistable.append(Failure(uri, reason)),
-        urls=request.urls,
-    )
-    if request.retry_of is not None:
-        photos = _failed_ones(photos, read_failures(settings, request.retry_of))
+    photos = _photos(settings, request, lambda uri, reason: unlistable.append(Failure(uri, reason)))
     store = open_store(settings)
     bundle = bundle_in_use(settings, store, request.bundle)
     with _open_engine(settings, store, bundle, served) as engine:
@@ -82,7 +76,7 @@ def run_job(
         record = JobRecord(settings.jobs_folder, request, bundle.model_id)
         serving = store.current()
         state: State | None = None
-        with _failure_recorded(record):
+        with record.ended_by_errors():
             on_progress(record.job)
             for outcome in engine.index(photos):
                 record.count(outcome)
@@ -90,7 +84,7 @@ def run_job(
                 if serving is None and outcome.seen:
                     store.activate(serving := bundle.model_id)
                 on_progress(record.job)
-                if state := _asked_to_end(stop, record):
+                if state := record.asked_to_end(stop):
                     break
             record.count(_take(unlistable))
             check = None
@@ -182,23 +176,6 @@ def _open_engine(settings: Settings, store: IndexStore, bundle: Bundle, served: 
     return LocalEngine.open(settings, store, bundle, served)
 
 
-@contextmanager
-def _failure_recorded(record: JobRecord) -> Iterator[None]:
-    """Whatever ends the job before its time, its record says so."""
-    try:
-        yield
-    except BaseException as error:
-        with suppress(LookalikeError):  # the disk that the job failed on may be the record's own
-            record.end("failed", str(error) or type(error).__name__)
-        raise
-
-
-def _asked_to_end(stop: threading.Event, record: JobRecord) -> State | None:
-    if record.cancel_requested:
-        return "cancelled"
-    return "interrupted" if stop.is_set() else None
-
-
 def _take(unlistable: list[Failure]) -> Outcome:
     """What could not be listed since the last time."""
     taken = tuple(unlistable)
@@ -206,10 +183,22 @@ def _take(unlistable: list[Failure]) -> Outcome:
     return Outcome(0, 0, 0, taken)
 
 
-def _failed_ones(photos: Iterator[PhotoRef], failures: list[Failure]) -> Iterator[PhotoRef]:
-    """Those photos that failed, or lie below a folder that could not be listed."""
-    failed = frozenset(failure.uri for failure in failures)
-    return (photo for photo in photos if any(place in failed for place in _places(photo.uri)))
+def _photos(settings: Settings, request: Request, on_unlistable: OnUnlistable) -> Iterator[PhotoRef]:
+    """The photos of a request's sources; where it takes up a job again, those that failed in it.
+
+    What a manifest's line that named no photo names now, nobody can tell from its other lines: they are all taken up.
+    """
+
+    def listed(sources: Sequence[str]) -> Iterator[PhotoRef]:
+        return list_sources(sources, request.label_from, on_unlistable, urls=request.urls)
+
+    if request.retry_of is None:
+        return listed(request.sources)
+    failed = frozenset(failure.uri for failure in read_failures(settings, request.retry_of))
+    manifests = {uri.partition(LINE)[0] for uri in failed if LINE in uri}
+    whole = [source for source in request.sources if manifests and source_uri(source) in manifests]
+    others = listed([source for source in request.sources if source not in whole])
+    return chain(listed(whole), (photo for photo in others if any(place in failed for place in _places(photo.uri))))
 
 
 def _places(uri: str) -> Iterator[str]:

@@ -21,6 +21,7 @@ LabelFrom = Literal["folder", "manifest", "none"]
 OnUnlistable = Callable[[str, str], None]  # told the URI of a folder, or of a manifest's line, and what is wrong
 Extra = dict[str, str | int | float | bool]
 MANIFEST_SUFFIXES = (".csv", ".jsonl")
+LINE = "#line="  # between a manifest's URI and the number of a line
 COLUMNS = frozenset(("path", "label", "split"))
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 URL = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*:(//|:)")
@@ -183,6 +184,15 @@ def uri_of(path: Path) -> str:
     return _uri(os.path.join(os.path.realpath(path.parent), path.name))
 
 
+def source_uri(source: str) -> str:
+    """The canonical URI of a manifest, here or elsewhere."""
+    if not is_url(source):
+        return uri_of(Path(source))
+    from retrieval import remote  # noqa: PLC0415 - fsspec is only needed for URLs
+
+    return remote.canonical(source)
+
+
 def path_of(uri: str) -> Path:
     """The local path of a `file://` URI; raises `UnreadablePhoto` for any other."""
     parts = urlsplit(uri)
@@ -292,7 +302,7 @@ class _Manifest:
             except BadSource as error:
                 if on_unlistable is None:
                     raise
-                on_unlistable(f"{self.uri}#line={number}", error.message)
+                on_unlistable(f"{self.uri}{LINE}{number}", error.message)
                 continue
             if photo is not None:
                 yield photo

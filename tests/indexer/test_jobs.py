@@ -107,6 +107,15 @@ def test_a_retry_takes_up_the_photos_of_a_folder_that_could_not_be_listed(
     assert run_job(settings, request, threading.Event(), ignore).job.seen == 2
 
 
+def test_a_retry_takes_up_the_lines_of_a_manifest_that_were_mended(command, bundle: Bundle, own: Path) -> None:
+    manifest = own / "list.csv"
+    manifest.write_text("path,label\nred/0.jpg,red\n,red\n")
+    job = command("index", manifest, own / "blue", "--bundle", bundle.folder, "--json").json["job"]
+    manifest.write_text("path,label\nred/0.jpg,red\nred/1.jpg,red\n")
+    retried = command("jobs", "retry", job, "--json").json
+    assert [retried[name] for name in ("seen", "indexed", "unchanged", "failed")] == [2, 1, 1, 0]
+
+
 def test_what_a_killed_job_had_half_written_hides_no_failure(settings: Settings, bundle: Bundle, own: Path) -> None:
     record = JobRecord(settings.jobs_folder, Request([str(own)]), bundle.model_id)
     failure = Failure(uri_of(own / "red" / "bad.jpg"), "not a photo")
@@ -196,6 +205,16 @@ def test_an_interrupted_process_leaves_an_interrupted_job(settings: Settings, bu
         os.kill(process.pid, signal.SIGINT)
         result = json.loads(process.stdout.read())
     assert load_job(settings, result["job"]).state == "interrupted"
+
+
+def test_a_second_ctrl_c_leaves_an_interrupted_job_and_an_error_a_failed_one(
+    settings: Settings, bundle: Bundle, own: Path
+) -> None:
+    for error, state in ((KeyboardInterrupt(), "interrupted"), (BadSource("It is gone."), "failed")):
+        record = JobRecord(settings.jobs_folder, Request([str(own)]), bundle.model_id)
+        with pytest.raises(type(error)), record.ended_by_errors():
+            raise error
+        assert load_job(settings, record.job.id).state == state
 
 
 def ignore(job: Job) -> None:
