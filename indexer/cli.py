@@ -90,6 +90,7 @@ def worker(
     if beat and settings.crosscheck_minutes is None:
         raise LookalikeError("Nothing is scheduled.", "Set LOOKALIKE_CROSSCHECK_MINUTES, or leave --beat away.")
     require_redis(settings)
+    settings.home.mkdir(parents=True, exist_ok=True)
     schedule = ["--beat", "--schedule", str(settings.home / "beat-schedule")] if beat else []
     run_worker(["--loglevel", "INFO", "--concurrency", str(concurrency), *schedule])
 

