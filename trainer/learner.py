@@ -106,9 +106,11 @@ class Learner:
         learnt = [variable.numpy() for variable in self._variables()]
         for optimizer, (_, variables) in zip(self._optimizers, self._groups(), strict=True):
             optimizer.finalize_variable_values(variables)
-        yield
-        for variable, value in zip(self._variables(), learnt, strict=True):
-            variable.assign(value)
+        try:
+            yield
+        finally:
+            for variable, value in zip(self._variables(), learnt, strict=True):
+                variable.assign(value)
 
     def validation_model(self) -> tf.keras.Model:
         """From images to what the loss takes."""

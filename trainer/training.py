@@ -61,7 +61,13 @@ class Watcher(Protocol):
 
 
 class Diverged(LookalikeError):
-    """A loss that is no number."""
+    """Losses or embeddings that are no numbers."""
+
+    def __init__(self, epoch: int, what: str) -> None:
+        super().__init__(
+            f"In epoch {epoch} {what}: training went astray.",
+            "Lower the learning rates with --set optimizer.pretrained=… and --set optimizer.fresh=….",
+        )
 
 
 def train_network(
@@ -76,7 +82,7 @@ def train_network(
 ) -> list[Epoch]:
     """Train a network in place; it ends with the weights of the epoch that its recipe keeps.
 
-    An interruption (Ctrl-C), or a loss that is no number any more, ends training and keeps what there is.
+    An interruption (Ctrl-C), or numbers that are none any more, ends training and keeps what there is.
 
     Args:
         network: what to train.
@@ -91,7 +97,7 @@ def train_network(
         The epochs, in order.
 
     Raises:
-        Diverged: the loss of the very first epoch is no number.
+        Diverged: the very first epoch goes astray.
     """
     learner, embedder = Learner(network, recipe, train, seed), network.whole()
     model = learner.validation_model()
@@ -111,7 +117,7 @@ def train_network(
             loss = float(np.mean(list(_told(batch_losses, number, watchers))))
             with learner.averaged():
                 outputs = model.predict(val.images, batch_size=BATCH, verbose=0)
-                measured = _measured(learner, outputs, val)
+                measured = _measured(learner, outputs, val, number)
                 epochs.append(Epoch(number, loss, **measured, seconds=round(time.monotonic() - began, 1)))
                 if kept_epoch(epochs, recipe.stopping) is epochs[-1]:
                     kept = embedder.get_weights()
@@ -143,8 +149,10 @@ def is_over(epochs: Sequence[Epoch], how: Stopping) -> bool:
     return how.patience is not None and epochs[-1].number - best.number >= how.patience
 
 
-def _measured(learner: Learner, outputs: Embeddings, val: LabelledImages) -> dict[str, float]:
+def _measured(learner: Learner, outputs: Embeddings, val: LabelledImages, epoch: int) -> dict[str, float]:
     """What an epoch came to, by what the network makes of the validation photos."""
+    if not np.isfinite(outputs).all():
+        raise Diverged(epoch, "embeddings became no numbers")
     metrics = evaluate_embeddings(to_unit_length(outputs), val.labels).overall
     return {
         "val_loss": learner.validation_loss(outputs, val.labels),
@@ -161,10 +169,7 @@ def _told(losses: Iterator[float], epoch: int, watchers: Sequence[Watcher]) -> I
     """The losses, each told to the watchers as it comes."""
     for loss in losses:
         if not math.isfinite(loss):
-            raise Diverged(
-                f"In epoch {epoch} the loss became {loss}: training went astray.",
-                "Lower the learning rates with --set optimizer.pretrained=… and --set optimizer.fresh=….",
-            )
+            raise Diverged(epoch, f"the loss became {loss}")
         for watcher in watchers:
             watcher.on_step(loss)
         yield loss

@@ -113,6 +113,17 @@ def test_a_loss_that_is_no_number_ends_training_and_keeps_what_there_is(
         train(digits, override(SHORT, [*fatal, "schedule.factors=1,1"]))
 
 
+def test_embeddings_that_are_no_numbers_end_training_too(digits: tuple[LabelledImages, LabelledImages]) -> None:
+    fatal = ["steps_per_epoch=1", "epochs=4", "optimizer=sgd", "schedule=steps", "schedule.boundaries=1"]
+    watched = Watched()
+    network, epochs = train(
+        digits, override(SHORT, [*fatal, "schedule.factors=0,1", "optimizer.fresh=1e30"]), watched=watched
+    )
+    assert watched.astray == "In epoch 2 embeddings became no numbers: training went astray."
+    assert [epoch.number for epoch in epochs] == [1]
+    assert np.isfinite(embed(network.whole(), digits[1].images)).all()
+
+
 def test_the_same_seed_gives_the_same_network(digits: tuple[LabelledImages, LabelledImages]) -> None:
     brief = override(SHORT, ["epochs=1", "steps_per_epoch=4"])
     first, again, other = (train(digits, brief, seed)[1][0].loss for seed in (1, 1, 2))
