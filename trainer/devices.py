@@ -6,10 +6,8 @@ import tensorflow as tf
 
 from retrieval.settings import usable_cores
 
-FIRST_WITH_BFLOAT16 = (
-    8,
-    0,
-)  # NVIDIA Ampere, https://docs.nvidia.com/cuda/cuda-c-programming-guide/#compute-capabilities
+# The compute capability of NVIDIA Ampere: https://docs.nvidia.com/cuda/cuda-c-programming-guide/#compute-capabilities
+FIRST_WITH_BFLOAT16 = (8, 0)
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,8 @@ def test_a_tensor_beyond_its_storage_is_refused(tmp_path: Path) -> None:
 
 def test_damaged_files_and_other_files_are_refused(tmp_path: Path) -> None:
     whole = checkpoint(tmp_path / "whole.pth", OrderedDict(x=Tensor("1", 4, (4,), (1,))), {"1": np.zeros(4)})
-    for name, content in [("cut", whole.read_bytes()[:-3]), ("text", b"weights"), ("empty", b"")]:
+    endless = whole.read_bytes()[:-24] + (2**62).to_bytes(8, "little")  # where there were the size and four numbers
+    for name, content in [("cut", whole.read_bytes()[:-3]), ("endless", endless), ("text", b"weights"), ("empty", b"")]:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(BadCheckpoint):
             read_state_dict(tmp_path / name)

@@ -36,17 +36,10 @@ def read_state_dict(path: Path) -> dict[str, Array]:
     try:
         with path.open("rb") as file:
             return _read(file)
-    except (
-        OSError,
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        KeyError,
-        IndexError,
-    ) as e:
-        raise BadCheckpoint(f"{path} is no PyTorch checkpoint that can be read ({e}).", "Name another file.") from None
+    except Exception as error:  # damaged pickles and sizes fail in any way
+        raise BadCheckpoint(
+            f"{path} is no PyTorch checkpoint that can be read ({error}).", "Name another file."
+        ) from None
 
 
 class _Storage(NamedTuple):
