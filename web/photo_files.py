@@ -83,7 +83,7 @@ class PhotoFiles:
         """
         for root in self._roots:
             path = os.path.realpath(os.path.join(root, name))
-            if os.path.commonpath((root, path)) == root and Path(path).exists():
+            if os.path.commonpath((root, path)) == root and os.access(path, os.F_OK):
                 return path
         raise BadQuery(
             f"{display(name)} is nothing within the library.",

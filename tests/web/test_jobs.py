@@ -87,7 +87,8 @@ def test_a_source_may_be_named_below_the_librarys_folder(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["/etc", "..", "../..", "red/../..", "link", "http://127.0.0.1/photos.zip", "s3://bucket", "", "a\x00b"]
+    "source",
+    ["/etc", "..", "../..", "red/../..", "link", "http://127.0.0.1/photos.zip", "s3://bucket", "", "a\x00b", "a" * 300],
 )
 def test_nothing_outside_the_library_is_indexed(place: Place, source: str) -> None:
     (place.folder / "link").symlink_to("/etc")
@@ -132,6 +133,11 @@ def test_no_manifest_makes_the_server_fetch_anything(place: Place) -> None:
 def test_a_wrong_job_is_explained(place: Place, body: Any, status: int, says: str) -> None:
     answer = place.client.post(JOBS, json=body)
     assert answer.status_code == status and says in answer.get_json()["detail"]
+
+
+def test_without_installed_models_none_is_found(place: Place) -> None:
+    place.own.settings.models_folder.rename(place.own.settings.home / "elsewhere")
+    assert place.client.post(JOBS, json={"sources": ["red"], "model": "any"}).status_code == 404
 
 
 def test_a_job_is_asked_for_in_json(place: Place) -> None:

@@ -126,10 +126,10 @@ def _index_request(wanted: IndexJob) -> Request:
 
 
 def _bundle_of(model: str) -> Path:
-    folder = services().settings.models_folder
-    if model not in (path.name for path in folder.iterdir()):
-        raise NotFound(f"There is no model {model}.", "`GET /models` shows those there are.")
-    return folder / model
+    for manifest in services().settings.models_folder.glob("*/bundle.json"):
+        if manifest.parent.name == model:
+            return manifest.parent
+    raise NotFound(f"There is no model {model}.", "`GET /models` shows those there are.")
 
 
 def _events(served: Services, name: str) -> Iterator[str]:
