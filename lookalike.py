@@ -1,13 +1,12 @@
 """The command `lookalike`: mounts each room's subcommands, and imports a room only when its command is called."""
 
 import importlib
-import json
 import sys
 from typing import Any, NoReturn
 
 import typer
 
-from retrieval.console import messages
+from retrieval.console import json_line, messages
 from retrieval.errors import LookalikeError
 from retrieval.photos import display
 
@@ -62,7 +61,7 @@ def _app(called: str | None) -> typer.Typer:
 def _fail(error: LookalikeError) -> NoReturn:
     messages.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
     if "--json" in sys.argv:
-        print(json.dumps({"error": error.message, "remedy": error.remedy}, ensure_ascii=False))
+        print(json_line({"error": error.message, "remedy": error.remedy}))
     sys.exit(1)
 
 

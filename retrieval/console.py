@@ -15,6 +15,11 @@ messages = Console(stderr=True)
 def print_result(result: Mapping[str, Any], as_json: bool, text: RenderableType) -> None:
     """Print a command's result: as one JSON object, or as the text (or rich table) meant for a person."""
     if as_json:
-        print(json.dumps(result, ensure_ascii=False, default=str))
+        print(json_line(result))
     else:
         Console(soft_wrap=True).print(text)
+
+
+def json_line(result: Mapping[str, Any]) -> str:
+    """An object as JSON in one line; what is no UTF-8 in a file's name is escaped, as JSON allows."""
+    return json.dumps(result, ensure_ascii=False, default=str).encode(errors="backslashreplace").decode()

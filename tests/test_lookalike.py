@@ -1,6 +1,7 @@
 """The command line as a whole: help without imports, errors as sentences, JSON as one object."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,12 @@ def test_an_error_is_one_sentence_and_with_json_one_object(settings: Settings, t
     assert finished.returncode == 1
     assert json.loads(finished.stdout)["error"].endswith("missing.jpg can't be read (No such file or directory).")
     assert len(finished.stderr.strip().splitlines()) == 1
+
+
+def test_a_name_that_is_no_utf8_is_escaped_in_json(settings: Settings) -> None:
+    finished = run("evaluate", "--bundle", os.fsdecode(b"caf\xe9"), "--data", "x", "--json")
+    assert finished.returncode == 1
+    assert json.loads(finished.stdout)["error"].startswith("caf\udce9 is not a model bundle")
 
 
 def test_a_wrong_setting_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

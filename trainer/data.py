@@ -29,7 +29,7 @@ class Dataset:
     """Photos that can be read, each with a label and a split.
 
     Attributes:
-        name: how the user named it.
+        name: how the user named it, as one printable line.
         digest: sha256 over the content, label and split of each photo.
         photos: all of them, sorted by URI.
         fingerprints: by URI; they tell which photos are copies of each other.
@@ -115,7 +115,7 @@ def load_dataset(
     _tell_of_pictures_with_two_labels(photos, fingerprints, say)
     lines = "".join(f"{fingerprints[photo.uri].sha256}\t{photo.label}\t{photo.split}\n" for photo in photos)
     digest = hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
-    return Dataset(data, digest, tuple(photos), fingerprints, max_pixels)
+    return Dataset(display(data), digest, tuple(photos), fingerprints, max_pixels)
 
 
 def check_trainable(dataset: Dataset, say: Say) -> None:

@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from retrieval.photos import display
 from trainer.comparison import Entry
 from trainer.evaluation import METRICS, shown_split
 
@@ -23,8 +24,8 @@ def training_summary(result: Figures) -> RenderableType:
     metrics = result["metrics"]
     split = shown_split(metrics)
     sentence = escape(
-        f"{result['model_id']} is in {result['bundle']}: {split} R@1 {metrics[split]['recall_at_1']:.3f}, "
-        f"MAP@R {metrics[split]['map_at_r']:.3f}. Its report: {result['report']}"
+        f"{result['model_id']} is in {display(result['bundle'])}: {split} R@1 {metrics[split]['recall_at_1']:.3f}, "
+        f"MAP@R {metrics[split]['map_at_r']:.3f}. Its report: {display(result['report'])}"
     )
     return Group(_seeds_table(metrics["seeds"], split), sentence) if "seeds" in metrics else sentence
 

@@ -34,6 +34,11 @@ def test_a_folder_per_class(colours: Path, tmp_path: Path) -> None:
     assert said == []
 
 
+def test_a_name_that_is_no_utf8_is_escaped(colours: Path, tmp_path: Path) -> None:
+    odd = colours.rename(os.fsdecode(bytes(tmp_path) + b"/caf\xe9"))
+    assert load_dataset(str(odd), tmp_path, print).name == f"{tmp_path}/caf\\xe9"
+
+
 def test_splits_depend_on_the_seed_alone(colours: Path, tmp_path: Path) -> None:
     first, again, other = (load(colours, tmp_path, seed=seed)[0] for seed in (1, 1, 2))
     assert first == again
