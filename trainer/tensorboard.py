@@ -6,6 +6,8 @@ from types import TracebackType
 import numpy as np
 import tensorflow as tf
 
+from retrieval.errors import LookalikeError
+from retrieval.photos import display
 from trainer.schedules import Rates, Timetable
 from trainer.training import Epoch
 
@@ -17,12 +19,20 @@ class TensorBoardLog:
         folder: where the log is written.
         rates: part of the network → its learning rate at each step; NaN while it rests.
         table: how steps make epochs.
+
+    Raises:
+        LookalikeError: the folder can't be written.
     """
 
     def __init__(self, folder: Path, rates: dict[str, Rates], table: Timetable) -> None:
         self._rates, self._table = rates, table
-        self._writer = tf.summary.create_file_writer(str(folder))
         self._step = 0
+        try:
+            self._writer = tf.summary.create_file_writer(str(folder))
+        except tf.errors.OpError:
+            raise LookalikeError(
+                f"No logs for TensorBoard can be written to {display(folder)}.", "Name another folder."
+            ) from None
 
     def __enter__(self) -> "TensorBoardLog":
         return self

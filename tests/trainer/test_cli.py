@@ -10,6 +10,9 @@ import make
 import pytest
 
 from retrieval.bundle import load_bundle
+from retrieval.errors import LookalikeError
+from trainer.schedules import Timetable
+from trainer.tensorboard import TensorBoardLog
 
 CLASSES = ("blue", "green", "red", "scarlet")
 
@@ -160,6 +163,12 @@ def test_logs_for_tensorboard_tell_each_step_and_epoch(trained: tuple[Path, dict
         (measured,) = log.Tensors("validation/MAP@R")
         (told,) = (run for run in printed["metrics"]["seeds"]["runs"] if run["seed"] == seed)
         assert float(make_ndarray(measured.tensor_proto)) == pytest.approx(told["val"]["map_at_r"], abs=1e-4)
+
+
+def test_a_folder_that_takes_no_logs_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LookalikeError, match=r"No logs for TensorBoard can be written to \S+/file/logs"):
+        TensorBoardLog(tmp_path / "file" / "logs", {}, Timetable(head_alone=0, steps_per_epoch=1, epochs=1))
 
 
 def test_embeddings_of_zeros_and_a_single_test_photo_have_a_bundle_and_a_report(
