@@ -45,6 +45,8 @@ def activate(
     """Make a model the one that serves, once its index passes the cross-check and finds no less than the current's."""
     done = registry.activate(load_settings(), model, max_loss=max_loss)
     measured = [_evaluation_text(evaluation) for evaluation in (done.evaluation, done.before) if evaluation]
+    if done.evaluation and done.before is None:
+        measured.append("It was not compared with another model: none served, or its index could not be opened here.")
     result = asdict(done)
     result["crosscheck"] = result.pop("cross_check")
     print_result(result, as_json, " ".join([f"{model} serves now.", done.cross_check.summary(), *measured]))

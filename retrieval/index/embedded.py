@@ -145,7 +145,7 @@ class EmbeddedIndex(VectorIndex):
         self._lock = threading.Lock()  # held by whoever writes
         self._building = threading.Lock()  # held by whoever builds a graph
         self._closing = threading.Event()
-        self._written: set[uuid.UUID] = set()  # the points written since then
+        self._written: set[uuid.UUID] = set()  # the points written since the shard was copied for it
         self._changes = 0  # points written or removed since the last graph was built
         with self._reading("opened"):
             require_space(folder, OPENING_BYTES)

@@ -192,7 +192,14 @@ def test_a_batch_without_time_is_handed_back(settings: Settings, bundle: Bundle,
 def test_a_cancelled_job_revokes_what_waits(client: redis.Redis, engine: DistributedEngine) -> None:
     outcomes = engine.index(ten_million([0]))
     next(outcomes)
-    outcomes.close()
+    with client.pubsub() as orders:
+        orders.psubscribe("*pidbox*")
+        orders.get_message(timeout=5)
+        outcomes.close()
+        (order,) = (json.loads(message["data"]) for message in iter(lambda: orders.get_message(timeout=1), None))
+    body = json.loads(base64.b64decode(order["body"]))
+    assert body["method"] == "revoke"
+    assert sorted(body["arguments"]["task_id"]) == sorted(task["id"] for task in taken(client))
     assert list(engine.index(iter(()))) == []
 
 

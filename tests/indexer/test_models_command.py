@@ -185,6 +185,8 @@ def test_a_serving_index_that_is_held_elsewhere_does_not_hinder(
         done = command("models", "activate", other.model_id, "--json").json
         assert (done["evaluation"]["model"], done["before"]) == (other.model_id, None)
         command("models", "rollback")
+        assert "not compared" in command("models", "activate", other.model_id).out
+        command("models", "rollback")
         assert activate(settings, other.model_id, max_loss=1, served=served).before.model == bundle.model_id
 
 
