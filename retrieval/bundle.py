@@ -174,8 +174,11 @@ def check_target(folder: Path) -> None:
     """Make sure that a bundle can be written there: nothing is there, or an empty folder, or a bundle to replace.
 
     Raises:
-        BadBundle: something else is there, or its parent folder can't be written.
+        BadBundle: something else is there, its parent folder can't be written, or it can't change places with another
+            folder, as the working directory and where a disk is mounted can't.
     """
+    if folder.name in ("", "..") or folder.is_mount():
+        raise BadBundle(f"{folder} can't be replaced by a bundle.", f"Name a folder in it: {folder / 'bundle'}.")
     if folder.exists() and not (folder / MANIFEST).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
         raise BadBundle(f"{folder} exists and is not a model bundle.", "Name another folder with --out.")
     try:

@@ -82,6 +82,13 @@ def test_a_target_that_cannot_be_written_is_told_before_the_work() -> None:
         check_target(Path("/proc/nowhere/model"))
 
 
+@pytest.mark.parametrize("folder", [".", "..", "/proc"])
+def test_a_target_that_cannot_be_replaced_is_told_before_the_work(folder: str) -> None:
+    with pytest.raises(BadBundle, match=r"Name a folder in it: \S*bundle") as raised:
+        check_target(Path(folder))
+    assert raised.value.message == f"{folder} can't be replaced by a bundle."
+
+
 def test_installing_copies_what_serving_needs(bundle: Bundle, tmp_path: Path) -> None:
     installed = install_bundle(bundle, tmp_path / "models")
     assert installed.folder == tmp_path / "models" / bundle.model_id
