@@ -98,14 +98,14 @@ def lay_out(vectors: npt.NDArray[np.float32]) -> Positions:
 
 def _compute(settings: Settings, index: VectorIndex, record: JobRecord, stop: threading.Event) -> State:
     total = index.count()
-    if total == 0:
-        raise NotFound(f"The index of {index.model} holds no photos.", "Index some first.")
     points = _draw(index, total)
-    record.count(Outcome(len(points), 0, 0, ()))
+    if not points:
+        raise NotFound(f"The index of {index.model} holds no photos.", "Index some first.")
     positions = _lay_out_elsewhere(np.stack([point.vector for point in points]), lambda: record.asked_to_end(stop))
     if isinstance(positions, str):
         return positions
     _save(settings, index.model, total, points, positions)
+    record.count(Outcome(len(points), 0, 0, ()))
     return "done"
 
 

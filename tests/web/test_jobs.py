@@ -244,7 +244,9 @@ def test_streams_end_when_the_server_stops(place: Place) -> None:
 def test_the_map_is_computed_by_a_job_and_not_sent_twice(place: Place) -> None:
     missing = place.client.get("/api/v1/map")
     assert missing.status_code == 404 and "map" in missing.get_json()["remedy"]
-    assert place.ended(place.start(kind="map")["id"])["state"] == "done"
+    start = time.monotonic()
+    job = place.ended(place.start(kind="map")["id"])
+    assert (job["state"], job["seen"]) == ("done", 24) and job["seconds"] > (time.monotonic() - start) / 2
     answer = place.client.get("/api/v1/map")
     laid_out = answer.get_json()
     assert (laid_out["total"], laid_out["labels"]) == (24, ["blue", "green", "red"])

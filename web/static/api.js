@@ -1,6 +1,14 @@
-// Calls of the API that change something. Where the server has keys, it asks for one once, and keeps it in this tab.
+// Calls of the API. Where the server has keys, it asks for one once before something is changed, and keeps it in this tab.
 
 const KEY = "lookalike:key";
+
+/** The JSON at an address; throws the problem document where it is refused. */
+export async function read(address) {
+  const answer = await fetch(address);
+  const said = await answer.json();
+  if (!answer.ok) throw said;
+  return said;
+}
 
 /** Post a body as JSON and return the answer; throws the problem document where it is refused. */
 export async function ask(address, body) {

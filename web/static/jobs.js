@@ -1,6 +1,6 @@
 // The jobs: started, followed while they run, cancelled, repeated.
 
-import { ask, follow, tell } from "./api.js";
+import { ask, follow, read, tell } from "./api.js";
 import { figures, fill, reveal } from "./items.js";
 import { main, say, warn } from "./notices.js";
 
@@ -9,7 +9,7 @@ const KINDS = { running: "active", done: "good", failed: "bad", interrupted: "ba
 const { jobs: address } = main().dataset;
 const list = main().querySelector(".list");
 
-show();
+attempt(show);
 main().querySelector(".start")?.addEventListener("submit", (event) => {
   event.preventDefault();
   const fields = event.target.elements;
@@ -18,9 +18,7 @@ main().querySelector(".start")?.addEventListener("submit", (event) => {
 main().querySelector("[data-map]")?.addEventListener("click", () => start({ kind: "map" }));
 
 async function show() {
-  const answer = await fetch(address);
-  const { jobs, ...problem } = await answer.json();
-  if (!answer.ok) return warn(tell(problem));
+  const { jobs } = await read(address);
   main().querySelector(".empty").hidden = jobs.length > 0;
   list.replaceChildren(...jobs.map(itemOf));
 }
@@ -48,7 +46,7 @@ function itemOf(job) {
   const item = document.getElementById("job").content.firstElementChild.cloneNode(true);
   item.querySelector("[data-cancel]")?.addEventListener("click", () => attempt(() => ask(`${address}/${job.id}/cancel`)));
   item.querySelector("[data-retry]")?.addEventListener("click", () => attempt(async () => add(await ask(`${address}/${job.id}/retry`))));
-  item.querySelector("details").addEventListener("toggle", ({ target }) => target.open && listFailures(target, job.id));
+  item.querySelector("details").addEventListener("toggle", ({ target }) => target.open && attempt(() => listFailures(target, job.id)));
   update(item, job);
   if (job.state === "running") {
     follow(`${address}/${job.id}/events`, (now) => {
@@ -69,11 +67,7 @@ function update(item, job) {
     error: job.error,
   });
   item.querySelector("progress").hidden = !running;
-  figures(item, {
-    ...(job.kind === "index" && { seen: job.seen, indexed: job.indexed, unchanged: job.unchanged, removed: job.removed, failed: job.failed }),
-    ...(job.images_per_second && { "photos a second": Math.round(job.images_per_second) }),
-    seconds: Math.round(job.seconds),
-  });
+  figures(item, job.kind === "map" ? mapped(job) : indexed(job));
   const failures = item.querySelector(".failures");
   failures.hidden = !job.failed;
   failures.querySelector("summary").textContent = `What failed (${job.failed.toLocaleString()})`;
@@ -81,9 +75,18 @@ function update(item, job) {
   reveal(item, "[data-retry]", !running && job.failed > 0);
 }
 
+function indexed({ seen, indexed, unchanged, removed, failed, images_per_second: rate, seconds }) {
+  const fast = rate && { "photos a second": Math.round(rate) };
+  return { seen, indexed, unchanged, removed, failed, ...fast, seconds: Math.round(seconds) };
+}
+
+/** The map is computed as a whole: before its end there is nothing to count. */
+function mapped({ seen, seconds }) {
+  return seen ? { photos: seen, seconds: Math.round(seconds) } : {};
+}
+
 async function listFailures(details, job) {
-  const answer = await fetch(`${address}/${job}/failures?limit=${FIRST_FAILURES}`);
-  const { failures, total } = await answer.json();
+  const { failures, total } = await read(`${address}/${job}/failures?limit=${FIRST_FAILURES}`);
   const rows = failures.map(({ uri, reason }) => {
     const row = document.createElement("li");
     row.append(Object.assign(document.createElement("bdi"), { textContent: uri }), ` ${reason}`);

@@ -1,6 +1,6 @@
 // The map of the collection: fetched, drawn, explained by a legend.
 
-import { ask, follow, tell } from "./api.js";
+import { ask, follow, read, tell } from "./api.js";
 import { main, say, warn } from "./notices.js";
 import { Points } from "./map-points.js";
 import { steer } from "./map-steer.js";
@@ -9,13 +9,10 @@ import { View } from "./map-view.js";
 const COLOURED = 12; // labels with a colour of their own; the rest share a grey
 const { map, images, search, jobs } = main().dataset;
 
-start();
+read(map).then(show, (problem) => (problem.status === 404 ? offer() : warn(tell(problem))));
 
-async function start() {
-  const answer = await fetch(map);
-  const body = await answer.json();
-  if (answer.ok) return show(body);
-  if (answer.status !== 404) return warn(`${body.detail} ${body.remedy}`);
+/** The map is not computed yet: offer to do so. */
+function offer() {
   const missing = main().querySelector(".missing");
   missing.hidden = false;
   missing.querySelector("button")?.addEventListener("click", ({ target }) => compute(target, missing.querySelector("output")));

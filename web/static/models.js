@@ -1,20 +1,13 @@
 // The models with what their training measured; another one can be made the one that serves.
 
-import { ask, tell } from "./api.js";
+import { ask, read, tell } from "./api.js";
 import { figures, fill, reveal } from "./items.js";
 import { main, say, warn } from "./notices.js";
 
 const MEASURED = { recall_at_1: "recall@1", recall_at_5: "recall@5", map_at_r: "MAP@R" };
 const { models: address } = main().dataset;
 
-read();
-
-async function read() {
-  const answer = await fetch(address);
-  const body = await answer.json();
-  if (answer.ok) show(body);
-  else warn(tell(body));
-}
+read(address).then(show, (problem) => warn(tell(problem)));
 
 function show({ models }) {
   const ranked = [...models].sort((a, b) => b.current - a.current);
