@@ -101,7 +101,7 @@ def load_dataset(
     source = locate(data, home)
     photos = _once_each(_labelled(source, say), source)
     if splits is not None:
-        photos = splits_from_file(photos, source, splits)
+        photos = splits_from_file(photos, source, splits, say)
     fingerprints = _fingerprints(photos, max_pixels, say)
     photos = sorted((photo for photo in photos if photo.uri in fingerprints), key=lambda photo: photo.uri)
     if len({photo.label for photo in photos}) < 2:

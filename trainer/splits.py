@@ -3,14 +3,14 @@
 import csv
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from retrieval.errors import BadSource
-from retrieval.photos import PhotoRef, display
+from retrieval.photos import PhotoRef, display, uri_of
 
 SPLITS = ("train", "val", "test")
 HELD_OUT = 0.15
@@ -77,33 +77,21 @@ def check_splits(photos: list[PhotoRef], source: Path) -> list[PhotoRef]:
     return photos
 
 
-def splits_from_file(photos: Iterable[PhotoRef], source: Path, file: Path) -> list[PhotoRef]:
+def splits_from_file(
+    photos: Iterable[PhotoRef], source: Path, file: Path, say: Callable[[str], None]
+) -> list[PhotoRef]:
     """The photos that a CSV file `path,label,split` names, with its splits; paths are relative to the data set.
+
+    How many photos it does not name, and how many of those that it names are not there, is said.
 
     Raises:
         BadSource: the file can't be read, lacks a column or names none of the photos.
     """
-    root = os.path.realpath(source if source.is_dir() else source.parent)
-    named: dict[str, tuple[str, str]] = {}
-    try:
-        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
-            for row in csv.DictReader(lines):
-                path = os.path.normpath(os.path.join(root, row["path"]))
-                said = (row["label"], row["split"])
-                if named.setdefault(path, said) != said:
-                    raise BadSource(f"{display(file)} names {display(row['path'])} twice.", "Name each photo once.")
-    except OSError as error:
-        raise BadSource(
-            f"The splits file {display(file)} can't be read ({error.strerror}).", "Check its name."
-        ) from None
-    except (KeyError, TypeError, csv.Error):
-        raise BadSource(
-            f"{display(file)} is no CSV file with the columns path,label,split.", "Correct its first line."
-        ) from None
+    photos, named = list(photos), _named_in(file, source)
     chosen = []
     for photo in photos:
-        if str(photo.path) in named:
-            label, split = named[str(photo.path)]
+        if said := named.get(uri_of(photo.path)):
+            label, split = said
             if label and display(label) != photo.label:
                 raise BadSource(
                     f"{display(photo.path)} has two labels: {photo.label!r} in {display(source)}, "
@@ -113,4 +101,29 @@ def splits_from_file(photos: Iterable[PhotoRef], source: Path, file: Path) -> li
             chosen.append(replace(photo, split=split))
     if not chosen:
         raise BadSource(f"{display(file)} names no photo of {display(source)}.", "Its paths are relative to the data.")
+    if len(chosen) < len(photos):
+        say(f"{len(photos) - len(chosen)} photos that {display(file)} does not name are left out.")
+    if len(chosen) < len(named):
+        say(f"{len(named) - len(chosen)} photos that {display(file)} names are not in {display(source)}.")
     return check_splits(chosen, file)
+
+
+def _named_in(file: Path, source: Path) -> dict[str, tuple[str, str]]:
+    """Label and split of each photo that a splits file names, by URI."""
+    root = source if source.is_dir() else source.parent
+    named: dict[str, tuple[str, str]] = {}
+    try:
+        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
+            for row in csv.DictReader(lines):
+                said = (row["label"], row["split"])
+                if named.setdefault(uri_of(Path(root, os.path.normpath(row["path"]))), said) != said:
+                    raise BadSource(f"{display(file)} names {display(row['path'])} twice.", "Name each photo once.")
+    except OSError as error:
+        raise BadSource(
+            f"The splits file {display(file)} can't be read ({error.strerror}).", "Check its name."
+        ) from None
+    except (KeyError, TypeError, ValueError, csv.Error):
+        raise BadSource(
+            f"{display(file)} is no CSV file with the columns path,label,split.", "Correct its first line."
+        ) from None
+    return named

@@ -66,10 +66,23 @@ def test_a_manifest_with_its_own_splits(colours: Path, tmp_path: Path) -> None:
 def test_a_splits_file_chooses_photos_and_splits(colours: Path, tmp_path: Path) -> None:
     rows = [f"{label}/{number}.jpg,{label},{SPLITS[number % 3]}" for label in COLOURS for number in range(6)]
     splits = tmp_path / "split.csv"
-    splits.write_text("\n".join(["path,label,split", *rows]))
-    dataset, _ = load(colours, tmp_path, splits=splits)
+    splits.write_text("\n".join(["path,label,split", *rows, "green/gone.jpg,green,train"]))
+    dataset, said = load(colours, tmp_path, splits=splits)
+    assert said == [
+        f"18 photos that {splits} does not name are left out.",
+        f"1 photos that {splits} names are not in {colours}.",
+    ]
     assert dataset.counts == {"train": 6, "val": 6, "test": 6}
     assert by_name(dataset)["green/2.jpg"] == "test"
+
+
+def test_a_splits_file_finds_photos_behind_a_link(colours: Path, tmp_path: Path) -> None:
+    (colours / "green").rename(tmp_path / "leaves")
+    (colours / "green").symlink_to(tmp_path / "leaves")
+    rows = [f"{label}/{number}.jpg,{label},{SPLITS[number % 3]}" for label in COLOURS for number in range(6)]
+    (tmp_path / "split.csv").write_text("\n".join(["path,label,split", *rows]))
+    dataset, _ = load(colours, tmp_path, splits=tmp_path / "split.csv")
+    assert dataset.classes == sorted(COLOURS)
 
 
 def test_unseen_classes_are_tested_on_and_never_trained_on(colours: Path, tmp_path: Path) -> None:
