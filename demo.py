@@ -31,7 +31,7 @@ def demo(
     start = time.perf_counter()
     settings = load_settings()
     data, photos, why = _choose(data, settings)
-    bundle = settings.home / "demo" / photos.name
+    bundle = settings.home / "demo" / photos.resolve().name
     # Small scanned digits are learnt from scratch; photos start from ImageNet weights that came with the installation.
     backbone = "small_cnn" if data == DIGITS else "efficientnet_lite0"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ Weights = list[npt.NDArray[Any]]
 Fields = dict[str, Any]
 
 STATE = "state.json"
-DAMAGED = (OSError, ValueError, KeyError, AssertionError, tf.errors.OpError)
+DAMAGED = (OSError, EOFError, ValueError, KeyError, AssertionError, BadZipFile, tf.errors.OpError)
 
 
 @dataclass(frozen=True)

@@ -155,9 +155,11 @@ def test_a_damaged_checkpoint_is_a_sentence(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, print)
     checkpoints.save(variable, [{"number": 1}], [np.zeros(3)], kept_epoch=1)
     assert checkpoints.restore(variable).epochs == [{"number": 1}]
-    (tmp_path / "kept-1.npz").write_bytes(b"no weights")
-    with pytest.raises(LookalikeError, match="is damaged"):
-        checkpoints.restore(variable)
+    whole = (tmp_path / "kept-1.npz").read_bytes()
+    for damaged in (b"no weights", b"", whole[: len(whole) // 2]):
+        (tmp_path / "kept-1.npz").write_bytes(damaged)
+        with pytest.raises(LookalikeError, match="is damaged"):
+            checkpoints.restore(variable)
 
 
 def test_only_the_last_epoch_and_the_kept_one_stay(tmp_path: Path) -> None:
