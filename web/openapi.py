@@ -37,13 +37,19 @@ def docs() -> str:
 
 
 def complete(spec: Any) -> Any:
-    """Say that errors are problem documents, that photos are named by UUIDs, and what the calls with a body take."""
+    """Say that errors are problem documents, that photos are named by UUIDs, and what the calls with a body take.
+
+    Calls stand in the order of their tags, and each tag once.
+    """
     models: list[type[BaseModel]] = [Problem, *(model for of_path in BODIES.values() for model in of_path.values())]
     schemas = models_json_schema([(model, "validation") for model in models], ref_template=REFERENCES)[1]
     spec["components"]["schemas"] |= schemas["$defs"]
     for path in spec["paths"].values():
         for operation in path.values():
             _complete(operation)
+    tags = list(dict.fromkeys(tag["name"] for tag in spec["tags"]))
+    spec["tags"] = [{"name": tag} for tag in tags]
+    spec["paths"] = dict(sorted(spec["paths"].items(), key=lambda path: tags.index(_tag(path[1]))))
     for path, of_path in BODIES.items():
         content = {media_type: {"schema": _reference(model.__name__)} for media_type, model in of_path.items()}
         spec["paths"][path]["post"]["requestBody"] = {"required": True, "content": content}
@@ -61,6 +67,11 @@ def _complete(operation: dict[str, Any]) -> None:
     for parameter in operation["parameters"]:
         if parameter["name"] == "photo":
             parameter["schema"]["format"] = "uuid"
+
+
+def _tag(path: dict[str, Any]) -> str:
+    operation = next(iter(path.values()))
+    return str(operation["tags"][0])
 
 
 def _reference(model: str) -> dict[str, str]:

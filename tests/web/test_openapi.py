@@ -61,10 +61,12 @@ def test_every_call_is_described(client: FlaskClient) -> None:
     assert {("get", images + part) for part in ("", "/similar", "/file", "/thumbnail")} <= calls
     body = document["paths"]["/api/v1/search"]["post"]["requestBody"]["content"]
     assert set(body) == {"multipart/form-data", "application/json"}
+    assert [tag["name"] for tag in document["tags"]] == ["Search", "Photos", "Map", "Jobs", "Models", "Health"]
 
 
 def test_people_can_read_it(client: FlaskClient) -> None:
     page = client.get("/api/docs").text
     for word in ("/api/v1/search", "image_base64", "min_score", "thumbnail_url", "RFC 9457"):
         assert word in page
+    assert page.index("<code>/api/v1/search") < page.index("<code>/api/v1/jobs") < page.index("<code>/healthz")
     assert "http" not in page.replace("http-equiv", "")

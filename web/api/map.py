@@ -7,7 +7,7 @@ from indexer.map import load_map
 from web.schemas import Map
 from web.services import services
 
-blueprint = APIBlueprint("map", __name__, tag="Photos")
+blueprint = APIBlueprint("map", __name__, tag="Map")
 
 
 @blueprint.get("/map")
