@@ -18,7 +18,7 @@ from celery import Task
 from indexer import tasks
 from indexer.batch import BATCH, Failure, Outcome, batches, now
 from indexer.crosscheck import CROSS_CHECK, CrossCheck
-from indexer.engine import Engine
+from indexer.engine import Engine, GiveUp, never
 from indexer.mailbox import Mailbox, connect, errors_as_sentences, patiently, require_redis
 from retrieval.console import messages
 from retrieval.errors import LookalikeError
@@ -80,20 +80,20 @@ class DistributedEngine(Engine):
             while self._sent:
                 yield self._next_outcome(LOOK_SECONDS)
         finally:
-            with suppress(LookalikeError):
-                errors_as_sentences(lambda: tasks.app.control.revoke(list(self._sent)))
-            self._sent.clear()
+            self._revoke()
 
-    def remove_gone(self, sources: Sequence[str], *, urls: bool = False) -> int:
+    def remove_gone(self, sources: Sequence[str], give_up: GiveUp = never, *, urls: bool = False) -> int:
         """See `Engine.remove_gone`: done by one worker, which lists the sources itself."""
-        return int(self._ask(tasks.remove_gone, sources=list(sources), urls=urls)["removed"])
+        answer = self._ask(tasks.remove_gone, give_up, sources=list(sources), urls=urls)
+        return 0 if answer is None else int(answer["removed"])
 
     def optimize(self, stop: threading.Event) -> None:
         """See `Engine.optimize`: the server that workers share does it by itself."""
 
-    def cross_check(self) -> CrossCheck | None:
+    def cross_check(self, give_up: GiveUp = never) -> CrossCheck | None:
         """See `Engine.cross_check`: done by one worker."""
-        result = self._ask(tasks.cross_check)["cross_check"]
+        answer = self._ask(tasks.cross_check, give_up)
+        result = None if answer is None else answer["cross_check"]
         return CROSS_CHECK.validate_python(result) if result is not None else None
 
     def close(self) -> None:
@@ -124,14 +124,17 @@ class DistributedEngine(Engine):
             self._send_batch(half)
         return Outcome()
 
-    def _ask(self, task: Task, **content: Any) -> dict[str, Any]:
-        """What a worker answers to a task; waits for it, however long it takes."""
+    def _ask(self, task: Task, give_up: GiveUp, **content: Any) -> dict[str, Any] | None:
+        """What a worker answers to a task, however long it takes; None where nobody waits for it any more."""
         self._send(task, content)
-        while True:
-            letter = self._next_letter(LOOK_SECONDS)
-            if letter is not None:
-                self._sent.clear()
-                return letter
+        try:
+            while not give_up():
+                if letter := self._next_letter(LOOK_SECONDS):
+                    del self._sent[letter["task"]]
+                    return letter
+            return None
+        finally:
+            self._revoke()
 
     def _next_letter(self, seconds: float) -> dict[str, Any] | None:
         """The next letter that ends a task on its way; raises what a worker could not mend."""
@@ -170,6 +173,13 @@ class DistributedEngine(Engine):
     def _send(self, task: Task, content: dict[str, Any]) -> None:
         message = {"version": tasks.MESSAGE_VERSION, "model": self._model, **content}
         self._deliver(token_hex(16), _Sent(task, message, monotonic()))
+
+    def _revoke(self) -> None:
+        """Take back what nobody has answered."""
+        if self._sent:
+            with suppress(LookalikeError):
+                errors_as_sentences(lambda: tasks.app.control.revoke(list(self._sent)))
+            self._sent.clear()
 
     def _deliver(self, name: str, sent: _Sent) -> None:
         patiently(lambda: sent.task.apply_async((sent.message,), task_id=name, reply_to=self._letters.name))

@@ -2,7 +2,7 @@
 
 import threading
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self
 
 from indexer.batch import BatchIndexer, Outcome
@@ -14,6 +14,13 @@ from retrieval.embedder import Embedder
 from retrieval.index import IndexStore, VectorIndex
 from retrieval.photos import PhotoRef
 from retrieval.settings import Settings
+
+GiveUp = Callable[[], bool]
+
+
+def never() -> bool:
+    """Whether to give up, of those who wait however long it takes."""
+    return False
 
 
 class Engine(Closing):
@@ -30,16 +37,22 @@ class Engine(Closing):
         """
 
     @abstractmethod
-    def remove_gone(self, sources: Sequence[str], *, urls: bool = False) -> int:
-        """Remove the points of these sources whose photo is gone; see `indexer.sources.remove_gone`."""
+    def remove_gone(self, sources: Sequence[str], give_up: GiveUp = never, *, urls: bool = False) -> int:
+        """Remove the points of these sources whose photo is gone; see `indexer.sources.remove_gone`.
+
+        Args:
+            sources: the sources.
+            give_up: asked while there is nothing to do but wait; once it is true, nothing is removed.
+            urls: whether sources may name URLs.
+        """
 
     @abstractmethod
     def optimize(self, stop: threading.Event) -> None:
         """Build what searches need to stay fast in so many photos; see `VectorIndex.optimize`."""
 
     @abstractmethod
-    def cross_check(self) -> CrossCheck | None:
-        """Compare the index with exact neighbours; None where it is empty."""
+    def cross_check(self, give_up: GiveUp = never) -> CrossCheck | None:
+        """Compare the index with exact neighbours; None where it is empty, or where nobody waited for the result."""
 
     @abstractmethod
     def close(self) -> None:
@@ -87,7 +100,7 @@ class LocalEngine(Engine):
         """Index one batch; see `BatchIndexer.prepare` and `store`."""
         return self._batches.store(self._batches.prepare(photos, time, until))
 
-    def remove_gone(self, sources: Sequence[str], *, urls: bool = False) -> int:
+    def remove_gone(self, sources: Sequence[str], give_up: GiveUp = never, *, urls: bool = False) -> int:
         """See `Engine.remove_gone`."""
         return remove_gone(self._index, sources, urls=urls)
 
@@ -95,7 +108,7 @@ class LocalEngine(Engine):
         """See `Engine.optimize`."""
         self._index.optimize(stop)
 
-    def cross_check(self) -> CrossCheck | None:
+    def cross_check(self, give_up: GiveUp = never) -> CrossCheck | None:
         """See `Engine.cross_check`."""
         return cross_check(self._index) if self._index.count() else None
 

@@ -87,13 +87,11 @@ def run_job(
                 if state := record.asked_to_end(stop):
                     break
             record.count(_take(unlistable))
-            check = None
-            if state is None:
-                record.count_removed(engine.remove_gone(request.sources, urls=request.urls) if request.sync else 0)
-                engine.optimize(stop)
-                check = engine.cross_check()
+            check = None if state else _finish(engine, record, request, stop)
             if check is not None:
                 save_cross_check(settings, check)
+            else:
+                state = record.asked_to_end(stop)
         record.end(state or "done")
     return Finished(record, check, serving)
 
@@ -164,6 +162,17 @@ class BackgroundJobs(Closing):
                 begun.set_exception(error)
             elif not isinstance(error, LookalikeError):  # such a one is in the job's record
                 logger.exception("The job %s failed.", begun.result().id)
+
+
+def _finish(engine: Engine, record: JobRecord, request: Request, stop: threading.Event) -> CrossCheck | None:
+    """What follows when every photo is in the index; None where the index is empty, or the job is asked to end."""
+
+    def give_up() -> bool:
+        return record.asked_to_end(stop) is not None
+
+    record.count_removed(engine.remove_gone(request.sources, give_up, urls=request.urls) if request.sync else 0)
+    engine.optimize(stop)
+    return engine.cross_check(give_up)
 
 
 def _open_engine(settings: Settings, store: IndexStore, bundle: Bundle, served: VectorIndex | None) -> Engine:

@@ -203,6 +203,19 @@ def test_a_cancelled_job_revokes_what_waits(client: redis.Redis, engine: Distrib
     assert list(engine.index(iter(()))) == []
 
 
+def test_a_job_that_is_to_end_waits_for_no_worker(client: redis.Redis, engine: DistributedEngine) -> None:
+    looks = iter([False, True])
+    assert engine.cross_check(lambda: next(looks)) is None
+    assert engine.remove_gone(["/photos"], lambda: True) == 0
+    assert len(taken(client)) == 2
+    answers = threading.Thread(
+        target=lambda: answer(client, *wait_for_tasks(client, 1), removed=3),
+    )
+    answers.start()
+    assert engine.remove_gone(["/photos"]) == 3
+    answers.join()
+
+
 def run_in_thread(engine: DistributedEngine, batches: int):
     """Index so many batches on a thread; returns what waits for the counts: seen, indexed, failed."""
     found: list[Outcome] = []
