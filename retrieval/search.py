@@ -202,7 +202,7 @@ class Searcher:
         start = time.perf_counter()
         hits, voters = self._nearest(vector, options, leave_out)
         hits.sort(key=lambda hit: (-round(hit.score, 6), hit.id != first, hit.payload.uri))
-        self._require_labels(set(options.labels) - {hit.payload.label for hit in hits})
+        self._require_labels(vector, set(options.labels) - {hit.payload.label for hit in hits})
         results = [_result(hit) for hit in hits]
         if options.min_score is not None:
             results = [result for result in results if result.score >= options.min_score]
@@ -228,13 +228,11 @@ class Searcher:
         page = [hit for hit in nearest if hit.id not in leave_out][options.offset : wanted]
         return page, [hit for hit in voters if hit.id not in leave_out]
 
-    def _require_labels(self, unseen: set[str]) -> None:
+    def _require_labels(self, vector: Vector, unseen: set[str]) -> None:
         """Raise `NotFound` where a label asked for and not found is on no photo at all."""
-        if not unseen:
-            return
-        labels = self.index.labels()
-        if unknown := sorted(unseen - set(labels)):
-            there = ", ".join(display(label) for label in islice(labels, 5))
+        unknown = sorted(label for label in unseen if not self.index.search(vector, 1, labels=[label]))
+        if unknown:
+            there = ", ".join(display(label) for label in islice(self.index.labels(), 5))
             raise NotFound(
                 f"No indexed photo has the label {', '.join(map(display, unknown))}.",
                 f"The most frequent labels are {there}." if there else "The indexed photos have no labels.",

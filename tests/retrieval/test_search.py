@@ -118,6 +118,14 @@ def test_an_unknown_label_is_told(searcher: Searcher, photos: list[PhotoRef]) ->
             searcher.by_photo(photo, Options(labels=labels))
     with pytest.raises(NotFound, match="mauve"):
         searcher.by_id(photos[0].id, Options(labels=("mauve",)))
+
+
+def test_labels_are_not_counted_for_a_label_further_down(searcher: Searcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    def count() -> dict[str, int]:
+        raise AssertionError("of 50,000 labels that takes a second")
+
+    monkeypatch.setattr(searcher.index, "labels", count)
+    photo = make.encoded(make.photo("green", seed=99))
     assert searcher.by_photo(photo, Options(k=1, labels=("green", "red"))).results[0].label == "green"
 
 
