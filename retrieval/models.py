@@ -44,5 +44,5 @@ def open_searcher(settings: Settings) -> Searcher:
             f"No photos have been indexed with the model {bundle.model_id}.",
             f"Run `lookalike index FOLDER --bundle {bundle.folder}`.",
         )
-    index = store.open(bundle.model_id, bundle.dimension)
-    return Searcher(Embedder(bundle, settings.embedding_threads), index, settings.max_pixels)
+    embedder = Embedder(bundle, settings.embedding_threads)  # first: where it fails, no index stays open
+    return Searcher(embedder, store.open(bundle.model_id, bundle.dimension), settings.max_pixels)

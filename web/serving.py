@@ -60,9 +60,7 @@ class Serving(Closing):
         with self._exchanging:
             current = open_store(self._settings).current()
             if self._settings.bundle is None and current not in (None, self.model):
-                fresh = open_searcher(self._settings)
-                warm_up(fresh)
-                self._exchange(fresh)
+                self._exchange(_open_warm(self._settings))
             return self.model
 
     def close(self) -> None:
@@ -90,5 +88,16 @@ class Serving(Closing):
 def warm_up(searcher: Searcher) -> None:
     """Embed and search once, so that the first request finds everything warm."""
     size = searcher.embedder.bundle.resize.size
-    (vector,) = searcher.embedder.embed(np.full((1, size, size, 3), 127, np.uint8))
-    searcher.by_vector(vector, Options())
+    searcher.embedder.embed(np.full((1, size, size, 3), 128, np.uint8))
+    # Grey has no embedding in some models; any vector warms the index.
+    searcher.by_vector(np.ones(searcher.index.dimension, np.float32), Options())
+
+
+def _open_warm(settings: Settings) -> Searcher:
+    searcher = open_searcher(settings)
+    try:
+        warm_up(searcher)
+    except BaseException:
+        searcher.index.close()
+        raise
+    return searcher

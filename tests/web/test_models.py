@@ -15,12 +15,13 @@ from serving import LOOKALIKE, ROOT, Site, fill_index, serving
 
 from retrieval.bundle import Bundle
 from retrieval.index import open_store
+from retrieval.index.base import has_direction
 from retrieval.models import open_searcher
 from retrieval.search import Options
 from retrieval.settings import Settings
 from web.app import create_app
 from web.services import EXTENSION
-from web.serving import Serving
+from web.serving import Serving, warm_up
 
 MODELS = "/api/v1/models"
 
@@ -90,6 +91,13 @@ def test_a_model_that_can_not_be_served_changes_nothing(site: Site, other: Bundl
     refused = site.client.post(f"{MODELS}/{other.model_id}/activate")
     assert refused.status_code == 409 and "damaged" in refused.get_json()["detail"]
     assert site.client.get("/readyz").get_json()["model"] == bundle.model_id
+
+
+def test_a_server_starts_though_its_model_has_no_embedding_for_grey(site: Site) -> None:
+    size = site.searcher.embedder.bundle.resize.size
+    (vector,) = site.searcher.embedder.embed(np.full((1, size, size, 3), 128, np.uint8))
+    assert not has_direction(vector)
+    warm_up(site.searcher)
 
 
 def test_a_model_that_finds_less_is_not_activated(site: Site, other: Bundle, bundle: Bundle) -> None:
