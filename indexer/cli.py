@@ -10,7 +10,6 @@ from rich.table import Column, Table
 
 from indexer import jobs as job_records
 from indexer import models as registry
-from indexer.batch import Failure
 from indexer.crosscheck import MIN_RECALL, NEIGHBOURS, SAMPLE, CrossCheck, cross_check, save_cross_check
 from indexer.doctor import examine
 from indexer.jobs import Request
@@ -20,7 +19,7 @@ from retrieval.console import JsonFlag, messages, print_result
 from retrieval.errors import LookalikeError
 from retrieval.index import open_store
 from retrieval.models import bundle_in_use
-from retrieval.photos import LabelFrom, display, path_of
+from retrieval.photos import LabelFrom, display_uri
 from retrieval.settings import load_settings
 
 INTERRUPTED = 130
@@ -138,7 +137,7 @@ def show_failures(
 ) -> None:
     """List the photos that failed in a job, and why."""
     found = job_records.read_failures(load_settings(), job, offset, limit)
-    lines = "\n".join(f"{_name(failure)}: {failure.reason}" for failure in found)
+    lines = "\n".join(f"{display_uri(failure.uri)}: {failure.reason}" for failure in found)
     result = {"job": job, "failures": [asdict(failure) for failure in found]}
     print_result(result, as_json, escape(lines) or "Nothing failed.")
 
@@ -206,14 +205,10 @@ def _index_text(finished: Finished) -> str:
 def _report_failures(finished: Finished) -> None:
     record = finished.record
     for failure in record.first_failures:
-        name = _name(failure)
+        name = display_uri(failure.uri)
         _say(failure.reason if name in failure.reason else f"{name}: {failure.reason}", "yellow")
     if record.job.failed > len(record.first_failures):
         _say(f"All {record.job.failed} failures: {record.failures}", "yellow")
-
-
-def _name(failure: Failure) -> str:
-    return display(path_of(failure.uri)) if failure.uri.startswith("file:") else failure.uri
 
 
 def _report_model(finished: Finished) -> None:
@@ -228,7 +223,9 @@ def _report_cross_check(check: CrossCheck) -> None:
         _say(text, "dim")
         return
     for disagreement in check.disagreements[:FIRST_DISAGREEMENTS]:
-        _say(f"{disagreement.query}: {len(disagreement.missing)} of its neighbours are not found", "yellow")
+        _say(
+            f"{display_uri(disagreement.query)}: {len(disagreement.missing)} of its neighbours are not found", "yellow"
+        )
     _say(
         f"The cross-check failed. {text} Index the photos again into a fresh index: in another LOOKALIKE_HOME, "
         f"or after `lookalike models remove {check.model}`.",

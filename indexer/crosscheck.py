@@ -15,7 +15,7 @@ from indexer.batch import batches
 from retrieval.errors import LookalikeError, NotFound
 from retrieval.files import write_atomically
 from retrieval.index import Hit, Point, VectorIndex
-from retrieval.photos import display
+from retrieval.photos import display_uri
 from retrieval.settings import Settings
 
 SAMPLE = 200
@@ -63,7 +63,7 @@ class CrossCheck:
 
     def summary(self) -> str:
         """The figures, and the first of the photos concerned, in a sentence."""
-        concerned = "".join(f" {display(name)}" for name in [d.query for d in self.disagreements][:FIRST_CONCERNED])
+        concerned = "".join(f" {display_uri(found.query)}" for found in self.disagreements[:FIRST_CONCERNED])
         return (
             f"Cross-check: recall@{self.k} {self.recall_at_k:.4f} over {self.queries} queries, largest score error "
             f"{self.max_score_error:.1e}, {len(self.disagreements)} disagreements"

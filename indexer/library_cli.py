@@ -20,7 +20,7 @@ from indexer.progress import stop_on_interrupt
 from retrieval.console import JsonFlag, messages, print_result
 from retrieval.index import open_store
 from retrieval.models import bundle_in_use
-from retrieval.photos import display, path_of
+from retrieval.photos import display, display_uri
 from retrieval.settings import load_settings
 
 INTERRUPTED = 130
@@ -52,7 +52,7 @@ def doubtful(
     found = find_doubtful(gallery, voters)
     shown = found[:limit]
     result = {"photos": len(gallery.photos), "doubtful": len(found), "results": [asdict(photo) for photo in shown]}
-    lines = [f"{_name(photo.uri)}: {display(photo.label)}, rather {display(photo.suggested)}" for photo in shown]
+    lines = [f"{display_uri(photo.uri)}: {display(photo.label)}, rather {display(photo.suggested)}" for photo in shown]
     text = _text(lines, len(found) - len(shown), "Every label agrees with its photo's neighbours.")
     print_result(result, as_json, text)
 
@@ -82,7 +82,7 @@ def _open_gallery(chosen: Path | None) -> Gallery:
 def _duplicates_text(found: Duplicates) -> Text:
     groups = [("identical", group.photos) for group in found.identical]
     groups += [(f"{pair.score:.4f}", list(pair.photos)) for pair in found.near_identical]
-    lines = ["\n  ".join([title, *map(_name, photos)]) for title, photos in groups[:SHOWN]]
+    lines = ["\n  ".join([title, *map(display_uri, photos)]) for title, photos in groups[:SHOWN]]
     return _text(lines, len(groups) - len(lines), f"None of the {found.photos:,} photos is there twice.")
 
 
@@ -99,10 +99,6 @@ def _migration_text(done: Migration) -> str:
         return f"Interrupted: {counts} Run the same command again to continue."
     check = f" {done.cross_check.summary()}" if done.cross_check else ""
     return f"The index of {done.model} is {done.to}: {counts}{check} The one that it was copied from is kept."
-
-
-def _name(uri: str) -> str:
-    return display(path_of(uri)) if uri.startswith("file:") else display(uri)
 
 
 @contextmanager

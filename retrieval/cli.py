@@ -11,7 +11,7 @@ from rich.table import Table
 from retrieval.console import JsonFlag, print_result
 from retrieval.errors import UnreadablePhoto
 from retrieval.models import open_searcher
-from retrieval.photos import display, path_of, read_photo, uri_of
+from retrieval.photos import display, display_uri, read_photo, uri_of
 from retrieval.search import MOST_RESULTS, Answer, Options
 from retrieval.settings import load_settings
 
@@ -39,6 +39,6 @@ def search(
 def _table(answer: Answer) -> Table:
     table = Table("score", "distance", "label", "photo", box=None, header_style="bold")
     for result in answer.results:
-        name = display(path_of(result.uri)) if result.uri.startswith("file:") else result.uri
+        name = display_uri(result.uri)
         table.add_row(f"{result.score:.4f}", f"{result.distance:.4f}", escape(result.label or ""), escape(name))
     return table

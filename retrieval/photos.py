@@ -201,6 +201,11 @@ def path_of(uri: str) -> Path:
     return Path(os.fsdecode(unquote_to_bytes(parts.path)))
 
 
+def display_uri(uri: str) -> str:
+    """A photo for a person: its path where it lies on this machine, otherwise its URI, as one printable line."""
+    return display(path_of(uri) if uri.startswith("file:") else uri)
+
+
 def display(path: Path | str) -> str:
     """A path or label as one printable line: control characters and what is no UTF-8 escaped."""
     return "".join(char if char.isprintable() else _escaped(char) for char in os.fspath(path))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import BadSource, UnreadablePhoto
-from retrieval.photos import display, list_photos, path_of, photo_id, read_photo, uri_of
+from retrieval.photos import display, display_uri, list_photos, path_of, photo_id, read_photo, uri_of
 
 
 def touch(path: Path) -> Path:
@@ -168,6 +168,14 @@ def test_a_source_that_is_none_is_told(tmp_path: Path, name: str) -> None:
     touch(tmp_path / "photo.jpg")
     with pytest.raises(BadSource):
         list(list_photos(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [("file:///a%20b%0A.jpg", "/a b\\n.jpg"), ("s3://bucket/a b%20.jpg", "s3://bucket/a b%20.jpg")],
+)
+def test_a_photo_is_shown_by_its_path_or_its_uri(uri: str, shown: str) -> None:
+    assert display_uri(uri) == shown
 
 
 def test_display_keeps_a_path_on_one_line() -> None:
