@@ -22,7 +22,7 @@ from retrieval.photos import FileStatus, LabelFrom, OnUnlistable, PhotoRef, disp
 MODIFIED = ("LastModified", "last_modified", "mtime", "modified", "created", "date_time")  # as the stores call it
 VERSION = ("ETag", "etag", "CRC")
 CHAIN = "::"
-ARCHIVES = 4  # that are open at a time
+ARCHIVES = 2  # that are open at a time, with their directories in memory
 
 Result = TypeVar("Result")
 
