@@ -2,6 +2,8 @@
 
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import tf2onnx
 
 from retrieval.bundle import Parity
 from retrieval.errors import LookalikeError
+from trainer.extra import first_line
 from trainer.network import EmbeddingNetwork, embed
 from trainer.regions import with_regions
 from trainer.sampling import parts
@@ -31,7 +34,7 @@ def export_onnx(network: EmbeddingNetwork, path: Path) -> None:
     Raises:
         LookalikeError: the disk is full.
     """
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it can't convert, ONNX Runtime refuses
     size, embedder, explained = network.backbone.resize.size, network.whole(), with_regions(network)
 
     def run(images: tf.Tensor, *explain: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -40,7 +43,10 @@ def export_onnx(network: EmbeddingNetwork, path: Path) -> None:
     signature = [tf.TensorSpec((None, size, size, 3), tf.uint8, name="images")]
     if explained:
         signature.append(tf.TensorSpec((), tf.bool, name="explain"))
-    model, _ = tf2onnx.convert.from_function(tf.function(run, input_signature=signature), signature, opset=OPSET)
+    function = tf.function(run, input_signature=signature)
+    with _without_xla(network.features):
+        model, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
+    _keep_constants(model.graph, function.get_concrete_function().graph)
     if explained:  # an input with an initializer is optional
         model.graph.initializer.append(onnx.helper.make_tensor("explain", onnx.TensorProto.BOOL, (), [False]))
     content = model.SerializeToString()
@@ -59,10 +65,20 @@ def save_weights(embedder: tf.keras.Model, path: Path) -> None:
 
 
 def run_onnx(path: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """The embeddings that ONNX Runtime computes: float32 [images, d]."""
+    """The embeddings that ONNX Runtime computes: float32 [images, d].
+
+    Raises:
+        LookalikeError: it can't run the network, which has operations that ONNX does not have.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # it warns of every optional input
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
+        raise LookalikeError(
+            f"ONNX Runtime can't run the network ({first_line(error)}).",
+            "No bundle was written; choose another backbone.",
+        ) from None
     return np.concatenate([session.run(["embeddings"], {"images": images[part]})[0] for part in parts(len(images))])
 
 
@@ -83,6 +99,31 @@ def check_parity(embedder: tf.keras.Model, path: Path, images: npt.NDArray[np.ui
             "No bundle was written; train with the versions of requirements.lock.",
         )
     return parity
+
+
+@contextmanager
+def _without_xla(features: tf.keras.Model) -> Iterator[None]:
+    """Within it, grouped convolutions are traced as they are; Keras has XLA compile them, which ONNX can't express."""
+    grouped = {
+        layer: layer.groups
+        for layer in features.layers
+        if isinstance(layer, tf.keras.layers.Conv2D) and layer.groups > 1
+    }
+    for layer in grouped:
+        layer.groups = 1  # the shape of its kernel tells how many there are
+    try:
+        yield
+    finally:
+        for layer, groups in grouped.items():
+            layer.groups = groups
+
+
+def _keep_constants(converted: onnx.GraphProto, traced: tf.Graph) -> None:
+    """Put in what layers hold as constants, such as a mean to subtract; the converter takes them for inputs."""
+    constants = {inner.name: outer for outer, inner in traced.captures}
+    for entry in [entry for entry in converted.input if entry.name in constants]:
+        converted.input.remove(entry)
+        converted.initializer.append(onnx.numpy_helper.from_array(constants[entry.name].numpy(), entry.name))
 
 
 def _ask_for_room(folder: Path, size: int) -> None:

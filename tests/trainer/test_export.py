@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from retrieval.errors import LookalikeError
 from retrieval.images import ResizeRule
-from trainer.backbones import BACKBONES
+from trainer.backbones import BACKBONES, backbone_named
 from trainer.export import check_parity, export_onnx, run_onnx
-from trainer.network import build_network
+from trainer.network import begin_statistics, build_network
 from trainer.recipes import Head
 
 DISK_BYTES, ROOM_BYTES = 1 << 20, 1 << 17  # small_cnn takes more
@@ -64,12 +64,22 @@ def test_embeddings_that_are_no_numbers_are_refused(exported: tuple[tf.keras.Mod
         check_parity(exported[0], tmp_path / "damaged.onnx", IMAGES)
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenet_v2", "resnet50", "vgg16"])
+def test_a_network_that_onnx_runtime_cannot_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "letter.onnx").write_text("Dear photo")
+    with pytest.raises(LookalikeError, match=r"can't run the network .*letter.onnx.*choose another backbone"):
+        run_onnx(tmp_path / "letter.onnx", IMAGES)
+
+
+NAMED_ONES = ["efficientnet_lite0", "mobilenet_v2", "resnet50", "vgg16"]
+WITH_CONSTANTS, WITH_GROUPS = "keras:EfficientNetV2B0", "keras:RegNetX002"
+
+
+@pytest.mark.parametrize("name", [*NAMED_ONES, WITH_CONSTANTS, WITH_GROUPS])
 def test_every_backbone_is_the_same_in_onnx_runtime(name: str, tmp_path: Path) -> None:
-    backbone = replace(BACKBONES[name], resize=ResizeRule(size=64, shorter_side=64), train_size=64)
+    backbone = replace(backbone_named(name), resize=ResizeRule(size=64, shorter_side=64), train_size=64)
     images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
     network = build_network(backbone, "none", 16, Head())
-    settle(network.features, images)
+    begin_statistics(network.features, images.astype(np.float32))
     export_onnx(network, tmp_path / "embedder.onnx")
     assert check_parity(network.whole(), tmp_path / "embedder.onnx", images).min_cosine > 0.99999
     regions_that_add_up(tmp_path / "embedder.onnx", images)
@@ -92,14 +102,6 @@ def regions_that_add_up(path: Path, images: np.ndarray) -> np.ndarray:
     embeddings, regions = session.run(["embeddings", "regions"], {"images": images, "explain": np.array(True)})
     np.testing.assert_allclose(regions.sum(axis=(1, 2)), embeddings, atol=1e-5)
     return regions
-
-
-def settle(features: tf.keras.Model, images: np.ndarray) -> None:
-    """Let batch normalisation take the statistics of these images; at its start, random layers end in almost zero."""
-    for layer in features.layers:
-        if isinstance(layer, tf.keras.layers.BatchNormalization):
-            layer.trainable, layer.momentum = True, 0.0
-    features(images.astype(np.float32), training=True)
 
 
 @pytest.fixture
