@@ -40,18 +40,25 @@ def writes(view: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
 
     @wraps(view)
     def checked(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
-        served = services()
-        if served.settings.read_only:
-            raise Forbidden("This server is read-only (LOOKALIKE_READ_ONLY).")
-        if served.settings.api_keys:
+        if reason := refusal():
+            raise Forbidden(reason)
+        if services().settings.api_keys:
             _require_key()
-        elif not served.local or _comes_through_a_proxy():
-            raise Forbidden("This server is asked over a network and has no keys; LOOKALIKE_API_KEYS names them.")
         if _is_from_a_foreign_page():
             raise Forbidden("Pages of another website may not write here; LOOKALIKE_CORS_ORIGINS names those that may.")
         return view(*args, **kwargs)
 
     return checked
+
+
+def refusal() -> str | None:
+    """Why nobody may write the way the current request came, with or without a key; None where one may."""
+    served = services()
+    if served.settings.read_only:
+        return "This server is read-only (LOOKALIKE_READ_ONLY)."
+    if not served.settings.api_keys and (not served.local or _comes_through_a_proxy()):
+        return "This server is asked over a network and has no keys; LOOKALIKE_API_KEYS names them."
+    return None
 
 
 def _require_key() -> None:

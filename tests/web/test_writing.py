@@ -207,6 +207,8 @@ def test_the_page_itself_writes(client: FlaskClient, headers: dict[str, str]) ->
 def test_who_asks_through_a_proxy_is_not_on_this_machine(client: FlaskClient, own: Site, name: str) -> None:
     assert add(client, headers={name: "203.0.113.7"}).status_code == 403
     assert add(client_of(own, local=True, proxies=1)).status_code == 403
+    from_here, from_afar = (client.get("/jobs", headers=headers).text for headers in ({}, {name: "203.0.113.7"}))
+    assert 'class="start"' in from_here and 'class="start"' not in from_afar
 
 
 def test_pages_of_a_named_website_may_call(own: Site) -> None:

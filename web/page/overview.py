@@ -2,6 +2,7 @@
 
 from flask import render_template, request
 
+from web.keys import refusal
 from web.schemas import API
 from web.services import services
 
@@ -22,10 +23,4 @@ def show_models() -> str:
 
 
 def _render(template: str, **more: object) -> str:
-    return render_template(template, api=f"{request.script_root}{API}", writable=_writable(), **more)
-
-
-def _writable() -> bool:
-    """Whether somebody who looks at this page can change anything, with or without a key (see `web.keys`)."""
-    served = services()
-    return not served.settings.read_only and (served.local or bool(served.settings.api_keys))
+    return render_template(template, api=f"{request.script_root}{API}", writable=refusal() is None, **more)
