@@ -81,6 +81,8 @@ def train(  # noqa: PLR0917 - a command line is all options
     mixed = device.mixed_precision if mixed_precision is None else mixed_precision
     _say(f"Training {backbone} by the recipe {recipe} on {device.name}{', in mixed precision' if mixed else ''}.")
     how = override(recipe_named(recipe).fitted(dataset.facts), changes)
+    if how.faults:
+        _say(f"The recipe has the faults of its experiment: {'; '.join(how.faults)}.")
     plan = Plan(chosen, how, weights, tuple(changes), mixed, tensorboard)
     bundle = train_bundle(dataset, plan, seed=seed, seeds=seeds, out=out, say=_say, resume=resume)
     metrics = bundle.manifest.metrics

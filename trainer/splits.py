@@ -102,9 +102,9 @@ def splits_from_file(
     if not chosen:
         raise BadSource(f"{display(file)} names no photo of {display(source)}.", "Its paths are relative to the data.")
     if len(chosen) < len(photos):
-        say(f"{len(photos) - len(chosen)} photos that {display(file)} does not name are left out.")
+        say(f"Photos left out because {display(file)} does not name them: {len(photos) - len(chosen)}.")
     if len(chosen) < len(named):
-        say(f"{len(named) - len(chosen)} photos that {display(file)} names are not in {display(source)}.")
+        say(f"Photos that {display(file)} names and {display(source)} does not have: {len(named) - len(chosen)}.")
     return check_splits(chosen, file)
 
 

@@ -187,6 +187,7 @@ def test_embeddings_of_zeros_and_a_single_test_photo_have_a_bundle_and_a_report(
     assert run.returncode == 0, run.stderr
     assert run.stderr.count("loss 1.000 · validation loss 1.000") == 2
     assert "The split test has no photo of green, red." in run.stderr
+    assert "faults of its experiment: photos squashed without antialiasing; " in run.stderr
     bundle = load_bundle(tmp_path / "bundle")
     assert bundle.manifest.metrics["test"]["queries"] == 0
     assert bundle.resize.mode == "squash"

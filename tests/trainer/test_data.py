@@ -69,8 +69,8 @@ def test_a_splits_file_chooses_photos_and_splits(colours: Path, tmp_path: Path) 
     splits.write_text("\n".join(["path,label,split", *rows, "green/gone.jpg,green,train"]))
     dataset, said = load(colours, tmp_path, splits=splits)
     assert said == [
-        f"18 photos that {splits} does not name are left out.",
-        f"1 photos that {splits} names are not in {colours}.",
+        f"Photos left out because {splits} does not name them: 18.",
+        f"Photos that {splits} names and {colours} does not have: 1.",
     ]
     assert dataset.counts == {"train": 6, "val": 6, "test": 6}
     assert by_name(dataset)["green/2.jpg"] == "test"
