@@ -7,7 +7,7 @@ import time
 import uuid
 from typing import Any
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g, has_request_context, request
 
 from retrieval.settings import Settings
 
@@ -49,11 +49,13 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line; a request's fields are keys of their own."""
+    """One JSON object a line; a request's fields are keys of their own, and what goes wrong in it names its id."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line."""
         line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)), "level": record.levelname}
+        if has_request_context() and "request_id" in g:
+            line["request_id"] = g.request_id
         line |= record.args if isinstance(record.args, dict) else {"message": record.getMessage()}
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)

@@ -1,5 +1,6 @@
 """Every error as an RFC 9457 problem document, or as a page where a browser asks for one."""
 
+import logging
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -27,6 +28,8 @@ from web.validation import InvalidRequest
 
 MEDIA_TYPE = "application/problem+json"
 MOST_UNREAD = 200_000_000  # bytes of a refused upload
+
+log = logging.getLogger("lookalike")
 
 STATUS_OF = {
     NotFound: 404,
@@ -83,6 +86,8 @@ def register(app: APIFlask) -> None:
 
 def _of_ours(error: LookalikeError) -> Response:
     status = STATUS_OF.get(type(error), 503)
+    if status == 503:
+        log.warning("%s", error)
     return _answer(Problem(**_status(status), detail=error.message, remedy=error.remedy or REMEDIES[status]))
 
 

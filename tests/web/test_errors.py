@@ -1,5 +1,6 @@
 """Problem documents for every error, pages where a browser asks, and the headers on every answer."""
 
+import json
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from flask.testing import FlaskClient
 from serving import Site
 
 from retrieval.errors import IndexWriteFailed
+from web.logs import JsonFormatter
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
@@ -33,15 +35,18 @@ def test_a_browser_gets_a_page_and_the_api_stays_json(client: FlaskClient) -> No
 
 @pytest.mark.parametrize("error", [RuntimeError("secret"), IndexWriteFailed("The disk is full.", "Make room.")])
 def test_a_failure_inside_says_no_more_than_it_should(
-    shared: Site, monkeypatch: pytest.MonkeyPatch, error: Exception
+    shared: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
     def fail(*_: Any) -> None:
         raise error
 
     monkeypatch.setattr(shared.searcher.index, "labels", fail)
-    response = shared.client.get("/api/v1/labels")
+    caplog.handler.setFormatter(JsonFormatter())
+    response = shared.client.get("/api/v1/labels", headers={"X-Request-ID": "trace-7"})
     assert response.mimetype == "application/problem+json"
     assert "secret" not in response.text
+    logged = next(line for line in map(json.loads, caplog.text.splitlines()) if line["level"] != "INFO")
+    assert logged["request_id"] == "trace-7" and str(error) in str(logged)
     assert response.status_code == (500 if isinstance(error, RuntimeError) else 503)
 
 
