@@ -1,7 +1,4 @@
-"""A disk that fills up while photos are indexed: one sentence, and nothing that was indexed is lost.
-
-The disk is a small file system in memory, which takes root to mount.
-"""
+"""A disk that fills up while photos are indexed: one sentence, and nothing that was indexed is lost."""
 
 import json
 import os
@@ -11,24 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from disks import small_disk
 
-DISK_MEGABYTES = 200
+DISK_BYTES = 200 << 20
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A small disk of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    options = ["-t", "tmpfs", "-o", f"size={DISK_MEGABYTES}m", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(["mount", *options], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command here")
-    if mounted.returncode:
-        pytest.skip(f"a small file system can't be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+    with small_disk(tmp_path / "disk", DISK_BYTES) as disk:
+        yield disk
 
 
 def fill(disk: Path, leave_megabytes: int = 0, pause: float = 0.0) -> Path:

@@ -8,6 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 import tensorflow as tf
+from disks import small_disk
 
 from retrieval.errors import LookalikeError
 from retrieval.images import ResizeRule
@@ -106,19 +107,10 @@ def regions_that_add_up(path: Path, images: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system in memory with little room; it takes root to mount."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    options = ["-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", folder]
-    try:
-        mounted = subprocess.run(["mount", *options], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command here")
-    if mounted.returncode:
-        pytest.skip(f"a small file system can't be mounted here: {mounted.stderr.strip()}")
-    (folder / "filler").write_bytes(bytes(DISK_BYTES - ROOM_BYTES))
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+    """A disk with little room."""
+    with small_disk(tmp_path / "disk", DISK_BYTES) as disk:
+        (disk / "filler").write_bytes(bytes(DISK_BYTES - ROOM_BYTES))
+        yield disk
 
 
 def test_a_full_disk_is_said(full_disk: Path) -> None:
