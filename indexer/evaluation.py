@@ -1,7 +1,7 @@
 """How well the labelled photos of an index find photos of their own label: what a new model is judged by."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from indexer.batch import batches
 from retrieval.index import VectorIndex
+from retrieval.index.base import Vector
 from retrieval.metrics import map_at_r, recall_at_k
 
 MOST_PHOTOS = 20_000
@@ -51,17 +52,19 @@ def evaluate(index: VectorIndex, other: VectorIndex | None = None, *, seed: int 
     """
     rng = np.random.default_rng(seed)
     labels = _draw_labelled(index, rng)
-    if other is not None:
-        known = {photo for ids in batches(labels, FETCHED_AT_ONCE) for photo in other.get(ids)}
-        labels = {photo: label for photo, label in labels.items() if photo in known}
+    measured = [index] if other is None else [index, other]
+    vectors = [_vectors(each, labels) for each in measured]
+    labels = {photo: label for photo, label in labels.items() if all(photo in found for found in vectors)}
     if not labels:
         return []
     _, codes, sizes = np.unique(list(labels.values()), return_inverse=True, return_counts=True)
     queries = rng.permutation(np.flatnonzero(sizes[codes] > 1))[:MOST_QUERIES]
     if not len(queries):
         return []
-    measured = [index] if other is None else [index, other]
-    return [_measure(each, _vectors(each, list(labels)), codes, queries) for each in measured]
+    return [
+        _measure(each.model, np.stack([found[photo] for photo in labels]), codes, queries)
+        for each, found in zip(measured, vectors, strict=True)
+    ]
 
 
 def _draw_labelled(index: VectorIndex, rng: np.random.Generator) -> Mapping[uuid.UUID, str]:
@@ -75,13 +78,13 @@ def _draw_labelled(index: VectorIndex, rng: np.random.Generator) -> Mapping[uuid
     return dict(drawn)
 
 
-def _vectors(index: VectorIndex, photos: Sequence[uuid.UUID]) -> npt.NDArray[np.float32]:
-    found = {id_: vector for ids in batches(photos, FETCHED_AT_ONCE) for id_, vector in index.vectors(ids).items()}
-    return np.stack([found[photo] for photo in photos])
+def _vectors(index: VectorIndex, photos: Iterable[uuid.UUID]) -> dict[uuid.UUID, Vector]:
+    """The vectors of those photos that the index holds: one may have been removed since it was drawn."""
+    return {photo: vector for ids in batches(photos, FETCHED_AT_ONCE) for photo, vector in index.vectors(ids).items()}
 
 
 def _measure(
-    index: VectorIndex, vectors: npt.NDArray[np.float32], codes: npt.NDArray[np.int_], queries: npt.NDArray[np.int_]
+    model: str, vectors: npt.NDArray[np.float32], codes: npt.NDArray[np.int_], queries: npt.NDArray[np.int_]
 ) -> Evaluation:
     others = np.bincount(codes)[codes] - 1
     recalls, precisions = [], []
@@ -93,7 +96,7 @@ def _measure(
         recalls.append(recall_at_k(relevant, 1))
         precisions.append(map_at_r(relevant, others[some]))
     return Evaluation(
-        model=index.model,
+        model=model,
         photos=len(vectors),
         queries=len(queries),
         recall_at_1=round(float(np.concatenate(recalls).mean()), 4),

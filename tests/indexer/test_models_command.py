@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -169,6 +170,22 @@ def test_the_evaluation_is_that_of_the_metrics(settings: Settings, bundle: Bundl
     relevant = labels[ranked] == labels[:, None]
     assert measured.recall_at_1 == pytest.approx(recall_at_k(relevant, 1).mean(), abs=1e-4)
     assert measured.map_at_r == pytest.approx(map_at_r(relevant, np.full(24, 7)).mean(), abs=1e-4)
+
+
+def test_a_photo_that_is_removed_while_models_are_compared_takes_no_part(
+    settings: Settings, bundle: Bundle, library: Path, command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command("index", library, "--bundle", bundle.folder)
+    with open_store(settings).open(bundle.model_id, bundle.dimension) as index:
+
+        def vectors_after_a_removal(ids: list[uuid.UUID]) -> dict[uuid.UUID, np.ndarray]:
+            index.delete(ids[:1])
+            return vectors(ids)
+
+        vectors = index.vectors
+        monkeypatch.setattr(index, "vectors", vectors_after_a_removal)
+        (measured,) = evaluate(index)
+    assert measured.photos == 23
 
 
 def test_without_labels_only_the_cross_check_decides(command, bundle: Bundle, other: Bundle, library: Path) -> None:
