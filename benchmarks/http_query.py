@@ -32,7 +32,7 @@ from retrieval.settings import load_settings
 LOOKALIKE = [sys.executable, "-m", "lookalike"]
 Result = TypeVar("Result")
 BOUNDARY = "photo"
-TURN = 30
+TURN = 100
 PAUSE_SECONDS = 0.5
 
 
