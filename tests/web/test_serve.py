@@ -32,8 +32,8 @@ def indexed(settings: Settings, bundle: Bundle, library: Path) -> Settings:
 
 def worker() -> psutil.Process:
     """The process that answers for the server that this test has started."""
-    (server,) = (child for child in psutil.Process().children() if "serve" in child.cmdline())
-    return server.children()[0]
+    servers = [child for child in psutil.Process().children() if "serve" in child.cmdline()]
+    return max(servers, key=psutil.Process.create_time).children()[0]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
