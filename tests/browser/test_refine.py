@@ -113,6 +113,10 @@ def test_a_box_drawn_with_the_keyboard_searches_that_part_of_an_upload(page: Pag
     expect(box).to_be_focused()
     page.keyboard.press("Enter")
     page.wait_for_url("**crop=0.2,0.2,0.6,0.6**")
+    expect(page.locator(".query .frame img[src^='data:']")).to_be_visible()
+    page.reload()
+    expect(page.locator(".query .frame img[src^='data:']")).to_be_visible()
+    expect(page.locator(".box[data-crop]")).to_be_visible()
     page.get_by_role("button", name="Whole photo").click()
     expect(page.locator(".box")).to_have_count(0)
 

@@ -28,10 +28,11 @@ export async function visit(address, { body, stay = false } = {}) {
   const page = await load(address, { body });
   if (!page) return false;
   const focused = stay ? selectorOf(document.activeElement) : null;
-  leave();
-  shown = newKey();
-  history.pushState({ key: shown }, "", page.found.dataset.address ?? address);
-  await swap(page);
+  await swap(page, () => {
+    leave();
+    shown = newKey();
+    history.pushState({ key: shown }, "", page.found.dataset.address ?? address);
+  });
   if (!stay) scrollTo(0, 0);
   announce((focused && page.found.querySelector(focused)) ?? page.found);
   return true;
@@ -82,8 +83,10 @@ function leave() {
   if (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value);
 }
 
-async function swap({ found, title }) {
+/** Show a page; what is called just before changes with it at once, as no reload may come between address and page. */
+async function swap({ found, title }, before = () => {}) {
   const change = () => {
+    before();
     document.title = title;
     main().replaceWith(document.adoptNode(found));
     visitors.forEach((visitor) => visitor(found));
