@@ -7,32 +7,27 @@ takes the wall-clock time, several times; starts `lookalike serve`, uploads 50 p
 its processes.
 """
 
-import argparse
 import json
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
 from pathlib import Path
 from typing import Any
 
-import psutil
+from options import bundle_and_photos
+from served import LOOKALIKE, serving, upload
 
 from retrieval.photos import list_photos
 
-LOOKALIKE = [sys.executable, "-m", "lookalike"]
 UPLOADS = 50
-MEGABYTE = 1_000_000
 
 
 def main() -> None:
     """Measure, and print seconds and megabytes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--photos", type=Path, required=True)
+    parser = bundle_and_photos(__doc__)
     parser.add_argument("--runs", type=int, default=9)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
@@ -62,7 +57,7 @@ def _peak(command: list[str], environment: dict[str, str]) -> float:
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    return usage.ru_maxrss * 1024 / MEGABYTE
+    return usage.ru_maxrss * 1024 / 1e6
 
 
 def _search(photo: Path, environment: dict[str, str]) -> float:
@@ -73,27 +68,12 @@ def _search(photo: Path, environment: dict[str, str]) -> float:
 
 def _server_memory(photos: list[Path], environment: dict[str, str]) -> list[float]:
     """The resident memory of each process of the server, in megabytes, after it has answered."""
-    command = [*LOOKALIKE, "serve", "--port", "0", "--json"]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
-        assert server.stdout is not None
-        url = json.loads(server.stdout.readline())["url"]
+    with serving(environment) as server:
         for photo in photos:
-            _upload(url, photo.read_bytes())
-        processes = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
-        resident = [process.memory_info().rss / MEGABYTE for process in processes]
-        server.terminate()
-    return resident
-
-
-def _upload(url: str, photo: bytes) -> None:
-    body = (
-        b'--photo\r\nContent-Disposition: form-data; name="image"; filename="photo.jpg"\r\n\r\n'
-        + photo
-        + b"\r\n--photo--"
-    )
-    headers = {"Content-Type": "multipart/form-data; boundary=photo"}
-    with urllib.request.urlopen(urllib.request.Request(f"{url}/api/v1/search", body, headers)) as answer:
-        answer.read()
+            search = urllib.request.Request(f"http://{server.address}/api/v1/search", *upload(photo.read_bytes()))
+            with urllib.request.urlopen(search) as answer:
+                answer.read()
+        return server.memory_mb_of_each()
 
 
 if __name__ == "__main__":

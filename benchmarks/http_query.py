@@ -9,29 +9,22 @@ bare calls, with a pause between the two in which the threads of the one that we
 import argparse
 import http.client
 import json
-import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import numpy as np
 import onnxruntime
+from options import bundle_and_photos
+from served import served, upload
 
 from retrieval.bundle import Bundle, load_bundle
 from retrieval.photos import list_photos
 from retrieval.settings import load_settings
 
-LOOKALIKE = [sys.executable, "-m", "lookalike"]
 Result = TypeVar("Result")
-BOUNDARY = "photo"
 TURN = 100
 PAUSE_SECONDS = 0.5
 
@@ -41,12 +34,8 @@ def main() -> None:
     arguments = _arguments()
     bundle = load_bundle(arguments.bundle)
     photos = [photo.path.read_bytes() for photo in list_photos(arguments.photos)][: arguments.requests]
-    with tempfile.TemporaryDirectory() as home:
-        environment = os.environ | {"LOOKALIKE_HOME": home}
-        index = [*LOOKALIKE, "index", str(arguments.photos), "--bundle", str(arguments.bundle)]
-        subprocess.run(index, env=environment, check=True)
-        with _served(environment) as address:
-            result = _measure(address, bundle, photos)
+    with served(arguments.bundle, arguments.photos) as server:
+        result = _measure(server.address, bundle, photos)
     if arguments.json:
         print(json.dumps(result))
     else:
@@ -80,9 +69,7 @@ def _measure(address: str, bundle: Bundle, photos: list[bytes]) -> dict[str, flo
 
 
 def _upload(connection: http.client.HTTPConnection, photo: bytes) -> dict[str, Any]:
-    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="photo.jpg"\r\n\r\n'
-    body = head.encode() + photo + f"\r\n--{BOUNDARY}--\r\n".encode()
-    connection.request("POST", "/api/v1/search", body, {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"})
+    connection.request("POST", "/api/v1/search", *upload(photo))
     response = connection.getresponse()
     answer = response.read()
     if response.status != 200:
@@ -107,22 +94,8 @@ def _timed(call: Callable[[], Result]) -> tuple[float, Result]:
     return (time.perf_counter() - start) * 1000, result
 
 
-@contextmanager
-def _served(environment: dict[str, str]) -> Iterator[str]:
-    command = [*LOOKALIKE, "serve", "--port", "0", "--json"]
-    server = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert server.stdout is not None
-    try:
-        yield urlsplit(json.loads(server.stdout.readline())["url"]).netloc
-    finally:
-        server.terminate()
-        server.wait()
-
-
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bundle", type=Path, required=True, help="the model bundle")
-    parser.add_argument("--photos", type=Path, required=True, help="a folder of photos, indexed and then uploaded")
+    parser = bundle_and_photos(__doc__)
     parser.add_argument("--requests", type=int, default=300, help="how many uploads")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser.parse_args()

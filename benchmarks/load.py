@@ -16,9 +16,9 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
+from options import bundle_and_photos
 from served import Server, served, upload
 
 from retrieval.photos import PhotoRef, list_photos
@@ -140,9 +140,7 @@ def _summary(seen: Seen, seconds: float) -> dict[str, object]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bundle", type=Path, required=True, help="the model bundle")
-    parser.add_argument("--photos", type=Path, required=True, help="a folder of photos, indexed and then uploaded")
+    parser = bundle_and_photos(__doc__)
     parser.add_argument("--minutes", type=float, default=5, help="how long")
     parser.add_argument("--clients", type=int, default=2 * usable_cores(), help="how many ask at a time")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

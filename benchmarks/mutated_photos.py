@@ -20,6 +20,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from options import bundle_and_photos
 from PIL import Image
 from served import served, upload
 
@@ -156,9 +157,7 @@ MUTATIONS: dict[str, Callable[[random.Random, bytes, bytes], bytes]] = {
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bundle", type=Path, required=True, help="the model bundle")
-    parser.add_argument("--photos", type=Path, required=True, help="a folder of photos: indexed, and mutated")
+    parser = bundle_and_photos(__doc__)
     parser.add_argument("--uploads", type=int, default=10_000, help="how many")
     parser.add_argument("--seed", type=int, default=0, help="for the mutations")
     return parser.parse_args()

@@ -8,7 +8,6 @@ else the machine does meets all. Decoding and embedding share the cores, so that
 `bound`: a photo takes the time of both. Exits with 1 where indexing is slower than 0.85 of the slower step.
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from options import bundle_and_photos
 
 from indexer.batch import GROUP, BatchIndexer, batches
 from retrieval.bundle import load_bundle
@@ -34,9 +34,7 @@ REQUIRED_RATIO = 0.85
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--photos", type=Path, required=True)
+    parser = bundle_and_photos(__doc__)
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     embedder = Embedder(load_bundle(options.bundle), threads=1)

@@ -30,8 +30,12 @@ class Server:
 
     def memory_mb(self) -> float:
         """What the server and its worker hold, resident."""
+        return sum(self.memory_mb_of_each())
+
+    def memory_mb_of_each(self) -> list[float]:
+        """The same, process by process."""
         processes = [self.process, *self.process.children(recursive=True)]
-        return sum(process.memory_info().rss for process in processes) / 1e6
+        return [process.memory_info().rss / 1e6 for process in processes]
 
 
 @contextmanager
@@ -40,17 +44,22 @@ def served(bundle: Path, photos: Path) -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as home:
         environment = os.environ | {"LOOKALIKE_HOME": home}
         subprocess.run([*LOOKALIKE, "index", str(photos), "--bundle", str(bundle)], env=environment, check=True)
-        command = [*LOOKALIKE, "serve", "--port", "0", "--json"]
-        server = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        assert server.stdout is not None
-        try:
-            address = urlsplit(json.loads(server.stdout.readline())["url"]).netloc
-            yield Server(address, psutil.Process(server.pid))
-        finally:
-            server.terminate()
-            server.wait()
+        with serving(environment) as server:
+            yield server
+
+
+@contextmanager
+def serving(environment: dict[str, str]) -> Iterator[Server]:
+    """Serve what is indexed."""
+    command = [*LOOKALIKE, "serve", "--port", "0", "--json"]
+    server = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert server.stdout is not None
+    try:
+        address = urlsplit(json.loads(server.stdout.readline())["url"]).netloc
+        yield Server(address, psutil.Process(server.pid))
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def upload(photo: bytes, **fields: object) -> tuple[bytes, dict[str, str]]:

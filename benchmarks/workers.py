@@ -6,7 +6,6 @@ servers what is left of them. The index server is the one at LOOKALIKE_TEST_QDRA
     python benchmarks/workers.py --bundle BUNDLE --photos FOLDER [--runs 3]
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
 from machines import Machines
+from options import bundle_and_photos
 
 from retrieval.bundle import Bundle, load_bundle
 
@@ -24,9 +24,7 @@ REQUIRED_RATIO = 1.8
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", type=Path, required=True)
-    parser.add_argument("--photos", type=Path, required=True)
+    parser = bundle_and_photos(__doc__)
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
     bundle = load_bundle(options.bundle)
