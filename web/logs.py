@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Flask, Response, g, has_request_context, request
 
+from retrieval.photos import display
 from retrieval.settings import Settings
 
 REQUEST_ID = "X-Request-ID"
@@ -79,7 +80,7 @@ def register(app: Flask) -> None:
         took = round((time.perf_counter() - g.started) * 1000, 1)
         fields = {
             "method": request.method,
-            "path": _one_line(request.path),
+            "path": display(request.path),
             "status": response.status_code,
             "ms": took,
             "request_id": g.request_id,
@@ -87,7 +88,3 @@ def register(app: Flask) -> None:
         requests.info("%(method)s %(path)s %(status)s %(ms)s ms [%(request_id)s]", fields)
         response.headers[REQUEST_ID] = g.request_id
         return response
-
-
-def _one_line(path: str) -> str:
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in path)

@@ -136,16 +136,14 @@ class _Server(BaseApplication):  # type: ignore[misc]
         _keep_little_memory()
         if self._counts is not None:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._counts)
-        from retrieval.models import open_searcher  # noqa: PLC0415 - after the fork
         from web.app import create_app  # noqa: PLC0415 - after the fork
         from web.services import EXTENSION  # noqa: PLC0415 - after the fork
-        from web.serving import warm_up  # noqa: PLC0415 - after the fork
+        from web.serving import open_warm  # noqa: PLC0415 - after the fork
 
         try:
-            searcher = open_searcher(self._settings)
+            searcher = open_warm(self._settings)
         except LookalikeError as error:
             self._fail(error)
-        warm_up(searcher)
         app = create_app(self._settings, searcher, local=self._local, stopping=self.stopping)
         self._services = services = app.extensions[EXTENSION]
         threading.Thread(target=self._follow, args=[services.serving], name="follow", daemon=True).start()

@@ -60,7 +60,7 @@ class Serving(Closing):
         with self._exchanging:
             current = open_store(self._settings).current()
             if self._settings.bundle is None and current not in (None, self.model):
-                self._exchange(_open_warm(self._settings))
+                self._exchange(open_warm(self._settings))
             return self.model
 
     def close(self) -> None:
@@ -93,7 +93,8 @@ def warm_up(searcher: Searcher) -> None:
     searcher.by_vector(np.ones(searcher.index.dimension, np.float32), Options())
 
 
-def _open_warm(settings: Settings) -> Searcher:
+def open_warm(settings: Settings) -> Searcher:
+    """A searcher on the current model that has embedded and searched once; raises as `open_searcher`."""
     searcher = open_searcher(settings)
     try:
         warm_up(searcher)

@@ -4,6 +4,7 @@ import base64
 import io
 import os
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 from urllib.parse import unquote_to_bytes
@@ -11,10 +12,12 @@ from urllib.parse import unquote_to_bytes
 from flask import url_for
 from PIL import Image
 
+from retrieval.errors import NotFound
 from retrieval.index import Payload
 from retrieval.photos import display
 from retrieval.search import Result
 from web.links import photo_url
+from web.services import services
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,17 @@ class Card:
     def details(self) -> str:
         """The page of this photo alone."""
         return url_for("page.photo", photo=self.id)
+
+
+def payloads(photos: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Payload]:
+    """What the index holds of photos; raises `NotFound` where it lacks one."""
+    found = services().searcher.index.get(photos)
+    for photo in photos:
+        if photo not in found:
+            raise NotFound(
+                f"There is no indexed photo {photo}.", "It may have been removed; start again from another one."
+            )
+    return found
 
 
 def file_name(uri: str) -> str:

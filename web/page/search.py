@@ -1,16 +1,15 @@
 """The search page: the start, a search by an uploaded photo, and every search that an address names."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
 from flask import render_template, request
 
-from retrieval.errors import BadQuery, NotFound
+from retrieval.errors import BadQuery
 from retrieval.images import Crop
-from retrieval.index import Payload
 from retrieval.index.base import Vector
 from retrieval.photos import read_photo
 from retrieval.search import Answer
@@ -18,7 +17,7 @@ from web.labels import count_labels
 from web.links import photo_url
 from web.metrics import observe_search
 from web.page.address import PAGE_SIZE, PageQuery, crop_text, decode_int8, encode_int8
-from web.page.cards import Card, Picture
+from web.page.cards import Card, Picture, payloads
 from web.page.labels import choose_labels
 from web.photo_files import make_thumbnail
 from web.schemas import API, DEEPEST_OFFSET, CropBox
@@ -80,7 +79,7 @@ def _subject(query: PageQuery) -> Subject:
 
 
 def _indexed_subject(photo: uuid.UUID, crop: Crop | None) -> Subject:
-    payload = _payloads([photo])[photo]
+    payload = payloads([photo])[photo]
     subject = Subject(Picture.of(photo, payload), label=payload.label, original=photo_url(photo, "file"))
     if crop is None:
         return subject
@@ -94,7 +93,7 @@ def _indexed_subject(photo: uuid.UUID, crop: Crop | None) -> Subject:
 def _results(query: PageQuery, subject: Subject) -> str:
     served = services()
     answer = _search(query, subject)
-    examples = _payloads([*query.like, *query.unlike])
+    examples = payloads([*query.like, *query.unlike])
     calibration = served.searcher.embedder.bundle.manifest.calibration
     deeper = query.offset + PAGE_SIZE
     is_full = len(answer.results) == PAGE_SIZE and deeper <= DEEPEST_OFFSET
@@ -128,16 +127,6 @@ def _search(query: PageQuery, subject: Subject) -> Answer:
     answer = replace(answer, took_ms={**subject.took_ms, **answer.took_ms})
     observe_search(answer)
     return answer
-
-
-def _payloads(photos: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Payload]:
-    found = services().searcher.index.get(photos)
-    for photo in photos:
-        if photo not in found:
-            raise NotFound(
-                f"There is no indexed photo {photo}.", "It may have been removed; start again from another one."
-            )
-    return found
 
 
 def _frame() -> dict[str, Any]:
