@@ -53,15 +53,16 @@ def create_app(
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
     serving = Serving(settings, searcher)
+    computing = BoundedSemaphore(settings.embedding_threads)
     services.register(
         app,
         Services(
             settings,
             serving=serving,
             photo_files=PhotoFiles(settings),
-            uploads=Uploads(settings),
+            uploads=Uploads(settings, computing),
             jobs=BackgroundJobs(settings, serving.lend_index),
-            computing=BoundedSemaphore(settings.embedding_threads),
+            computing=computing,
             local=local,
             stopping=stopping or Event(),
         ),

@@ -1,9 +1,11 @@
 """Photos added over HTTP: files below the home, one folder a label, so that `lookalike index` finds them there, too."""
 
+import fcntl
 import hashlib
 import io
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -12,7 +14,8 @@ from indexer.batch import BatchIndexer
 from retrieval.errors import BadQuery, LookalikeError, UnreadablePhoto
 from retrieval.files import write_atomically
 from retrieval.images import FORMATS
-from retrieval.photos import PhotoRef, path_of, uri_of
+from retrieval.index import VectorIndex
+from retrieval.photos import PhotoRef, uri_of
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 
@@ -35,11 +38,17 @@ def uploads_folder(settings: Settings) -> Path:
 class Uploads:
     """Adds photos to the index and to the folder of uploads, and removes them.
 
-    Files are named by their content, never by what a client calls them.
+    Files are named by their content, never by what a client calls them. A label's folder is locked while a photo in it
+    is added or removed, so that file and point come and go together.
+
+    Args:
+        settings: the home and the largest photo.
+        computing: held while a photo is embedded.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, computing: AbstractContextManager[object]) -> None:
         self._settings = settings
+        self._computing = computing
         self._folder = uploads_folder(settings)
 
     def add(self, searcher: Searcher, data: bytes, label: str | None) -> PhotoRef:
@@ -51,30 +60,37 @@ class Uploads:
             LookalikeError: the disk or the index refuses; nothing is kept.
         """
         path = self._folder_of(label) / f"{hashlib.sha256(data).hexdigest()}{_suffix(data)}"
-        is_new = not path.exists()
-        try:
-            if is_new:
-                write_atomically(path, data)
-        except OSError as error:
-            raise LookalikeError(f"The photo can't be kept ({error.strerror}).", "Make room on the server.") from None
         photo = PhotoRef(uri_of(path), label)
         try:
-            self._index(searcher, photo)
-        except LookalikeError:
-            if is_new:
-                path.unlink(missing_ok=True)
-            raise
+            with _locked(path.parent):
+                is_new = not path.exists()
+                if is_new:
+                    write_atomically(path, data)
+                try:
+                    self._index(searcher, photo)
+                except LookalikeError:
+                    if is_new:
+                        path.unlink(missing_ok=True)
+                    raise
+        except OSError as error:
+            raise LookalikeError(f"The photo can't be kept ({error.strerror}).", "Make room on the server.") from None
         return photo
 
-    def forget(self, uri: str) -> None:
-        """Delete a photo's file, if it came over HTTP; a library's photos are left alone."""
-        with suppress(UnreadablePhoto):  # it is not on this machine
-            path = path_of(uri)
-            if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self._folder)):
-                path.unlink(missing_ok=True)
+    def remove(self, index: VectorIndex, photo: PhotoRef) -> None:
+        """Take a photo out of the index, and delete its file if it came over HTTP; a library's files are left alone."""
+        if not self._holds(photo):
+            index.delete([photo.id])
+            return
+        with _locked(photo.path.parent):
+            index.delete([photo.id])
+            photo.path.unlink(missing_ok=True)
+
+    def _holds(self, photo: PhotoRef) -> bool:
+        """Whether a photo's file lies in the folder of uploads, and no link leads out of it."""
+        return photo.is_local and Path(os.path.realpath(photo.path)).is_relative_to(os.path.realpath(self._folder))
 
     def _index(self, searcher: Searcher, photo: PhotoRef) -> None:
-        with BatchIndexer(searcher.embedder, searcher.index, self._settings.max_pixels) as indexer:
+        with self._computing, BatchIndexer(searcher.embedder, searcher.index, self._settings.max_pixels) as indexer:
             (outcome,) = indexer.run([photo])
         for failure in outcome.failures:
             raise UnreadablePhoto(failure.reason)
@@ -88,6 +104,18 @@ class Uploads:
                 "Give one of at most 255 bytes, without slashes and control characters, that starts with no dot.",
             )
         return self._folder / "labelled" / label
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds a folder, made where it does not exist, against other threads and processes of this machine."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _suffix(data: bytes) -> str:

@@ -45,19 +45,19 @@ def check_fields(model: type[Model], fields: MultiDict[str, str], **more: object
         raise InvalidRequest(422, _errors(error)) from None
 
 
-def read_files() -> dict[str, bytes]:
-    """The files that the current request has uploaded, by the names of their fields."""
-    return {name: file.read() for name, file in request.files.items()}
+def check_form(model: type[Model]) -> Model:
+    """A model from the fields and files of the current request's form; raises as `check_fields`."""
+    return check_fields(model, request.form, **{name: file.read() for name, file in request.files.items()})
 
 
-def check_json(model: type[Model], body: bytes) -> Model:
-    """A model from a JSON body, its types taken strictly.
+def check_json(model: type[Model]) -> Model:
+    """A model from the current request's JSON body, its types taken strictly.
 
     Raises:
         InvalidRequest: the body is no JSON, or a field is missing, unknown or wrong.
     """
     try:
-        return model.model_validate_json(body, strict=True)
+        return model.model_validate_json(request.get_data(), strict=True)
     except ValidationError as error:
         is_json = error.errors()[0]["type"] != "json_invalid"
         raise InvalidRequest(422 if is_json else 400, _errors(error)) from None

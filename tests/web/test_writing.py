@@ -2,6 +2,7 @@
 
 import io
 from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,18 @@ def test_a_photo_added_over_http_is_deleted_whole_and_a_librarys_file_stays(clie
     of_the_library = own.photos[0]
     assert client.delete(f"{IMAGES}/{of_the_library.id}").status_code == 204
     assert of_the_library.path.is_file() and own.searcher.index.count() == 23
+
+
+def test_a_photo_that_is_added_and_deleted_at_once_is_there_whole_or_not_at_all(client: FlaskClient, own: Site) -> None:
+    photo = add(client).get_json()["id"]
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(50):
+            deleted = threads.submit(client.application.test_client().delete, f"{IMAGES}/{photo}")
+            added = threads.submit(add, client)
+            assert deleted.result().status_code == 204
+            assert added.result().status_code in (201, 404), "404: it is deleted before it is described"
+            assert len(kept(own)) == own.searcher.index.count() - 24
+            add(client)
 
 
 def test_a_librarys_point_can_not_name_an_uploads_file(client: FlaskClient, own: Site, tmp_path: Path) -> None:

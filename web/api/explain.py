@@ -11,7 +11,7 @@ from retrieval.photos import read_photo
 from web.api.images import indexed
 from web.schemas import CropBox, Explanation, HeatMap, IndexedMatch, UploadedMatch
 from web.services import services
-from web.validation import check_fields, check_json, read_files
+from web.validation import check_form, check_json
 
 blueprint = APIBlueprint("explain", __name__, tag="Search")
 
@@ -43,9 +43,9 @@ def show() -> Response:
 
 def _asked() -> UploadedMatch | IndexedMatch:
     if request.mimetype == "multipart/form-data":
-        return check_fields(UploadedMatch, request.form, **read_files())
+        return check_form(UploadedMatch)
     if request.mimetype == "application/json":
-        return check_json(IndexedMatch, request.get_data())
+        return check_json(IndexedMatch)
     raise UnsupportedMediaType("A query is sent as multipart/form-data or as application/json.")
 
 

@@ -8,13 +8,13 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from retrieval.errors import NotFound
 from retrieval.index import Payload
-from retrieval.photos import display
+from retrieval.photos import PhotoRef, display
 from web.api.search import respond
 from web.keys import writes
 from web.links import photo_urls
 from web.schemas import NewPhoto, Photo, SearchAnswer, SearchOptions
 from web.services import services
-from web.validation import check_fields, read_files
+from web.validation import check_form
 
 blueprint = APIBlueprint("images", __name__, tag="Photos")
 
@@ -32,10 +32,9 @@ def add(**_: object) -> tuple[Photo, dict[str, str]]:
     """
     if request.mimetype != "multipart/form-data":
         raise UnsupportedMediaType("A photo is sent as multipart/form-data.")
-    sent = check_fields(NewPhoto, request.form, **read_files())
+    sent = check_form(NewPhoto)
     served = services()
-    with served.computing:
-        added = served.uploads.add(served.searcher, sent.image, sent.label)
+    added = served.uploads.add(served.searcher, sent.image, sent.label)
     return _photo(added.id), {"Location": url_for("images.show", photo=added.id)}
 
 
@@ -53,9 +52,8 @@ def show(photo: uuid.UUID) -> Photo:
 @writes
 def remove(photo: uuid.UUID) -> str:
     """Take a photo out of the index; its file is deleted only where it was added over HTTP."""
-    uri = indexed(photo).uri
-    services().searcher.index.delete([photo])
-    services().uploads.forget(uri)
+    served = services()
+    served.uploads.remove(served.searcher.index, PhotoRef(indexed(photo).uri))
     return ""
 
 

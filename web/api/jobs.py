@@ -39,7 +39,7 @@ def start() -> Started:
     """Start a job: index photos that lie on the server, or compute the map."""
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("A job is sent as application/json.")
-    wanted = check_json(NewJob, request.get_data()).root
+    wanted = check_json(NewJob).root
     return _started(Request((), kind="map") if isinstance(wanted, MapJob) else _index_request(wanted))
 
 

@@ -21,7 +21,7 @@ from web.schemas import (
     UploadedPhoto,
 )
 from web.services import services
-from web.validation import check_fields, check_json, read_files
+from web.validation import check_form, check_json
 
 blueprint = APIBlueprint("search", __name__, tag="Search")
 
@@ -79,7 +79,7 @@ def _found(result: Result) -> Found:
 
 def _query() -> UploadedPhoto | EncodedPhoto | IndexedPhoto | QueryVector | Examples:
     if request.mimetype == "multipart/form-data":
-        return check_fields(UploadedPhoto, request.form, **read_files())
+        return check_form(UploadedPhoto)
     if request.mimetype == "application/json":
-        return check_json(Query, request.get_data()).root
+        return check_json(Query).root
     raise UnsupportedMediaType("A search is sent as multipart/form-data or as application/json.")
