@@ -13,7 +13,7 @@ from indexer import models as registry
 from indexer.crosscheck import MIN_RECALL, NEIGHBOURS, SAMPLE, CrossCheck, cross_check, save_cross_check
 from indexer.doctor import examine
 from indexer.jobs import Request
-from indexer.progress import progress_bar, stop_on_interrupt
+from indexer.progress import INTERRUPTED, progress_bar, stop_on_interrupt
 from indexer.runner import Finished, retry_request, run_job
 from retrieval.console import JsonFlag, messages, print_result
 from retrieval.errors import LookalikeError
@@ -22,7 +22,6 @@ from retrieval.models import bundle_in_use
 from retrieval.photos import LabelFrom, display_uri
 from retrieval.settings import load_settings
 
-INTERRUPTED = 130
 FIRST_DISAGREEMENTS = 5
 MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}
 

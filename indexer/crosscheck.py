@@ -12,7 +12,8 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from indexer.batch import batches
-from retrieval.errors import LookalikeError, NotFound
+from indexer.gallery import draw_points
+from retrieval.errors import LookalikeError
 from retrieval.files import write_atomically
 from retrieval.index import Hit, Point, VectorIndex
 from retrieval.photos import display_uri
@@ -82,7 +83,7 @@ class _Neighbour:
 
 
 def cross_check(
-    index: VectorIndex, *, sample: int = SAMPLE, k: int = NEIGHBOURS, min_recall: float = MIN_RECALL, seed: int = 0
+    index: VectorIndex, *, sample: int = SAMPLE, k: int = NEIGHBOURS, min_recall: float = MIN_RECALL
 ) -> CrossCheck:
     """Draw query photos, and compare the index's answers with the exact ones.
 
@@ -91,12 +92,11 @@ def cross_check(
         sample: how many photos to draw.
         k: how many neighbours of each to compare.
         min_recall: the recall@k below which the check fails; it fails as well where a score is wrong.
-        seed: for the drawing.
 
     Raises:
         NotFound: the index is empty.
     """
-    queries = _draw(index, sample, seed)
+    queries = draw_points(index, sample)
     neighbours = _exact(index, queries, k)
     comparisons = [_compare(index, query, truth, k) for query, truth in zip(queries, neighbours, strict=True)]
     recall = sum(found for found, _ in comparisons) / sum(map(len, neighbours))
@@ -159,15 +159,6 @@ def _file(settings: Settings, model: str) -> Path:
 
 def _shared_name(model: str) -> str:
     return f"lookalike:crosscheck:{model}"
-
-
-def _draw(index: VectorIndex, sample: int, seed: int) -> list[Point]:
-    total = index.count()
-    if total == 0:
-        raise NotFound(f"The index of {index.model} holds no photos.", "Index some with `lookalike index FOLDER`.")
-    drawn = np.random.default_rng(seed).choice(total, min(sample, total), replace=False)
-    chosen = frozenset(drawn.tolist())
-    return [point for position, point in enumerate(index.scroll()) if position in chosen]
 
 
 def _exact(index: VectorIndex, queries: Sequence[Point], k: int) -> list[list[_Neighbour]]:

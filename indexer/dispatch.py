@@ -97,7 +97,7 @@ class DistributedEngine(Engine):
         return CROSS_CHECK.validate_python(result) if result is not None else None
 
     def close(self) -> None:
-        """See `Engine.close`."""
+        """Throw the mailbox away."""
         with suppress(LookalikeError), self._redis:  # without Redis, what is left there ends by itself
             self._letters.close()
 

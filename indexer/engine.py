@@ -54,10 +54,6 @@ class Engine(Closing):
     def cross_check(self, give_up: GiveUp = never) -> CrossCheck | None:
         """Compare the index with exact neighbours; None where it is empty, or where nobody waited for the result."""
 
-    @abstractmethod
-    def close(self) -> None:
-        """Let go of index and threads."""
-
 
 class LocalEngine(Engine):
     """Does the work in this process, which must own the index.
@@ -113,7 +109,7 @@ class LocalEngine(Engine):
         return cross_check(self._index) if self._index.count() else None
 
     def close(self) -> None:
-        """See `Engine.close`."""
+        """End the threads, and let go of the index unless it is borrowed."""
         self._batches.close()
         if not self._borrowed:
             self._index.close()

@@ -1,11 +1,11 @@
-"""A whole index in memory, to compare all its photos with each other."""
+"""The photos of an index in memory: all of them, to compare them with each other, or a sample."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from retrieval.errors import NotFound
-from retrieval.index import Payload, VectorIndex
+from retrieval.index import Payload, Point, VectorIndex
 from retrieval.neighbours import Embeddings
 
 
@@ -27,5 +27,22 @@ def read_gallery(index: VectorIndex) -> Gallery:
         photos.append(point.payload)
         embeddings[position] = point.vector
     if not photos:
-        raise NotFound(f"The index of {index.model} holds no photos.", "Index some with `lookalike index FOLDER`.")
+        raise _empty(index)
     return Gallery(photos, embeddings[: len(photos)])
+
+
+def draw_points(index: VectorIndex, most: int) -> list[Point]:
+    """At most so many points of an index, the same ones as long as it does not change.
+
+    Raises:
+        NotFound: it is empty.
+    """
+    total = index.count()
+    if total == 0:
+        raise _empty(index)
+    chosen = frozenset(np.random.default_rng(0).choice(total, min(most, total), replace=False).tolist())
+    return [point for position, point in enumerate(index.scroll()) if position in chosen]
+
+
+def _empty(index: VectorIndex) -> NotFound:
+    return NotFound(f"The index of {index.model} holds no photos.", "Index some with `lookalike index FOLDER`.")

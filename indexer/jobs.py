@@ -194,11 +194,6 @@ class JobRecord:
         """The file that lists the failed photos; it exists where there are any."""
         return self.folder / FAILURES
 
-    @property
-    def cancel_requested(self) -> bool:
-        """Whether somebody asked for the job's end, see `cancel_job`."""
-        return (self.folder / CANCEL).exists()
-
     def count(self, outcome: Outcome) -> None:
         """Add the outcome of a batch."""
         self.job.seen += outcome.seen
@@ -224,7 +219,7 @@ class JobRecord:
 
     def asked_to_end(self, stop: threading.Event) -> State | None:
         """The state in which the job is to end: by `cancel_job`, or because `stop` is set; None: it shall go on."""
-        if self.cancel_requested:
+        if (self.folder / CANCEL).exists():
             return "cancelled"
         return "interrupted" if stop.is_set() else None
 

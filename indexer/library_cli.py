@@ -16,14 +16,13 @@ from indexer.gallery import Gallery, read_gallery
 from indexer.migrate import Migration, Place
 from indexer.migrate import migrate as run_migration
 from indexer.models import open_index
-from indexer.progress import stop_on_interrupt
+from indexer.progress import INTERRUPTED, stop_on_interrupt
 from retrieval.console import JsonFlag, messages, print_result
 from retrieval.index import open_store
 from retrieval.models import bundle_in_use
 from retrieval.photos import display, display_uri
 from retrieval.settings import load_settings
 
-INTERRUPTED = 130
 SHOWN = 50
 
 BundleOption = Annotated[Path | None, typer.Option(help="The model bundle, instead of the current model's.")]

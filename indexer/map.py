@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.batch import Outcome
+from indexer.gallery import draw_points
 from indexer.jobs import Job, JobRecord, Request, State
 from indexer.models import open_index
 from retrieval.errors import LookalikeError, NotFound
@@ -98,23 +99,13 @@ def lay_out(vectors: npt.NDArray[np.float32]) -> Positions:
 
 def _compute(settings: Settings, index: VectorIndex, record: JobRecord, stop: threading.Event) -> State:
     total = index.count()
-    points = _draw(index, total)
-    if not points:
-        raise NotFound(f"The index of {index.model} holds no photos.", "Index some first.")
+    points = draw_points(index, MOST_POINTS)
     positions = _lay_out_elsewhere(np.stack([point.vector for point in points]), lambda: record.asked_to_end(stop))
     if isinstance(positions, str):
         return positions
     _save(settings, index.model, total, points, positions)
-    record.count(Outcome(len(points), 0, 0, ()))
+    record.count(Outcome(seen=len(points)))
     return "done"
-
-
-def _draw(index: VectorIndex, total: int) -> list[Point]:
-    """All points, or a sample that is the same for as many."""
-    if total <= MOST_POINTS:
-        return list(index.scroll())
-    chosen = frozenset(np.random.default_rng(0).choice(total, MOST_POINTS, replace=False).tolist())
-    return [point for position, point in enumerate(index.scroll()) if position in chosen]
 
 
 def _lay_out_elsewhere(vectors: npt.NDArray[np.float32], asked_to_end: Callable[[], State | None]) -> Positions | State:

@@ -4,11 +4,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
 from indexer.evaluation import Evaluation, evaluate
-from retrieval.bundle import Bundle, load_bundle
+from retrieval.bundle import MANIFEST, Bundle, load_bundle
 from retrieval.errors import BadBundle, IndexBusy, IndexMismatch, LookalikeError, NotFound, WorseModel
 from retrieval.index import IndexStore, VectorIndex, open_store
 from retrieval.index.base import no_index
@@ -65,8 +66,15 @@ class Activation:
 def list_models(settings: Settings) -> list[Model]:
     """The models with an installed bundle or an index, in the order of their names."""
     store = open_store(settings)
-    names = {*store.models(), *_installed(settings)}
-    return [_describe(settings, store, name) for name in sorted(names)]
+    indexed, bundles, current, previous = store.models(), installed(settings), store.current(), store.previous()
+    names = sorted({*indexed, *bundles})
+    models = [Model(name, current=name == current, previous=name == previous) for name in names]
+    return [_describe(model, bundles.get(model.id), store if model.id in indexed else None) for model in models]
+
+
+def installed(settings: Settings) -> dict[str, Path]:
+    """The folders of the installed bundles, by model."""
+    return {path.parent.name: path.parent for path in settings.models_folder.glob(f"*/{MANIFEST}")}
 
 
 def activate(
@@ -137,7 +145,7 @@ def remove(settings: Settings, model: str) -> None:
     store = open_store(settings)
     if model in store.models():
         store.remove(model)
-    elif model not in _installed(settings):
+    elif model not in installed(settings):
         raise no_index(model)
     shutil.rmtree(settings.models_folder / model, ignore_errors=True)
 
@@ -169,34 +177,23 @@ def _serving(
             yield index
 
 
-def _installed(settings: Settings) -> list[str]:
-    return [path.parent.name for path in settings.models_folder.glob("*/bundle.json")]
-
-
-def _describe(settings: Settings, store: IndexStore, name: str) -> Model:
-    model = Model(name, current=name == store.current(), previous=name == store.previous())
-    if name not in _installed(settings):
+def _describe(model: Model, folder: Path | None, store: IndexStore | None) -> Model:
+    """A model with what its bundle and its index, where there are any, say of it."""
+    if folder is None:
         return replace(model, problem="Its bundle is not installed.")
     try:
-        bundle = load_bundle(settings.models_folder / name)
+        bundle = load_bundle(folder)
+        manifest = bundle.manifest
+        model = replace(
+            model,
+            backbone=manifest.backbone,
+            recipe=manifest.recipe,
+            dimension=manifest.dimension,
+            metrics=manifest.metrics,
+        )
+        if store is not None:
+            with open_index(store, bundle) as index:
+                model = replace(model, points=index.count())
     except LookalikeError as error:
         return replace(model, problem=error.message)
-    manifest = bundle.manifest
-    model = replace(
-        model,
-        backbone=manifest.backbone,
-        recipe=manifest.recipe,
-        dimension=manifest.dimension,
-        metrics=manifest.metrics,
-    )
-    try:
-        return replace(model, points=_count(store, bundle))
-    except LookalikeError as error:
-        return replace(model, problem=error.message)
-
-
-def _count(store: IndexStore, bundle: Bundle) -> int | None:
-    if bundle.model_id not in store.models():
-        return None
-    with store.open(bundle.model_id, bundle.dimension) as index:
-        return index.count()
+    return model

@@ -13,6 +13,8 @@ from indexer.sources import list_sources
 from retrieval.console import messages
 from retrieval.errors import LookalikeError
 
+INTERRUPTED = 130  # the exit status of a command that the user stopped
+
 
 @contextmanager
 def progress_bar(sources: Sequence[str] = ()) -> Iterator[Callable[[Job], None]]:

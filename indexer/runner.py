@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -113,12 +113,10 @@ class BackgroundJobs(Closing):
 
     Args:
         settings: the settings.
-        lend: gives the index that this process has open, if any, which then stays open as long as a job runs.
+        lend: gives the index that this process has open, which then stays open as long as a job runs.
     """
 
-    def __init__(
-        self, settings: Settings, lend: Callable[[], AbstractContextManager[VectorIndex | None]] = nullcontext
-    ) -> None:
+    def __init__(self, settings: Settings, lend: Callable[[], AbstractContextManager[VectorIndex]]) -> None:
         self._settings = settings
         self._lend = lend
         self._one_at_a_time = threading.Lock()
@@ -189,7 +187,7 @@ def _take(unlistable: list[Failure]) -> Outcome:
     """What could not be listed since the last time."""
     taken = tuple(unlistable)
     unlistable.clear()
-    return Outcome(0, 0, 0, taken)
+    return Outcome(failures=taken)
 
 
 def _photos(settings: Settings, request: Request, on_unlistable: OnUnlistable) -> Iterator[PhotoRef]:

@@ -152,13 +152,7 @@ class Workshop:
 
 
 workshop = Workshop()
-
-
-def _let_go(**_: object) -> None:
-    workshop.close()
-
-
-worker_process_shutdown.connect(_let_go)
+worker_process_shutdown.connect(lambda **_: workshop.close(), weak=False)
 
 
 Work = Callable[[Task, LocalEngine, Any], Letter]

@@ -11,6 +11,7 @@ from flask import Response, request, url_for
 from werkzeug.exceptions import UnsupportedMediaType
 
 from indexer.jobs import Job, Request, cancel_job, list_jobs, load_job, read_failures
+from indexer.models import installed
 from indexer.runner import retry_request
 from retrieval.errors import NotFound
 from web.keys import writes
@@ -126,10 +127,10 @@ def _index_request(wanted: IndexJob) -> Request:
 
 
 def _bundle_of(model: str) -> Path:
-    for manifest in services().settings.models_folder.glob("*/bundle.json"):
-        if manifest.parent.name == model:
-            return manifest.parent
-    raise NotFound(f"There is no model {model}.", "`GET /models` shows those there are.")
+    folder = installed(services().settings).get(model)
+    if folder is None:
+        raise NotFound(f"There is no model {model}.", "`GET /models` shows those there are.")
+    return folder
 
 
 def _events(served: Services, name: str) -> Iterator[str]:
