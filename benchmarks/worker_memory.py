@@ -13,7 +13,6 @@ import io
 import json
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -56,7 +55,7 @@ def main() -> int:
 def measure(folder: Path, photos: int) -> dict[str, Any]:
     """Resident megabytes after each tenth of the photos; their growth after the first."""
     bundle = load_bundle(folder)
-    index = Forgetting(QdrantClient(":memory:"), bundle.model_id, bundle.dimension, threading.Lock())
+    index = Forgetting(QdrantClient(":memory:"), bundle.model_id, bundle.dimension)
     process = psutil.Process()
     start = time.perf_counter()
     resident: list[float] = []

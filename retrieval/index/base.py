@@ -230,16 +230,6 @@ def has_direction(vector: Vector) -> bool:
     return bool(np.isfinite(vector).all() and vector.any())
 
 
-def clip_score(score: float) -> float:
-    """A cosine similarity within [−1, 1], whatever the rounding."""
-    return max(-1.0, min(1.0, score))
-
-
-def as_uuid(point: object) -> uuid.UUID:
-    """A point's id, which one engine gives as a UUID and the other as text."""
-    return point if isinstance(point, uuid.UUID) else uuid.UUID(str(point))
-
-
 def removable(store: IndexStore, model: str) -> None:
     """Raise unless the model has an index and is not the one that serves."""
     if model not in store.models():

@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 from pydantic import TypeAdapter, ValidationError
 from qdrant_edge import (
     CountRequest,
@@ -42,23 +41,12 @@ from qdrant_edge import Point as EdgePoint
 
 from retrieval.errors import IndexMismatch, IndexUnreadable, IndexWriteFailed, LookalikeError
 from retrieval.files import write_atomically
-from retrieval.index.base import (
-    Hit,
-    IndexStore,
-    Payload,
-    Point,
-    Vector,
-    VectorIndex,
-    as_uuid,
-    clip_score,
-    no_index,
-    removable,
-)
+from retrieval.index import records
+from retrieval.index.base import Hit, IndexStore, Payload, Point, Vector, VectorIndex, no_index, removable
 from retrieval.index.folder import OPENING_BYTES, SPARE_BYTES, hold, require_space
 from retrieval.index.graph import bring_up_to_date, build_graph
 
 SHARD = "shard"
-MOST_LABELS = 1_000_000
 WRITTEN_AT_ONCE = 1_000  # points for which writes may wait
 FEW_POINTS = 250_000
 MANY_POINTS = 2_000_000
@@ -170,14 +158,14 @@ class EmbeddedIndex(VectorIndex):
     def get(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Payload]:
         """See `VectorIndex.get`."""
         with self._reading():
-            records = self._shard.retrieve(list(ids), with_payload=True, with_vector=False)
-            return {as_uuid(record.id): Payload.from_dict(record.payload) for record in records}
+            found = self._shard.retrieve(list(ids), with_payload=True, with_vector=False)
+            return records.payloads(found)
 
     def vectors(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Vector]:
         """See `VectorIndex.vectors`."""
         with self._reading():
-            records = self._shard.retrieve(list(ids), with_payload=False, with_vector=True)
-            return {as_uuid(record.id): np.asarray(record.vector, np.float32) for record in records}
+            found = self._shard.retrieve(list(ids), with_payload=False, with_vector=True)
+            return records.vectors(found)
 
     def scroll(self, batch: int = 1000) -> Iterator[Point]:
         """See `VectorIndex.scroll`."""
@@ -185,12 +173,9 @@ class EmbeddedIndex(VectorIndex):
         while True:
             request = ScrollRequest(offset=offset, limit=batch, with_payload=True, with_vector=True)
             with self._reading():
-                records, offset = self._shard.scroll(request)
-                points = [
-                    Point(as_uuid(record.id), np.asarray(record.vector, np.float32), Payload.from_dict(record.payload))
-                    for record in records
-                ]
-            yield from points
+                found, offset = self._shard.scroll(request)
+                page = records.points(found)
+            yield from page
             if offset is None:
                 return
 
@@ -202,9 +187,7 @@ class EmbeddedIndex(VectorIndex):
     def labels(self) -> dict[str, int]:
         """See `VectorIndex.labels`."""
         with self._reading():
-            hits = self._shard.facet(FacetRequest("label", limit=MOST_LABELS, exact=True)).hits
-        counts = ((str(hit.value), hit.count) for hit in hits if hit.count)  # Edge remembers labels that are gone
-        return dict(sorted(counts, key=lambda pair: (-pair[1], pair[0])))
+            return records.labels(self._shard.facet(FacetRequest("label", limit=records.MOST_LABELS, exact=True)).hits)
 
     def optimize(self, stop: threading.Event | None = None) -> bool:
         """See `VectorIndex.optimize`; while it runs, the index takes three times its space on disk."""
@@ -296,8 +279,7 @@ class EmbeddedIndex(VectorIndex):
                 params=SearchParams(exact=exact, hnsw_ef=max(self._candidates(), k)),
                 with_payload=True,
             )
-            hits = self._shard.query(request)
-            return [Hit(as_uuid(hit.id), clip_score(hit.score), Payload.from_dict(hit.payload)) for hit in hits]
+            return records.hits(self._shard.query(request))
 
     def _carrying(self, labels: Sequence[str]) -> int:
         with self._reading():

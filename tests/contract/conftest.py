@@ -5,9 +5,10 @@ import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 
 from retrieval.index import IndexStore
 from retrieval.index.embedded import EmbeddedStore
@@ -22,11 +23,27 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IndexStore
     if request.param == "embedded":
         yield EmbeddedStore(tmp_path / "index")
     elif request.param == "memory":
-        yield ServerStore(QdrantClient(":memory:"), guard=threading.Lock())
+        yield ServerStore(InMemory())
     elif SERVER_URL is None:
         pytest.skip("LOOKALIKE_TEST_QDRANT_URL names no Qdrant server")
     else:
         yield from _server_store(SERVER_URL)
+
+
+class InMemory(QdrantClient):
+    """Qdrant in memory, which is made for one thread: those that write and search take turns."""
+
+    def __init__(self) -> None:
+        super().__init__(":memory:")
+        self._turn = threading.Lock()
+
+    def upsert(self, *args: Any, **options: Any) -> models.UpdateResult:
+        with self._turn:
+            return super().upsert(*args, **options)
+
+    def query_points(self, *args: Any, **options: Any) -> models.QueryResponse:
+        with self._turn:
+            return super().query_points(*args, **options)
 
 
 @pytest.fixture

@@ -1,0 +1,49 @@
+"""What Qdrant answers, in this process or from a server, as the types of `retrieval.index.base`.
+
+The two engines' records have classes of their own, and the same fields.
+"""
+
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from retrieval.index.base import Hit, Payload, Point, Vector
+
+MOST_LABELS = 1_000_000
+
+
+def payloads(records: Iterable[Any]) -> dict[uuid.UUID, Payload]:
+    """The payloads of records, by id."""
+    return {_id(record): Payload.from_dict(record.payload) for record in records}
+
+
+def vectors(records: Iterable[Any]) -> dict[uuid.UUID, Vector]:
+    """The vectors of records, by id."""
+    return {_id(record): _vector(record) for record in records}
+
+
+def points(records: Iterable[Any]) -> list[Point]:
+    """Records that hold vector and payload."""
+    return [Point(_id(record), _vector(record), Payload.from_dict(record.payload)) for record in records]
+
+
+def hits(scored: Iterable[Any]) -> list[Hit]:
+    """Scored records; a score stays within [−1, 1], whatever the rounding."""
+    return [Hit(_id(hit), max(-1.0, min(1.0, hit.score)), Payload.from_dict(hit.payload)) for hit in scored]
+
+
+def labels(facets: Iterable[Any]) -> dict[str, int]:
+    """The counts of a facet's values, the most frequent first, then by name; Edge remembers values that are gone."""
+    counts = ((str(facet.value), facet.count) for facet in facets if facet.count)
+    return dict(sorted(counts, key=lambda pair: (-pair[1], pair[0])))
+
+
+def _id(record: Any) -> uuid.UUID:
+    """A point's id, which one engine gives as a UUID and the other as text."""
+    return record.id if isinstance(record.id, uuid.UUID) else uuid.UUID(str(record.id))
+
+
+def _vector(record: Any) -> Vector:
+    return np.asarray(record.vector, np.float32)
