@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from retrieval.console import JsonFlag, messages, print_result
+from retrieval.console import JsonFlag, messages, print_result, say
 from retrieval.errors import LookalikeError
 from retrieval.settings import Settings, load_settings
 from trainer.sources import DIGITS, TFDS_PREFIX, locate
@@ -58,12 +58,10 @@ def _choose(data: str | None, settings: Settings) -> tuple[str, Path, str]:
     try:
         return FLOWERS, locate(FLOWERS, settings.home), "the flowers that Lookalike grew up with can be had"
     except LookalikeError as error:
-        messages.print(
+        say(
             f"{error.message} The demo goes on with scikit-learn's scanned digits, which need no download; "
             "for photos of your own: lookalike demo --data FOLDER",
-            style="yellow",
-            markup=False,
-            highlight=False,
+            "yellow",
         )
         return DIGITS, locate(DIGITS, settings.home), error.message
 

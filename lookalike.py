@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from retrieval.console import json_line, messages
+from retrieval.console import json_line, say
 from retrieval.errors import LookalikeError
 from retrieval.photos import display
 
@@ -59,7 +59,7 @@ def _app(called: str | None) -> typer.Typer:
 
 
 def _fail(error: LookalikeError) -> NoReturn:
-    messages.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+    say(str(error), "red")
     if "--json" in sys.argv:
         print(json_line({"error": error.message, "remedy": error.remedy}))
     sys.exit(1)

@@ -15,7 +15,7 @@ from indexer.doctor import examine
 from indexer.jobs import Request
 from indexer.progress import INTERRUPTED, progress_bar, stop_on_interrupt
 from indexer.runner import Finished, retry_request, run_job
-from retrieval.console import JsonFlag, messages, print_result
+from retrieval.console import JsonFlag, print_result, say
 from retrieval.errors import LookalikeError
 from retrieval.index import open_store
 from retrieval.models import bundle_in_use
@@ -171,7 +171,7 @@ def _run(request: Request, strict: bool, as_json: bool) -> None:
     _report_failures(finished)
     print_result(_index_result(finished), as_json, _index_text(finished))
     if finished.job.state in ("interrupted", "cancelled"):
-        _say(f"{finished.job.state.capitalize()}. Run the same command again to continue.", "yellow")
+        say(f"{finished.job.state.capitalize()}. Run the same command again to continue.", "yellow")
         raise typer.Exit(INTERRUPTED)
     _report_model(finished)
     if finished.cross_check is not None:
@@ -205,32 +205,26 @@ def _report_failures(finished: Finished) -> None:
     record = finished.record
     for failure in record.first_failures:
         name = display_uri(failure.uri)
-        _say(failure.reason if name in failure.reason else f"{name}: {failure.reason}", "yellow")
+        say(failure.reason if name in failure.reason else f"{name}: {failure.reason}", "yellow")
     if record.job.failed > len(record.first_failures):
-        _say(f"All {record.job.failed} failures: {record.failures}", "yellow")
+        say(f"All {record.job.failed} failures: {record.failures}", "yellow")
 
 
 def _report_model(finished: Finished) -> None:
     model = finished.job.model
     if finished.current_model not in (None, model):
-        _say(f"{finished.current_model} still serves. To switch: lookalike models activate {model}")
+        say(f"{finished.current_model} still serves. To switch: lookalike models activate {model}")
 
 
 def _report_cross_check(check: CrossCheck) -> None:
     text = check.summary()
     if check.passed:
-        _say(text, "dim")
+        say(text, "dim")
         return
     for disagreement in check.disagreements[:FIRST_DISAGREEMENTS]:
-        _say(
-            f"{display_uri(disagreement.query)}: {len(disagreement.missing)} of its neighbours are not found", "yellow"
-        )
-    _say(
+        say(f"{display_uri(disagreement.query)}: {len(disagreement.missing)} of its neighbours are not found", "yellow")
+    say(
         f"The cross-check failed. {text} Index the photos again into a fresh index: in another LOOKALIKE_HOME, "
         f"or after `lookalike models remove {check.model}`.",
         "red",
     )
-
-
-def _say(text: str, style: str | None = None) -> None:
-    messages.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

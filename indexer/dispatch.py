@@ -20,7 +20,7 @@ from indexer.batch import BATCH, Failure, Outcome, batches, now
 from indexer.crosscheck import CROSS_CHECK, CrossCheck
 from indexer.engine import Engine, GiveUp, never
 from indexer.mailbox import Mailbox, connect, errors_as_sentences, patiently, require_redis
-from retrieval.console import messages
+from retrieval.console import say
 from retrieval.errors import LookalikeError
 from retrieval.photos import PhotoRef
 from retrieval.settings import Settings
@@ -162,9 +162,7 @@ class DistributedEngine(Engine):
             for name, sent in silent:
                 self._deliver(name, sent)
         if waiting and not count_workers():
-            messages.print(
-                "No worker answers. Start one with `lookalike worker`; the job waits for it.", style="yellow"
-            )
+            say("No worker answers. Start one with `lookalike worker`; the job waits for it.", "yellow")
         self._heard = monotonic()
 
     def _send_batch(self, photos: list[dict[str, Any]]) -> None:

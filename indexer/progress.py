@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from indexer.jobs import Job
 from indexer.sources import list_sources
-from retrieval.console import messages
+from retrieval.console import messages, say
 from retrieval.errors import LookalikeError
 
 INTERRUPTED = 130  # the exit status of a command that the user stopped
@@ -57,7 +57,7 @@ def stop_on_interrupt() -> Iterator[threading.Event]:
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
         stop.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        messages.print("Stopping after the batch at hand; Ctrl-C again stops at once.", style="yellow")
+        say("Stopping after the batch at hand; Ctrl-C again stops at once.", "yellow")
 
     before = signal.signal(signal.SIGINT, ask_to_stop)
     try:

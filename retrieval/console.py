@@ -12,6 +12,11 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on
 messages = Console(stderr=True)
 
 
+def say(text: str, style: str | None = None) -> None:
+    """Tell a person something on standard error, as it stands: names of files are no markup."""
+    messages.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
 def print_result(result: Mapping[str, Any], as_json: bool, text: RenderableType) -> None:
     """Print a command's result: as one JSON object, or as the text (or rich table) meant for a person."""
     if as_json:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from retrieval.console import JsonFlag, messages
+from retrieval.console import JsonFlag, say
 from retrieval.settings import load_settings
 from web.server import listen, run
 
@@ -22,11 +22,7 @@ def serve(
         url = f"http://{name}:{listener.getsockname()[1]}"
 
         def ready(model: str, photos: int) -> None:
-            messages.print(
-                f"Lookalike serves {photos:,} photos with {model} at {url} (Ctrl+C stops it)",
-                markup=False,
-                soft_wrap=True,
-            )
+            say(f"Lookalike serves {photos:,} photos with {model} at {url} (Ctrl+C stops it)")
             if as_json:
                 print(json.dumps({"url": url, "model": model, "photos": photos}), flush=True)
 
