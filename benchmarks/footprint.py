@@ -20,7 +20,7 @@ from typing import Any
 from options import bundle_and_photos
 from served import LOOKALIKE, serving, upload
 
-from retrieval.photos import list_photos
+from retrieval.listing import list_photos
 
 UPLOADS = 50
 

@@ -21,7 +21,7 @@ from options import bundle_and_photos
 from served import served, upload
 
 from retrieval.bundle import Bundle, load_bundle
-from retrieval.photos import list_photos
+from retrieval.listing import list_photos
 from retrieval.settings import load_settings
 
 Result = TypeVar("Result")

@@ -21,7 +21,8 @@ import numpy as np
 from options import bundle_and_photos
 from served import Server, served, upload
 
-from retrieval.photos import PhotoRef, list_photos
+from retrieval.listing import list_photos
+from retrieval.photos import PhotoRef
 from retrieval.settings import usable_cores
 
 SEARCH = "/api/v1/search"

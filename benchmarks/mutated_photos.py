@@ -24,7 +24,7 @@ from options import bundle_and_photos
 from PIL import Image
 from served import served, upload
 
-from retrieval.photos import list_photos
+from retrieval.listing import list_photos
 
 LONGEST_SECONDS = 2.0
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")

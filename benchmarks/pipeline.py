@@ -27,7 +27,8 @@ from retrieval.bundle import load_bundle
 from retrieval.embedder import Embedder
 from retrieval.images import read_pixels
 from retrieval.index.embedded import EmbeddedStore
-from retrieval.photos import PhotoRef, file_content, list_photos
+from retrieval.listing import list_photos
+from retrieval.photos import PhotoRef, file_content
 from retrieval.settings import usable_cores
 
 REQUIRED_RATIO = 0.85

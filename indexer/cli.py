@@ -18,8 +18,9 @@ from indexer.runner import Finished, retry_request, run_job
 from retrieval.console import JsonFlag, print_result, say
 from retrieval.errors import LookalikeError
 from retrieval.index import open_store
+from retrieval.listing import LabelFrom
 from retrieval.models import bundle_in_use
-from retrieval.photos import LabelFrom, display_uri
+from retrieval.photos import display_uri
 from retrieval.settings import load_settings
 
 FIRST_DISAGREEMENTS = 5

@@ -24,7 +24,8 @@ from pydantic import BaseModel, ValidationError, computed_field
 from indexer.batch import Failure, Outcome
 from retrieval.errors import LookalikeError, NotFound
 from retrieval.files import write_atomically
-from retrieval.photos import LabelFrom, display
+from retrieval.listing import LabelFrom
+from retrieval.photos import display
 from retrieval.settings import Settings
 
 Kind = Literal["index", "map"]

@@ -23,8 +23,9 @@ from retrieval.closing import Closing
 from retrieval.embedder import Embedder
 from retrieval.errors import JobRunning, LookalikeError, NotFound
 from retrieval.index import IndexStore, VectorIndex, open_store
+from retrieval.listing import LINE, OnUnlistable
 from retrieval.models import bundle_in_use
-from retrieval.photos import LINE, OnUnlistable, PhotoRef, source_uri
+from retrieval.photos import PhotoRef, source_uri
 from retrieval.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -9,17 +9,8 @@ from pathlib import Path
 from indexer.batch import batches
 from retrieval.errors import BadSource
 from retrieval.index import VectorIndex
-from retrieval.photos import (
-    LabelFrom,
-    OnUnlistable,
-    PhotoRef,
-    display,
-    is_folder,
-    is_url,
-    list_photos,
-    path_of,
-    uri_of,
-)
+from retrieval.listing import LabelFrom, OnUnlistable, is_folder, list_photos
+from retrieval.photos import PhotoRef, display, is_url, path_of, uri_of
 
 AT_ONCE = 1000
 

@@ -17,7 +17,8 @@ from fsspec.core import split_protocol, url_to_fs
 
 from retrieval.errors import BadSource, LookalikeError, UnreadablePhoto
 from retrieval.images import SUFFIXES
-from retrieval.photos import FileStatus, LabelFrom, OnUnlistable, PhotoRef, display
+from retrieval.listing import LabelFrom, OnUnlistable
+from retrieval.photos import FileStatus, PhotoRef, display
 
 MODIFIED = ("LastModified", "last_modified", "mtime", "modified", "created", "date_time")  # as the stores call it
 VERSION = ("ETag", "etag", "CRC")
@@ -34,7 +35,7 @@ def canonical(url: str) -> str:
 
 
 def list_url(url: str, label_from: LabelFrom, on_unlistable: OnUnlistable | None) -> Iterator[PhotoRef]:
-    """The photos below a URL, searched in depth, with their sizes and versions; see `retrieval.photos.list_photos`.
+    """The photos below a URL, searched in depth, with their sizes and versions; see `retrieval.listing.list_photos`.
 
     One folder's listing is in memory at a time.
 

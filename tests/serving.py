@@ -17,8 +17,9 @@ from retrieval.bundle import Bundle, install_bundle
 from retrieval.embedder import Embedder
 from retrieval.images import read_pixels
 from retrieval.index import Payload, Point, open_store
+from retrieval.listing import list_photos
 from retrieval.models import open_searcher
-from retrieval.photos import PhotoRef, list_photos
+from retrieval.photos import PhotoRef
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 from web.app import create_app

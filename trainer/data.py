@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from retrieval.errors import BadSource, LookalikeError, UnreadablePhoto
 from retrieval.images import DEFAULT_MAX_PIXELS, ResizeRule, read_pixels
-from retrieval.photos import PhotoRef, display, list_photos, read_photo
+from retrieval.listing import list_photos
+from retrieval.photos import PhotoRef, display, read_photo
 from trainer.duplicates import Fingerprint, fingerprint
 from trainer.recipes import Facts
 from trainer.sources import locate

@@ -18,7 +18,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from indexer.jobs import Job
 from retrieval.images import Crop
-from retrieval.photos import LabelFrom
+from retrieval.listing import LabelFrom
 from retrieval.search import MOST_RESULTS, Options
 
 API = "/api/v1"

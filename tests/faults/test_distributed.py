@@ -22,7 +22,7 @@ from retrieval.bundle import Bundle
 from retrieval.embedder import Embedder
 from retrieval.index import Point
 from retrieval.index.embedded import EmbeddedStore
-from retrieval.photos import list_photos
+from retrieval.listing import list_photos
 from retrieval.settings import Settings
 
 KILLS = int(os.environ.get("LOOKALIKE_TEST_KILLS", "4"))

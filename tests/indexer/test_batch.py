@@ -18,7 +18,8 @@ from retrieval.bundle import Bundle
 from retrieval.embedder import Embedder
 from retrieval.images import read_pixels
 from retrieval.index import VectorIndex
-from retrieval.photos import PhotoRef, display, file_content, list_photos, photo_id, uri_of
+from retrieval.listing import list_photos
+from retrieval.photos import PhotoRef, display, file_content, photo_id, uri_of
 
 
 def run(indexer: BatchIndexer, photos) -> tuple[int, int, int, dict[str, str]]:

@@ -19,7 +19,8 @@ from indexer.mailbox import Mailbox
 from retrieval.bundle import Bundle
 from retrieval.errors import LookalikeError
 from retrieval.index import open_store
-from retrieval.photos import PhotoRef, list_photos
+from retrieval.listing import list_photos
+from retrieval.photos import PhotoRef
 from retrieval.settings import Settings
 
 

@@ -21,7 +21,8 @@ from retrieval import remote
 from retrieval.bundle import Bundle
 from retrieval.errors import BadSource
 from retrieval.index import VectorIndex
-from retrieval.photos import PhotoRef, list_photos
+from retrieval.listing import list_photos
+from retrieval.photos import PhotoRef
 from retrieval.settings import Settings
 
 BUCKET = "photos"

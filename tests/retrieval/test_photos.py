@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.errors import BadSource, UnreadablePhoto
-from retrieval.photos import display, display_uri, list_photos, path_of, photo_id, read_photo, uri_of
+from retrieval.listing import list_photos
+from retrieval.photos import display, display_uri, path_of, photo_id, read_photo, uri_of
 
 
 def touch(path: Path) -> Path:

@@ -15,7 +15,8 @@ from retrieval.errors import BadQuery, NotFound, UnreadablePhoto
 from retrieval.images import Crop, read_pixels
 from retrieval.index import Payload, Point
 from retrieval.index.embedded import EmbeddedStore
-from retrieval.photos import PhotoRef, list_photos
+from retrieval.listing import list_photos
+from retrieval.photos import PhotoRef
 from retrieval.search import Options, Searcher
 
 
