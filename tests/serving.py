@@ -54,6 +54,11 @@ class Site:
         return self.app.test_client()
 
 
+def client_of(site: Site, local: bool = False, **settings: object) -> FlaskClient:
+    """A client of another application on what a site has, with settings changed as given."""
+    return create_app(site.settings.model_copy(update=settings), site.searcher, local=local).test_client()
+
+
 @contextmanager
 def site(settings: Settings, bundle: Bundle, library: Path) -> Iterator[Site]:
     """The application on the photos of a folder."""

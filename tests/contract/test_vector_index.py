@@ -17,8 +17,8 @@ from retrieval.photos import photo_id
 DIMENSION = 12
 
 
-def points(count: int, labels: tuple[str | None, ...] = ("rose", "tulip", None), seed: int = 0) -> list[Point]:
-    vectors = np.random.default_rng(seed).normal(size=(count, DIMENSION)).astype(np.float32)
+def points(count: int, labels: tuple[str | None, ...] = ("rose", "tulip", None)) -> list[Point]:
+    vectors = np.random.default_rng(0).normal(size=(count, DIMENSION)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return [point(f"file:///{number}.jpg", vectors[number], labels[number % len(labels)]) for number in range(count)]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import redis
 from machines import Machines, assert_same
+from waiting import until
 
 from indexer.batch import BatchIndexer
 from indexer.jobs import list_jobs
@@ -93,10 +94,3 @@ def test_an_index_server_that_is_away_for_a_while_loses_no_photo(
     result = finish(job)
     assert (result["seen"], result["indexed"], result["failed"]) == (PHOTOS, PHOTOS, 0)
     assert_same(machines.points(), expected)
-
-
-def until(condition) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)

@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import nullcontext
 from pathlib import Path
 
 import make
 import pytest
+from waiting import until
 
 from indexer.batch import Failure, Outcome
 from indexer.jobs import Job, JobRecord, Request, cancel_job, list_jobs, load_job, read_failures
@@ -40,13 +40,6 @@ def many(tmp_path: Path) -> Path:
     for number in range(1500):
         (folder / f"{number}.jpg").write_bytes(content + b"%d" % number)
     return folder
-
-
-def until(condition) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def start_process(source: Path, bundle: Bundle) -> subprocess.Popen[bytes]:

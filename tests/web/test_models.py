@@ -2,8 +2,7 @@
 
 import json
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -12,6 +11,7 @@ import make
 import numpy as np
 import pytest
 from serving import LOOKALIKE, ROOT, Site, fill_index, serving
+from waiting import until
 
 from retrieval.bundle import Bundle
 from retrieval.index import open_store
@@ -118,7 +118,7 @@ def test_a_running_server_follows_the_command_line_and_the_api(
     with serving() as url:
         command = [*LOOKALIKE, "models", "activate", other.model_id]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
-        wait_until(lambda: model_of(url) == other.model_id)
+        until(lambda: model_of(url) == other.model_id)
         with urlopen(Request(f"{url}{MODELS}/{bundle.model_id}/activate", method="POST"), timeout=60):
             assert model_of(url) == bundle.model_id
 
@@ -126,10 +126,3 @@ def test_a_running_server_follows_the_command_line_and_the_api(
 def model_of(url: str) -> str:
     with urlopen(f"{url}/readyz", timeout=10) as ready:
         return str(json.load(ready)["model"])
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)

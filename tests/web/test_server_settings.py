@@ -9,22 +9,16 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
-from typing import Any
 
 import make
 import pytest
 from flask.testing import FlaskClient
-from serving import ROOT, Site
+from serving import ROOT, Site, client_of
 
 from indexer.crosscheck import cross_check, save_cross_check
 from retrieval.index import Payload, Point
-from web.app import create_app
 
 LABELS = "/api/v1/labels"
-
-
-def client_of(site: Site, local: bool = False, **settings: Any) -> FlaskClient:
-    return create_app(site.settings.model_copy(update=settings), site.searcher, local=local).test_client()
 
 
 def test_requests_beyond_the_limit_wait(shared: Site) -> None:

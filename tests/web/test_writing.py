@@ -10,21 +10,16 @@ import make
 import pytest
 from flask.testing import FlaskClient
 from pydantic import SecretStr
-from serving import Site
+from serving import Site, client_of
 from werkzeug.test import TestResponse
 
 from retrieval.photos import path_of
 from web import keys
-from web.app import create_app
 
 IMAGES = "/api/v1/images"
 LABELS = "/api/v1/labels"
 KEY = {"Authorization": "Bearer sesame"}
 PHOTO = make.encoded(make.photo("red", 99))
-
-
-def client_of(own: Site, local: bool = False, **settings: Any) -> FlaskClient:
-    return create_app(own.settings.model_copy(update=settings), own.searcher, local=local).test_client()
 
 
 @pytest.fixture
