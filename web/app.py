@@ -32,6 +32,26 @@ def create_app(
         local: listens on this machine only, and answers only under the names of this machine.
         stopping: set when the server stops, so that event streams end.
     """
+    app = _configured(settings)
+    services.register(app, _services(settings, searcher, local, stopping or Event()))
+    _mount(app)
+    logs.register(app)
+    metrics.register(app)
+    problems.register(app)
+    security.register(app, settings)
+    if local:
+        security.answer_only_locally(app)
+    keys.register(app)
+    limits.register(app, settings)
+    Compress(app)
+    if (believed := settings.proxies) > 0:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=believed, x_proto=believed, x_host=believed, x_prefix=believed
+        )
+    return app
+
+
+def _configured(settings: Settings) -> APIFlask:
     app = APIFlask(
         __name__,
         title="Lookalike",
@@ -52,21 +72,25 @@ def create_app(
         COMPRESS_MIMETYPES=COMPRESSED,
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    return app
+
+
+def _services(settings: Settings, searcher: Searcher, local: bool, stopping: Event) -> Services:
     serving = Serving(settings, searcher)
     computing = BoundedSemaphore(settings.embedding_threads)
-    services.register(
-        app,
-        Services(
-            settings,
-            serving=serving,
-            photo_files=PhotoFiles(settings),
-            uploads=Uploads(settings, computing),
-            jobs=BackgroundJobs(settings, serving.lend_index),
-            computing=computing,
-            local=local,
-            stopping=stopping or Event(),
-        ),
+    return Services(
+        settings,
+        serving=serving,
+        photo_files=PhotoFiles(settings),
+        uploads=Uploads(settings, computing),
+        jobs=BackgroundJobs(settings, serving.lend_index),
+        computing=computing,
+        local=local,
+        stopping=stopping,
     )
+
+
+def _mount(app: APIFlask) -> None:
     for part in (search, explain, images, labels, map, jobs, models):
         app.register_blueprint(part.blueprint, url_prefix=API)
     app.register_blueprint(health.blueprint)
@@ -75,18 +99,3 @@ def create_app(
     app.register_blueprint(openapi.blueprint)
     app.register_blueprint(page.blueprint)
     app.spec_processor(openapi.complete)
-
-    logs.register(app)
-    metrics.register(app)
-    problems.register(app)
-    security.register(app, settings)
-    if local:
-        security.answer_only_locally(app)
-    keys.register(app)
-    limits.register(app, settings)
-    Compress(app)
-    if (believed := settings.proxies) > 0:
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=believed, x_proto=believed, x_host=believed, x_prefix=believed
-        )
-    return app

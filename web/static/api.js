@@ -2,9 +2,9 @@
 
 const KEY = "lookalike:key";
 
-/** The JSON at an address; throws the problem document where it is refused. */
-export async function read(address) {
-  const answer = await fetch(address);
+/** The JSON that an address answers with; throws the problem document where it refuses. */
+export async function read(address, options) {
+  const answer = await fetch(address, options);
   const said = await answer.json();
   if (!answer.ok) throw said;
   return said;

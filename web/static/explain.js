@@ -1,6 +1,6 @@
 // Why a photo matched: over the query and over the result, how much each region adds to their similarity.
 
-import { tell } from "./api.js";
+import { read, tell } from "./api.js";
 import { heatMap, legend } from "./heat.js";
 import { main } from "./notices.js";
 import { photoOf } from "./upload.js";
@@ -40,12 +40,9 @@ export function explanation(photo, id) {
   return [button, said];
 }
 
-async function ask(query, result) {
+function ask(query, result) {
   const fields = new FormData(document.getElementById("search"));
-  const answer = await fetch(main().dataset.explain, { method: "POST", ...question(query, result, fields.get("id"), fields.get("crop")) });
-  const said = await answer.json();
-  if (!answer.ok) throw said;
-  return said;
+  return read(main().dataset.explain, { method: "POST", ...question(query, result, fields.get("id"), fields.get("crop")) });
 }
 
 function question(query, result, id, crop) {

@@ -2,7 +2,7 @@
 
 import { ask, follow, read, tell } from "./api.js";
 import { figures, fill, reveal } from "./items.js";
-import { main, say, warn } from "./notices.js";
+import { dismiss, main, say, warn } from "./notices.js";
 
 const FIRST_FAILURES = 100;
 const KINDS = { running: "active", done: "good", failed: "bad", interrupted: "bad" };
@@ -35,7 +35,7 @@ function add(job) {
 
 async function attempt(action) {
   try {
-    document.querySelector("#main > .notice")?.remove();
+    dismiss();
     await action();
   } catch (problem) {
     warn(tell(problem));

@@ -2,7 +2,7 @@
 
 import { ask, read, tell } from "./api.js";
 import { figures, fill, reveal } from "./items.js";
-import { main, say, warn } from "./notices.js";
+import { dismiss, main, say, warn } from "./notices.js";
 
 const MEASURED = { recall_at_1: "recall@1", recall_at_5: "recall@5", map_at_r: "MAP@R" };
 const { models: address } = main().dataset;
@@ -40,7 +40,7 @@ function measured({ test, val }) {
 async function change({ target }, call) {
   target.disabled = true;
   try {
-    document.querySelector("#main > .notice")?.remove();
+    dismiss();
     show(await ask(call));
     say("Another model serves now.");
   } catch (problem) {

@@ -3,9 +3,14 @@
 export const main = () => document.getElementById("main");
 
 export function warn(what) {
-  document.querySelector("#main > .notice")?.remove();
+  dismiss();
   main().prepend(typeof what === "string" ? notice(what) : document.adoptNode(what));
   scrollTo(0, 0);
+}
+
+/** Take the notice away. */
+export function dismiss() {
+  document.querySelector("#main > .notice")?.remove();
 }
 
 export function say(sentence) {
