@@ -70,7 +70,7 @@ class DistributedEngine(Engine):
         looked = monotonic()
         try:
             for batch in batches(photos, BATCH):
-                self._send_batch(tasks.PHOTOS.dump_python(batch, exclude_defaults=True))
+                self._send_batch(tasks.PHOTOS.dump_python(batch, exclude_defaults=True), now())
                 while len(self._sent) >= MOST_OUTSTANDING:
                     yield self._next_outcome(LOOK_SECONDS)
                 if monotonic() - looked > LOOK_SECONDS:
@@ -111,7 +111,7 @@ class DistributedEngine(Engine):
             return self._send_halves(batch)
         outcome = tasks.OUTCOME.validate_python(letter["outcome"])
         if outcome.left:
-            self._send_batch(tasks.PHOTOS.dump_python(list(outcome.left), exclude_defaults=True))
+            self._send_batch(tasks.PHOTOS.dump_python(list(outcome.left), exclude_defaults=True), batch.message["time"])
         return outcome
 
     def _send_halves(self, batch: _Sent) -> Outcome:
@@ -121,7 +121,7 @@ class DistributedEngine(Engine):
             return Outcome(seen=1, failures=(Failure(batch.photos[0]["uri"], reason),))
         middle = len(batch.photos) // 2
         for half in (batch.photos[:middle], batch.photos[middle:]):
-            self._send_batch(half)
+            self._send_batch(half, batch.message["time"])
         return Outcome()
 
     def _ask(self, task: Task, give_up: GiveUp, **content: Any) -> dict[str, Any] | None:
@@ -165,8 +165,9 @@ class DistributedEngine(Engine):
             say("No worker answers. Start one with `lookalike worker`; the job waits for it.", "yellow")
         self._heard = monotonic()
 
-    def _send_batch(self, photos: list[dict[str, Any]]) -> None:
-        self._send(tasks.index_batch, {"photos": photos, "time": now()})
+    def _send_batch(self, photos: list[dict[str, Any]], time: str) -> None:
+        """Send a batch; a part of one has its time, by which it knows what an earlier attempt has written."""
+        self._send(tasks.index_batch, {"photos": photos, "time": time})
 
     def _send(self, task: Task, content: dict[str, Any]) -> None:
         message = {"version": tasks.MESSAGE_VERSION, "model": self._model, **content}

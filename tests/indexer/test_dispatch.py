@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -131,6 +132,7 @@ def test_what_a_worker_had_no_time_for_is_sent_again(client: redis.Redis, engine
     left = [{"uri": "file:///last.jpg", "label": "red"}]
     answer(client, task, outcome={"seen": BATCH - 1, "indexed": BATCH - 1, "left": left})
     (rest,) = wait_for_tasks(client, 1)
+    assert message_of(rest)["time"] == message_of(task)["time"], "by which what was written before its answer counts"
     answer(client, rest, outcome={"seen": 1, "indexed": 1})
     assert outcomes() == (BATCH, BATCH, 0)
 
@@ -247,5 +249,9 @@ def wait_for_tasks(client: redis.Redis, count: int) -> list[dict[str, object]]:
 
 
 def photos_of(task: dict[str, object]) -> list[str]:
+    return [photo["uri"] for photo in message_of(task)["photos"]]
+
+
+def message_of(task: dict[str, object]) -> dict[str, Any]:
     (message,), *_ = json.loads(base64.b64decode(str(task["body"])))
-    return [photo["uri"] for photo in message["photos"]]
+    return message
