@@ -46,7 +46,7 @@ def test_a_photo_is_described(client: FlaskClient, photos: list[PhotoRef]) -> No
 
 
 @pytest.mark.parametrize("part", ["", "/similar", "/file", "/thumbnail"])
-@pytest.mark.parametrize("name", [str(uuid.uuid4()), "7", "..", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "a%00b"])
+@pytest.mark.parametrize("name", [str(uuid.UUID(int=0)), "7", "..", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "a%00b"])
 def test_an_unknown_photo_is_not_found(client: FlaskClient, part: str, name: str) -> None:
     response = client.get(f"/api/v1/images/{name}{part}")
     assert response.status_code == 404 and response.mimetype == "application/problem+json"
