@@ -1,9 +1,7 @@
 """Takes the steps of a recipe, epoch by epoch."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +12,12 @@ from trainer.backbones.base import Backbone
 from trainer.losses import objective
 from trainer.network import EmbeddingNetwork, begin_statistics
 from trainer.recipes.parts import Adam, AdamW, Unchanged
-from trainer.recipes.recipe import Recipe
-from trainer.sampling import BATCH, batches, parts
+from trainer.recipes.recipe import AnyOptimizer, Recipe
+from trainer.sampling import BATCH, Positions, batches, parts
 from trainer.schedules import Planned, Rates, learning_rates, timetable
+from trainer.soup import Soup
+from trainer.views import views_of
 
-Positions = npt.NDArray[np.int_]
 Features = npt.NDArray[np.float32]
 Step = Callable[[tf.Tensor, npt.NDArray[np.int32]], float]
 
@@ -37,7 +36,7 @@ def sample_batch(photos: LabelledImages, backbone: Backbone, recipe: Recipe, see
     """A batch as a network on a backbone, fed as the recipe does, sees it in training, after augmentation."""
     _, classes = np.unique(photos.labels, return_inverse=True)
     batch = next(batches(classes, recipe.sampling, np.random.default_rng(seed)))
-    views = _views(photos.images[batch], backbone, recipe)
+    views = random_views(photos.images[batch], backbone.train_size, recipe.augmentation or backbone.augmentation)
     return LabelledImages(np.asarray(views, np.uint8), photos.labels[batch])
 
 
@@ -46,6 +45,8 @@ class Learner:
 
     Attributes:
         timetable: how many steps there are.
+        soup: the mean over the rounds.
+        checkpoint: all that changes as the whole network learns, other than which random numbers come next.
 
     Args:
         network: what learns.
@@ -65,19 +66,17 @@ class Learner:
         self.timetable = timetable(recipe, len(train.labels), network.pretrained)
         if not network.pretrained:
             begin_statistics(network.features, self._some_photos())
-
-    @cached_property
-    def checkpoint(self) -> tf.train.Checkpoint:
-        """All that changes as the whole network learns, other than which random numbers come next."""
-        network = self._network
-        return tf.train.Checkpoint(
-            features=network.features, head=network.head, objective=self._objective, optimizers=self._optimizers
+        self._views = views_of(train.images, network, recipe)
+        self._optimizers = [self._optimizer(*group, self.timetable.steps_per_round) for group in self._groups()]
+        several = self.timetable.epochs > self.timetable.epochs_per_round
+        self.soup = Soup([variable for _, variables in self._groups() for variable in variables] if several else [])
+        self.checkpoint = tf.train.Checkpoint(
+            features=network.features,
+            head=network.head,
+            objective=self._objective,
+            optimizers=self._optimizers,
+            soup=self.soup,
         )
-
-    @cached_property
-    def _optimizers(self) -> list[tf.keras.optimizers.Optimizer]:
-        """Of the whole network; a moving average begins with the weights that there are when they are made."""
-        return [self._optimizer(*group, self.timetable.together) for group in self._groups()]
 
     def epochs(self, after: int | None = None) -> Iterator[tuple[int, Iterator[float]]]:
         """Each epoch's number with its steps, which are taken as their losses are asked for.
@@ -92,25 +91,13 @@ class Learner:
             self._pass_over(after)
         elif table.head_alone:
             yield 0, self._head_steps()
+        if not after:
+            self.soup.begin()
         step = self._whole_step()
         for number in range((after or 0) + 1, table.epochs + 1):
-            chosen = (next(self._batches) for _ in range(table.steps_per_epoch))
-            yield number, (step(self._views(batch), self._labels[batch]) for batch in chosen)
-
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Within a `with` statement the network has the average of its weights, where the recipe keeps one."""
-        if not self._recipe.averaging:
-            yield
-            return
-        learnt = [variable.numpy() for variable in self._variables()]
-        for optimizer, (_, variables) in zip(self._optimizers, self._groups(), strict=True):
-            optimizer.finalize_variable_values(variables)
-        try:
-            yield
-        finally:
-            for variable, value in zip(self._variables(), learnt, strict=True):
-                variable.assign(value)
+            if table.begins_round(number):
+                self._begin_round()
+            yield number, (step(*self._batch()) for _ in range(table.steps_per_epoch))
 
     def validation_model(self) -> tf.keras.Model:
         """From images to what the loss takes."""
@@ -134,41 +121,47 @@ class Learner:
 
     def _pass_over(self, epoch: int) -> None:
         """Draw the batches of the epochs that are done, so that the next one is the one that would have come."""
-        for _ in range(self.timetable.head_alone):
-            self._head_batch()
+        for _ in range(self.timetable.taken(epoch)):
+            self._draw()
             self._share()
-        for _ in range(epoch * self.timetable.steps_per_epoch):
-            next(self._batches)
-            self._share()
+
+    def _begin_round(self) -> None:
+        """Let the weights go back to where they began, and the optimizers forget."""
+        self.soup.begin_again()
+        for optimizer in self._optimizers:
+            for variable in optimizer.variables:
+                variable.assign(tf.zeros_like(variable))
 
     def _head_steps(self) -> Iterator[float]:
         """Train the head on the features of a few views of each photo, which are computed once."""
-        how, steps = self._recipe.head_first, self.timetable.head_alone
-        assert how is not None
-        group = (self._recipe.optimizer.fresh, self._fresh())
+        steps, group = self.timetable.head_alone, (self._recipe.optimizer.fresh, self._fresh())
         step = self._step(
             lambda features: self._head(features, training=True), [self._optimizer(*group, steps)], [group]
         )
-        views = np.stack([self._features_of_views() for _ in range(how.views)])
+        features = np.stack([self._features(view) for view in range(self._recipe.views)])
         for _ in range(steps):
-            batch, chosen = self._head_batch()
-            yield step(views[chosen, batch], self._labels[batch])
+            photos, views = self._draw()
+            yield step(features[views, photos], self._labels[photos])
 
-    def _head_batch(self) -> tuple[Positions, Positions]:
-        """A batch, and which view of each of its photos."""
-        assert self._recipe.head_first is not None
-        batch = next(self._batches)
-        return batch, self._rng.integers(self._recipe.head_first.views, size=len(batch))
+    def _features(self, view: int) -> Features:
+        """The features of one view of each photo."""
+        photos = np.arange(len(self._labels))
+        views = (self._views(photos[part], np.full_like(photos[part], view)) for part in parts(len(photos)))
+        return np.concatenate([np.asarray(self._views.learning.predict_on_batch(batch), np.float32) for batch in views])
 
-    def _features_of_views(self) -> Features:
-        """The features of one random view of each photo."""
-        everything, features = np.arange(len(self._images)), self._network.features
-        views = (self._views(everything[part]) for part in parts(len(everything)))
-        return np.concatenate([np.asarray(features.predict_on_batch(batch), np.float32) for batch in views])
+    def _draw(self) -> tuple[Positions, Positions]:
+        """The photos of a batch, and which view of each."""
+        photos = next(self._batches)
+        return photos, self._rng.integers(self._recipe.views, size=len(photos))
+
+    def _batch(self) -> tuple[tf.Tensor, npt.NDArray[np.int32]]:
+        """Views with their labels."""
+        photos, views = self._draw()
+        return self._views(photos, views), self._labels[photos]
 
     def _whole_step(self) -> Step:
         """Batch normalisation keeps the statistics that came with trained weights, and learns its own without."""
-        features, head, from_scratch = self._network.features, self._head, not self._network.pretrained
+        features, head, from_scratch = self._views.learning, self._head, not self._network.pretrained
         return self._step(
             lambda views: head(features(views, training=from_scratch), training=True), self._optimizers, self._groups()
         )
@@ -178,9 +171,6 @@ class Learner:
         how, body = self._recipe.optimizer, self._network.features.trainable_variables
         groups = [(how.pretrained if self._network.pretrained else how.fresh, body), (how.fresh, self._fresh())]
         return [group for group in groups if group[1]]
-
-    def _variables(self) -> list[tf.Variable]:
-        return [variable for _, variables in self._groups() for variable in variables]
 
     def _fresh(self) -> list[tf.Variable]:
         return [*self._head.trainable_variables, *self._objective.trainable_variables]
@@ -223,7 +213,7 @@ class Learner:
     def _optimizer(self, rate: float, variables: list[tf.Variable], steps: int) -> tf.keras.optimizers.Optimizer:
         per_epoch = self.timetable.steps_per_epoch
         rates = learning_rates(self._recipe.schedule, rate, steps, per_epoch, self._seed)
-        optimizer = _optimizer(self._recipe, rates)
+        optimizer = _optimizer(self._recipe.optimizer, rates)
         optimizer.build(variables)
         return optimizer
 
@@ -232,21 +222,12 @@ class Learner:
         chosen = np.linspace(0, len(self._images) - 1, min(BATCH, len(self._images))).astype(int)
         return random_views(self._images[chosen], self._network.backbone.train_size, Unchanged())
 
-    def _views(self, batch: Positions) -> tf.Tensor:
-        """A random view of each photo of a batch."""
-        return _views(self._images[batch], self._network.backbone, self._recipe)
 
-
-def _views(images: npt.NDArray[np.uint8], backbone: Backbone, recipe: Recipe) -> tf.Tensor:
-    return random_views(images, backbone.train_size, recipe.augmentation or backbone.augmentation)
-
-
-def _optimizer(recipe: Recipe, rates: Rates) -> tf.keras.optimizers.Optimizer:
-    how, average = recipe.optimizer, {"use_ema": recipe.averaging > 0, "ema_momentum": recipe.averaging}
+def _optimizer(how: AnyOptimizer, rates: Rates) -> tf.keras.optimizers.Optimizer:
     match how:
         case AdamW():
-            return tf.keras.optimizers.AdamW(Planned(rates), weight_decay=how.weight_decay, **average)
+            return tf.keras.optimizers.AdamW(Planned(rates), weight_decay=how.weight_decay)
         case Adam():
-            return tf.keras.optimizers.Adam(Planned(rates), **average)
+            return tf.keras.optimizers.Adam(Planned(rates))
         case _:
-            return tf.keras.optimizers.SGD(Planned(rates), momentum=how.momentum, **average)
+            return tf.keras.optimizers.SGD(Planned(rates), momentum=how.momentum)

@@ -24,6 +24,8 @@ class EmbeddingNetwork:
         projection: Keras model, features → embeddings float32 [batch, d] of any length.
         head: the projection, scaled to unit length.
         pretrained: whether the features start with trained weights.
+        resting: the part of `features` that does not learn, from pixels to maps; None: there is none apart.
+        learning: the rest of `features`, from those maps on, or all of it.
     """
 
     backbone: Backbone
@@ -31,6 +33,8 @@ class EmbeddingNetwork:
     projection: tf.keras.Model
     head: tf.keras.Model
     pretrained: bool
+    resting: tf.keras.Model | None
+    learning: tf.keras.Model
 
     def whole(self) -> tf.keras.Model:
         """The model that is exported: `images` uint8 [batch, size, size, 3] → `embeddings` float32 [batch, d]."""
@@ -69,10 +73,14 @@ def build_network(
     features = backbone.build(weights)
     pretrained = starts_trained(backbone, weights)
     features.trainable = learns != "head"
+    resting, learning = None, features
     if pretrained and learns == "upper":
         _free_upper_part(features, backbone.upper_part)
+        if backbone.upper_part is not None:
+            maps = features.get_layer(backbone.upper_part).input
+            resting, learning = tf.keras.Model(features.input, maps), tf.keras.Model(maps, features.output)
     projection, unit = _build_head(features.output_shape[-1], dimension, head)
-    return EmbeddingNetwork(backbone, features, projection, unit, pretrained)
+    return EmbeddingNetwork(backbone, features, projection, unit, pretrained, resting, learning)
 
 
 def starts_trained(backbone: Backbone, weights: str) -> bool:

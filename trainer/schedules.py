@@ -23,16 +23,22 @@ class Timetable:
         head_alone: steps that train the head on features of the resting backbone; 0 where it rests never.
         steps_per_epoch: steps of each epoch after that.
         epochs: how many.
+        epochs_per_round: after so many, the network goes back to where the first of them began.
     """
 
     head_alone: int
     steps_per_epoch: int
     epochs: int
+    epochs_per_round: int
 
     @property
-    def together(self) -> int:
-        """Steps of all epochs."""
-        return self.steps_per_epoch * self.epochs
+    def steps_per_round(self) -> int:
+        """Steps of each round but the last, which may be shorter."""
+        return self.steps_per_epoch * self.epochs_per_round
+
+    def begins_round(self, epoch: int) -> bool:
+        """Whether the network goes back before that epoch."""
+        return epoch > 1 and (epoch - 1) % self.epochs_per_round == 0
 
     def taken(self, epoch: int) -> int:
         """Steps until the end of an epoch; epoch 0 is the head's own."""
@@ -45,12 +51,14 @@ def timetable(recipe: Recipe, photos: int, pretrained: bool) -> Timetable:
     Args:
         recipe: how the network is trained.
         photos: how many it learns from.
-        pretrained: whether its backbone starts with trained weights, so that the head may be trained alone first.
+        pretrained: whether its backbone starts with trained weights, so that the head may be trained alone first, and
+            the mean of several rounds makes sense.
     """
     return Timetable(
         head_alone=recipe.head_first.steps if recipe.head_first and pretrained else 0,
         steps_per_epoch=recipe.steps_per_epoch or math.ceil(photos / recipe.sampling.batch_size),
         epochs=recipe.epochs,
+        epochs_per_round=math.ceil(recipe.epochs / recipe.rounds) if pretrained else recipe.epochs,
     )
 
 
@@ -91,15 +99,18 @@ def planned_learning_rates(recipe: Recipe, table: Timetable, pretrained: bool, s
     Returns:
         `head` and `backbone`, each float32 [steps]; NaN while it rests.
     """
-    how, alone, together = recipe.optimizer, table.head_alone, table.together
+    how, alone = recipe.optimizer, table.head_alone
 
     def rates(rate: float, steps: int) -> Rates:
         return learning_rates(recipe.schedule, rate, steps, table.steps_per_epoch, seed)
 
-    body = rates(how.pretrained if pretrained else how.fresh, together)
-    rests = np.full(alone + (together if recipe.learns == "head" else 0), np.nan, np.float32)
+    def of_rounds(rate: float) -> Rates:
+        return np.resize(rates(rate, table.steps_per_round), table.taken(table.epochs) - alone)
+
+    body = of_rounds(how.pretrained if pretrained else how.fresh)
+    rests = np.full(alone + (len(body) if recipe.learns == "head" else 0), np.nan, np.float32)
     return {
-        "head": np.concatenate([rates(how.fresh, alone), rates(how.fresh, together)]),
+        "head": np.concatenate([rates(how.fresh, alone), of_rounds(how.fresh)]),
         "backbone": rests if recipe.learns == "head" else np.concatenate([rests, body]),
     }
 

@@ -168,7 +168,9 @@ def test_logs_for_tensorboard_tell_each_step_and_epoch(trained: tuple[Path, dict
 def test_a_folder_that_takes_no_logs_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(LookalikeError, match=r"No logs for TensorBoard can be written to \S+/file/logs"):
-        TensorBoardLog(tmp_path / "file" / "logs", {}, Timetable(head_alone=0, steps_per_epoch=1, epochs=1))
+        TensorBoardLog(
+            tmp_path / "file" / "logs", {}, Timetable(head_alone=0, steps_per_epoch=1, epochs=1, epochs_per_round=1)
+        )
 
 
 def test_embeddings_of_zeros_and_a_single_test_photo_have_a_bundle_and_a_report(

@@ -122,10 +122,13 @@ class KilledIn(Watched):
             raise Killed
 
 
-@pytest.mark.parametrize("head_first", [True, False])
-def test_without_chance_a_resumed_training_is_that_which_was_not_cut_short(head_first: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("head_first", "rounds"), [(True, 1), (False, 1), (True, 3), (True, 2)])
+def test_without_chance_a_resumed_training_is_that_which_was_not_cut_short(
+    head_first: bool, rounds: int, tmp_path: Path
+) -> None:
     changes = ["augmentation=unchanged", "head.dropout=0", "epochs=3", "steps_per_epoch=4", "dimension=8"]
-    recipe = override(RECIPES["default"], [*changes, "sampling.batch_size=12", "head_first.steps=5"])
+    changes += ["sampling.batch_size=12", "head_first.steps=5", f"rounds={rounds}"]
+    recipe = override(RECIPES["default"], changes)
     labels = np.repeat(["a", "b", "c"], 6)
     noise = np.random.default_rng(0).integers(0, 100, (18, 32, 32, 3))
     photos = LabelledImages((noise + 70 * np.repeat([0, 1, 2], 6)[:, None, None, None]).astype(np.uint8), labels)

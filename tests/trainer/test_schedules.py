@@ -81,6 +81,18 @@ def test_head_and_backbone_have_their_own_rates() -> None:
     assert planned_learning_rates(recipe, fresh, False, 0)["backbone"].max() == pytest.approx(1e-3, rel=1e-3)
 
 
+def test_each_round_begins_at_the_first_rate() -> None:
+    recipe = override(RECIPES["default"], ["epochs=5", "rounds=2", "steps_per_epoch=10", "schedule.warm_up=4"])
+    table = timetable(recipe, photos=184, pretrained=True)
+    assert [epoch for epoch in range(6) if table.begins_round(epoch)] == [4]
+    rates = planned_learning_rates(recipe, table, pretrained=True, seed=0)["backbone"][table.head_alone :]
+    assert len(rates) == 50
+    assert rates[30:].tolist() == rates[:20].tolist()
+    assert rates[29] < rates[4] / 100
+    from_scratch = timetable(recipe, photos=184, pretrained=False)
+    assert not any(from_scratch.begins_round(epoch) for epoch in range(6))
+
+
 def test_an_epoch_shows_every_photo_unless_a_recipe_says_otherwise() -> None:
     assert timetable(RECIPES["notebook-facenet"], photos=184, pretrained=True).steps_per_epoch == 3
-    assert timetable(RECIPES["notebook-bit"], photos=184, pretrained=True).together == 4000
+    assert timetable(RECIPES["notebook-bit"], photos=184, pretrained=True).steps_per_round == 4000

@@ -3,14 +3,17 @@
 from retrieval.errors import LookalikeError
 from trainer.recipes.hyperrule import BIT_HYPERRULE
 from trainer.recipes.notebooks import NOTEBOOKS
-from trainer.recipes.parts import Head, RandomViews
+from trainer.recipes.parts import Head, RandomViews, Stopping
 from trainer.recipes.recipe import Facts, Recipe
 
 __all__ = ["DEFAULT", "RECIPES", "Facts", "Head", "RandomViews", "Recipe", "recipe_named"]
 
 DEFAULT = Recipe(
     name="default",
-    description="Head first, then the backbone's upper part; semi-hard triplets and class proxies, P×K batches",
+    description="Head, then the upper part thrice, weights averaged; semi-hard triplets, class proxies, P×K, MixUp",
+    mixup=0.4,
+    rounds=3,
+    stopping=Stopping(patience=8),
 )
 
 RECIPES = {recipe.name: recipe for recipe in (DEFAULT, BIT_HYPERRULE, *NOTEBOOKS)}

@@ -313,11 +313,9 @@ class HeadFirst:
 
     Attributes:
         steps: how long.
-        views: of each photo that features are computed of.
     """
 
     steps: Count = 300
-    views: Count = 6
 
 
 @dataclass(frozen=True)

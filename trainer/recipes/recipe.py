@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from trainer.recipes import parts
-from trainer.recipes.parts import Count, Share, Weight
+from trainer.recipes.parts import Count, Weight
 
 AnyAugmentation = parts.RandomViews | parts.Unchanged | parts.QuarterTurn | parts.CropAndFlip | parts.Strong
 AnySampling = parts.Balanced | parts.Shuffled
@@ -40,18 +40,19 @@ class Recipe:
         dimension: length of the embeddings.
         preparation: how a photo becomes an input.
         augmentation: of training photos; None: what suits the backbone.
-        mixup: how evenly pairs of photos are mixed (Zhang et al., "mixup", 2018): α of a beta distribution; 0: not.
+        mixup: how evenly pairs of photos are mixed (Zhang et al., "mixup", 2018), as the part of the network sees them
+            that learns (Verma et al., "Manifold Mixup", 2019): α of a beta distribution; 0: not.
         sampling: which photos make a batch.
         head: from features to the embedding.
         loss: what is minimised.
         optimizer: how, and at which rates.
         schedule: how the rates change.
-        averaging: measured and kept is a moving average of the weights, in which each step leaves so much of what was
-            there (Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018); 0: the
-            weights themselves.
         learns: `upper`: the backbone's upper part, its batch normalisation at rest, or all of a backbone that has no
             trained weights; `all`: every weight; `head`: the head alone.
         head_first: how the head is trained before the backbone follows; None: both at once.
+        views: of each photo that are kept as the part of the backbone sees them that does not learn; see `views_of`.
+        rounds: where the backbone has trained weights, the epochs are shared out among so many trainings that all begin
+            where the head's own ended, and measured and kept is the mean of their weights; see `Soup`.
         epochs: at most so many.
         steps_per_epoch: batches between two looks at the validation photos; None: as many as show every photo once.
         stopping: when training ends, and which weights are kept.
@@ -70,10 +71,11 @@ class Recipe:
     loss: AnyLoss = field(default_factory=parts.TripletLoss)
     optimizer: AnyOptimizer = field(default_factory=parts.AdamW)
     schedule: AnySchedule = field(default_factory=parts.Cosine)
-    averaging: Share = 0.0
     learns: Literal["upper", "all", "head"] = "upper"
     head_first: parts.HeadFirst | None = field(default_factory=parts.HeadFirst)
-    epochs: Count = 8
+    views: Count = 12
+    rounds: Count = 1
+    epochs: Count = 15
     steps_per_epoch: Count | None = 20
     stopping: parts.Stopping = field(default_factory=parts.Stopping)
     fit: Callable[["Recipe", Facts], "Recipe"] | None = field(default=None, compare=False, repr=False)
