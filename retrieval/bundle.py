@@ -9,7 +9,7 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,6 +19,8 @@ from retrieval.images import ResizeRule
 FORMAT_VERSION = 1
 MANIFEST = "bundle.json"
 NETWORK = "embedder.onnx"
+
+Precision = Literal["float32", "int8"]
 
 
 class TrainingData(BaseModel):
@@ -74,7 +76,8 @@ class Manifest(BaseModel):
     training_data: TrainingData
     seed: int
     metrics: dict[str, Any]
-    parity: Parity
+    precision: Precision = Field("float32", description="what most of the network computes in")
+    parity: Parity = Field(description="of the float32 network")
     calibration: Calibration | None = None
     versions: dict[str, str]
     created_at: str

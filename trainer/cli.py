@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from retrieval.bundle import check_target, load_bundle
+from retrieval.bundle import Precision, check_target, load_bundle
 from retrieval.console import JsonFlag, messages, print_result
 from retrieval.embedder import Embedder
 from retrieval.settings import Settings, load_settings
@@ -58,6 +58,10 @@ def train(  # noqa: PLR0917 - a command line is all options
     mixed_precision: Annotated[
         bool | None, typer.Option(help="Compute in bfloat16; on by default where a GPU is fast at it.")
     ] = None,
+    quantize: Annotated[
+        Precision,
+        typer.Option(help="int8: some times faster on a CPU; refused, and told, where it finds less well."),
+    ] = "float32",
     as_json: JsonFlag = False,
 ) -> None:
     """Learn an embedding from labelled photos and write a model bundle with a report.
@@ -83,7 +87,7 @@ def train(  # noqa: PLR0917 - a command line is all options
     how = override(recipe_named(recipe).fitted(dataset.facts), changes)
     if how.faults:
         _say(f"The recipe has the faults of its experiment: {'; '.join(how.faults)}.")
-    plan = Plan(chosen, how, weights, tuple(changes), mixed, tensorboard)
+    plan = Plan(chosen, how, weights, tuple(changes), mixed, tensorboard, quantize)
     bundle = train_bundle(dataset, plan, seed=seed, seeds=seeds, out=out, say=_say, resume=resume)
     metrics = bundle.manifest.metrics
     result = {

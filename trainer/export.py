@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 import tensorflow as tf
 import tf2onnx
 
 from retrieval.bundle import Parity
+from retrieval.embedder import open_session
 from retrieval.errors import LookalikeError
 from trainer.extra import first_line
 from trainer.network import EmbeddingNetwork, embed
@@ -50,7 +50,7 @@ def export_onnx(network: EmbeddingNetwork, path: Path) -> None:
     if explained:  # an input with an initializer is optional
         model.graph.initializer.append(onnx.helper.make_tensor("explain", onnx.TensorProto.BOOL, (), [False]))
     content = model.SerializeToString()
-    _ask_for_room(path.parent, len(content))
+    ask_for_room(path.parent, len(content))
     path.write_bytes(content)
 
 
@@ -60,7 +60,7 @@ def save_weights(embedder: tf.keras.Model, path: Path) -> None:
     Raises:
         LookalikeError: the disk is full.
     """
-    _ask_for_room(path.parent, 4 * embedder.count_params() + HDF5_OVERHEAD)
+    ask_for_room(path.parent, 4 * embedder.count_params() + HDF5_OVERHEAD)
     embedder.save_weights(path)
 
 
@@ -70,10 +70,8 @@ def run_onnx(path: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float3
     Raises:
         LookalikeError: it can't run the network, which has operations that ONNX does not have.
     """
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # it warns of every optional input
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = open_session(path)
     except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
         raise LookalikeError(
             f"ONNX Runtime can't run the network ({first_line(error)}).",
@@ -101,6 +99,19 @@ def check_parity(embedder: tf.keras.Model, path: Path, images: npt.NDArray[np.ui
     return parity
 
 
+def ask_for_room(folder: Path, size: int) -> None:
+    """Refuse before anything is written: HDF5 prints a traceback where a disk fills up under it.
+
+    Raises:
+        LookalikeError: the folder's disk has less room than `size`, in bytes.
+    """
+    if shutil.disk_usage(folder).free < size:
+        raise LookalikeError(
+            f"The network could not be written to {folder}: no space left on device.",
+            f"No bundle was written; make room for {size / 1e6:.0f} MB, or choose another disk.",
+        )
+
+
 @contextmanager
 def _without_xla(features: tf.keras.Model) -> Iterator[None]:
     """Within it, grouped convolutions are traced as they are; Keras has XLA compile them, which ONNX can't express."""
@@ -124,12 +135,3 @@ def _keep_constants(converted: onnx.GraphProto, traced: tf.Graph) -> None:
     for entry in [entry for entry in converted.input if entry.name in constants]:
         converted.input.remove(entry)
         converted.initializer.append(onnx.numpy_helper.from_array(constants[entry.name].numpy(), entry.name))
-
-
-def _ask_for_room(folder: Path, size: int) -> None:
-    """Refuse before anything is written: HDF5 prints a traceback where a disk fills up under it."""
-    if shutil.disk_usage(folder).free < size:
-        raise LookalikeError(
-            f"The network could not be written to {folder}: no space left on device.",
-            f"No bundle was written; make room for {size / 1e6:.0f} MB, or choose another disk.",
-        )

@@ -10,6 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from retrieval.bundle import Bundle, TrainingData, write_bundle
 from retrieval.neighbours import Embeddings
 from trainer.calibration import calibrate
@@ -19,9 +22,10 @@ from trainer.duplicates import Duplicate, find_duplicates, warning
 from trainer.evaluation import evaluate_embeddings
 from trainer.learner import LabelledImages, sample_batch
 from trainer.network import embed
+from trainer.quantization import CALIBRATION_PHOTOS, quantized
 from trainer.recipes.overrides import settings_of
 from trainer.report.page import Report, write_report
-from trainer.runs import ONNX, WEIGHTS, Photos, Plan, Run, best_run, over_seeds, train_run, train_runs
+from trainer.runs import WEIGHTS, Photos, Plan, Run, best_run, over_seeds, train_run, train_runs
 from trainer.training import Epoch
 
 LIBRARIES = ("tensorflow", "tensorflow-addons", "tf2onnx", "onnxruntime", "numpy", "pillow")
@@ -61,8 +65,10 @@ def train_bundle(
             return train_run(plan, photos, number, work / f"seed-{number}", say)
 
         runs = train_runs(train_one, seed, seeds, say)
-        kept = best_run(runs)
-        metrics = _metrics(runs, kept, untrained, photos)
+        kept, quantization = best_run(runs), None
+        if plan.precision == "int8":
+            kept, quantization = quantized(kept, photos, _calibration_photos(dataset, plan, seed), say)
+        metrics = _metrics(runs, kept, untrained, photos, quantization)
         training = work / "training"
         training.mkdir(exist_ok=True)
         _write_figures(training, kept, metrics, duplicates)
@@ -71,7 +77,7 @@ def train_bundle(
         write_report(training / "report.html", report)
         return write_bundle(
             out,
-            kept.folder / ONNX,
+            kept.network,
             training,
             backbone=plan.backbone.name,
             recipe=plan.recipe.name,
@@ -82,6 +88,7 @@ def train_bundle(
             training_data=TrainingData(name=dataset.name, digest=dataset.digest, counts=dataset.counts),
             seed=seed,
             metrics=metrics,
+            precision=kept.precision,
             parity=kept.parity,
             calibration=calibrate(kept.embeddings["val"], photos["val"].labels),
             versions={library: version(library) for library in LIBRARIES},
@@ -94,6 +101,13 @@ def _read(dataset: Dataset, split: str, plan: Plan) -> LabelledImages:
     if split == "train":
         rule = plan.recipe.preparation.train_rule(rule)
     return LabelledImages(read_all(photos, rule, dataset.max_pixels), labels_of(photos))
+
+
+def _calibration_photos(dataset: Dataset, plan: Plan, seed: int) -> npt.NDArray[np.uint8]:
+    """Some training photos as the network takes them; for training they may have been read larger."""
+    photos = dataset.split("train")
+    drawn = np.random.default_rng(seed).permutation(len(photos))[:CALIBRATION_PHOTOS]
+    return read_all([photos[index] for index in drawn], plan.fed.resize, dataset.max_pixels)
 
 
 def _identity(dataset: Dataset, plan: Plan, seed: int) -> dict[str, Any]:
@@ -114,8 +128,18 @@ def _untrained(plan: Plan, photos: Photos, seed: int) -> dict[str, Embeddings]:
     return {split: embed(features, of_split.images) for split, of_split in photos.items() if split != "train"}
 
 
-def _metrics(runs: list[Run], kept: Run, untrained: Mapping[str, Embeddings], photos: Photos) -> dict[str, Any]:
-    """The figures as the bundle keeps them: by split, `untrained` by split, `training`, and `seeds` where several."""
+def _metrics(
+    runs: list[Run],
+    kept: Run,
+    untrained: Mapping[str, Embeddings],
+    photos: Photos,
+    quantization: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """The figures as the bundle keeps them: by split, `untrained` by split, `training`; where they are, more.
+
+    That is `seeds` where there were several, and `quantization` where it was asked for, which has the figures of both
+    networks; those by split are of the network that is in the bundle.
+    """
     metrics: dict[str, Any] = {split: evaluation.as_dict() for split, evaluation in kept.evaluations.items()}
     metrics["untrained"] = {
         split: evaluate_embeddings(embeddings, photos[split].labels).as_dict()
@@ -128,6 +152,8 @@ def _metrics(runs: list[Run], kept: Run, untrained: Mapping[str, Embeddings], ph
     }
     if len(runs) > 1:
         metrics["seeds"] = over_seeds(runs, kept)
+    if quantization is not None:
+        metrics["quantization"] = quantization
     return metrics
 
 

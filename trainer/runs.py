@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from retrieval.bundle import Parity
+from retrieval.bundle import Parity, Precision
 from retrieval.files import write_atomically
 from retrieval.neighbours import Embeddings
 from trainer.backbones.base import Backbone
@@ -45,6 +45,7 @@ class Plan:
         changed: what the user changed of the recipe, each `setting=value`.
         mixed_precision: whether to compute in bfloat16 where that is precise enough; weights stay float32.
         tensorboard: where to write logs for TensorBoard, a folder a seed; None: nowhere.
+        precision: of the network that the bundle shall hold.
     """
 
     backbone: Backbone
@@ -53,6 +54,7 @@ class Plan:
     changed: tuple[str, ...] = ()
     mixed_precision: bool = False
     tensorboard: Path | None = None
+    precision: Precision = "float32"
 
     @property
     def fed(self) -> Backbone:
@@ -83,9 +85,10 @@ class Run:
         kept: the epoch whose weights it ended with.
         interrupted: whether the user ended it early.
         parameters: of the network, trained or not.
-        parity: how far ONNX Runtime is from TensorFlow.
+        parity: how far ONNX Runtime is from TensorFlow, both in float32.
         embeddings: by held-out split, float32 [photos, d], of ONNX Runtime.
         evaluations: by held-out split.
+        precision: of the network that was measured.
     """
 
     seed: int
@@ -97,6 +100,12 @@ class Run:
     parity: Parity
     embeddings: dict[str, Embeddings]
     evaluations: dict[str, Evaluation]
+    precision: Precision = "float32"
+
+    @property
+    def network(self) -> Path:
+        """The ONNX file."""
+        return self.folder / (ONNX if self.precision == "float32" else f"{self.precision}.onnx")
 
 
 def train_runs(train_one: Callable[[int], Run], first: int, count: int, say: Say) -> list[Run]:

@@ -1,0 +1,162 @@
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import tensorflow as tf
+
+from retrieval.bundle import Manifest, Parity, load_bundle
+from retrieval.embedder import Embedder
+from retrieval.images import ResizeRule
+from trainer.backbones import backbone_named
+from trainer.evaluation import evaluate_embeddings
+from trainer.export import export_onnx, run_onnx
+from trainer.learner import LabelledImages
+from trainer.network import begin_statistics, build_network
+from trainer.quantization import LARGEST_LOSS, quantize_onnx, quantized
+from trainer.recipes import Head
+from trainer.runs import ONNX, Run
+from trainer.training import Epoch
+
+SIZE = 64
+LABELS = np.repeat(["blue", "green", "red"], 6)
+
+
+def pictures(seed: int) -> np.ndarray:
+    """A plain picture in each label's colour, with noise: a small network that has learnt nothing tells them apart."""
+    colours = np.array([[40, 60, 220], [50, 200, 60], [230, 40, 30]]).repeat(6, 0)[:, None, None]
+    noise = np.random.default_rng(seed).normal(scale=10, size=(len(LABELS), SIZE, SIZE, 3))
+    return (colours + noise).clip(0, 255).astype(np.uint8)
+
+
+TRAIN, VAL, TEST = pictures(1), pictures(2), pictures(3)
+HELD_OUT = {"val": LabelledImages(VAL, LABELS), "test": LabelledImages(TEST, LABELS)}
+
+
+def export(name: str, path: Path) -> None:
+    tf.keras.utils.set_random_seed(0)
+    backbone = replace(backbone_named(name), resize=ResizeRule(size=SIZE, shorter_side=SIZE), train_size=SIZE)
+    network = build_network(backbone, "none", 16, Head())
+    begin_statistics(network.features, TRAIN.astype(np.float32))
+    export_onnx(network, path)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a float32 network."""
+    made = tmp_path_factory.mktemp("quantization")
+    export("small_cnn", made / ONNX)
+    return made
+
+
+def run_of(folder: Path, photos: dict[str, LabelledImages]) -> Run:
+    """A training that came to the network in a folder."""
+    embeddings = {split: run_onnx(folder / ONNX, of_split.images) for split, of_split in photos.items()}
+    evaluations = {split: evaluate_embeddings(embeddings[split], photos[split].labels) for split in photos}
+    epoch = Epoch(1, 0.5, 0.6, 0.7, 0.7, 10.0)
+    parity = Parity(photos=len(VAL), min_cosine=1, max_difference=0)
+    return Run(0, folder, [epoch], epoch, False, 1000, parity, embeddings, evaluations)
+
+
+WITH_GATES, WITH_GROUPS = "keras:EfficientNetV2B0", "keras:RegNetX002"
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenet_v2", WITH_GATES, WITH_GROUPS])
+def test_the_quantized_network_takes_and_gives_the_same(name: str, tmp_path: Path) -> None:
+    before, after = tmp_path / ONNX, tmp_path / "int8.onnx"
+    export(name, before)
+    quantize_onnx(before, after, TRAIN, float32_at_first=2)
+    assert signature(after) == signature(before)
+    session = onnxruntime.InferenceSession(after)
+    assert session.run(["regions"], {"images": VAL})[0].size == 0, "nobody has asked"
+    embeddings, regions = session.run(["embeddings", "regions"], {"images": VAL, "explain": np.array(True)})
+    np.testing.assert_allclose(regions.sum(axis=(1, 2)), embeddings, atol=1e-5)
+    np.testing.assert_allclose(run_onnx(after, VAL[:1]), embeddings[:1], atol=1e-5)  # a batch of another size
+    assert (embeddings * run_onnx(before, VAL)).sum(axis=1).mean() > 0.5  # unlearnt weights; unrelated networks: 0
+    assert after.stat().st_size < 0.6 * before.stat().st_size
+
+
+def signature(path: Path) -> list[tuple[str, str, Sequence[object]]]:
+    session = onnxruntime.InferenceSession(path)
+    entries = [*session.get_inputs(), *session.get_overridable_initializers(), *session.get_outputs()]
+    return [(entry.name, entry.type, entry.shape[1:]) for entry in entries]
+
+
+def test_the_first_and_last_convolutions_stay_float32(tmp_path: Path) -> None:
+    export("mobilenet_v2", tmp_path / ONNX)
+    quantize_onnx(tmp_path / ONNX, tmp_path / "int8.onnx", TRAIN, float32_at_first=2)
+    graph = onnx.load(tmp_path / "int8.onnx").graph
+    floats = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    kept = [node.name.rpartition("/")[0] for node in convolutions if node.input[1] in floats]
+    assert [name.rpartition("/")[2] for name in kept] == ["Conv1", "expanded_conv_depthwise", "Conv_1"]
+    assert len(convolutions) == 52
+
+
+def test_a_network_that_finds_as_well_is_accepted_with_its_own_figures(folder: Path) -> None:
+    run, said = run_of(folder, HELD_OUT), list[str]()
+    kept, record = quantized(run, HELD_OUT, TRAIN, said.append)
+    assert record["accepted"]
+    assert kept.precision == "int8"
+    assert kept.network != run.network
+    np.testing.assert_array_equal(kept.embeddings["val"], run_onnx(kept.network, VAL))
+    cosines = (kept.embeddings["val"] * run.embeddings["val"]).sum(axis=1)
+    assert record["cosine"] == {"mean": pytest.approx(cosines.mean()), "min": pytest.approx(cosines.min())}
+    for split in ("val", "test"):
+        before, after = record["float32"][split], record["int8"][split]
+        assert before == run.evaluations[split].overall
+        assert after == evaluate_embeddings(kept.embeddings[split], LABELS).overall
+        assert after["map_at_r"] >= before["map_at_r"] - LARGEST_LOSS
+        assert f"{before['map_at_r']:.4f} → {after['map_at_r']:.4f} on the {split} photos" in said[0]
+
+
+def test_a_network_that_finds_less_well_is_refused_with_both_figures(folder: Path) -> None:
+    colours = np.broadcast_to(127 + np.eye(3).repeat(6, 0)[:, None, None], VAL.shape).astype(np.uint8)
+    faint = {split: LabelledImages(colours, LABELS) for split in HELD_OUT}  # 8 bits for bright colours don't show them
+    run, said = run_of(folder, faint), list[str]()
+    kept, record = quantized(run, faint, TRAIN, said.append)
+    assert kept is run
+    assert not record["accepted"]
+    assert record["int8"]["val"]["map_at_r"] < record["float32"]["val"]["map_at_r"] - LARGEST_LOSS
+    assert said[0].startswith("The int8 network loses more than 0.005 of MAP@R (")
+    assert said[0].endswith("the bundle holds the float32 one.")
+
+
+def test_a_network_that_cannot_be_quantized_stays_as_it_is(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / ONNX).write_text("Dear photo")
+    unreadable, said = replace(run_of(folder, HELD_OUT), folder=tmp_path), list[str]()
+    kept, record = quantized(unreadable, HELD_OUT, TRAIN, said.append)
+    assert kept is unreadable
+    assert record["reason"] in said[0]
+    assert "can't be quantized" in said[0]
+
+
+def test_training_says_and_keeps_which_precision_the_bundle_has(
+    lookalike: Callable[..., subprocess.CompletedProcess[str]], colours: Path, tmp_path: Path
+) -> None:
+    options = ("--backbone", "small_cnn", "--epochs", "1", "--dimension", "8", "--quantize", "int8", "--json")
+    told = lookalike("train", "--data", colours, "--out", "bundle", *options, home=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert "Traceback" not in told.stderr
+    bundle, record = load_bundle(tmp_path / "bundle"), json.loads(told.stdout)["metrics"]["quantization"]
+    assert record["calibration_photos"] == 24
+    assert bundle.manifest.precision == ("int8" if record["accepted"] else "float32")
+    shown = record[bundle.manifest.precision]["test"]["map_at_r"]
+    assert bundle.manifest.metrics["test"]["map_at_r"] == shown
+    assert f"{shown:.4f} on the test photos" in told.stderr or not record["accepted"]
+    assert Embedder(bundle, threads=1).has_regions
+    old = bundle.manifest.model_dump(exclude={"precision"})
+    assert Manifest.model_validate(old).precision == "float32", "before there was a choice"
+
+
+def test_another_precision_is_wrong_usage(
+    lookalike: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    told = lookalike("train", "--data", "digits", "--out", "bundle", "--quantize", "int4", home=tmp_path)
+    assert told.returncode == 2
+    assert "int8" in told.stderr
