@@ -8,10 +8,10 @@ its payloads; scikit-learn's brute force, as the original searched; faiss, flat 
 qdrant-client's local mode; and, as the limit of comparing with each, a numpy dot product with `argpartition`.
 
 Each has a process of its own, all pinned to the same core, so that memory can be told apart and nobody computes on more
-threads. Recall@10 comes first, against exact scores: every HNSW of a library (16 neighbours a point, 200 candidates
-while it is built) searches with the fewest of 16, 32, …, 1024 candidates that reach 0.99; the embedded index searches as
-it always does. Then they take turns. Times are the median over turns of a turn's median, with the fastest and the
-slowest turn; memory is what the process grew by.
+threads. Recall@10 comes first, against exact scores: every library's HNSW (16 neighbours a point, 200 candidates while
+it is built) searches with the fewest of 16, 32, …, 1024 candidates that reach 0.99; the embedded index searches as it
+always does. Then they take turns. Times are the median over turns of a turn's median, with the fastest and the slowest
+turn; memory is what the process grew by.
 """
 
 import argparse
