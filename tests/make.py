@@ -3,6 +3,7 @@
 import hashlib
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -41,7 +42,14 @@ def library(folder: Path, per_label: int = 8, labels: tuple[str, ...] = tuple(CO
     return folder
 
 
-def bundle(folder: Path, dimension: int = 16, size: int = 32, seed: int = 0, regions: bool = True) -> Bundle:
+def bundle(
+    folder: Path,
+    dimension: int = 16,
+    size: int = 32,
+    seed: int = 0,
+    regions: bool = True,
+    metrics: dict[str, Any] | None = None,
+) -> Bundle:
     """A bundle that embeds a photo as a random projection of its 4 × 4 thumbnail, and says what each of the 16 adds."""
     network = folder.with_name(f"{folder.name}.onnx")
     network.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +64,7 @@ def bundle(folder: Path, dimension: int = 16, size: int = 32, seed: int = 0, reg
         classes=list(COLOURS),
         training_data=TrainingData(name="tests", digest=hashlib.sha256(b"").hexdigest(), counts={}),
         seed=seed,
-        metrics={},
+        metrics=metrics or {},
         parity=Parity(photos=0, min_cosine=1.0, max_difference=0.0),
         versions={"onnx": onnx.__version__},
         created_at="2026-01-01T00:00:00+00:00",

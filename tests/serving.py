@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
+import psutil
 from apiflask import APIFlask
 from flask.testing import FlaskClient
 
@@ -84,6 +85,17 @@ def serving(*options: str) -> Iterator[str]:
         finally:
             process.terminate()
             process.communicate(timeout=30)
+
+
+def worker() -> psutil.Process:
+    """The first process that answers for the server that this test has started last."""
+    return workers()[0]
+
+
+def workers() -> list[psutil.Process]:
+    """The processes that answer for the server that this test has started last."""
+    servers = [child for child in psutil.Process().children() if "serve" in child.cmdline()]
+    return max(servers, key=psutil.Process.create_time).children()
 
 
 def _point(photo: PhotoRef, embedder: Embedder) -> Point:

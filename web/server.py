@@ -132,7 +132,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> "Flask":
-        """Open index and network in the worker, and answer once, so that the first request finds everything warm."""
+        """Open index, network and templates in the worker, so that the first request finds everything warm."""
         _keep_little_memory()
         if self._counts is not None:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._counts)
@@ -145,6 +145,8 @@ class _Server(BaseApplication):  # type: ignore[misc]
         except LookalikeError as error:
             self._fail(error)
         app = create_app(self._settings, searcher, local=self._local, stopping=self.stopping)
+        for template in app.jinja_env.list_templates():
+            app.jinja_env.get_template(template)  # compiled now, and kept
         self._services = services = app.extensions[EXTENSION]
         threading.Thread(target=self._follow, args=[services.serving], name="follow", daemon=True).start()
         return app

@@ -1,13 +1,16 @@
 """The searcher that answers, exchanged for another model's while requests go on."""
 
+import io
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+from PIL import Image
 
 from retrieval.closing import Closing
+from retrieval.images import read_pixels
 from retrieval.index import VectorIndex, open_store
 from retrieval.models import open_searcher
 from retrieval.search import Options, Searcher
@@ -86,15 +89,17 @@ class Serving(Closing):
 
 
 def warm_up(searcher: Searcher) -> None:
-    """Embed and search once, so that the first request finds everything warm."""
-    size = searcher.embedder.bundle.resize.size
-    searcher.embedder.embed(np.full((1, size, size, 3), 128, np.uint8))
+    """Decode, embed and search once, so that the first request finds everything warm."""
+    resize = searcher.embedder.bundle.resize
+    photo = io.BytesIO()
+    Image.new("RGB", (resize.size, resize.size), "grey").save(photo, "JPEG")
+    searcher.embedder.embed(read_pixels(photo.getvalue(), resize).pixels[None])
     # Grey has no embedding in some models; any vector warms the index.
     searcher.by_vector(np.ones(searcher.index.dimension, np.float32), Options())
 
 
 def open_warm(settings: Settings) -> Searcher:
-    """A searcher on the current model that has embedded and searched once; raises as `open_searcher`."""
+    """A searcher on the current model that has decoded, embedded and searched once; raises as `open_searcher`."""
     searcher = open_searcher(settings)
     try:
         warm_up(searcher)

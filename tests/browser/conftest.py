@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -57,10 +58,17 @@ def photos(site: Site) -> list[PhotoRef]:
     return site[1]
 
 
+@pytest.fixture(params=[(1440, "light"), (390, "dark")], ids=["wide", "narrow"])
+def look(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """How a browser shows a page: on a light desk and on a dark telephone, as options of its context."""
+    width, scheme = request.param
+    return {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
+
+
 @pytest.fixture
-def page(browser: Browser, url: str) -> Iterator[Page]:
+def page(browser: Browser, url: str, look: dict[str, Any]) -> Iterator[Page]:
     """The start page; a test fails where the page logs an error."""
-    with browser.new_context(viewport={"width": 1440, "height": 900}) as context:
+    with browser.new_context(**look) as context:
         page = context.new_page()
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))

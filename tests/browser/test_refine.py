@@ -4,6 +4,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import make
 import pytest
@@ -174,13 +175,13 @@ def large(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield url
 
 
-def test_more_come_on_scrolling_and_stay_on_the_way_back(browser: Browser, large: str) -> None:
-    with browser.new_context(viewport={"width": 1440, "height": 900}) as context:
+def test_more_come_on_scrolling_and_stay_on_the_way_back(browser: Browser, large: str, look: dict[str, Any]) -> None:
+    with browser.new_context(**look) as context:
         page = context.new_page()
         page.goto(large)
         page.locator(".card").first.click()
         expect(cards(page)).to_have_count(24)
-        page.mouse.move(900, 500)
+        page.mouse.move(look["viewport"]["width"] / 2, 500)
         for count in (48, 59):
             page.mouse.wheel(0, 9000)
             expect(cards(page)).to_have_count(count)
@@ -195,8 +196,8 @@ def test_more_come_on_scrolling_and_stay_on_the_way_back(browser: Browser, large
         expect(cards(page).nth(50)).to_be_in_viewport()
 
 
-def test_one_of_many_labels_is_found(browser: Browser, large: str) -> None:
-    with browser.new_context(viewport={"width": 1440, "height": 900}) as context:
+def test_one_of_many_labels_is_found(browser: Browser, large: str, look: dict[str, Any]) -> None:
+    with browser.new_context(**look) as context:
         page = context.new_page()
         page.goto(large)
         page.locator(".card").first.click()

@@ -4,26 +4,29 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import make
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from serving import fill_index, serving
+from serving import fill_index, serving, worker
 
 from retrieval.bundle import Bundle
 from retrieval.settings import Settings
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library of six photos, one of them damaged."""
-    library = make.library(tmp_path_factory.mktemp("work") / "library", per_label=2)
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A library of six photos and a damaged one."""
+    library = make.library(tmp_path / "library", per_label=2)
     (library / "red" / "broken.jpg").write_bytes(b"\xff\xd8 no photo")
     return library
 
 
 @contextmanager
-def room(browser: Browser, bundles: list[Bundle], library: Path, home: Path, **environment: str) -> Iterator[Page]:
+def room(
+    browser: Browser, look: dict[str, Any], bundles: list[Bundle], library: Path, home: Path, **environment: str
+) -> Iterator[Page]:
     """A page on a server of its own, with settings of its own."""
     photos = make.library(home / "photos", per_label=8)
     with pytest.MonkeyPatch.context() as patched:
@@ -32,7 +35,7 @@ def room(browser: Browser, bundles: list[Bundle], library: Path, home: Path, **e
             patched.setenv(f"LOOKALIKE_{name}", value)
         for bundle in bundles:
             fill_index(Settings(), bundle, photos)
-        with serving() as url, browser.new_context(base_url=url) as context:
+        with serving() as url, browser.new_context(base_url=url, **look) as context:
             yield context.new_page()
 
 
@@ -44,8 +47,10 @@ def figure(page: Page, name: str):  # type: ignore[no-untyped-def]
     return newest(page).locator(".figures div", has_text=name).locator("dd")
 
 
-def test_a_job_is_started_followed_and_repeated(browser: Browser, bundle: Bundle, folder: Path, tmp_path: Path) -> None:
-    with room(browser, [bundle], folder, tmp_path, API_KEYS="open sesame") as page:
+def test_a_job_is_started_followed_and_repeated(
+    browser: Browser, look: dict[str, Any], bundle: Bundle, folder: Path, tmp_path: Path
+) -> None:
+    with room(browser, look, [bundle], folder, tmp_path, API_KEYS="open sesame") as page:
         page.goto("/jobs")
         expect(page.get_by_text("No job has run yet.")).to_be_visible()
         page.get_by_label("Folder or manifest").fill(str(folder))
@@ -76,11 +81,54 @@ def test_a_job_is_started_followed_and_repeated(browser: Browser, bundle: Bundle
         expect(page.locator(".item")).to_have_count(3)
 
 
-def test_another_model_is_made_current_and_back(
-    browser: Browser, bundle: Bundle, folder: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """A library that takes a while."""
+    library = make.library(tmp_path / "many", per_label=1, labels=("red",))
+    for number in range(20_000):
+        (library / "red" / f"copy-{number}.jpg").hardlink_to(library / "red" / "0.jpg")
+    return library
+
+
+def test_a_second_browser_searches_follows_and_cancels_while_a_job_runs(
+    browser: Browser, look: dict[str, Any], bundle: Bundle, many: Path, tmp_path: Path
 ) -> None:
-    other = make.bundle(tmp_path_factory.mktemp("other") / "bundle", seed=1)
-    with room(browser, [other, bundle], folder, tmp_path) as page:
+    with room(browser, look, [bundle], many, tmp_path) as page:
+        page.goto("/jobs")
+        page.get_by_role("button", name="Index", exact=True).click()
+        expect(newest(page).locator(".pill")).to_have_text("running")
+        with browser.new_context(base_url=page.url, **look) as context:
+            other = context.new_page()
+            other.goto("/")
+            other.locator(".card").first.click()
+            expect(other.locator(".neighbours .card").first).to_be_visible()
+            other.goto("/jobs")
+            seen = figure(other, "seen").text_content()
+            expect(figure(other, "seen")).not_to_have_text(str(seen))
+            other.get_by_role("button", name="Index", exact=True).click()
+            expect(other.get_by_role("alert")).to_contain_text("Another indexing job is running")
+            newest(other).get_by_role("button", name="Cancel").click()
+            expect(newest(other).locator(".pill")).to_have_text("cancelled", timeout=30_000)
+        expect(newest(page).locator(".pill")).to_have_text("cancelled", timeout=30_000)
+
+
+def test_a_job_that_its_server_did_not_survive_is_told(
+    browser: Browser, look: dict[str, Any], bundle: Bundle, many: Path, tmp_path: Path
+) -> None:
+    with room(browser, look, [bundle], many, tmp_path) as page:
+        page.goto("/jobs")
+        page.get_by_role("button", name="Index", exact=True).click()
+        expect(newest(page).locator(".pill")).to_have_text("running")
+        worker().kill()
+        expect(newest(page).locator(".pill")).to_have_text("interrupted", timeout=30_000)
+        expect(newest(page).get_by_role("button", name="Cancel")).to_be_hidden()
+
+
+def test_another_model_is_made_current_and_back(
+    browser: Browser, look: dict[str, Any], bundle: Bundle, folder: Path, tmp_path: Path
+) -> None:
+    other = make.bundle(tmp_path / "other", seed=1, metrics={"test": {"recall_at_1": 0.875, "map_at_r": 0.5}})
+    with room(browser, look, [other, bundle], folder, tmp_path) as page:
         page.goto("/models")
         expect(newest(page)).to_contain_text(bundle.model_id)
         expect(newest(page).locator(".pill")).to_have_text("serves")
@@ -88,6 +136,8 @@ def test_another_model_is_made_current_and_back(
         expect(newest(page).locator(".error")).to_be_hidden()
         page.get_by_role("button", name=re.compile("Activate|Roll back")).click()
         expect(newest(page)).to_contain_text(other.model_id, timeout=30_000)
+        expect(figure(page, "recall@1")).to_have_text("0.875")
+        expect(figure(page, "MAP@R")).to_have_text("0.500")
         page.get_by_role("button", name="Roll back to it").click()
         expect(newest(page)).to_contain_text(bundle.model_id, timeout=30_000)
         page.goto("/")
@@ -95,8 +145,10 @@ def test_another_model_is_made_current_and_back(
         expect(page.locator(".neighbours .card")).to_have_count(23)
 
 
-def test_a_read_only_server_offers_no_change(browser: Browser, bundle: Bundle, folder: Path, tmp_path: Path) -> None:
-    with room(browser, [bundle], folder, tmp_path, READ_ONLY="true") as page:
+def test_a_read_only_server_offers_no_change(
+    browser: Browser, look: dict[str, Any], bundle: Bundle, folder: Path, tmp_path: Path
+) -> None:
+    with room(browser, look, [bundle], folder, tmp_path, READ_ONLY="true") as page:
         for place in ("/jobs", "/models", "/map"):
             page.goto(place, wait_until="networkidle")
             expect(page.get_by_role("heading", level=1)).to_have_count(1)

@@ -16,24 +16,19 @@ from urllib.request import urlopen
 import make
 import psutil
 import pytest
-from serving import LOOKALIKE, ROOT, fill_index, serving
+from serving import LOOKALIKE, ROOT, fill_index, serving, worker, workers
+from waiting import free_port, until, until_it_listens
 
 from indexer.jobs import JobRecord, Request
 from retrieval.bundle import Bundle
 from retrieval.index import open_store
-from retrieval.settings import Settings
+from retrieval.settings import Settings, usable_cores
 
 
 @pytest.fixture
 def indexed(settings: Settings, bundle: Bundle, library: Path) -> Settings:
     fill_index(settings, bundle, library)
     return settings
-
-
-def worker() -> psutil.Process:
-    """The process that answers for the server that this test has started."""
-    servers = [child for child in psutil.Process().children() if "serve" in child.cmdline()]
-    return max(servers, key=psutil.Process.create_time).children()[0]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -52,6 +47,41 @@ def test_it_answers_and_lets_go_of_the_index(indexed: Settings, bundle: Bundle) 
         assert json.load(ready)["photos"] == 24
     with open_store(indexed).open(bundle.model_id, bundle.dimension) as index:
         assert index.count() == 24
+
+
+def test_beside_an_index_server_there_are_as_many_processes_as_cores(
+    settings: Settings, bundle: Bundle, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    with subprocess.Popen([sys.executable, ROOT / "tests" / "qdrant_http.py", str(port)]) as qdrant:
+        until_it_listens(qdrant, port)
+        monkeypatch.setenv("LOOKALIKE_QDRANT_URL", f"http://127.0.0.1:{port}")
+        photos = fill_index(Settings(), bundle, library)
+        with serving() as url:
+            for _ in range(8):
+                with urlopen(f"{url}/api/v1/images/{photos[0].id}/similar?k=3") as answer:
+                    assert len(json.load(answer)["results"]) == 3
+            until(lambda: len(workers()) == usable_cores())
+            with urlopen(f"{url}/metrics") as measured:
+                assert "lookalike_results_total 24.0" in measured.read().decode(), "whoever answered"
+        qdrant.kill()
+
+
+@pytest.mark.parametrize("place", ["/", "/api/v1/search"])
+def test_the_first_search_is_as_fast_as_the_tenth(indexed: Settings, place: str) -> None:
+    photo = make.encoded(make.photo("red", 99, (800, 600)))
+    body = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n' + photo + b"\r\n--x--\r\n"
+    times = []
+    with serving() as url:
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+        for _ in range(10):
+            started = time.perf_counter()
+            connection.request("POST", place, body, {"Content-Type": "multipart/form-data; boundary=x"})
+            answer = connection.getresponse()
+            answer.read()
+            times.append(time.perf_counter() - started)
+            assert answer.status == 200
+    assert times[0] < 2 * max(times[1:]) + 0.015, times
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
