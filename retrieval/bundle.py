@@ -60,12 +60,17 @@ class Calibration(BaseModel):
     close_match: float | None
 
 
-class Manifest(BaseModel):
+class Versioned(BaseModel):
+    """What `bundle.json` says in every format version, and all that may be read before that is known."""
+
+    format_version: int = FORMAT_VERSION
+
+
+class Manifest(Versioned):
     """`bundle.json`: all that is known of a model."""
 
     model_config = ConfigDict(frozen=True)
 
-    format_version: int = FORMAT_VERSION
     model_id: str
     backbone: str
     recipe: str
@@ -214,18 +219,19 @@ def model_id(backbone: str, network_sha256: str) -> str:
 
 def _read_manifest(path: Path) -> Manifest:
     try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        version = Versioned.model_validate_json(content).format_version
+        if version == FORMAT_VERSION:
+            return Manifest.model_validate_json(content)
     except (OSError, ValidationError) as error:
         problem = (
             error.strerror if isinstance(error, OSError) else f"{error.errors()[0]['loc']}: {error.errors()[0]['msg']}"
         )
         raise BadBundle(f"{path} can't be understood ({problem}).", "Copy the bundle again, whole.") from None
-    if manifest.format_version != FORMAT_VERSION:
-        raise BadBundle(
-            f"{path} has format version {manifest.format_version}; this Lookalike reads version {FORMAT_VERSION}.",
-            "Train the model again with this version, or install the version that made it.",
-        )
-    return manifest
+    raise BadBundle(
+        f"{path} has format version {version}; this Lookalike reads version {FORMAT_VERSION}.",
+        "Train the model again with this version, or install the version that made it.",
+    )
 
 
 def _sha256(path: Path) -> str:

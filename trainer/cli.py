@@ -67,7 +67,7 @@ def train(  # noqa: PLR0917 - a command line is all options
     """Learn an embedding from labelled photos and write a model bundle with a report.
 
     A seed fixes splits, batches and random weights. The order in which threads add up numbers stays random, so that a
-    second run can differ in the last digits; and a resumed training draws other random views.
+    second run can differ in the last digits; and what a resumed training draws anew, dropout first of all, is other.
     """
     chosen, settings = backbone_named(backbone), load_settings()
     shorthands = {"dimension": dimension, "epochs": epochs}
@@ -86,7 +86,7 @@ def train(  # noqa: PLR0917 - a command line is all options
     _say(f"Training {backbone} by the recipe {recipe} on {device.name}{', in mixed precision' if mixed else ''}.")
     how = override(recipe_named(recipe).fitted(dataset.facts), changes)
     if how.faults:
-        _say(f"The recipe has the faults of its experiment: {'; '.join(how.faults)}.")
+        _say(f"The recipe has the faults of its experiment: {'; '.join(fault.phrase for fault in how.faults)}.")
     plan = Plan(chosen, how, weights, tuple(changes), mixed, tensorboard, quantize)
     bundle = train_bundle(dataset, plan, seed=seed, seeds=seeds, out=out, say=_say, resume=resume)
     metrics = bundle.manifest.metrics
@@ -156,7 +156,12 @@ def recipes(
     """List the training recipes, or all that can be set of one."""
     chosen = list(RECIPES.values()) if name is None else [recipe_named(name)]
     described = [
-        {"name": one.name, "description": one.description, "faults": one.faults, "settings": settings_of(one)}
+        {
+            "name": one.name,
+            "description": one.description,
+            "faults": [fault.phrase for fault in one.faults],
+            "settings": settings_of(one),
+        }
         for one in chosen
     ]
     print_result({"recipes": described}, as_json, _recipes_table(described, in_full=name is not None))

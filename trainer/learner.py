@@ -33,7 +33,7 @@ class LabelledImages:
 
 
 def sample_batch(photos: LabelledImages, backbone: Backbone, recipe: Recipe, seed: int) -> LabelledImages:
-    """A batch as a network on a backbone, fed as the recipe does, sees it in training, after augmentation."""
+    """A batch as a network on a backbone, fed as the recipe does, sees it in training: augmented, not yet mixed."""
     _, classes = np.unique(photos.labels, return_inverse=True)
     batch = next(batches(classes, recipe.sampling, np.random.default_rng(seed)))
     views = random_views(photos.images[batch], backbone.train_size, recipe.augmentation or backbone.augmentation)
@@ -147,7 +147,8 @@ class Learner:
         """The features of one view of each photo."""
         photos = np.arange(len(self._labels))
         views = (self._views(photos[part], np.full_like(photos[part], view)) for part in parts(len(photos)))
-        return np.concatenate([np.asarray(self._views.learning.predict_on_batch(batch), np.float32) for batch in views])
+        learning = self._network.learning
+        return np.concatenate([np.asarray(learning.predict_on_batch(batch), np.float32) for batch in views])
 
     def _draw(self) -> tuple[Positions, Positions]:
         """The photos of a batch, and which view of each."""
@@ -161,7 +162,7 @@ class Learner:
 
     def _whole_step(self) -> Step:
         """Batch normalisation keeps the statistics that came with trained weights, and learns its own without."""
-        features, head, from_scratch = self._views.learning, self._head, not self._network.pretrained
+        features, head, from_scratch = self._network.learning, self._head, not self._network.pretrained
         return self._step(
             lambda views: head(features(views, training=from_scratch), training=True), self._optimizers, self._groups()
         )

@@ -116,11 +116,12 @@ def begin_statistics(features: tf.keras.Model, pixels: tf.Tensor) -> None:
     normalisations = [layer for layer in features.layers if isinstance(layer, tf.keras.layers.BatchNormalization)]
     if not normalisations:
         return
+    learns = normalisations[0].trainable
     for layer in normalisations:
-        layer.momentum = 0.0
+        layer.momentum, layer.trainable = 0.0, True  # one that rests looks at no photo
     features(pixels, training=True)
     for layer in normalisations:
-        layer.momentum = MOMENTUM_FROM_SCRATCH
+        layer.momentum, layer.trainable = MOMENTUM_FROM_SCRATCH, learns
 
 
 def embed(model: tf.keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

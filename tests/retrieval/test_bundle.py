@@ -33,6 +33,7 @@ def test_a_flipped_byte_is_found(copy: Path) -> None:
     ("change", "sentence"),
     [
         ({"format_version": 99}, "format version 99; this Lookalike reads version 1"),
+        ({"format_version": 99, "dimension": "many"}, "format version 99"),
         ({"dimension": "many"}, "dimension"),
         ({"model_id": "thumbnail-000000000000"}, "expects 000000000000"),
     ],

@@ -45,8 +45,9 @@ def test_every_recipe_takes_real_steps_and_its_bundle_is_faithful(name: str, tmp
         assert lengths == pytest.approx(1, abs=1e-4)
 
 
-def test_batch_normalisation_learns_where_there_are_no_trained_weights(tmp_path: Path) -> None:
-    brief = ["sampling.batch_size=12", "steps_per_epoch=8", "preparation.train_size=32"]
+@pytest.mark.parametrize("learns", ["upper", "head"])
+def test_batch_normalisation_knows_the_photos_where_there_are_no_trained_weights(learns: str, tmp_path: Path) -> None:
+    brief = ["sampling.batch_size=12", "steps_per_epoch=8", "preparation.train_size=32", f"learns={learns}"]
     plan = Plan(BACKBONES["mobilenet_v2"], override(RECIPES["default"], [*SMALL, *brief]), "none")
     run = train_run(plan, {"train": photos(32, seed=0), "val": photos(32, seed=1)}, 0, tmp_path / "run", print)
     assert run.parity.min_cosine > 0.9999
@@ -123,6 +124,15 @@ def test_a_part_and_its_numbers_can_be_changed() -> None:
     ) | {"optimizer.pretrained": "0.0001"}
     assert recipe.optimizer.fresh == RECIPES["default"].optimizer.fresh
     assert override(recipe, ["head_first.steps=3"]).head_first.steps == 3
+
+
+def test_a_fault_that_is_mended_is_told_no_more() -> None:
+    before, after = RECIPES["notebook-bit"], ["sampling=balanced", "preparation.antialias=true", "epochs=3"]
+    told = [fault.phrase for fault in override(before, after).faults]
+    assert told == [before.faults[1].phrase, *(fault.phrase for fault in before.faults[3:])]
+    assert not override(
+        before, [*after, "preparation.pixels=backbone", "schedule=cosine", "preparation.size=128"]
+    ).faults
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Training for real, on a few of scikit-learn's digits: 8 × 8 pixels, four classes."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -122,6 +123,48 @@ def test_embeddings_that_are_no_numbers_end_training_too(digits: tuple[LabelledI
     assert watched.astray == "In epoch 2 embeddings became no numbers: training went astray."
     assert [epoch.number for epoch in epochs] == [1]
     assert np.isfinite(embed(network.whole(), digits[1].images)).all()
+
+
+@pytest.fixture
+def few(digits: tuple[LabelledImages, LabelledImages]) -> LabelledImages:
+    return LabelledImages(digits[0].images[:24], digits[0].labels[:24])
+
+
+TWO_ROUNDS = override(SHORT, ["rounds=2", "steps_per_epoch=6", "mixup=0", "stopping.patience=none"])
+
+
+@pytest.mark.parametrize("changes", [[], ["head_first=none"], ["learns=head"]], ids=" ".join)
+def test_without_chance_each_round_is_the_one_before_again(changes: list[str], few: LabelledImages) -> None:
+    always_all = ["sampling=shuffled", "sampling.batch_size=24", "augmentation=unchanged", "head.dropout=0"]
+    watched = Watched()
+    recipe = override(TWO_ROUNDS, [*always_all, "epochs=4", *changes])
+    epochs = train_network(built(recipe), recipe, train=few, val=few, seed=0, watchers=[watched])
+    *_, first, second, again, again_second = [epoch.loss for epoch in epochs]
+    assert (again, again_second) == pytest.approx((first, second), rel=1e-3)
+    assert second < 0.98 * first
+    assert watched.losses[-12:] == pytest.approx(watched.losses[-24:-12], rel=1e-3)
+
+
+def test_the_mean_of_the_rounds_is_kept(few: LabelledImages) -> None:
+    ended: list[list[np.ndarray]] = []
+
+    class Weighing(Watched):
+        def on_epoch(self, epoch: Epoch) -> None:
+            ended.append(network.head.get_weights())
+
+    recipe = override(TWO_ROUNDS, ["stopping.keep=last", "head_first=none"])
+    network = built(recipe)
+    epochs = train_network(network, recipe, train=few, val=few, seed=0, watchers=[Weighing()])
+    for kept, first, second in zip(network.head.get_weights(), *ended, strict=True):
+        assert kept == pytest.approx((first + second) / 2, abs=1e-6)
+    assert not np.allclose(ended[0][0], ended[1][0], atol=1e-3)
+    assert map_at_r(network, few) == pytest.approx(epochs[-1].map_at_r, abs=1e-6)
+
+
+def built(recipe: Recipe) -> EmbeddingNetwork:
+    """A network that counts as one with trained weights."""
+    tf.keras.utils.set_random_seed(0)
+    return replace(build_for(recipe, BACKBONES["small_cnn"], "none"), pretrained=True)
 
 
 def test_the_same_seed_gives_the_same_network(digits: tuple[LabelledImages, LabelledImages]) -> None:

@@ -5,10 +5,12 @@ import pytest
 import tensorflow as tf
 
 import trainer.views
+from trainer.augmentation import random_views
 from trainer.backbones import BACKBONES
 from trainer.network import EmbeddingNetwork, build_for
 from trainer.recipes import RECIPES, Recipe
 from trainer.recipes.overrides import override
+from trainer.recipes.parts import Unchanged
 from trainer.views import FreshViews, StoredViews, views_of
 
 SMALL = ["views=3", "preparation.size=96", "preparation.train_size=64", "sampling.batch_size=4"]
@@ -26,8 +28,10 @@ def test_what_rests_has_seen_the_stored_views_as_the_whole_network_would(network
     recipe = override(RECIPE, ["augmentation=unchanged"])
     fresh, stored = FreshViews(PHOTOS, network, recipe), views_of(PHOTOS, network, recipe)
     assert isinstance(stored, StoredViews)
-    whole = network.features(fresh(BATCH, NUMBERS), training=False)
-    np.testing.assert_allclose(stored.learning(stored(BATCH, NUMBERS), training=False), whole, rtol=1e-4, atol=1e-5)
+    whole = network.features(random_views(PHOTOS[BATCH], 64, Unchanged()), training=False)
+    for views in (fresh, stored):
+        made = network.learning(views(BATCH, NUMBERS), training=False)
+        np.testing.assert_allclose(made, whole, rtol=1e-4, atol=1e-5)
 
 
 def test_a_stored_view_stays_and_a_fresh_one_changes(network: EmbeddingNetwork) -> None:
@@ -35,6 +39,30 @@ def test_a_stored_view_stays_and_a_fresh_one_changes(network: EmbeddingNetwork) 
     assert np.array_equal(stored(BATCH, NUMBERS), stored(BATCH, NUMBERS))
     assert not np.array_equal(stored(BATCH, NUMBERS), stored(BATCH, np.array([2, 1, 0])))
     assert not np.array_equal(fresh(BATCH, NUMBERS), fresh(BATCH, NUMBERS))
+
+
+def test_a_training_that_goes_on_stores_the_same_views(network: EmbeddingNetwork) -> None:
+    first, again = (views_from(seed=1, network=network) for _ in range(2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, views_from(seed=2, network=network))
+
+
+def test_in_mixed_precision_what_rests_sees_nearly_the_same(network: EmbeddingNetwork) -> None:
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        mixed = build_for(RECIPE, BACKBONES["efficientnet_lite0"], "auto")
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    assert mixed.resting.output.dtype == tf.bfloat16
+    stored, exact = views_from(seed=1, network=mixed), views_from(seed=1, network=network)
+    assert stored.dtype == np.float32
+    assert np.corrcoef(stored.ravel(), exact.ravel())[0, 1] > 0.99
+    assert np.isfinite(mixed.learning(stored, training=False).numpy().astype(np.float32)).all()
+
+
+def views_from(seed: int, network: EmbeddingNetwork) -> np.ndarray:
+    tf.keras.utils.set_random_seed(seed)
+    return np.asarray(views_of(PHOTOS, network, RECIPE)(BATCH, NUMBERS))
 
 
 def test_all_that_learns_is_in_the_learning_part(network: EmbeddingNetwork) -> None:
@@ -50,7 +78,8 @@ def test_nothing_is_stored_where_nothing_rests_apart(changes: list[str]) -> None
     network = build_for(recipe, BACKBONES["efficientnet_lite0"], "auto")
     views = views_of(PHOTOS, network, recipe)
     assert isinstance(views, FreshViews)
-    assert views.learning is network.features
+    assert network.resting is None
+    assert network.learning is network.features
 
 
 def test_nothing_is_stored_that_is_too_much(network: EmbeddingNetwork, monkeypatch: pytest.MonkeyPatch) -> None:

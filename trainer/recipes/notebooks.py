@@ -26,11 +26,11 @@ from trainer.recipes.parts import (
     TripletLoss,
     Unchanged,
 )
-from trainer.recipes.recipe import Recipe
+from trainer.recipes.recipe import Fault, Recipe
 
-SQUASHED = "photos squashed without antialiasing"
-UNIT_PIXELS = "pixels divided by 255, whatever the backbone expects"
-UNBALANCED = "batches without class balance"
+SQUASHED = Fault("photos squashed without antialiasing", ("preparation.resize", "preparation.antialias"))
+UNIT_PIXELS = Fault("pixels divided by 255, whatever the backbone expects", ("preparation.pixels",))
+UNBALANCED = Fault("batches without class balance", ("sampling",))
 SHARED_FAULTS = (SQUASHED, UNIT_PIXELS, UNBALANCED)
 
 AS_RUN = Preparation(pixels="unit", resize="squash", antialias=False, size=224, train_size=224)
@@ -76,7 +76,7 @@ AUGMENTATION = replace(
     FACENET,
     name="notebook-augmentation",
     description="Experiments 7 and 8: notebook-facenet on photos that are turned by 90° and mirrored",
-    faults=(*SHARED_FAULTS, "every training photo is turned by 90°, no validation photo is"),
+    faults=(*SHARED_FAULTS, Fault("every training photo is turned by 90°, no validation photo is", ("augmentation",))),
     augmentation=QuarterTurn(),
 )
 
@@ -98,7 +98,10 @@ SGD = replace(
     FACENET,
     name="notebook-sgd-cosine",
     description="Experiment 12: notebook-facenet with SGD at 0.1 and cosine decay over 1,000 steps; it failed",
-    faults=(*SHARED_FAULTS, "a learning rate at which the embeddings collapse"),
+    faults=(
+        *SHARED_FAULTS,
+        Fault("a learning rate at which the embeddings collapse", ("optimizer.pretrained", "optimizer.fresh")),
+    ),
     optimizer=Sgd(pretrained=0.1, fresh=0.1, momentum=0),
     schedule=Cosine(warm_up=0, steps=1000),
 )
@@ -121,7 +124,10 @@ BIT_FROZEN = replace(
     FACENET,
     name="notebook-bit-frozen",
     description="Experiment 15: a frozen backbone below a dense layer of zeros; the loss stays at the margin for ever",
-    faults=(*SHARED_FAULTS, "embeddings of zeros, which have no direction and no gradient"),
+    faults=(
+        *SHARED_FAULTS,
+        Fault("embeddings of zeros, which have no direction and no gradient", ("head.zeros",)),
+    ),
     head=Head(dropout=0, zeros=True),
     learns="head",
 )
@@ -132,8 +138,11 @@ BIT = replace(
     description="Experiment 16: a dense layer on the backbone and the notebook's version of BiT-HyperRule",
     faults=(
         *SHARED_FAULTS,
-        "the rate skips a hundredth and changes at steps 200, 300, 400 of 4,000",
-        "trained on crops of 128 pixels, measured at 160",
+        Fault(
+            "the rate skips a hundredth and changes at steps 200, 300, 400 of 4,000",
+            ("schedule", "schedule.boundaries", "schedule.factors"),
+        ),
+        Fault("trained on crops of 128 pixels, measured at 160", ("preparation.size", "preparation.train_size")),
     ),
     preparation=Preparation(pixels="unit", resize="squash", antialias=False, size=160, train_size=128),
     augmentation=CropAndFlip(),

@@ -17,7 +17,7 @@ NONE = "none"
 
 
 def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
-    """A recipe with some settings changed.
+    """A recipe with some settings changed, and without the faults that lay in them.
 
     Args:
         recipe: what to start from.
@@ -27,12 +27,15 @@ def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
     Raises:
         LookalikeError: no such setting, or a value that it can't have; the message says what can be set.
     """
+    changed = recipe
     for assignment in assignments:
         path, equals, value = assignment.partition("=")
         if not equals:
             raise LookalikeError(f"--set {assignment} sets nothing.", "Write --set SETTING=VALUE.")
-        recipe = _assign(recipe, path.strip().split("."), value.strip(), assignment)
-    return recipe
+        changed = _assign(changed, path.strip().split("."), value.strip(), assignment)
+    before, now = settings_of(recipe), settings_of(changed)
+    left = [fault for fault in recipe.faults if all(before[path] == now.get(path) for path in fault.settings)]
+    return replace(changed, faults=tuple(left))
 
 
 def settings_of(recipe: Recipe) -> dict[str, str]:

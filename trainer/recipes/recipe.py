@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from trainer.recipes import parts
 from trainer.recipes.parts import Count, Weight
@@ -29,6 +29,13 @@ class Facts:
     area: float
 
 
+class Fault(NamedTuple):
+    """What a recipe does wrong, and the settings, each as `--set` takes it, of which any one may have mended it."""
+
+    phrase: str
+    settings: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a network is trained, whatever its backbone.
@@ -36,7 +43,7 @@ class Recipe:
     Attributes:
         name: what the command line calls it.
         description: one line for `lookalike recipes`.
-        faults: what it does wrong on purpose, because the experiment that it repeats did.
+        faults: what it does wrong on purpose, because the experiment that it repeats did, and nobody has mended.
         dimension: length of the embeddings.
         preparation: how a photo becomes an input.
         augmentation: of training photos; None: what suits the backbone.
@@ -61,7 +68,7 @@ class Recipe:
 
     name: str
     description: str
-    faults: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
     dimension: Count = 128
     preparation: parts.Preparation = field(default_factory=parts.Preparation)
     augmentation: AnyAugmentation | None = None
