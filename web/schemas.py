@@ -102,6 +102,7 @@ class IndexedPhoto(SearchOptions):
     """Search from an indexed photo, which is left out of the results."""
 
     id: uuid.UUID
+    crop: CropBox = Field(CropBox(), description="search this part of the photo")
 
 
 class QueryVector(SearchOptions):

@@ -135,6 +135,19 @@ def test_a_wrong_field_is_named(client: FlaskClient, fields: dict[str, str], nam
     assert response.get_json()["remedy"]
 
 
+def test_a_crop_of_an_indexed_photo_searches_that_part_and_leaves_the_photo_out(
+    client: FlaskClient, photos: list[PhotoRef]
+) -> None:
+    photo, box = photos[0], {"x": 0.25, "y": 0, "width": 0.5, "height": 0.5}
+    answer = client.post(SEARCH, json={"id": str(photo.id), "crop": box, "k": 5}).get_json()
+    sent = upload(client, photo.path.read_bytes(), crop="0.25,0,0.5,0.5", k=6).get_json()
+    others = [result for result in sent["results"] if result["id"] != str(photo.id)]
+    assert answer["results"] == others[:5]
+    assert answer["took_ms"]["embed"] > 0
+    whole = client.post(SEARCH, json={"id": str(photo.id), "crop": {}, "k": 5}).get_json()
+    assert whole["took_ms"]["embed"] == 0
+
+
 @pytest.mark.parametrize(
     ("body", "status", "says"),
     [
@@ -143,7 +156,9 @@ def test_a_wrong_field_is_named(client: FlaskClient, fields: dict[str, str], nam
         ({"id": None}, 422, "id"),
         ({"id": "7"}, 422, "id"),
         ({"id": str(uuid.uuid4()), "k": "5"}, 422, "k"),
-        ({"id": str(uuid.uuid4()), "crop": {}}, 422, "crop"),
+        ({"vector": [1.0] * 16, "crop": {}}, 422, "crop"),
+        ({"id": str(uuid.uuid4()), "crop": {"width": 0.5}}, 404, "There is no indexed photo"),
+        ({"id": str(uuid.uuid4()), "crop": {"width": 2}}, 422, "crop"),
         ({"id": str(uuid.uuid4())}, 404, "There is no indexed photo"),
         ({"positive": [str(uuid.uuid4())]}, 404, "There is no indexed photo"),
         ({"positive": []}, 422, "positive"),

@@ -1,14 +1,11 @@
 """`POST /explain`."""
 
-import uuid
-
 from apiflask import APIBlueprint
 from flask import Response, request
 from werkzeug.exceptions import UnsupportedMediaType
 
 from retrieval.explain import Regions, explain
-from retrieval.photos import read_photo
-from web.api.images import indexed
+from web.indexed import photo_bytes
 from web.schemas import CropBox, Explanation, HeatMap, IndexedMatch, UploadedMatch
 from web.services import services
 from web.validation import check_form, check_json
@@ -27,8 +24,8 @@ def show() -> Response:
     """
     asked = _asked()
     served = services()
-    query = asked.image if isinstance(asked, UploadedMatch) else _file(asked.id)
-    result, crop = _file(asked.result), asked.crop.crop()
+    query = asked.image if isinstance(asked, UploadedMatch) else photo_bytes(asked.id)
+    result, crop = photo_bytes(asked.result), asked.crop.crop()
     embedder = served.searcher.embedder
     with served.computing:
         explained = explain(embedder, query, result, crop=crop, max_pixels=served.settings.max_pixels)
@@ -47,10 +44,6 @@ def _asked() -> UploadedMatch | IndexedMatch:
     if request.mimetype == "application/json":
         return check_json(IndexedMatch)
     raise UnsupportedMediaType("A query is sent as multipart/form-data or as application/json.")
-
-
-def _file(photo: uuid.UUID) -> bytes:
-    return read_photo(services().photo_files.original(indexed(photo).uri).path)
 
 
 def _heat_map(regions: Regions) -> HeatMap:

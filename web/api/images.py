@@ -7,9 +7,9 @@ from flask import Response, request, send_file, url_for
 from werkzeug.exceptions import UnsupportedMediaType
 
 from retrieval.errors import NotFound
-from retrieval.index import Payload
 from retrieval.photos import PhotoRef, display
 from web.api.search import respond
+from web.indexed import indexed
 from web.keys import writes
 from web.links import photo_urls
 from web.schemas import NewPhoto, Photo, SearchAnswer, SearchOptions
@@ -102,14 +102,6 @@ def thumbnail(photo: uuid.UUID) -> Response:
             answer.data = files.thumbnail(original)
     answer.make_conditional(request)
     return _cached(answer)
-
-
-def indexed(photo: uuid.UUID) -> Payload:
-    """What the index holds of a photo; raises `NotFound`."""
-    found = services().searcher.index.get([photo])
-    if photo not in found:
-        raise NotFound(f"There is no indexed photo {photo}.", "A search gives the ids of those there are.")
-    return found[photo]
 
 
 def _photo(photo: uuid.UUID) -> Photo:

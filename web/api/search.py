@@ -1,11 +1,14 @@
 """`POST /search`."""
 
+from dataclasses import replace
+
 import numpy as np
 from apiflask import APIBlueprint
 from flask import Response, request
 from werkzeug.exceptions import UnsupportedMediaType
 
-from retrieval.search import Answer, Result
+from retrieval.search import Answer, Options, Result
+from web.indexed import photo_bytes
 from web.links import photo_urls
 from web.metrics import observe_search
 from web.schemas import (
@@ -42,12 +45,24 @@ def search() -> Response:
             with services().computing:
                 answer = searcher.by_photo(data, options, crop=query.crop.crop())
         case IndexedPhoto():
-            answer = searcher.by_id(query.id, options)
+            answer = _by_indexed(query, options)
         case QueryVector():
             answer = searcher.by_vector(np.asarray(query.vector, np.float32), options)
         case Examples():
             answer = searcher.by_examples(query.positive, query.negative, options)
     return respond(answer)
+
+
+def _by_indexed(query: IndexedPhoto, options: Options) -> Answer:
+    """What is like an indexed photo, or like a part of it, which takes its file; the photo itself is left out."""
+    searcher, crop = services().searcher, query.crop.crop()
+    if crop is None:
+        return searcher.by_id(query.id, options)
+    data = photo_bytes(query.id)
+    with services().computing:
+        vector, took_ms = searcher.embed(data, crop)
+    answer = searcher.by_vector(vector, options, leave_out=frozenset([query.id]))
+    return replace(answer, took_ms=took_ms | answer.took_ms)
 
 
 def respond(answer: Answer) -> Response:
