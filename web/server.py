@@ -25,15 +25,19 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException, UnsupportedTransferCoding
+from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from retrieval.errors import LookalikeError
+from retrieval.photos import display
 from retrieval.settings import Settings, usable_cores
 from web import logs
 
@@ -49,6 +53,9 @@ LONGEST_REQUEST = 60  # seconds until its last byte is there
 LOOK_FOR_ANOTHER_MODEL = 2  # seconds
 # Room for the address of a search by an uploaded photo's embedding.
 LONGEST_ADDRESS = 8190
+
+# What is no request that the application could be asked; everything else of this kind is a 400.
+UNREADABLE = {LimitRequestLine: 414, LimitRequestHeaders: 431, UnsupportedTransferCoding: 501}
 
 Ready = Callable[[str, int], None]
 
@@ -219,6 +226,16 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
         finally:
             del self._deadlines[conn]
 
+    def handle_error(self, req: object, client: socket.socket, addr: object, exc: BaseException) -> None:
+        """See gunicorn. A request that is none gets a problem document like any other that is refused."""
+        if not isinstance(exc, ParseException):
+            super().handle_error(req, client, addr, exc)
+            return
+        status = HTTPStatus(UNREADABLE.get(type(exc), 400))
+        log.warning("refused a request that can't be read: %s", display(str(exc)))
+        with suppress(OSError):  # the client went away
+            write_nonblock(client, _unreadable(status))
+
     def murder_pending(self) -> None:
         """See gunicorn, which calls this each second. A request that is being answered does not feel it."""
         super().murder_pending()
@@ -236,3 +253,18 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
         """See gunicorn."""
         self.app.stopping.set()
         super().handle_quit(sig, frame)
+
+
+def _unreadable(status: HTTPStatus) -> bytes:
+    """An answer, head and body, where there is no request to answer."""
+    from web.problems import MEDIA_TYPE, Problem  # noqa: PLC0415 - imports ONNX Runtime
+
+    problem = Problem(
+        status=status,
+        title=status.phrase,
+        detail=f"{status.description or status.phrase}.",
+        remedy="Send a shorter address, fewer or shorter headers, or proper HTTP/1.1.",
+    )
+    body = problem.model_dump_json().encode()
+    head = f"HTTP/1.1 {status} {status.phrase}\r\nConnection: close\r\nContent-Type: {MEDIA_TYPE}\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
