@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from retrieval.bundle import Precision, check_target, load_bundle
-from retrieval.console import JsonFlag, messages, print_result
+from retrieval.console import JsonFlag, print_result, say
 from retrieval.embedder import Embedder
 from retrieval.settings import Settings, load_settings
 from trainer.backbones import BACKBONES, FAMILIES, backbone_named
@@ -83,12 +83,12 @@ def train(  # noqa: PLR0917 - a command line is all options
 
     device = training_device()
     mixed = device.mixed_precision if mixed_precision is None else mixed_precision
-    _say(f"Training {backbone} by the recipe {recipe} on {device.name}{', in mixed precision' if mixed else ''}.")
+    say(f"Training {backbone} by the recipe {recipe} on {device.name}{', in mixed precision' if mixed else ''}.")
     how = override(recipe_named(recipe).fitted(dataset.facts), changes)
     if how.faults:
-        _say(f"The recipe has the faults of its experiment: {'; '.join(fault.phrase for fault in how.faults)}.")
+        say(f"The recipe has the faults of its experiment: {'; '.join(fault.phrase for fault in how.faults)}.")
     plan = Plan(chosen, how, weights, tuple(changes), mixed, tensorboard, quantize)
-    bundle = train_bundle(dataset, plan, seed=seed, seeds=seeds, out=out, say=_say, resume=resume)
+    bundle = train_bundle(dataset, plan, seed=seed, seeds=seeds, out=out, say=say, resume=resume)
     metrics = bundle.manifest.metrics
     result = {
         "bundle": str(bundle.folder),
@@ -123,7 +123,7 @@ def evaluate(  # noqa: PLR0917 - as above
     if dataset.digest == model.manifest.training_data.digest:
         untrained = model.manifest.metrics.get("untrained", {}).get(split)
     else:
-        _say("The untrained backbone is not shown: it was measured on the data and splits of the training alone.")
+        say("The untrained backbone is not shown: it was measured on the data and splits of the training alone.")
     result = {"model_id": model.model_id, "split": split, **figures, "untrained": untrained}
     print_result(result, as_json, evaluation_table(figures, untrained))
 
@@ -142,7 +142,7 @@ def compare(
         check_figure_target(out)
     entries = compare_bundles([load_bundle(bundle) for bundle in bundles], split)
     if len({entry.data for entry in entries}) > 1:
-        _say("The bundles were measured on different photos or splits, so that their figures can't be compared.")
+        say("The bundles were measured on different photos or splits, so that their figures can't be compared.")
     if out is not None:
         write_comparison(out, entries, split)
     result = {"split": split, "bundles": [entry.as_dict() for entry in entries], "figure": out}
@@ -177,16 +177,12 @@ def _dataset(data: str, settings: Settings, splits: Path | None, seed: int, unse
     return load_dataset(
         data,
         settings.home,
-        _say,
+        say,
         splits=splits,
         seed=seed,
         unseen=unseen or (),
         max_pixels=settings.max_pixels,
     )
-
-
-def _say(message: str) -> None:
-    messages.print(message, highlight=False, markup=False, soft_wrap=True)
 
 
 def _named(lines: dict[str, str]) -> list[dict[str, str]]:

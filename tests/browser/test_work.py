@@ -90,13 +90,17 @@ def many(tmp_path: Path) -> Path:
     return library
 
 
+def start_indexing(page: Page) -> None:
+    page.goto("/jobs")
+    page.get_by_role("button", name="Index", exact=True).click()
+    expect(newest(page).locator(".pill")).to_have_text("running")
+
+
 def test_a_second_browser_searches_follows_and_cancels_while_a_job_runs(
     browser: Browser, look: dict[str, Any], bundle: Bundle, many: Path, tmp_path: Path
 ) -> None:
     with room(browser, look, [bundle], many, tmp_path) as page:
-        page.goto("/jobs")
-        page.get_by_role("button", name="Index", exact=True).click()
-        expect(newest(page).locator(".pill")).to_have_text("running")
+        start_indexing(page)
         with browser.new_context(base_url=page.url, **look) as context:
             other = context.new_page()
             other.goto("/")
@@ -116,9 +120,7 @@ def test_a_job_that_its_server_did_not_survive_is_told(
     browser: Browser, look: dict[str, Any], bundle: Bundle, many: Path, tmp_path: Path
 ) -> None:
     with room(browser, look, [bundle], many, tmp_path) as page:
-        page.goto("/jobs")
-        page.get_by_role("button", name="Index", exact=True).click()
-        expect(newest(page).locator(".pill")).to_have_text("running")
+        start_indexing(page)
         worker().kill()
         expect(newest(page).locator(".pill")).to_have_text("interrupted", timeout=30_000)
         expect(newest(page).get_by_role("button", name="Cancel")).to_be_hidden()
