@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -21,7 +21,7 @@ from indexer.sources import lasting_name, list_sources
 from retrieval.bundle import Bundle, install_bundle
 from retrieval.closing import Closing
 from retrieval.embedder import Embedder
-from retrieval.errors import JobRunning, LookalikeError, NotFound
+from retrieval.errors import IndexUnreachable, JobRunning, LookalikeError, NotFound
 from retrieval.index import IndexStore, VectorIndex, open_store
 from retrieval.listing import LINE, OnUnlistable
 from retrieval.models import bundle_in_use
@@ -83,12 +83,16 @@ def run_job(
                 record.count(outcome)
                 record.count(_take(unlistable))
                 if serving is None and outcome.seen:
-                    store.activate(serving := bundle.model_id)
+                    with suppress(IndexUnreachable):  # asked again after the next batch, and at the end
+                        store.activate(bundle.model_id)
+                        serving = bundle.model_id
                 on_progress(record.job)
                 if state := record.asked_to_end(stop):
                     break
             record.count(_take(unlistable))
             check = None if state else _finish(engine, record, request, stop)
+            if serving is None and record.job.seen:
+                store.activate(serving := bundle.model_id)
             if check is not None:
                 save_cross_check(settings, check)
             else:

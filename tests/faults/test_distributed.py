@@ -90,7 +90,7 @@ def test_an_index_server_that_is_away_for_a_while_loses_no_photo(
     job = machines.start_index(large_library)
     jobs = Settings(home=machines.folder / "home")
     until(lambda: any(job.seen for job in list_jobs(jobs)))
-    machines.restart_qdrant(pause=3)
+    machines.restart_qdrant(pause=6)
     result = finish(job)
     assert (result["seen"], result["indexed"], result["failed"]) == (PHOTOS, PHOTOS, 0)
     assert_same(machines.points(), expected)
