@@ -135,6 +135,7 @@ class EmbeddedIndex(VectorIndex):
         self._closing = threading.Event()
         self._written: set[uuid.UUID] = set()  # the points written since the shard was copied for it
         self._changes = 0  # points written or removed since the last graph was built
+        self._few: bool | None = None  # whether there are few points; None: not counted since the last write
         with self._reading("opened"):
             require_space(folder, OPENING_BYTES)
             self._holder = hold(folder)
@@ -287,8 +288,9 @@ class EmbeddedIndex(VectorIndex):
 
     def _candidates(self) -> int:
         """How many candidates a search in the graph keeps: in fewer points, fewer find as much."""
-        few = self._shard.count(CountRequest(exact=False)) <= FEW_POINTS
-        return self.CANDIDATES // 4 if few else self.CANDIDATES
+        if self._few is None:
+            self._few = self._shard.count(CountRequest(exact=False)) <= FEW_POINTS
+        return self.CANDIDATES // 4 if self._few else self.CANDIDATES
 
     def _outside_graph(self) -> int:
         """About how many points the graph does not hold as they are: Edge does not count those that were replaced."""
@@ -358,6 +360,7 @@ class EmbeddedIndex(VectorIndex):
             require_space(self._folder)
             self._shard.update(operation)
             self._changes += len(ids)
+            self._few = None
             if self._building.locked():
                 self._written.update(ids)
 
