@@ -78,7 +78,8 @@ def _disk(settings: Settings) -> Check:
 
 def _bundle(settings: Settings) -> Check:
     bundle = bundle_in_use(settings, open_store(settings))
-    return Check("bundle", "ok", f"{bundle.model_id}, {bundle.dimension} dimensions, in {bundle.folder}")
+    precision = bundle.manifest.precision
+    return Check("bundle", "ok", f"{bundle.model_id}, {bundle.dimension} dimensions, {precision}, in {bundle.folder}")
 
 
 def _index(settings: Settings) -> Check:

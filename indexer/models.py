@@ -9,7 +9,7 @@ from typing import Any
 
 from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
 from indexer.evaluation import Evaluation, evaluate
-from retrieval.bundle import MANIFEST, Bundle, load_bundle
+from retrieval.bundle import MANIFEST, Bundle, Precision, load_bundle
 from retrieval.errors import BadBundle, IndexBusy, IndexMismatch, LookalikeError, NotFound, WorseModel
 from retrieval.index import IndexStore, VectorIndex, open_store
 from retrieval.index.base import no_index
@@ -27,6 +27,7 @@ class Model:
         backbone: what its bundle was trained from; None, like the fields below, where the bundle is not here.
         recipe: how it was trained.
         dimension: the length of its embeddings.
+        precision: what most of its network computes in.
         metrics: what its training measured.
         points: how many photos its index holds; None where it has none or another process holds it.
         current: whether it serves.
@@ -38,6 +39,7 @@ class Model:
     backbone: str | None = None
     recipe: str | None = None
     dimension: int | None = None
+    precision: Precision | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     points: int | None = None
     current: bool = False
@@ -189,6 +191,7 @@ def _describe(model: Model, folder: Path | None, store: IndexStore | None) -> Mo
             backbone=manifest.backbone,
             recipe=manifest.recipe,
             dimension=manifest.dimension,
+            precision=manifest.precision,
             metrics=manifest.metrics,
         )
         if store is not None:

@@ -23,7 +23,7 @@ ModelArgument = Annotated[str, typer.Argument(help="The model's id, as `lookalik
 def list_models(as_json: JsonFlag = False) -> None:
     """List the models that are installed or have an index."""
     found = registry.list_models(load_settings())
-    table = Table("model", "serves", "recipe", "d", "photos", "measured", box=None, header_style="bold")
+    table = Table("model", "serves", "recipe", "d", "precision", "photos", "measured", box=None, header_style="bold")
     for model in found:
         table.add_row(model.id, *(escape(text) for text in _model_columns(model)))
     print_result(
@@ -76,7 +76,8 @@ def _evaluation_text(evaluation: Evaluation) -> str:
 def _model_columns(model: registry.Model) -> tuple[str, ...]:
     serves = "current" if model.current else "previous" if model.previous else ""
     points = "?" if model.points is None else f"{model.points:,}"
-    return serves, model.recipe or "", str(model.dimension or ""), points, model.problem or _measured(model.metrics)
+    measured = model.problem or _measured(model.metrics)
+    return serves, model.recipe or "", str(model.dimension or ""), model.precision or "", points, measured
 
 
 def _measured(metrics: Mapping[str, Any]) -> str:

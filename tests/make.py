@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageDraw
 
-from retrieval.bundle import Bundle, Parity, TrainingData, write_bundle
+from retrieval.bundle import Bundle, Parity, Precision, TrainingData, write_bundle
 from retrieval.images import ResizeRule
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 160, 60), "blue": (40, 60, 200)}
@@ -49,8 +49,12 @@ def bundle(
     seed: int = 0,
     regions: bool = True,
     metrics: dict[str, Any] | None = None,
+    precision: Precision = "float32",
 ) -> Bundle:
-    """A bundle that embeds a photo as a random projection of its 4 × 4 thumbnail, and says what each of the 16 adds."""
+    """A bundle that embeds a photo as a random projection of its 4 × 4 thumbnail, and says what each of the 16 adds.
+
+    It computes in float32, whatever precision its manifest names.
+    """
     network = folder.with_name(f"{folder.name}.onnx")
     network.parent.mkdir(parents=True, exist_ok=True)
     network.write_bytes(_network(dimension, size, seed, regions))
@@ -65,6 +69,7 @@ def bundle(
         training_data=TrainingData(name="tests", digest=hashlib.sha256(b"").hexdigest(), counts={}),
         seed=seed,
         metrics=metrics or {},
+        precision=precision,
         parity=Parity(photos=0, min_cosine=1.0, max_difference=0.0),
         versions={"onnx": onnx.__version__},
         created_at="2026-01-01T00:00:00+00:00",

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval.bundle import Bundle
+from retrieval.bundle import Bundle, Precision
 from retrieval.errors import LookalikeError
 from retrieval.photos import display
 from trainer.extra import require_training_extra
@@ -25,7 +25,7 @@ class Entry:
 
     Attributes:
         bundle: its folder, as the user named it.
-        model_id, backbone, recipe, dimension: of the bundle.
+        model_id, backbone, recipe, dimension, precision: of the bundle.
         changed: what was changed of the recipe, each `setting=value`.
         data: digest of the photos and splits it was trained and measured on.
         training_photos: how many.
@@ -42,6 +42,7 @@ class Entry:
     recipe: str
     changed: tuple[str, ...]
     dimension: int
+    precision: Precision
     data: str
     training_photos: int
     figures: dict[str, Any]
@@ -54,8 +55,8 @@ class Entry:
 
     @property
     def how(self) -> str:
-        """Backbone and recipe, and what was changed of it, in one line."""
-        return ", ".join([self.backbone, self.recipe, *self.changed])
+        """Backbone and precision, recipe and what was changed of it, in one line."""
+        return ", ".join([f"{self.backbone} in {self.precision}", self.recipe, *self.changed])
 
     def as_dict(self) -> dict[str, Any]:
         """It for `--json`, its figures as top-level keys."""
@@ -118,6 +119,7 @@ def _entry(bundle: Bundle, split: str) -> Entry:
         recipe=manifest.recipe,
         changed=manifest.changed,
         dimension=manifest.dimension,
+        precision=manifest.precision,
         data=manifest.training_data.digest,
         training_photos=manifest.training_data.counts.get("train", 0),
         figures=_without_classes(metrics[split]),

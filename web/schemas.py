@@ -17,6 +17,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from indexer.jobs import Job
+from retrieval.bundle import Precision
 from retrieval.images import Crop
 from retrieval.listing import LabelFrom
 from retrieval.search import MOST_RESULTS, Options
@@ -353,6 +354,7 @@ class ModelDescription(BaseModel):
     backbone: str | None
     recipe: str | None
     dimension: int | None = Field(description="the length of its embeddings")
+    precision: Precision | None = Field(description="what most of its network computes in")
     metrics: dict[str, object] = Field(description="what its training measured")
     points: int | None = Field(description="how many photos its index holds; null where it has none or is in use")
     current: bool = Field(description="whether it serves")

@@ -129,15 +129,18 @@ def test_a_job_that_its_server_did_not_survive_is_told(
 def test_another_model_is_made_current_and_back(
     browser: Browser, look: dict[str, Any], bundle: Bundle, folder: Path, tmp_path: Path
 ) -> None:
-    other = make.bundle(tmp_path / "other", seed=1, metrics={"test": {"recall_at_1": 0.875, "map_at_r": 0.5}})
+    metrics = {"test": {"recall_at_1": 0.875, "map_at_r": 0.5}}
+    other = make.bundle(tmp_path / "other", seed=1, metrics=metrics, precision="int8")
     with room(browser, look, [other, bundle], folder, tmp_path) as page:
         page.goto("/models")
         expect(newest(page)).to_contain_text(bundle.model_id)
+        expect(newest(page)).to_contain_text("16 dimensions · float32")
         expect(newest(page).locator(".pill")).to_have_text("serves")
         expect(figure(page, "photos")).to_have_text("24")
         expect(newest(page).locator(".error")).to_be_hidden()
         page.get_by_role("button", name=re.compile("Activate|Roll back")).click()
         expect(newest(page)).to_contain_text(other.model_id, timeout=30_000)
+        expect(newest(page)).to_contain_text("16 dimensions · int8")
         expect(figure(page, "recall@1")).to_have_text("0.875")
         expect(figure(page, "MAP@R")).to_have_text("0.500")
         page.get_by_role("button", name="Roll back to it").click()

@@ -6,7 +6,7 @@ from pathlib import Path
 import make
 import pytest
 
-from retrieval.bundle import Bundle
+from retrieval.bundle import Bundle, Precision
 from retrieval.settings import Settings
 
 
@@ -30,6 +30,14 @@ def test_after_indexing_all_is_well(command, bundle: Bundle, library: Path) -> N
     assert {found[name] for name in ("bundle", "index", "crosscheck")} == {"ok"}
     assert "24 photos" in next(check["message"] for check in called.json["checks"] if check["name"] == "index")
     assert "ok" in command("doctor").out
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_the_bundle_is_described(precision: Precision, command, tmp_path: Path, library: Path) -> None:
+    made = make.bundle(tmp_path / "bundle", precision=precision)
+    command("index", library, "--bundle", made.folder)
+    checks = {check["name"]: check["message"] for check in command("doctor", "--json").json["checks"]}
+    assert checks["bundle"].startswith(f"{made.model_id}, 16 dimensions, {precision}, in ")
 
 
 def test_a_wrong_setting_is_named(command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from retrieval.settings import Settings
 
 @pytest.fixture
 def other(tmp_path: Path) -> Bundle:
-    return make.bundle(tmp_path / "other", dimension=8, seed=1)
+    return make.bundle(tmp_path / "other", dimension=8, seed=1, precision="int8")
 
 
 @pytest.fixture
@@ -47,7 +47,10 @@ def test_the_list_tells_what_each_model_is(command, two_models, bundle: Bundle, 
     assert (first["points"], first["current"], first["previous"]) == (24, True, False)
     second = listed[other.model_id]
     assert (second["dimension"], second["points"], second["current"]) == (8, 24, False)
-    assert bundle.model_id in command("models", "list").out
+    assert (first["precision"], second["precision"]) == ("float32", "int8")
+    rows = {line.split()[0]: line.split() for line in command("models", "list").out.splitlines()}
+    assert "float32" in rows[bundle.model_id]
+    assert "int8" in rows[other.model_id]
 
 
 @pytest.mark.parametrize("split", ["test", "val"])

@@ -15,12 +15,12 @@ Lookalike = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def home(trained: tuple[Path, dict[str, object]], tmp_path: Path) -> Path:
-    """A folder with two bundles: the trained one, and a copy that was measured on other photos, untrained unknown."""
+    """A folder with two bundles: the trained one, and a copy in int8, measured on other photos, untrained unknown."""
     shutil.copytree(trained[0] / "bundle", tmp_path / "first")
     shutil.copytree(trained[0] / "bundle", tmp_path / "second <b>")
     manifest = tmp_path / "second <b>" / "bundle.json"
     content = json.loads(manifest.read_text())
-    content["training_data"]["digest"] = "0" * 64
+    content["training_data"]["digest"], content["precision"] = "0" * 64, "int8"
     for name in ("untrained", "training", "seeds"):
         del content["metrics"][name]
     manifest.write_text(json.dumps(content))
@@ -35,6 +35,7 @@ def test_one_table_of_several_bundles(
     figures = trained[1]["metrics"]["test"]
     assert (first["bundle"], second["bundle"]) == ("first", "second <b>")
     assert (first["backbone"], first["recipe"], first["dimension"]) == ("small_cnn", "default", 8)
+    assert (first["precision"], second["precision"]) == ("float32", "int8")
     assert first["map_at_r"] == second["map_at_r"] == figures["map_at_r"]
     assert first["intervals"] == figures["intervals"]
     assert first["seeds"]["count"] == 2
@@ -47,7 +48,7 @@ def test_one_table_of_several_bundles(
 
 def test_the_table_for_people(lookalike: Lookalike, home: Path) -> None:
     run = lookalike("compare", "first", "second <b>", home=home)
-    for text in ("second <b>", "MAP@R", "mean of 2 seeds", "untrained", "–"):
+    for text in ("second <b>", "MAP@R", "mean of 2 seeds", "untrained", "–", "in float32", "in int8"):
         assert text in run.stdout
     assert "different photos" not in lookalike("compare", "first", "first", home=home).stderr
 

@@ -52,7 +52,7 @@ def test_the_report_has_every_part(trained: tuple[Path, dict[str, object]]) -> N
         "Class by class",
         "How it was made",
     ]
-    for text in ("blue", "green", "red", "distance 0.", "✓", "MAP@R", "untrained", "kept"):
+    for text in ("blue", "green", "red", "distance 0.", "✓", "MAP@R", "untrained", "kept", "it computes in float32"):
         assert text in page
 
 

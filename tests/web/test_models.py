@@ -29,7 +29,7 @@ MODELS = "/api/v1/models"
 @pytest.fixture
 def other(settings: Settings, tmp_path: Path, library: Path) -> Bundle:
     """A second model, indexed, before the bundle of all tests is made the current one."""
-    other = make.bundle(tmp_path / "other", dimension=8, seed=7)
+    other = make.bundle(tmp_path / "other", dimension=8, seed=7, precision="int8")
     fill_index(settings, other, library)
     return other
 
@@ -51,6 +51,7 @@ def test_models_are_described(site: Site, bundle: Bundle, other: Bundle) -> None
     models = described(site)
     assert (models[bundle.model_id]["current"], models[bundle.model_id]["points"]) == (True, 24)
     assert (models[other.model_id]["previous"], models[other.model_id]["dimension"]) == (True, 8)
+    assert (models[bundle.model_id]["precision"], models[other.model_id]["precision"]) == ("float32", "int8")
 
 
 def test_another_model_is_activated_and_rolled_back(site: Site, bundle: Bundle, other: Bundle) -> None:

@@ -19,7 +19,7 @@ function itemOf(model) {
   fill(item, {
     title: model.id,
     pill: model.current ? ["serves", "good"] : model.previous ? ["served before"] : null,
-    note: [model.backbone, model.recipe && `recipe ${model.recipe}`, model.dimension && `${model.dimension} dimensions`].filter(Boolean).join(" · "),
+    note: [model.backbone, model.recipe && `recipe ${model.recipe}`, model.dimension && `${model.dimension} dimensions`, model.precision].filter(Boolean).join(" · "),
     error: model.problem,
   });
   figures(item, { ...(model.points !== null && { photos: model.points }), ...measured(model.metrics) });
