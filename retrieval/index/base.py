@@ -15,6 +15,9 @@ from retrieval.errors import BadQuery, IndexMismatch, IndexUnreadable, NotFound
 
 Vector = npt.NDArray[np.float32]
 
+# Times k: how many points a search within labels asks the graph for at first, since reading their payloads takes long.
+FIRST_LOOK = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Payload:
@@ -113,10 +116,11 @@ class VectorIndex(Closing):
         if not labels or exact:
             return self._nearest(query, k, labels, exact)
         if self._carrying(labels) > self.MOST_COMPARED:
-            nearest = self._nearest(query, max(self.CANDIDATES, k), (), exact=False)
-            wanted = [hit for hit in nearest if hit.payload.label in labels]
-            if len(wanted) >= k:
-                return wanted[:k]
+            for depth in (FIRST_LOOK * k, max(self.CANDIDATES, FIRST_LOOK * k)):
+                nearest = self._nearest(query, depth, (), exact=False)
+                wanted = [hit for hit in nearest if hit.payload.label in labels]
+                if len(wanted) >= k:
+                    return wanted[:k]
         return self._nearest(query, k, labels, exact=True)
 
     @abstractmethod
