@@ -21,6 +21,7 @@ import tensorflow as tf
 from retrieval.bundle import load_bundle
 from retrieval.errors import LookalikeError
 from trainer.backbones import BACKBONES
+from trainer.backbones.base import Backbone
 from trainer.checkpoints import Checkpoints, WorkFolder
 from trainer.learner import LabelledImages
 from trainer.network import build_for, embed
@@ -122,12 +123,27 @@ class KilledIn(Watched):
             raise Killed
 
 
-@pytest.mark.parametrize(("head_first", "rounds"), [(True, 1), (False, 1), (True, 3), (True, 2)])
-def test_without_chance_a_resumed_training_is_that_which_was_not_cut_short(
-    head_first: bool, rounds: int, tmp_path: Path
+FROM_SCRATCH = BACKBONES["small_cnn"]
+TRAINED = replace(FROM_SCRATCH, has_weights=True)  # as if the weights that it begins with had learnt something
+RESTING = replace(TRAINED, upper_part="pool1")
+
+
+@pytest.mark.parametrize(
+    ("backbone", "augmentation", "rounds"),
+    [
+        (FROM_SCRATCH, "unchanged", 1),
+        (TRAINED, "unchanged", 1),
+        (TRAINED, "unchanged", 2),
+        (TRAINED, "unchanged", 3),
+        (RESTING, "random-views", 2),
+    ],
+)
+def test_but_for_dropout_a_resumed_training_is_that_which_was_not_cut_short(
+    backbone: Backbone, augmentation: str, rounds: int, tmp_path: Path
 ) -> None:
-    changes = ["augmentation=unchanged", "head.dropout=0", "epochs=3", "steps_per_epoch=4", "dimension=8"]
-    changes += ["sampling.batch_size=12", "head_first.steps=5", f"rounds={rounds}"]
+    """Also where views are random, if they are stored: one that goes on stores the same ones again."""
+    changes = [f"augmentation={augmentation}", "head.dropout=0", "epochs=3", "steps_per_epoch=4", "dimension=8"]
+    changes += ["sampling.batch_size=12", "head_first.steps=5", "views=3", f"rounds={rounds}"]
     recipe = override(RECIPES["default"], changes)
     labels = np.repeat(["a", "b", "c"], 6)
     noise = np.random.default_rng(0).integers(0, 100, (18, 32, 32, 3))
@@ -135,20 +151,28 @@ def test_without_chance_a_resumed_training_is_that_which_was_not_cut_short(
 
     def train(watched: Watched, folder: Path) -> tuple[list[Epoch], np.ndarray]:
         tf.keras.utils.set_random_seed(0)
-        network = replace(build_for(recipe, BACKBONES["small_cnn"], "none"), pretrained=head_first)
-        checkpoints = Checkpoints(tmp_path / folder, print)
+        network = build_for(recipe, backbone, "auto")
+        assert (network.resting is not None) == (backbone is RESTING)
         epochs = train_network(
-            network, recipe, train=photos, val=photos, seed=0, watchers=[watched], checkpoints=checkpoints
+            network,
+            recipe,
+            train=photos,
+            val=photos,
+            seed=0,
+            watchers=[watched],
+            checkpoints=Checkpoints(folder, print),
         )
         return epochs, embed(network.whole(), photos.images)
 
-    whole, cut, resumed = Watched(), KilledIn(stop_after=6 + 5 * head_first), Watched()
+    of_head = 5 * backbone.has_weights
+    whole, cut, resumed = Watched(), KilledIn(stop_after=6 + of_head), Watched()
     epochs, embeddings = train(whole, tmp_path / "whole")
     with pytest.raises(Killed):
         train(cut, tmp_path / "cut")
     epochs_again, embeddings_again = train(resumed, tmp_path / "cut")
     assert resumed.resumed_after == 1
-    assert [*cut.losses[: 4 + 5 * head_first], *resumed.losses] == pytest.approx(whole.losses, rel=1e-3)
+    assert [*cut.losses[: 4 + of_head], *resumed.losses] == pytest.approx(whole.losses, rel=1e-3)
+    assert [epoch.number for epoch in epochs_again] == [epoch.number for epoch in epochs]
     assert [epoch.map_at_r for epoch in epochs_again] == pytest.approx([epoch.map_at_r for epoch in epochs], abs=1e-3)
     assert embeddings_again == pytest.approx(embeddings, abs=1e-2)
 
