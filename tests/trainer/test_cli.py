@@ -196,6 +196,7 @@ def test_embeddings_of_zeros_and_a_single_test_photo_have_a_bundle_and_a_report(
     page = (tmp_path / "bundle" / "training" / "report.html").read_text(encoding="utf-8")
     assert "Map of the val photos" in page
     assert "embeddings of zeros" in page
+    assert "MixUp" not in page
 
 
 def test_classes_that_training_never_saw_and_a_photo_that_it_saw_twice(lookalike: Lookalike, tmp_path: Path) -> None:
