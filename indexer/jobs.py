@@ -25,7 +25,7 @@ from indexer.batch import Failure, Outcome
 from retrieval.errors import LookalikeError, NotFound
 from retrieval.files import write_atomically
 from retrieval.listing import LabelFrom
-from retrieval.photos import display
+from retrieval.photos import display, file_uri, is_url
 from retrieval.settings import Settings
 
 Kind = Literal["index", "map"]
@@ -63,7 +63,10 @@ class Request:
 
 
 class Job(BaseModel):
-    """What is known of a job; times are ISO 8601 in UTC, `seconds` without the cross-check."""
+    """What is known of a job; times are ISO 8601 in UTC, `seconds` without the cross-check.
+
+    A source whose path is no printable text is named by its `file://` URI.
+    """
 
     id: str
     kind: Kind = "index"
@@ -171,7 +174,7 @@ class JobRecord:
         self.job = Job(
             id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
             kind=request.kind,
-            sources=[display(source) for source in request.sources],
+            sources=[_recorded(source) for source in request.sources],
             label_from=request.label_from,
             sync=request.sync,
             urls=request.urls,
@@ -253,6 +256,13 @@ class JobRecord:
         except OSError as error:
             raise _not_written(self.folder, error) from None
         self._saved = time.monotonic()
+
+
+def _recorded(source: str) -> str:
+    """A source as one printable line; a path that is none, as its `file://` URI, from which it is found again."""
+    if source.isprintable():
+        return source
+    return display(source) if is_url(source) else file_uri(source)
 
 
 def _read(folder: Path) -> Job | None:

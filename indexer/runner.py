@@ -25,7 +25,7 @@ from retrieval.errors import IndexUnreachable, JobRunning, LookalikeError, NotFo
 from retrieval.index import IndexStore, VectorIndex, open_store
 from retrieval.listing import LINE, OnUnlistable
 from retrieval.models import bundle_in_use
-from retrieval.photos import PhotoRef, source_uri
+from retrieval.photos import PhotoRef, path_of, source_uri
 from retrieval.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -110,7 +110,8 @@ def retry_request(settings: Settings, job_id: str) -> Request:
     job = load_job(settings, job_id)
     if not read_failures(settings, job_id, limit=1):
         raise NotFound(f"Nothing failed in the job {job_id}.")
-    return Request(job.sources, settings.models_folder / job.model, job.label_from, urls=job.urls, retry_of=job_id)
+    sources = [str(path_of(source)) if source.startswith("file:") else source for source in job.sources]
+    return Request(sources, settings.models_folder / job.model, job.label_from, urls=job.urls, retry_of=job_id)
 
 
 class BackgroundJobs(Closing):

@@ -87,6 +87,24 @@ def test_retry_takes_up_just_what_failed(command, bundle: Bundle, own: Path) -> 
     assert "Nothing failed" in nothing.err
 
 
+@pytest.mark.parametrize("name", [b"caf\xe9", b"new\nline", b"no\xc2\xa0break", b"50% #1?", "日本".encode()])
+def test_a_retry_finds_what_failed_whatever_its_name(name: bytes, command, bundle: Bundle, tmp_path: Path) -> None:
+    folder = make.library(tmp_path / "library", per_label=2).rename(tmp_path / os.fsdecode(name))
+    broken = folder / "red" / f"{os.fsdecode(name)}.jpg"
+    broken.write_text("Dear photo")
+    job = command("index", folder, "--bundle", bundle.folder, "--json").json
+    assert (job["indexed"], job["failed"]) == (6, 1)
+    (failure,) = command("jobs", "failures", job["job"], "--json").json["failures"]
+    assert failure["uri"] == uri_of(broken)
+    (source,) = command("jobs", "show", job["job"], "--json").json["sources"]
+    assert source.isprintable()
+    broken.write_bytes(make.encoded(make.photo("red", 9)))
+    for _ in range(2):
+        called = command("jobs", "retry", job["job"], "--json")
+        assert called.status == 0, called.err
+    assert [called.json[count] for count in ("seen", "indexed", "unchanged", "failed")] == [1, 0, 1, 0]
+
+
 def test_a_retry_takes_up_the_photos_of_a_folder_that_could_not_be_listed(
     settings: Settings, bundle: Bundle, own: Path
 ) -> None:
