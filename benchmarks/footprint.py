@@ -29,7 +29,6 @@ def main() -> None:
     """Measure, and print seconds and megabytes."""
     parser = bundle_and_photos(__doc__)
     parser.add_argument("--runs", type=int, default=9)
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         environment = os.environ | {"LOOKALIKE_HOME": home}

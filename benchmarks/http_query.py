@@ -1,75 +1,89 @@
-"""How long an uploaded photo takes over HTTP, beside the bare ONNX Runtime call for one image, in the same run.
+"""How long an uploaded photo takes over HTTP, beside what can't be avoided and beside Keras, in the same run.
 
-    python benchmarks/http_query.py --bundle BUNDLE --photos FOLDER
+    python benchmarks/http_query.py --bundle FLOAT32 [--int8 BUNDLE] --photos FOLDER [--requests 200]
 
-Starts a real `lookalike serve` on an index of its own, and takes turns: some uploads over a kept connection, as many
-bare calls, with a pause between the two in which the threads of the one that went before come to rest.
+Starts a real `lookalike serve` on an index of its own for each bundle. Three ways take turns, with a pause after each
+in which the threads of the one that went before come to rest: uploads over a kept connection; decoding the same photos
+and a bare ONNX Runtime call for each; Keras `predict` of one image, which lies decoded in memory.
 """
 
 import argparse
 import http.client
 import json
-import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor, ProcessPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
-from options import bundle_and_photos
+from keras_model import quiet_environment, write_keras_model
+from options import bundle_and_photos, show
 from served import served, upload
+from timing import spread, timed
 
 from retrieval.bundle import Bundle, load_bundle
+from retrieval.images import read_pixels
 from retrieval.listing import list_photos
 from retrieval.settings import load_settings
 
-Result = TypeVar("Result")
-TURN = 100
+TURN = 40
+KERAS_CALLS = 10  # in a turn; each takes as long as some uploads
 PAUSE_SECONDS = 0.5
 
 
 def main() -> None:
-    """Measure, and print both medians and their ratio."""
-    arguments = _arguments()
-    bundle = load_bundle(arguments.bundle)
-    photos = [photo.path.read_bytes() for photo in list_photos(arguments.photos)][: arguments.requests]
-    with served(arguments.bundle, arguments.photos) as server:
-        result = _measure(server.address, bundle, photos)
-    if arguments.json:
-        print(json.dumps(result))
-    else:
-        print(
-            "over HTTP p50 {http_ms} ms, p95 {http_p95_ms} ms, the first {http_first_ms} ms".format(**result), end=": "
-        )
-        print("decode {decode_ms} ms, embed {embed_ms} ms, search {search_ms} ms".format(**result))
-        print("bare ONNX Runtime p50 {onnx_ms} ms; ratio {ratio}".format(**result))
+    options = _arguments()
+    bundles = {"float32": options.bundle} | ({"int8": options.int8} if options.int8 else {})
+    photos = [photo.path.read_bytes() for photo in list_photos(options.photos)][: options.requests]
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, get_context("spawn")) as keras:
+        cosine = write_keras_model(Path(folder), options.photos, bundles.values())
+        keras.submit(_load_keras, folder, quiet_environment()).result()
+        result: dict[str, Any] = {"requests": len(photos), "cosine_with_keras": cosine}
+        for name, bundle in bundles.items():
+            with served(bundle, options.photos) as server:
+                result[name] = _measure(server.address, load_bundle(bundle), photos, keras)
+    show(result, options.json)
 
 
-def _measure(address: str, bundle: Bundle, photos: list[bytes]) -> dict[str, float]:
+def _measure(address: str, bundle: Bundle, photos: list[bytes], keras: Executor) -> dict[str, Any]:
+    """Milliseconds of each way, the server's own account of its steps, and the ratios of the medians."""
     connection = http.client.HTTPConnection(address)
-    bare_call = _bare_call(bundle)
-    http_ms, onnx_ms, steps = [], [], []
-    first_ms, _ = _timed(partial(_upload, connection, photos[0]))
+    bare = _bare_session(bundle)
+    first, _ = timed(partial(_upload, connection, photos[0]))
+    over_http, decoding, embedding, predicting, steps = [], [], [], [], []
     for start in range(0, len(photos), TURN):
         turn = photos[start : start + TURN]
         time.sleep(PAUSE_SECONDS)
         for photo in turn:
-            took, answer = _timed(partial(_upload, connection, photo))
-            http_ms.append(took)
+            seconds, answer = timed(partial(_upload, connection, photo))
+            over_http.append(1000 * seconds)
             steps.append(answer["took_ms"])
         time.sleep(PAUSE_SECONDS)
-        onnx_ms += [_timed(bare_call)[0] for _ in turn]
-    over_http, bare = statistics.median(http_ms), statistics.median(onnx_ms)
-    return {
-        "requests": len(photos),
-        "http_ms": round(over_http, 2),
-        "http_first_ms": round(first_ms, 2),
-        "http_p95_ms": round(float(np.percentile(http_ms, 95)), 2),
-        "onnx_ms": round(bare, 2),
-        "ratio": round(over_http / bare, 2),
-        **{f"{step}_ms": round(statistics.median(took[step] for took in steps), 2) for step in steps[0]},
+        for photo in turn:
+            seconds, decoded = timed(partial(read_pixels, photo, bundle.resize))
+            decoding.append(1000 * seconds)
+            embedding.append(1000 * timed(partial(bare, decoded.pixels[None]))[0])
+        time.sleep(PAUSE_SECONDS)
+        predicting += keras.submit(_predict, decoded.pixels[None]).result()
+    result = {
+        "http_ms": spread(over_http),
+        "http_p95_ms": round(float(np.percentile(over_http, 95)), 2),
+        "http_first_ms": round(1000 * first, 2),
+        "server_ms": {step: round(float(np.median([took[step] for took in steps])), 2) for step in steps[0]},
+        "bare_decoding_ms": spread(decoding),
+        "bare_onnx_ms": spread(embedding),
+        "bare_ms": spread(map(sum, zip(decoding, embedding, strict=True))),
+        "keras_predict_ms": spread(predicting),
     }
+    median = result["http_ms"]["median"]
+    result["ratio_to_bare"] = round(median / result["bare_ms"]["median"], 3)
+    result["times_faster_than_keras"] = round(result["keras_predict_ms"]["median"] / median, 2)
+    return result
 
 
 def _upload(connection: http.client.HTTPConnection, photo: bytes) -> dict[str, Any]:
@@ -81,27 +95,40 @@ def _upload(connection: http.client.HTTPConnection, photo: bytes) -> dict[str, A
     return dict(json.loads(answer))
 
 
-def _bare_call(bundle: Bundle) -> Callable[[], object]:
-    """One image through the network with ONNX Runtime alone, on as many threads as the server uses."""
+def _bare_session(bundle: Bundle) -> Callable[[np.ndarray], object]:
+    """A photo through the network with ONNX Runtime alone, on as many threads as the server uses."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = load_settings().embedding_threads
+    options.log_severity_level = 3
     session = onnxruntime.InferenceSession(bundle.network, options, providers=["CPUExecutionProvider"])
-    side = bundle.resize.size
-    image = np.random.default_rng(0).integers(0, 256, (1, side, side, 3), np.uint8)
-    return lambda: session.run(["embeddings"], {"images": image})
+    return lambda image: session.run(["embeddings"], {"images": image})
 
 
-def _timed(call: Callable[[], Result]) -> tuple[float, Result]:
-    """Milliseconds, and what the call gave."""
-    start = time.perf_counter()
-    result = call()
-    return (time.perf_counter() - start) * 1000, result
+# What follows runs in a process of its own, which keeps the model.
+
+_model: Any
+
+
+def _load_keras(folder: str, environment: dict[str, str]) -> None:
+    global _model  # noqa: PLW0603 - one model a process
+    import os  # noqa: PLC0415 - before TensorFlow, which reads it
+
+    os.environ.update(environment)
+    from original import load_model  # noqa: PLC0415 - imports TensorFlow
+
+    _model = load_model(Path(folder))
+    _predict(np.zeros((1, *_model.input_shape[1:]), np.uint8))
+
+
+def _predict(image: np.ndarray) -> list[float]:
+    """Milliseconds of some calls."""
+    return [1000 * timed(partial(_model.predict, image, verbose=0))[0] for _ in range(KERAS_CALLS)]
 
 
 def _arguments() -> argparse.Namespace:
     parser = bundle_and_photos(__doc__)
-    parser.add_argument("--requests", type=int, default=300, help="how many uploads")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--int8", type=Path, help="the same network in int8, to be measured, too")
+    parser.add_argument("--requests", type=int, default=200, help="how many uploads")
     return parser.parse_args()
 
 

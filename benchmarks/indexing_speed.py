@@ -1,27 +1,37 @@
-"""How fast `lookalike index` is beside TensorFlow's own way with the same network, on the same cores, in one run.
+"""How fast `lookalike index` is beside the original's way with the same weights, on the same cores, in one run.
 
-    python benchmarks/indexing_speed.py [--photos FOLDER] [--weights FILE] [--runs 3] [--json]
+    python benchmarks/indexing_speed.py --bundle FLOAT32 [--int8 BUNDLE] --photos FOLDER [--megapixels 12] [--runs 3]
 
-TensorFlow's own way (`tensorflow_indexing.py`): tf.data reads, decodes and resizes, Keras predicts in batches of 32,
-scikit-learn fits; a batch warms it up before the clock starts. `lookalike index` reads, hashes, decodes, embeds and
-writes durably. The network is MobileNetV2 with a head of 128 dimensions that is not trained, which takes as long as one
-that is. The two take turns, so that whatever else the machine does meets both; the ratio is that of their median photos
-a second. Exits with 1 where it is below 2.
+The original's way (`original.py`): tf.data reads, decodes and resizes, Keras predicts in batches of 32, scikit-learn
+fits; a batch warms it up before the clock starts. `lookalike index` reads, hashes, decodes, embeds and writes durably.
+All take turns, so that whatever else the machine does meets each; a ratio is that of the median photos a second, models
+loaded, and `process_ratio` that of the seconds from the start of the process to its end, cross-check included.
+
+With `--megapixels` a few dozen of the photos are enlarged to that size first, as JPEGs of quality 90.
 """
 
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
-REQUIRED_RATIO = 2.0
+from keras_model import quiet_environment, write_keras_model
+from options import bundle_and_photos, show
+from PIL import Image
+from timing import spread
+
+from retrieval.listing import list_photos
+from retrieval.settings import usable_cores
+
+ENLARGED = 48
 INDEX = """
 import sys, lookalike
 try:
@@ -32,83 +42,87 @@ finally:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, default=SHARED / "flowers", help="a folder of JPEGs")
-    parser.add_argument("--weights", type=Path, default=SHARED / "weights" / "mobilenet_v2_imagenet_notop.h5")
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    result = measure(options.photos, options.weights, options.runs)
-    if options.json:
-        print(json.dumps(result))
-    else:
-        for name in ("lookalike", "tensorflow"):
-            speed = result[name]
-            print(f"{name:<12}{speed['images_per_second']:7.1f} photos/s, {speed['process_seconds']:6.1f} s from start")
-        print(f"{result['photos']} photos on {result['cores']} cores: {result['ratio']:.2f} times as fast")
-    sys.exit(result["ratio"] < REQUIRED_RATIO)
+    options = _arguments()
+    bundles = {"float32": options.bundle} | ({"int8": options.int8} if options.int8 else {})
+    with _enlarged(options.photos, options.megapixels) as photos:
+        show(measure(photos, bundles, options.runs), options.json)
 
 
-def measure(photos: Path, weights: Path, runs: int) -> dict[str, Any]:
-    """Both ways in turn: median photos a second (models loaded), median seconds of the whole process, their ratio."""
-    with tempfile.TemporaryDirectory() as temporary:
-        bundle = Path(temporary, "bundle")
-        _tensorflow("bundle", bundle, weights)
-        turns = [
-            (
-                index_with_lookalike(photos, bundle, Path(temporary, f"home-{run}")),
-                index_with_tensorflow(photos, weights),
-            )
-            for run in range(runs)
-        ]
-    lookalike, tensorflow = (_median(list(way)) for way in zip(*turns, strict=True))
-    return {
-        "photos": int(turns[0][0]["photos"]),
-        "cores": len(os.sched_getaffinity(0)),
-        "runs": runs,
-        "lookalike": lookalike,
-        "tensorflow": tensorflow,
-        "ratio": round(lookalike["images_per_second"] / tensorflow["images_per_second"], 3),
-        "process_ratio": round(tensorflow["process_seconds"] / lookalike["process_seconds"], 3),
-    }
+def measure(photos: Path, bundles: dict[str, Path], runs: int) -> dict[str, Any]:
+    """Photos a second (models loaded) and seconds of the whole process of each way, and the ratios."""
+    with tempfile.TemporaryDirectory() as folder:
+        cosine = write_keras_model(Path(folder), photos, bundles.values())
+        ways = {name: partial(index_with_lookalike, photos, bundle) for name, bundle in bundles.items()}
+        ways["original"] = partial(index_as_original, photos, Path(folder))
+        turns = [{name: way() for name, way in ways.items()} for _ in range(runs)]
+    count = turns[0]["original"]["photos"]
+    assert all(run["photos"] == count for turn in turns for run in turn.values())
+    result: dict[str, Any] = {"photos": count, "cores": usable_cores(), "cosine_with_keras": cosine}
+    for name in ways:
+        result[name] = {
+            figure: spread(turn[name][figure] for turn in turns) for figure in ("images_per_second", "process_seconds")
+        }
+    theirs = result["original"]
+    for ours in (result[name] for name in bundles):
+        ours["ratio"] = _ratio(ours, theirs, "images_per_second")
+        ours["process_ratio"] = _ratio(theirs, ours, "process_seconds")
+    return result
 
 
-def index_with_lookalike(photos: Path, bundle: Path, home: Path) -> dict[str, float]:
-    """`lookalike index` into an empty home, cross-check included in the process's seconds."""
-    start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", INDEX, "index", photos, "--bundle", bundle, "--json"],
-        env=os.environ | {"LOOKALIKE_HOME": str(home)},
-        stdout=subprocess.PIPE,
-        check=True,
-    )
+def index_with_lookalike(photos: Path, bundle: Path) -> dict[str, Any]:
+    """`lookalike index` into an empty home."""
+    with tempfile.TemporaryDirectory() as home:
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", INDEX, "index", photos, "--bundle", bundle, "--json"],
+            env=os.environ | {"LOOKALIKE_HOME": home},
+            cwd=Path(__file__).parents[1],
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        seconds = time.perf_counter() - start
     job = json.loads(done.stdout)
     return {
         "photos": job["indexed"],
         "images_per_second": job["images_per_second"],
-        "process_seconds": time.perf_counter() - start,
+        "process_seconds": seconds,
     }
 
 
-def index_with_tensorflow(photos: Path, weights: Path) -> dict[str, float]:
+def index_as_original(photos: Path, folder: Path) -> dict[str, Any]:
     """The peer, in its own process."""
     start = time.perf_counter()
-    result = json.loads(_tensorflow("index", photos, weights))
-    return {**result, "process_seconds": time.perf_counter() - start}
+    command = [sys.executable, Path(__file__).with_name("original.py"), "index", folder, photos]
+    done = subprocess.run(command, env=quiet_environment(), stdout=subprocess.PIPE, check=True)
+    return {**json.loads(done.stdout), "process_seconds": time.perf_counter() - start}
 
 
-def _tensorflow(*words: object) -> str:
-    script = Path(__file__).with_name("tensorflow_indexing.py")
-    root = {"PYTHONPATH": str(script.parents[1]), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
-        [sys.executable, script, *map(str, words)], env=os.environ | root, stdout=subprocess.PIPE, text=True, check=True
-    )
-    return done.stdout
+@contextmanager
+def _enlarged(photos: Path, megapixels: float | None) -> Iterator[Path]:
+    """The photos as they are, or some of them enlarged."""
+    if megapixels is None:
+        yield photos
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        listed = [photo.path for photo in list_photos(photos)]
+        for number, path in enumerate(listed[:: max(1, len(listed) // ENLARGED)][:ENLARGED]):
+            with Image.open(path) as image:
+                scale = (megapixels * 1e6 / (image.width * image.height)) ** 0.5
+                size = (round(image.width * scale), round(image.height * scale))
+                image.convert("RGB").resize(size, Image.Resampling.BICUBIC).save(f"{folder}/{number}.jpg", quality=90)
+        yield Path(folder)
 
 
-def _median(runs: list[dict[str, float]]) -> dict[str, float]:
-    names = ("images_per_second", "process_seconds")
-    return {name: round(statistics.median(run[name] for run in runs), 2) for name in names}
+def _ratio(of: dict[str, Any], to: dict[str, Any], name: str) -> float:
+    return round(float(of[name]["median"] / to[name]["median"]), 2)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = bundle_and_photos(__doc__)
+    parser.add_argument("--int8", type=Path, help="the same network in int8, to be measured, too")
+    parser.add_argument("--megapixels", type=float, help="how large the photos shall be made; as they are unless given")
+    parser.add_argument("--runs", type=int, default=3)
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -144,7 +144,6 @@ def _arguments() -> argparse.Namespace:
     parser = bundle_and_photos(__doc__)
     parser.add_argument("--minutes", type=float, default=5, help="how long")
     parser.add_argument("--clients", type=int, default=2 * usable_cores(), help="how many ask at a time")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser.parse_args()
 
 

@@ -1,12 +1,38 @@
-"""What most benchmarks beside this file are given."""
+"""What most benchmarks beside this file are given, and how they print what they found."""
 
 import argparse
+import json
 from pathlib import Path
+from typing import Any
 
 
 def bundle_and_photos(description: str) -> argparse.ArgumentParser:
-    """A parser with `--bundle` and `--photos`, to which each benchmark adds its own."""
+    """A parser with `--bundle`, `--photos` and `--json`, to which each benchmark adds its own."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True, help="the model bundle")
     parser.add_argument("--photos", type=Path, required=True, help="a folder of photos")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
+
+
+def show(result: dict[str, Any], as_json: bool) -> None:
+    """Print a result as one JSON object, or a line for each of its figures."""
+    if as_json:
+        print(json.dumps(result))
+        return
+    for name, value in figures(result):
+        print(f"{name:<44} {value}")
+
+
+def figures(result: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Each figure of a result by its name, and as text; a median with its spread is one figure."""
+    found = []
+    for key, value in result.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, dict) and value.keys() == {"median", "least", "most"}:
+            found.append((name, f"{value['median']:g} ({value['least']:g}–{value['most']:g})"))
+        elif isinstance(value, dict):
+            found += figures(value, f"{name}: ")
+        else:
+            found.append((name, f"{value:g}" if isinstance(value, float) else str(value)))
+    return found

@@ -8,11 +8,8 @@ else the machine does meets all. Decoding and embedding share the cores, so that
 `bound`: a photo takes the time of both. Exits with 1 where indexing is slower than 0.85 of the slower step.
 """
 
-import json
-import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +17,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from options import bundle_and_photos
+from options import bundle_and_photos, show
+from timing import spread, timed
 
 from indexer.batch import GROUP, BatchIndexer, batches
 from retrieval.bundle import load_bundle
@@ -41,19 +39,15 @@ def main() -> int:
     embedder = Embedder(load_bundle(options.bundle), threads=1)
     photos = list(list_photos(options.photos))
     turns = [rates(embedder, photos) for _ in range(options.runs)]
-    decoding, embedding, indexing = (statistics.median(turn) for turn in zip(*turns, strict=True))
-    bound = 1 / (1 / decoding + 1 / embedding)
-    slower = min(decoding, embedding)
-    result = {
-        "decoding": round(decoding, 1),
-        "embedding": round(embedding, 1),
-        "indexing": round(indexing, 1),
-        "ratio": round(indexing / slower, 3),
-        "bound": round(bound / slower, 3),
-        "ratio_to_bound": round(indexing / bound, 3),
-    }
-    print(json.dumps(result, indent=2))
-    return int(result["ratio"] < REQUIRED_RATIO)
+    result: dict[str, Any] = dict(
+        zip(("decoding", "embedding", "indexing"), map(spread, zip(*turns, strict=True)), strict=True)
+    )
+    decoding, embedding, indexing = (of["median"] for of in result.values())
+    result["bound"] = round(1 / (1 / decoding + 1 / embedding), 1)
+    result["ratio_to_bound"] = round(indexing / result["bound"], 3)
+    result["ratio_to_slower_step"] = round(indexing / min(decoding, embedding), 3)
+    show(result, options.json)
+    return int(result["ratio_to_slower_step"] < REQUIRED_RATIO)
 
 
 def rates(embedder: Embedder, photos: list[PhotoRef]) -> tuple[float, float, float]:
@@ -62,27 +56,23 @@ def rates(embedder: Embedder, photos: list[PhotoRef]) -> tuple[float, float, flo
     def decode(group: list[PhotoRef]) -> npt.NDArray[np.uint8]:
         return np.stack([read_pixels(file_content(photo), embedder.bundle.resize).pixels for photo in group])
 
-    decoding, pixels = timed(decode, list(batches(photos, GROUP)))
-    embedding, _ = timed(embedder.embed, pixels)
+    decoding, pixels = on_all_cores(decode, list(batches(photos, GROUP)))
+    embedding, _ = on_all_cores(embedder.embed, pixels)
     bundle = embedder.bundle
     with (
         tempfile.TemporaryDirectory() as folder,
         EmbeddedStore(Path(folder)).open(bundle.model_id, bundle.dimension) as index,
         BatchIndexer(embedder, index, threads=usable_cores()) as indexer,
     ):
-        start = time.perf_counter()
-        indexed = sum(outcome.indexed for outcome in indexer.run(photos))
-        indexing = time.perf_counter() - start
+        indexing, indexed = timed(lambda: sum(outcome.indexed for outcome in indexer.run(photos)))
     assert indexed == len(photos)
     return len(photos) / decoding, len(photos) / embedding, len(photos) / indexing
 
 
-def timed(work: Callable[[Any], Any], groups: list[Any]) -> tuple[float, list[Any]]:
+def on_all_cores(work: Callable[[Any], Any], groups: list[Any]) -> tuple[float, list[Any]]:
     """How long a piece of work takes for all groups, a thread to a core, and what it gives."""
     with ThreadPoolExecutor(usable_cores()) as threads:
-        start = time.perf_counter()
-        results = list(threads.map(work, groups))
-        return time.perf_counter() - start, results
+        return timed(lambda: list(threads.map(work, groups)))
 
 
 if __name__ == "__main__":

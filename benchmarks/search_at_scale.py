@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 from sklearn.neighbors import NearestNeighbors
 
 from retrieval.index import Hit, Payload, Point, VectorIndex
@@ -50,10 +51,14 @@ def main() -> None:
     made = clustered(arguments.points + arguments.queries)
     photos = Photos(made.vectors[: arguments.points], made.labels[: arguments.points])
     queries = Photos(made.vectors[arguments.points :], made.labels[arguments.points :])
+    unopened = resident_mb()
     with _folder(arguments.folder) as folder, EmbeddedStore(folder).open("clustered", DIMENSION) as index:
         result: dict[str, object] = {"points": arguments.points, "queries": arguments.queries}
         if index.count() != arguments.points:
             result |= fill(index, photos)
+        for query in queries.vectors:
+            index.search(query, K)
+        result["index_resident_mb"] = round(resident_mb() - unopened)
         result |= measure(index, photos, queries)
         if arguments.points <= arguments.most_brute:
             result |= beside_brute_force(index, photos, queries)
@@ -91,6 +96,11 @@ def fill(index: VectorIndex, photos: Photos) -> dict[str, float]:
         "upserts_per_second": round(len(photos.vectors) / (written - start)),
         "graph_seconds": round(time.perf_counter() - written, 1),
     }
+
+
+def resident_mb() -> float:
+    """What this process holds; of an index, what was read of its files, too, which the system can take back."""
+    return float(psutil.Process().memory_info().rss / 1e6)
 
 
 def measure(index: VectorIndex, photos: Photos, queries: Photos) -> dict[str, float]:

@@ -43,7 +43,8 @@ def served(bundle: Path, photos: Path) -> Iterator[Server]:
     """Index a folder of photos with a bundle, and serve it."""
     with tempfile.TemporaryDirectory() as home:
         environment = os.environ | {"LOOKALIKE_HOME": home}
-        subprocess.run([*LOOKALIKE, "index", str(photos), "--bundle", str(bundle)], env=environment, check=True)
+        command = [*LOOKALIKE, "index", str(photos), "--bundle", str(bundle)]
+        subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
         with serving(environment) as server:
             yield server
 

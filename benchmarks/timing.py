@@ -1,0 +1,21 @@
+"""A clock, and what many timings come to."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+def timed(call: Callable[[], Result]) -> tuple[float, Result]:
+    """Seconds, and what the call gave."""
+    start = time.perf_counter()
+    result = call()
+    return time.perf_counter() - start, result
+
+
+def spread(values: Iterable[float]) -> dict[str, float]:
+    """The median of some figures, the least and the most of them."""
+    known = [float(value) for value in values]
+    return {"median": round(statistics.median(known), 3), "least": round(min(known), 3), "most": round(max(known), 3)}
