@@ -1,4 +1,4 @@
-.PHONY: demo test check lock
+.PHONY: demo test check bench lock
 
 # Train, evaluate, index, cross-check, then serve http://127.0.0.1:5000. Options: make demo ARGS="--no-serve"
 demo: .venv/ready
@@ -14,6 +14,15 @@ check: .venv/ready
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
+# Every figure beside what it is compared with: benchmarks/results.md, in 12 minutes. Options: make bench ARGS="--quick"
+bench: .venv/bench
+	.venv/bin/python benchmarks/run.py $(ARGS)
+
+# The peers that only benchmarks need; where they can't be installed, they are left out of the tables.
+.venv/bench: .venv/ready benchmarks/requirements.lock
+	-.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement benchmarks/requirements.lock
+	touch $@
+
 # The environment: Python 3.11 with exactly what requirements.lock names.
 .venv/ready: requirements.lock pyproject.toml
 	sh environment.sh .venv
@@ -23,3 +32,5 @@ check: .venv/ready
 lock: .venv/ready
 	.venv/bin/uv pip compile pyproject.toml --extra train --extra s3 --group dev --universal --python-version 3.11 --upgrade \
 		--generate-hashes --no-header --no-emit-index-url --no-annotate --quiet --output-file requirements.lock
+	.venv/bin/uv pip compile --group bench --constraint requirements.lock --universal --python-version 3.11 --upgrade \
+		--generate-hashes --no-header --no-emit-index-url --no-annotate --quiet --output-file benchmarks/requirements.lock

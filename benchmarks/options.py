@@ -29,10 +29,15 @@ def figures(result: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     found = []
     for key, value in result.items():
         name = f"{prefix}{key}".replace("_", " ")
-        if isinstance(value, dict) and value.keys() == {"median", "least", "most"}:
-            found.append((name, f"{value['median']:g} ({value['least']:g}–{value['most']:g})"))
-        elif isinstance(value, dict):
+        if not is_figure(value):
             found += figures(value, f"{name}: ")
+        elif isinstance(value, dict):
+            found.append((name, f"{value['median']:g} ({value['least']:g}–{value['most']:g})"))
         else:
             found.append((name, f"{value:g}" if isinstance(value, float) else str(value)))
     return found
+
+
+def is_figure(value: object) -> bool:
+    """Whether it is one: a number or a word, or the median of some numbers with its spread; not a part with figures."""
+    return not isinstance(value, dict) or value.keys() == {"median", "least", "most"}

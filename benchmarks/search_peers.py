@@ -1,11 +1,13 @@
 """The embedded index beside what else one would search vectors with: the same vectors, the same queries, one core.
 
-    pip install faiss-cpu hnswlib usearch    # those that are not installed are left out
+    pip install --require-hashes -r benchmarks/requirements.lock    # faiss, usearch; `make bench` does it
+    pip install hnswlib                                             # which has to be compiled
     python benchmarks/search_peers.py --points 10000 100000
 
-The vectors are those of `search_at_scale.py`. What is compared, top-10 of one query at a time: the embedded index with
-its payloads; scikit-learn's brute force, as the original searched; faiss, flat and HNSW; hnswlib; usearch;
-qdrant-client's local mode; and, as the limit of comparing with each, a numpy dot product with `argpartition`.
+Peers that are not installed are left out. The vectors are those of `search_at_scale.py`. What is compared, top-10 of
+one query at a time: the embedded index with its payloads; scikit-learn's brute force, as the original searched; faiss,
+flat and HNSW; hnswlib; usearch; qdrant-client's local mode; and, as the limit of comparing with each, a numpy dot
+product with `argpartition`.
 
 Each has a process of its own, all pinned to the same core, so that memory can be told apart and nobody computes on more
 threads. Recall@10 comes first, against exact scores: every library's HNSW (16 neighbours a point, 200 candidates while
@@ -60,7 +62,7 @@ def main() -> None:
     arguments = _arguments()
     results = [compare(points, arguments) for points in arguments.points]
     if arguments.json:
-        print(json.dumps({"results": results}))
+        print(json.dumps({f"{result['points']}_points": result for result in results}))
         return
     for result in results:
         print(

@@ -1,0 +1,151 @@
+"""What is wanted of Lookalike's speed, where each figure is found, and what limits it where it is missed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure.
+
+    Attributes:
+        what: in words.
+        script: whose result has it.
+        path: where in that result, names joined by dots.
+        wanted: the least, or the most where `at_most`.
+        limits: what was tried, and what stands in the way.
+    """
+
+    what: str
+    script: str
+    path: str
+    wanted: float
+    limits: str
+    at_most: bool = False
+    unit: str = " ×"
+
+    @property
+    def bound(self) -> str:
+        """What is wanted, as text."""
+        return f"{'≤' if self.at_most else '≥'} {self.wanted:g}{self.unit}"
+
+    def seen(self, results: Mapping[str, dict[str, Any]]) -> float | None:
+        """The figure; None where it was not measured."""
+        try:
+            return float(reduce(lambda part, name: part[name], self.path.split("."), results[self.script]))
+        except KeyError:
+            return None
+
+    def holds(self, seen: float) -> bool:
+        """Whether it is what is wanted."""
+        return seen <= self.wanted if self.at_most else seen >= self.wanted
+
+
+EMBEDDING_LIMITS = (
+    "embedding takes most of a photo's time (section pipeline), and ONNX Runtime computes it as fast as it does alone. "
+    "Tried: larger groups of photos and threads that share a batch (section batches and threads), a pool of decoding "
+    "threads beside an embedding one, which waits more than it gains, and execution providers other than ONNX "
+    "Runtime's own, which were slower here. What is left is the network itself: int8, or a smaller one."
+)
+
+ROWS = (
+    Row(
+        "indexing against the original's way, float32",
+        "indexing_speed",
+        "float32.ratio",
+        2.5,
+        EMBEDDING_LIMITS,
+    ),
+    Row(
+        "the same with an int8 bundle",
+        "indexing_speed",
+        "int8.ratio",
+        5,
+        "decoding, hashing and writing take as long as with float32, and so a larger part of a photo's time; and the "
+        "first convolutions, which have the largest maps, must stay float32 for the sake of MAP@R (how many: section "
+        "bundles). A network whose training leaves fewer of them to spare reaches more.",
+    ),
+    Row(
+        "MAP@R that int8 loses",
+        "bundles",
+        "map_at_r_lost",
+        0.005,
+        "the trainer refuses such a network; more calibration photos or more convolutions in float32 may help.",
+        at_most=True,
+        unit="",
+    ),
+    Row(
+        "indexing photos of 12 megapixels against the original's way, float32",
+        "large_photos",
+        "float32.ratio",
+        4,
+        "a JPEG is decoded at a half, a quarter or an eighth of its size, never below twice what is resampled, so that "
+        "neighbours stay. Its entropy-coded data has to be read in full whatever is kept of it, and the network then "
+        "takes what it takes for any photo.",
+    ),
+    Row(
+        "end-to-end ÷ bare limit (decoding and embedding perfectly overlapped)",
+        "pipeline",
+        "ratio_to_bound",
+        0.9,
+        "what is neither decoding nor embedding: hashing the file, looking the photo up, and writing it durably; the "
+        "processor's caches, which decoding and embedding share when they run side by side.",
+        unit="",
+    ),
+    Row(
+        "HTTP query p50 ÷ (decoding + bare ONNX Runtime call), float32",
+        "http_query",
+        "float32.ratio_to_bare",
+        1.3,
+        "the server's own steps are in section http query; what is beside them is reading the upload, the answer, and "
+        "two changes between processes on the same cores.",
+        at_most=True,
+        unit="",
+    ),
+    Row(
+        "HTTP query p50 with an int8 bundle against Keras `predict` of one image",
+        "http_query",
+        "int8.times_faster_than_keras",
+        10,
+        "decoding, searching and HTTP are in our time and not in Keras's, and int8 makes none of them faster: even if "
+        "embedding took no time, a query would take what is left (section http query, `server ms`).",
+    ),
+    Row(
+        "sustained HTTP queries a second ÷ bare ONNX Runtime images a second, float32",
+        "http_rate",
+        "float32.ratio_to_onnx",
+        0.85,
+        "the cores that embed also decode, answer, and run the clients that ask: `bound per second` is what would be "
+        "left if decoding were all of it. Batching several uploads in one call gains little on a CPU, where a batch of "
+        "four is hardly faster than four calls side by side (section batches and threads).",
+        unit="",
+    ),
+    Row(
+        "cold `lookalike search`",
+        "cold_search",
+        "lookalike_seconds.median",
+        1.0,
+        "imports and opening network and index; what is not needed for a search is not imported.",
+        at_most=True,
+        unit=" s",
+    ),
+    Row(
+        "the same against the original's way (import TensorFlow, load, predict)",
+        "cold_search",
+        "times_faster",
+        8,
+        "both sides are imports of Python in the main, TensorFlow and Keras's model there, the index and ONNX Runtime "
+        "here; what is not needed for a search is not imported.",
+    ),
+    Row(
+        "resident memory of a worker ÷ one with TensorFlow",
+        "worker_peer",
+        "memory_ratio",
+        0.334,
+        "a worker is two processes, Celery's own and the one that computes, and pages that both share count twice.",
+        at_most=True,
+        unit="",
+    ),
+)

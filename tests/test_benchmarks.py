@@ -1,0 +1,38 @@
+"""The report of the benchmarks, from what a script really found."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from retrieval.bundle import Bundle
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+sys.path.append(str(BENCHMARKS))
+
+
+def test_a_report_shows_what_a_script_found_and_names_what_failed(bundle: Bundle, library: Path, tmp_path: Path):
+    from report import Failed, write_report  # noqa: PLC0415 - imports matplotlib
+
+    script = BENCHMARKS / "batches_and_threads.py"
+    command = [sys.executable, script, "--bundle", bundle.folder, "--photos", library, "--json"]
+    quick = ["--seconds", "0.01", "--runs", "1"]
+    done = subprocess.run(
+        [*command, *quick],
+        cwd=BENCHMARKS.parent,
+        env={"PYTHONPATH": str(BENCHMARKS.parent)},
+        capture_output=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+
+    write_report(tmp_path, {"batches_and_threads": found, "growth": Failed("the disk is full")}, "24 photos")
+
+    text = (tmp_path / "results.md").read_text()
+    medians = [of["batch_4"]["median"] for name, of in found.items() if name.endswith(("_call", "_by_side"))]
+    (row,) = [line for line in text.splitlines() if line.startswith("| batch 4 |")]
+    assert [cell.split()[0] for cell in row.split("|")[2:-1]] == [f"{median:g}" for median in medians]
+    assert "It was not measured: the disk is full." in text
+    assert "figures/batches.svg" in text
+    assert "growth.svg" not in text
+    assert (tmp_path / "figures" / "batches.svg").stat().st_size < 200_000
