@@ -72,7 +72,7 @@ def _server_memory(photos: list[Path], environment: dict[str, str]) -> list[floa
             search = urllib.request.Request(f"http://{server.address}/api/v1/search", *upload(photo.read_bytes()))
             with urllib.request.urlopen(search) as answer:
                 answer.read()
-        return server.memory_mb_of_each()
+        return [round(mb, 1) for mb in server.memory_mb_of_each()]
 
 
 if __name__ == "__main__":

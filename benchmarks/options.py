@@ -32,10 +32,20 @@ def figures(result: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         if not is_figure(value):
             found += figures(value, f"{name}: ")
         elif isinstance(value, dict):
-            found.append((name, f"{value['median']:g} ({value['least']:g}–{value['most']:g})"))
+            median, least, most = (as_text(value[of]) for of in ("median", "least", "most"))
+            found.append((name, f"{median} ({least}–{most})"))
         else:
-            found.append((name, f"{value:g}" if isinstance(value, float) else str(value)))
+            found.append((name, as_text(value)))
     return found
+
+
+def as_text(value: object) -> str:
+    """A figure for reading: four digits are as many as a measurement is worth."""
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    if isinstance(value, list):
+        return ", ".join(map(as_text, value)) or "none"
+    return "–" if value is None else str(value)
 
 
 def is_figure(value: object) -> bool:

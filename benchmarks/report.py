@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from options import figures, is_figure
+from options import as_text, figures, is_figure
 from pictures import draw_pictures
 from wanted import ROWS
 
@@ -65,11 +65,10 @@ def _ratios(found: Mapping[str, dict[str, Any]]) -> str:
     seen = {row: value for row in ROWS if (value := row.seen(found)) is not None}
     if not seen:
         return ""
-    lines = ["## What is wanted", "", "| | seen | wanted | |", "|---|---|---|---|"]
+    lines = ["## What is wanted", "", "| seen | wanted | | |", "|---|---|---|---|"]
     for row, value in seen.items():
-        lines.append(
-            f"| {row.what} | **{value:g}{row.unit}** | {row.bound} | {'✓' if row.holds(value) else 'missed'} |"
-        )
+        met = "✓" if row.holds(value) else "missed"
+        lines.append(f"| **{as_text(value)}{row.unit}** | {row.bound} | {met} | {row.what} |")
     missed = [row for row, value in seen.items() if not row.holds(value)]
     if missed:
         lines += ["", "### What was missed, and what limits it", ""]

@@ -5,8 +5,11 @@
 Both take their batches from one Redis server, have one process that computes, on all cores, and are warm before they
 are measured. The peer (`keras_worker.py`) imports TensorFlow in that process alone, after the fork, decodes with
 tf.data and sends the embeddings back as bytes; ours hashes, decodes, embeds and writes to an index server, which runs
-on the same cores. The index server is the one at LOOKALIKE_TEST_QDRANT_URL, or the tests' own. Memory is that of a
-worker and its child together, resident, after it has worked, the larger of all turns.
+on the same cores. The index server is the one at LOOKALIKE_TEST_QDRANT_URL, or the tests' own.
+
+Memory is that of a worker and its child together, resident, after it has worked, the larger of all turns: with pages
+that both share counted once (`resident_mb`, the sum of their proportional set sizes), as they are in memory once, and
+as the plain sum of both (`sum_of_rss_mb`).
 """
 
 import json
@@ -58,7 +61,7 @@ def measure(machines: Machines, peer: subprocess.Popen[bytes], photos: Path, run
     """Megabytes and photos a second of both, and the ratios."""
     folders = [_by_other_names(photos, machines.folder / f"turn-{run}") for run in range(runs + 1)]
     rates: dict[str, list[float]] = {"lookalike": [], "keras": []}
-    memory: dict[str, list[float]] = {"lookalike": [], "keras": []}
+    memory: dict[str, list[tuple[float, float]]] = {"lookalike": [], "keras": []}
     for folder in folders:
         rates["lookalike"].append(_rate_of_ours(machines, folder))
         memory["lookalike"].append(_resident_mb(machines.workers[0].pid))
@@ -66,9 +69,15 @@ def measure(machines: Machines, peer: subprocess.Popen[bytes], photos: Path, run
         memory["keras"].append(_resident_mb(peer.pid))
     result: dict[str, Any] = {"photos": len(list(folders[0].iterdir()))}
     for name in rates:
-        result[name] = {"images_per_second": spread(rates[name][1:]), "resident_mb": round(max(memory[name]))}
+        proportional, plain = map(max, zip(*memory[name], strict=True))
+        result[name] = {
+            "images_per_second": spread(rates[name][1:]),
+            "resident_mb": round(proportional),
+            "sum_of_rss_mb": round(plain),
+        }
     ours, theirs = result["lookalike"], result["keras"]
     result["memory_ratio"] = round(ours["resident_mb"] / theirs["resident_mb"], 3)
+    result["ratio_of_rss"] = round(ours["sum_of_rss_mb"] / theirs["sum_of_rss_mb"], 3)
     median = "median"
     result["times_faster"] = round(ours["images_per_second"][median] / theirs["images_per_second"][median], 2)
     return result
@@ -116,9 +125,11 @@ def _by_other_names(photos: Path, folder: Path) -> Path:
     return folder
 
 
-def _resident_mb(worker: int) -> float:
+def _resident_mb(worker: int) -> tuple[float, float]:
+    """A worker and its children: the sum of their proportional set sizes, and of their resident ones."""
     process = psutil.Process(worker)
-    return sum(each.memory_info().rss for each in [process, *process.children(recursive=True)]) / 1e6
+    known = [each.memory_full_info() for each in (process, *process.children(recursive=True))]
+    return sum(of.pss for of in known) / 1e6, sum(of.rss for of in known) / 1e6
 
 
 if __name__ == "__main__":
