@@ -12,7 +12,6 @@ those of `split.csv` beside the photos, or drawn.
 """
 
 import argparse
-import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+from options import show
 
 from retrieval.bundle import Bundle, TrainingData, load_bundle, write_bundle
 from retrieval.images import ResizeRule, read_pixels
@@ -47,8 +47,9 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True, help="a folder of photos for each class")
     parser.add_argument("--out", type=Path, required=True, help="where the bundles shall be")
     parser.add_argument("--bundle", type=Path, help="a trained bundle in float32; otherwise an untrained one is made")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
-    print(json.dumps(make(options.photos, options.out, options.bundle)))
+    show(make(options.photos, options.out, options.bundle), options.json)
 
 
 def make(photos: Path, out: Path, given: Path | None) -> dict[str, Any]:

@@ -87,10 +87,9 @@ def main() -> int:
     results: dict[str, dict[str, Any] | Failed] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        made = f"bundles --photos {shlex.quote(str(photos))} --out {folder}"
-        results["bundles"] = _run(
-            Script("bundles", made + (f" --bundle {options.bundle}" if options.bundle else "")), end
-        )
+        words = ["bundles", "--photos", photos, "--out", folder]
+        words += ["--bundle", options.bundle] if options.bundle else []
+        results["bundles"] = _run(Script("bundles", shlex.join(map(str, words))), end)
         if isinstance(results["bundles"], Failed):
             raise SystemExit(f"There are no bundles to measure: {results['bundles'].why}")
         inputs = {"bundle": folder / "float32", "int8": folder / "int8", "photos": photos}
@@ -119,12 +118,10 @@ def _chosen(options: argparse.Namespace) -> list[Script]:
 def _run(script: Script, end: float, inputs: dict[str, str] | None = None) -> dict[str, Any] | Failed:
     """What a script found, or why it did not; what it says besides goes to a log that is shown if it failed."""
     _, *words = shlex.split(script.words.format(**inputs or {}))
-    if script.name != "bundles":
-        words.append("--json")
     left = end - time.monotonic()
     if left < 1:
         return Failed("there was no time left for it")
-    command = [sys.executable, script.file, *words]
+    command = [sys.executable, script.file, *words, "--json"]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     start = time.monotonic()
     process = subprocess.Popen(command, env=quiet_environment(), start_new_session=True, **pipes)
