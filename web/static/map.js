@@ -26,10 +26,14 @@ async function compute(button, progress) {
     const job = await ask(jobs, { kind: "map" });
     follow(`${jobs}/${job.id}/events`, (now) => {
       if (now.state === "done") location.reload();
-      else if (now.state !== "running") progress.value = now.error ?? `The job ended: ${now.state}.`;
+      else if (now.state !== "running") again(now.error ?? `The job ended: ${now.state}.`);
     });
   } catch (problem) {
-    progress.value = tell(problem);
+    again(tell(problem));
+  }
+
+  function again(why) {
+    progress.value = why;
     button.disabled = false;
   }
 }
