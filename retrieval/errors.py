@@ -19,6 +19,10 @@ class UnreadablePhoto(LookalikeError):
     """A file that is no photo, or one that is damaged, too large or out of reach."""
 
 
+class MissingPhoto(UnreadablePhoto):
+    """A photo that its store no longer has."""
+
+
 class BadSource(LookalikeError):
     """A folder or manifest that cannot be listed, or holds no photo."""
 

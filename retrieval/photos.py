@@ -150,6 +150,12 @@ def display_uri(uri: str) -> str:
     return display(path_of(uri) if uri.startswith("file:") else uri)
 
 
+def file_name(uri: str) -> str:
+    """The last part of a photo's URI, in an archive that of its path there, for people to read."""
+    path, _, _ = uri.partition("::")
+    return display(os.fsdecode(unquote_to_bytes(path.rpartition("/")[2])))
+
+
 def display(path: Path | str) -> str:
     """A path or label as one printable line: control characters and what is no UTF-8 escaped."""
     return "".join(char if char.isprintable() else _escaped(char) for char in os.fspath(path))

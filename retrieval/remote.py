@@ -15,7 +15,7 @@ from typing import Any, TextIO, TypeVar
 from fsspec import AbstractFileSystem
 from fsspec.core import split_protocol, url_to_fs
 
-from retrieval.errors import BadSource, LookalikeError, UnreadablePhoto
+from retrieval.errors import BadSource, LookalikeError, MissingPhoto, UnreadablePhoto
 from retrieval.images import SUFFIXES
 from retrieval.listing import LabelFrom, OnUnlistable
 from retrieval.photos import FileStatus, PhotoRef, display
@@ -79,14 +79,13 @@ def is_folder(url: str) -> bool:
 
 
 def read_url(uri: str) -> bytes:
-    """The content of a photo; raises `UnreadablePhoto` where it can't be had."""
-    return _asked(lambda: _cat(uri), f"{display(uri)} can't be read", UnreadablePhoto)
+    """The content of a photo; raises `UnreadablePhoto` where it can't be had, `MissingPhoto` where it is gone."""
+    return _asked(lambda: _cat(uri), f"{display(uri)} can't be read", UnreadablePhoto, MissingPhoto)
 
 
 def url_status(uri: str) -> FileStatus:
-    """The size and version of a photo; raises `UnreadablePhoto` where its store does not tell."""
-
-    return _asked(lambda: _status_at(uri), f"{display(uri)} can't be read", UnreadablePhoto)
+    """The size and version of a photo; raises as `read_url` does."""
+    return _asked(lambda: _status_at(uri), f"{display(uri)} can't be read", UnreadablePhoto, MissingPhoto)
 
 
 def prefix(url: str) -> tuple[str, str]:
@@ -170,14 +169,19 @@ def _as_text(moment: object) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds") if isinstance(moment, datetime) else ""
 
 
-def _asked(request: Callable[[], Result], trouble: str, error: type[LookalikeError]) -> Result:
+def _asked(
+    request: Callable[[], Result],
+    trouble: str,
+    error: type[LookalikeError],
+    missing: type[LookalikeError] | None = None,
+) -> Result:
     """The answer of a store; a sentence where it fails, in whatever way its library does."""
     try:
         return request()
     except LookalikeError:
         raise
     except FileNotFoundError:
-        raise error(f"{trouble} (there is no such thing).", "Check the name.") from None
+        raise (missing or error)(f"{trouble} (there is no such thing).", "Check the name.") from None
     except Exception as failure:
         reason = f"{type(failure).__name__}: {display(str(failure))}"
         raise error(f"{trouble} ({reason}).", "Check the name, the network and the store's credentials.") from None

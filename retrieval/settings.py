@@ -41,8 +41,8 @@ class Settings(BaseSettings):
     crosscheck_minutes: float | None = Field(None, gt=0, description="between scheduled cross-checks; unset: none")
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field((), description="keys that may write")
     read_only: bool = Field(False, description="refuse every write over HTTP")
-    library_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
-        (), description="folders whose indexed photos may be shown; unset: every indexed photo"
+    library_roots: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="folders and URLs whose indexed photos may be shown; unset: every indexed photo"
     )
     max_upload_mb: int = Field(20, gt=0, description="the largest upload, in megabytes")
     max_pixels: int = Field(64_000_000, gt=0, description="the largest photo, in pixels")

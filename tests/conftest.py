@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import make
 import pytest
 
 from retrieval.bundle import Bundle
 from retrieval.settings import Settings
 
+BUCKET = "photos"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -41,3 +43,34 @@ def flowers() -> Path:
     if not folder.is_dir():
         pytest.skip("there are no real photos in ../shared/flowers")
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of an S3 server."""
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - slow, and few tests need it
+
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch, library: Path) -> Iterator[object]:
+    """A client of an S3 server with a bucket `photos` of the library's photos, which fsspec finds as well."""
+    import boto3  # noqa: PLC0415 - slow, and few tests need it
+
+    for name, value in (("ACCESS_KEY_ID", "key"), ("SECRET_ACCESS_KEY", "secret"), ("DEFAULT_REGION", "us-east-1")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": s3_server})
+    fsspec.filesystem("s3").clear_instance_cache()
+    client = boto3.client("s3", endpoint_url=s3_server)
+    client.create_bucket(Bucket=BUCKET)
+    for path in library.rglob("*.jpg"):
+        client.upload_file(str(path), BUCKET, f"2026/{path.relative_to(library)}")
+    yield client
+    for entry in client.list_objects_v2(Bucket=BUCKET).get("Contents", ()):
+        client.delete_object(Bucket=BUCKET, Key=entry["Key"])
+    client.delete_bucket(Bucket=BUCKET)

@@ -81,7 +81,7 @@ def _services(settings: Settings, searcher: Searcher, local: bool, stopping: Eve
     return Services(
         settings,
         serving=serving,
-        photo_files=PhotoFiles(settings),
+        photo_files=PhotoFiles(settings, computing),
         uploads=Uploads(settings, computing),
         jobs=BackgroundJobs(settings, serving.lend_index),
         computing=computing,

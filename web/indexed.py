@@ -4,7 +4,6 @@ import uuid
 
 from retrieval.errors import NotFound
 from retrieval.index import Payload
-from retrieval.photos import read_photo
 from web.services import services
 
 
@@ -18,4 +17,5 @@ def indexed(photo: uuid.UUID) -> Payload:
 
 def photo_bytes(photo: uuid.UUID) -> bytes:
     """An indexed photo's file; raises `NotFound` where photo or file is gone or the file lies outside the library."""
-    return read_photo(services().photo_files.original(indexed(photo).uri).path)
+    files = services().photo_files
+    return files.content(files.original(indexed(photo).uri))

@@ -1,10 +1,10 @@
-"""Indexed photos as files: the original, and a thumbnail made when first asked for."""
+"""Indexed photos as files, here or at URLs: the original, and a thumbnail made when first asked for."""
 
 import hashlib
 import io
 import os
 import stat
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from PIL import Image
 from retrieval.errors import BadQuery, NotFound, UnreadablePhoto
 from retrieval.files import write_atomically
 from retrieval.images import decode_photo
-from retrieval.photos import display, path_of, read_photo
+from retrieval.photos import PhotoRef, display, file_name, is_url, path_of, read_photo
 from retrieval.settings import Settings
+from web.remote_photos import RemotePhotos
 from web.uploads import uploads_folder
 
 THUMBNAIL_SIDE = 320
@@ -37,25 +38,35 @@ SHOWN_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class PhotoFile:
-    """A photo's file on this machine.
+    """A photo's file.
 
     Args:
-        path: its real path.
+        place: its real path on this machine, or its URL.
+        name: what it is called, as one printable line.
         media_type: what a browser may show it as; None where it may only be downloaded.
         tag: a name of this version of the file.
     """
 
-    path: Path
+    place: Path | str
+    name: str
     media_type: str | None
     tag: str
 
 
 class PhotoFiles:
-    """The photos on disk that may be given out: regular files; with `library_roots`, those below them or uploaded."""
+    """The photos that may be given out: with `library_roots`, those below them or uploaded.
 
-    def __init__(self, settings: Settings) -> None:
-        roots = [*settings.library_roots, uploads_folder(settings)] if settings.library_roots else []
-        self._roots = [os.path.realpath(root) for root in roots]
+    Args:
+        settings: the library's roots, the home that keeps thumbnails, and the largest photo.
+        computing: held while a thumbnail is made, and not while a store is waited for.
+    """
+
+    def __init__(self, settings: Settings, computing: AbstractContextManager[object]) -> None:
+        roots = settings.library_roots
+        folders = [*(root for root in roots if not is_url(root)), str(uploads_folder(settings))] if roots else []
+        self._folders = [os.path.realpath(folder) for folder in folders]
+        self._remote = RemotePhotos([root for root in roots if is_url(root)] if roots else None)
+        self._computing = computing
         self._cache = settings.home / "cache" / "thumbnails"
         self._max_pixels = settings.max_pixels
 
@@ -64,16 +75,23 @@ class PhotoFiles:
 
         Raises:
             NotFound: it is gone, is no regular file, or lies outside the library.
+            LookalikeError: it is at a URL whose store can't be reached.
         """
-        path = self._real_path(uri)
+        return self._local(uri) if PhotoRef(uri).is_local else self._at_url(uri)
+
+    def content(self, photo: PhotoFile) -> bytes:
+        """What a photo's file holds.
+
+        Raises:
+            NotFound: it can't be read any more.
+            LookalikeError: it is at a URL whose store can't be reached.
+        """
+        if isinstance(photo.place, str):
+            return self._remote.content(photo.place)
         try:
-            status = path.stat()
-        except OSError:
-            raise _gone(path) from None
-        if not stat.S_ISREG(status.st_mode):
-            raise _gone(path)
-        version = f"{uri}|{status.st_mtime_ns}|{status.st_size}"
-        return PhotoFile(path, SHOWN_TYPES.get(path.suffix.lower()), hashlib.sha256(version.encode()).hexdigest()[:32])
+            return read_photo(photo.place)
+        except UnreadablePhoto as error:
+            raise NotFound(error.message, error.remedy) from None
 
     def source(self, name: str) -> str:
         """A folder or manifest within the library, by its path, absolute or below one of the library's folders.
@@ -81,14 +99,16 @@ class PhotoFiles:
         Raises:
             BadQuery: it lies elsewhere, or nowhere.
         """
-        for root in self._roots:
+        if is_url(name):
+            raise BadQuery(f"{display(name)} is a URL.", "Index it with `lookalike index` on the server.")
+        for root in self._folders:
             path = os.path.realpath(os.path.join(root, name))
             if os.path.commonpath((root, path)) == root and os.access(path, os.F_OK):
                 return path
         raise BadQuery(
             f"{display(name)} is nothing within the library.",
             "Name a folder or manifest below one of LOOKALIKE_LIBRARY_ROOTS."
-            if self._roots
+            if self._folders
             else "LOOKALIKE_LIBRARY_ROOTS must name the folders that may be indexed over HTTP.",
         )
 
@@ -96,28 +116,39 @@ class PhotoFiles:
         """A photo as a JPEG, no side longer than 320 pixels; kept for the next time.
 
         Raises:
-            NotFound: it can't be read any more.
             UnreadablePhoto: it is damaged.
+            LookalikeError: as `content`.
         """
         kept = self._cache / photo.tag[:2] / f"{photo.tag}.jpg"
         with suppress(FileNotFoundError):
             return kept.read_bytes()
-        try:
-            data = read_photo(photo.path)
-        except UnreadablePhoto as error:
-            raise NotFound(error.message, error.remedy) from None
-        made = make_thumbnail(data, self._max_pixels)
+        data = self.content(photo)
+        with self._computing:
+            made = make_thumbnail(data, self._max_pixels)
         with suppress(OSError):  # a full disk costs time, not the answer
             _keep(kept, made)
         return made
 
-    def _real_path(self, uri: str) -> Path:
+    def _local(self, uri: str) -> PhotoFile:
+        path = self._real_path(uri)
         try:
-            path = path_of(uri)
-        except UnreadablePhoto as error:
-            raise NotFound(error.message) from None
+            status = path.stat()
+        except OSError:
+            raise _gone(path) from None
+        if not stat.S_ISREG(status.st_mode):
+            raise _gone(path)
+        tag = _digest(f"{uri}|{status.st_mtime_ns}|{status.st_size}".encode())
+        return PhotoFile(path, display(path.name), SHOWN_TYPES.get(path.suffix.lower()), tag)
+
+    def _at_url(self, uri: str) -> PhotoFile:
+        status, name = self._remote.status(uri), file_name(uri)
+        version = repr(status).encode() if status.is_sure else self._remote.content(uri)
+        return PhotoFile(uri, name, SHOWN_TYPES.get(Path(name).suffix.lower()), _digest(uri.encode() + version))
+
+    def _real_path(self, uri: str) -> Path:
+        path = path_of(uri)
         real = os.path.realpath(path)
-        if self._roots and not any(os.path.commonpath((root, real)) == root for root in self._roots):
+        if self._folders and not any(os.path.commonpath((root, real)) == root for root in self._folders):
             raise NotFound(f"{display(path)} lies outside the library.", "Add its folder to LOOKALIKE_LIBRARY_ROOTS.")
         return Path(real)
 
@@ -137,6 +168,10 @@ def _keep(path: Path, data: bytes) -> None:
     for oldest in others[: max(0, len(others) - FOLDER_LIMIT + 1)]:
         oldest.unlink(missing_ok=True)
     write_atomically(path, data)
+
+
+def _digest(version: bytes) -> str:
+    return hashlib.sha256(version).hexdigest()[:32]
 
 
 def _gone(path: Path) -> NotFound:

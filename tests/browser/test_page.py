@@ -167,7 +167,7 @@ def test_a_photo_gone_from_disk_is_marked(page: Page, photos: list[PhotoRef]) ->
     gone = page.locator(f"li:has(.card[href='{address(photos[1])}'])")
     gone.scroll_into_view_if_needed()
     expect(gone).to_have_class("gone")
-    expect(gone.locator("img")).to_have_attribute("alt", "This photo is no longer on disk")
+    expect(gone.locator("img")).to_have_attribute("alt", "This photo can't be shown")
 
 
 def test_it_works_without_scripts(browser: Browser, url: str, photos: list[PhotoRef]) -> None:

@@ -19,10 +19,10 @@ def test_there_are_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 
 def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOOKALIKE_LIBRARY_ROOTS", "/photos, /more photos")
+    monkeypatch.setenv("LOOKALIKE_LIBRARY_ROOTS", "/photos, /more photos, s3://shop/photos")
     monkeypatch.setenv("LOOKALIKE_API_KEYS", "sesame,simsim")
     settings = load_settings()
-    assert settings.library_roots == (Path("/photos"), Path("/more photos"))
+    assert settings.library_roots == ("/photos", "/more photos", "s3://shop/photos")
     assert [key.get_secret_value() for key in settings.api_keys] == ["sesame", "simsim"]
     assert "sesame" not in repr(settings)
 

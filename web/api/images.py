@@ -1,6 +1,9 @@
 """`/images`: adding a photo; `/images/{id}`: an indexed photo, those like it, its file, its thumbnail, its end."""
 
+import io
 import uuid
+from collections.abc import Callable
+from pathlib import Path
 
 from apiflask import APIBlueprint, FileSchema
 from flask import Response, request, send_file, url_for
@@ -12,6 +15,7 @@ from web.api.search import respond
 from web.indexed import indexed
 from web.keys import writes
 from web.links import photo_urls
+from web.photo_files import PhotoFile
 from web.schemas import NewPhoto, Photo, SearchAnswer, SearchOptions
 from web.services import services
 from web.validation import check_form
@@ -70,21 +74,9 @@ def similar(photo: uuid.UUID, query_data: SearchOptions) -> Response:
 @blueprint.output(FileSchema(type="string", format="binary"), content_type="*/*")
 @blueprint.doc(responses=[404])
 def file(photo: uuid.UUID) -> Response:
-    """The photo's file itself, as long as it is on disk and below the library's folders."""
+    """The photo's file itself, as long as it is where it was indexed, and within the library."""
     original = services().photo_files.original(indexed(photo).uri)
-    try:
-        answer = send_file(
-            original.path,
-            original.media_type or "application/octet-stream",
-            as_attachment=original.media_type is None,
-            download_name=display(original.path.name),
-            etag=original.tag,
-        )
-    except OSError as error:
-        raise NotFound(
-            f"{display(original.path)} can't be read ({error.strerror}).", "Correct its permissions."
-        ) from None
-    return _cached(answer)
+    return _cached(original.tag, lambda: _whole(original))
 
 
 @blueprint.get("/images/<uuid:photo>/thumbnail")
@@ -92,24 +84,35 @@ def file(photo: uuid.UUID) -> Response:
 @blueprint.doc(responses=[404, 422])
 def thumbnail(photo: uuid.UUID) -> Response:
     """The photo as a JPEG, no side longer than 320 pixels."""
-    served = services()
-    files = served.photo_files
+    files = services().photo_files
     original = files.original(indexed(photo).uri)
-    answer = Response(mimetype="image/jpeg")
-    answer.set_etag(f"{original.tag}-thumbnail")
-    if not request.if_none_match.contains(f"{original.tag}-thumbnail"):
-        with served.computing:
-            answer.data = files.thumbnail(original)
-    answer.make_conditional(request)
-    return _cached(answer)
+    return _cached(f"{original.tag}-thumbnail", lambda: Response(files.thumbnail(original), mimetype="image/jpeg"))
 
 
 def _photo(photo: uuid.UUID) -> Photo:
     return Photo(**{"id": photo, "label": None, **indexed(photo).as_dict(), **photo_urls(photo)})
 
 
-def _cached(answer: Response) -> Response:
-    """Let this browser keep it for a while, and ask afterwards whether it has changed."""
+def _whole(original: PhotoFile) -> Response:
+    """A file of this machine piece by piece, one at a URL out of memory."""
+    place = original.place
+    try:
+        return send_file(
+            place if isinstance(place, Path) else io.BytesIO(services().photo_files.content(original)),
+            original.media_type or "application/octet-stream",
+            as_attachment=original.media_type is None,
+            download_name=original.name,
+            etag=original.tag,
+        )
+    except OSError as error:
+        raise NotFound(f"{display(place)} can't be read ({error.strerror}).", "Correct its permissions.") from None
+
+
+def _cached(tag: str, make: Callable[[], Response]) -> Response:
+    """What this browser may keep for a while, and then has to ask for by its tag; it is made where it has changed."""
+    unchanged = request.if_none_match.contains(tag)
+    answer = Response(status=304) if unchanged else make()
+    answer.set_etag(tag)
     answer.cache_control.private = True
     answer.cache_control.no_cache = None
     answer.cache_control.max_age = CACHE_SECONDS

@@ -2,19 +2,17 @@
 
 import base64
 import io
-import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
-from urllib.parse import unquote_to_bytes
 
 from flask import url_for
 from PIL import Image
 
 from retrieval.errors import NotFound
 from retrieval.index import Payload
-from retrieval.photos import display
+from retrieval.photos import file_name
 from retrieval.search import Result
 from web.links import photo_url
 from web.services import services
@@ -86,8 +84,3 @@ def payloads(photos: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Payload]:
                 f"There is no indexed photo {photo}.", "It may have been removed; start again from another one."
             )
     return found
-
-
-def file_name(uri: str) -> str:
-    """The last part of a photo's URI, for people to read."""
-    return display(os.fsdecode(unquote_to_bytes(uri.rpartition("/")[2])))

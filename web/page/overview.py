@@ -2,6 +2,7 @@
 
 from flask import render_template, request
 
+from retrieval.photos import is_url
 from web.keys import refusal
 from web.schemas import API
 from web.services import services
@@ -13,8 +14,9 @@ def show_map() -> str:
 
 
 def show_jobs() -> str:
-    """The jobs: starting, following, ending and repeating them."""
-    return _render("jobs.html", folders=[str(root) for root in services().settings.library_roots])
+    """The jobs: starting, following, ending and repeating them; they index folders, and nothing at URLs."""
+    folders = [root for root in services().settings.library_roots if not is_url(root)]
+    return _render("jobs.html", folders=folders)
 
 
 def show_models() -> str:

@@ -11,7 +11,6 @@ from flask import render_template, request
 from retrieval.errors import BadQuery
 from retrieval.images import Crop
 from retrieval.index.base import Vector
-from retrieval.photos import read_photo
 from retrieval.search import Answer
 from web.labels import count_labels
 from web.links import photo_url
@@ -84,7 +83,7 @@ def _indexed_subject(photo: uuid.UUID, crop: Crop | None) -> Subject:
     if crop is None:
         return subject
     served = services()
-    data = read_photo(served.photo_files.original(payload.uri).path)
+    data = served.photo_files.content(served.photo_files.original(payload.uri))
     with served.computing:
         vector, took_ms = served.searcher.embed(data, crop)
     return replace(subject, vector=vector, took_ms=took_ms)

@@ -29,7 +29,7 @@ document.addEventListener("click", (event) => {
 // A photo may be indexed and yet gone from disk. Images can fail before this script runs.
 const isPhoto = (element) => element.matches?.(".card img, .frame img, .example img");
 const markGone = (image) => {
-  image.alt = "This photo is no longer on disk";
+  image.alt = "This photo can't be shown";
   image.closest("li, .frame, .example").classList.add("gone");
 };
 document.addEventListener("error", ({ target }) => isPhoto(target) && markGone(target), true);

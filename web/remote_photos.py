@@ -1,0 +1,82 @@
+"""Indexed photos at URLs: which of them may be given out, and their stores asked, for a while and no longer."""
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import TypeVar
+from urllib.parse import unquote
+
+from retrieval.errors import BadSource, LookalikeError, MissingPhoto, NotFound, UnreadablePhoto
+from retrieval.photos import FileStatus, PhotoRef, display, file_content, file_status
+
+PATIENCE_SECONDS = 20
+ASKED_AT_ONCE = 16
+
+Result = TypeVar("Result")
+
+log = logging.getLogger("lookalike")
+
+
+class RemotePhotos:
+    """The photos at URLs that may be given out.
+
+    Stores have time limits and retries of their own, and together they come to minutes. So they are asked on a few
+    threads beside those that answer requests, which turn away from a store that is silent for 20 seconds.
+
+    Args:
+        roots: URLs, below one of which a photo must lie; None: every indexed one may be given out.
+    """
+
+    def __init__(self, roots: Sequence[str] | None) -> None:
+        self._roots = roots
+        self._threads = ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="store")
+
+    def status(self, uri: str) -> FileStatus:
+        """The size and version of a photo.
+
+        Raises:
+            NotFound: it lies outside the library, or its store has lost it.
+            LookalikeError: its store can't be reached.
+        """
+        return self._ask(uri, self._status)
+
+    def content(self, uri: str) -> bytes:
+        """The content of a photo that has a status; raises as `status` does."""
+        return self._ask(uri, lambda uri: file_content(PhotoRef(uri)))
+
+    def _status(self, uri: str) -> FileStatus:
+        if self._roots is not None and not self._is_below_a_root(uri):
+            raise NotFound(f"{display(uri)} lies outside the library.", "Add its URL to LOOKALIKE_LIBRARY_ROOTS.")
+        return file_status(PhotoRef(uri))
+
+    def _is_below_a_root(self, uri: str) -> bool:
+        """Whether it lies there by whole segments of its path; where one leads upwards, none can tell where it lies."""
+        path, chain, archive = uri.partition("::")
+        if ".." in re.split(r"[/\\]", unquote(path)):
+            return False
+        return any(path.startswith(start) and chain + archive == end for start, end in self._prefixes)
+
+    @cached_property
+    def _prefixes(self) -> list[tuple[str, str]]:
+        from retrieval import remote  # noqa: PLC0415 - fsspec is only needed for URLs
+
+        return [remote.prefix(root) for root in self._roots or ()]
+
+    def _ask(self, uri: str, request: Callable[[str], Result]) -> Result:
+        """What its store answers; why it does not is for the log, as it may name what clients need not know."""
+        answer = self._threads.submit(request, uri)
+        try:
+            return answer.result(PATIENCE_SECONDS)
+        except MissingPhoto:
+            raise NotFound(
+                f"{display(uri)} is indexed, but no longer in its store.",
+                "Put it back, or run `lookalike index URL --sync`.",
+            ) from None
+        except (UnreadablePhoto, BadSource) as error:
+            log.warning("%s", error)
+        except TimeoutError:
+            answer.cancel()
+            log.warning("The store of %s has been silent for %d seconds.", display(uri), PATIENCE_SECONDS)
+        raise LookalikeError(f"The store of {display(uri)} does not give it out now.")
