@@ -10,7 +10,7 @@ import argparse
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
@@ -32,9 +32,10 @@ Embed = Callable[[Pixels], npt.NDArray[np.float32]]
 def main() -> None:
     options = _arguments()
     bundle, cores = load_bundle(options.bundle), usable_cores()
-    listed = islice(list_photos(options.photos), max(BATCHES))
+    listed = islice(cycle(list(list_photos(options.photos))), max(BATCHES))
     pixels = np.stack([read_pixels(photo.path.read_bytes(), bundle.resize).pixels for photo in listed])
-    shared = {f"{threads}_threads_of_one_call": Embedder(bundle, threads).embed for threads in range(1, cores + 1)}
+    counts = sorted({cores} | {2**power for power in range(cores.bit_length())})
+    shared = {f"{threads}_threads_of_one_call": Embedder(bundle, threads).embed for threads in counts}
     alone = Embedder(bundle, threads=1).embed
     expected = alone(pixels)
     for name, embed in shared.items():

@@ -113,7 +113,7 @@ def write_untrained(folder: Path, photos: Sequence[PhotoRef]) -> Bundle:
 def write_int8(full: Bundle, folder: Path, images: dict[str, LabelledImages]) -> tuple[Bundle, int]:
     """The same bundle in int8, and how many of its first convolutions stay float32."""
     train, val = images["train"].images, images["val"]
-    calibration = train[:: max(1, len(train) // CALIBRATION_PHOTOS)][:CALIBRATION_PHOTOS]
+    calibration = train[np.random.default_rng(0).permutation(len(train))[:CALIBRATION_PHOTOS]]  # of all classes
     before = map_at_r(run_onnx(full.network, val.images), val)
     with tempfile.TemporaryDirectory() as temporary:
         onnx = Path(temporary, ONNX)

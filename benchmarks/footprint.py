@@ -7,18 +7,17 @@ takes the wall-clock time, several times; starts `lookalike serve`, uploads 50 p
 its processes.
 """
 
-import json
 import os
-import statistics
 import subprocess
 import tempfile
-import time
 import urllib.request
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from options import bundle_and_photos
+from options import bundle_and_photos, show
 from served import LOOKALIKE, serving, upload
+from timing import spread, timed
 
 from retrieval.listing import list_photos
 
@@ -26,7 +25,6 @@ UPLOADS = 50
 
 
 def main() -> None:
-    """Measure, and print seconds and megabytes."""
     parser = bundle_and_photos(__doc__)
     parser.add_argument("--runs", type=int, default=9)
     options = parser.parse_args()
@@ -38,15 +36,10 @@ def main() -> None:
             "index_peak_mb": _peak(
                 [*LOOKALIKE, "index", str(options.photos), "--bundle", str(options.bundle)], environment
             ),
-            "search_seconds": statistics.median(_search(path, environment) for path in photos[: options.runs]),
+            "search_seconds": spread(_search(path, environment) for path in photos[: options.runs]),
             "server_mb": _server_memory(photos[:UPLOADS], environment),
         }
-    if options.json:
-        print(json.dumps(result))
-    else:
-        print(f"{result['photos']} photos; indexing them peaks at {result['index_peak_mb']:.0f} MB resident")
-        print(f"`lookalike search` from a cold start: {result['search_seconds']:.2f} s (median of {options.runs})")
-        print(f"`lookalike serve` after {UPLOADS} uploads: {', '.join(f'{mb:.0f} MB' for mb in result['server_mb'])}")
+    show(result, options.json)
 
 
 def _peak(command: list[str], environment: dict[str, str]) -> float:
@@ -60,9 +53,8 @@ def _peak(command: list[str], environment: dict[str, str]) -> float:
 
 
 def _search(photo: Path, environment: dict[str, str]) -> float:
-    start = time.perf_counter()
-    subprocess.run([*LOOKALIKE, "search", str(photo)], env=environment, stdout=subprocess.DEVNULL, check=True)
-    return time.perf_counter() - start
+    command = [*LOOKALIKE, "search", str(photo)]
+    return timed(partial(subprocess.run, command, env=environment, stdout=subprocess.DEVNULL, check=True))[0]
 
 
 def _server_memory(photos: list[Path], environment: dict[str, str]) -> list[float]:

@@ -13,10 +13,10 @@ have 2,000 ms a second for the server and its clients together.
 
 import argparse
 import http.client
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from retrieval.listing import list_photos
 from retrieval.settings import usable_cores
 
 PHOTOS = 64
+Request = tuple[bytes, dict[str, str]]
 
 
 def main() -> None:
@@ -53,23 +54,36 @@ def _measure(server: Server, bundle: Bundle, photos: list[bytes], options: argpa
     """Photos a second of each way, and the ratios of the medians."""
     embedder = Embedder(bundle, threads=1)
     groups = [photos[start : start + GROUP] for start in range(0, len(photos), GROUP)]
+    requests = [upload(photo) for photo in photos]
+
+    def ask(connection: http.client.HTTPConnection, request: Request) -> int:
+        connection.request("POST", "/api/v1/search", *request)
+        answer = connection.getresponse()
+        content = answer.read()
+        if answer.status != 200:
+            raise RuntimeError(content.decode())
+        return 1
+
+    def query(seconds: float) -> float:
+        connections = [http.client.HTTPConnection(server.address, timeout=30) for _ in range(options.clients)]
+        return _rate([partial(ask, connection) for connection in connections], requests, seconds)
 
     def decode(group: list[bytes]) -> np.ndarray:
         return np.stack([read_pixels(photo, bundle.resize).pixels for photo in group])
 
+    def on_all_cores(work: Callable[[Any], np.ndarray], items: list[Any]) -> float:
+        return _rate([lambda item: len(work(item))] * usable_cores(), items, options.seconds)
+
     pixels = [decode(group) for group in groups]
-    _http_rate(server.address, photos, options.clients, 1.0)  # the server is warm
-    at_server, at_clients = _processor_seconds(server.process), time.process_time()
-    answered = _http_rate(server.address, photos, options.clients, options.seconds) * options.seconds
-    cost = {"server": _processor_seconds(server.process) - at_server, "clients": time.process_time() - at_clients}
-    turns = [
-        (
-            _http_rate(server.address, photos, options.clients, options.seconds),
-            _rate(embedder.embed, pixels, options.seconds),
-            _rate(decode, groups, options.seconds),
-        )
-        for _ in range(options.runs)
-    ]
+    query(1.0)  # the server is warm
+    turns, answered, cost = [], 0.0, {"server": 0.0, "clients": 0.0}
+    for _ in range(options.runs):
+        at_server, at_clients, start = _processor_seconds(server.process), time.process_time(), time.monotonic()
+        rate = query(options.seconds)
+        answered += rate * (time.monotonic() - start)
+        cost["server"] += _processor_seconds(server.process) - at_server
+        cost["clients"] += time.process_time() - at_clients
+        turns.append((rate, on_all_cores(embedder.embed, pixels), on_all_cores(decode, groups)))
     over_http, embedding, decoding = (spread(turn) for turn in zip(*turns, strict=True))
     queries, onnx = over_http["median"], embedding["median"]
     bound = 1 / (1 / onnx + 1 / decoding["median"])
@@ -90,48 +104,21 @@ def _processor_seconds(process: psutil.Process) -> float:
     return float(sum(of.user + of.system for of in times))
 
 
-def _http_rate(address: str, photos: list[bytes], clients: int, seconds: float) -> float:
-    """Answered uploads a second."""
-    requests = [upload(photo) for photo in photos]
-    end = time.monotonic() + seconds
-    answered = [0] * clients
-
-    def ask(client: int) -> None:
-        connection = http.client.HTTPConnection(address, timeout=30)
-        for body, headers in cycle(requests[client:] + requests[:client]):
-            if time.monotonic() > end:
-                return
-            connection.request("POST", "/api/v1/search", body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
-            if answer.status != 200:
-                raise RuntimeError(content.decode())
-            answered[client] += 1
-
-    threads = [threading.Thread(target=ask, args=(client,)) for client in range(clients)]
-    start = time.monotonic()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sum(answered) / (time.monotonic() - start)
-
-
-def _rate(work: Callable[[Any], np.ndarray], groups: list[Any], seconds: float) -> float:
-    """Photos a second, a thread to a core."""
+def _rate(workers: Sequence[Callable[[Any], int]], items: list[Any], seconds: float) -> float:
+    """Photos a second of workers that have a thread each, and say how many photos an item was."""
     end = time.monotonic() + seconds
 
-    def run(thread: int) -> int:
+    def run(number: int) -> int:
         done = 0
-        for group in cycle(groups[thread:] + groups[:thread]):
+        for item in cycle(items[number:] + items[:number]):
             if time.monotonic() > end:
                 break
-            done += len(work(group))
+            done += workers[number](item)
         return done
 
-    with ThreadPoolExecutor(usable_cores()) as threads:
+    with ThreadPoolExecutor(len(workers)) as threads:
         start = time.monotonic()
-        return sum(threads.map(run, range(usable_cores()))) / (time.monotonic() - start)
+        return sum(threads.map(run, range(len(workers)))) / (time.monotonic() - start)
 
 
 def _arguments() -> argparse.Namespace:

@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,8 @@ def quiet_environment() -> dict[str, str]:
 def main() -> None:
     folder, photos, *bundles = map(Path, sys.argv[1:])
     model = _keras_model(load_bundle(bundles[0]))
-    contents = [photo.path.read_bytes() for photo in islice(list_photos(photos), COMPARED)]
+    listed = list(list_photos(photos))
+    contents = [photo.path.read_bytes() for photo in listed[:: -(-len(listed) // COMPARED)]]  # of all classes
     cosines = {}
     for bundle in map(load_bundle, bundles):
         pixels = np.stack([read_pixels(content, bundle.resize).pixels for content in contents])

@@ -9,6 +9,7 @@ without smoothing, which is less work than keeping what the photo shows.
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ import tensorflow as tf
 from sklearn.neighbors import NearestNeighbors
 
 BATCH = 32
+AHEAD = 2
 NEIGHBOURS = 10
 SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -38,12 +40,18 @@ def index(folder: Path, photos: Path) -> dict[str, Any]:
 
 
 def predict(model: tf.keras.Model, paths: Sequence[str]) -> np.ndarray:
-    """The embeddings of photos, float32 [photos, d]: read, decoded and resized by tf.data while Keras computes."""
+    """The embeddings of photos, float32 [photos, d]: read, decoded and resized by tf.data while Keras computes.
+
+    On as many threads as there are cores, and without tf.data's tuner: at the end of some runs, TensorFlow 2.15 waits
+    until the tuner's thread wakes, 20.5 seconds after it began, with nothing left to do.
+    """
     side = model.input_shape[1]
     images = tf.data.Dataset.from_tensor_slices(paths).map(
-        lambda path: pixels(path, side), num_parallel_calls=tf.data.AUTOTUNE
+        lambda path: pixels(path, side), num_parallel_calls=len(os.sched_getaffinity(0))
     )
-    return model.predict(images.batch(BATCH).prefetch(tf.data.AUTOTUNE), verbose=0)
+    untuned = tf.data.Options()
+    untuned.autotune.enabled = False
+    return model.predict(images.batch(BATCH).prefetch(AHEAD).with_options(untuned), verbose=0)
 
 
 def search(folder: Path, photo: Path) -> dict[str, Any]:

@@ -61,15 +61,18 @@ def _head(photos: str) -> str:
 
 
 def _ratios(found: Mapping[str, dict[str, Any]]) -> str:
-    """The table of what is wanted, and what limits the rows that were missed."""
-    seen = {row: value for row in ROWS if (value := row.seen(found)) is not None}
-    if not seen:
-        return ""
+    """The table of what is wanted, measured or not, and what limits the rows that were missed."""
     lines = ["## What is wanted", "", "| seen | wanted | | |", "|---|---|---|---|"]
-    for row, value in seen.items():
-        met = "✓" if row.holds(value) else "missed"
-        lines.append(f"| **{as_text(value)}{row.unit}** | {row.bound} | {met} | {row.what} |")
-    missed = [row for row, value in seen.items() if not row.holds(value)]
+    missed = []
+    for row in ROWS:
+        value = row.seen(found)
+        if value is None:
+            lines.append(f"| – | {row.bound} | not measured | {row.what} |")
+            continue
+        met = row.holds(value)
+        lines.append(f"| **{as_text(value)}{row.unit}** | {row.bound} | {'✓' if met else 'missed'} | {row.what} |")
+        if not met:
+            missed.append(row)
     if missed:
         lines += ["", "### What was missed, and what limits it", ""]
         lines += [f"- **{row.what}**: {row.limits}" for row in missed]

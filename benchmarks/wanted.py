@@ -141,10 +141,10 @@ ROWS = (
         "here; what is not needed for a search is not imported.",
     ),
     Row(
-        "resident memory of a worker ÷ one with TensorFlow",
+        "resident memory of a worker ÷ one with TensorFlow, pages that its two processes share counted once",
         "worker_peer",
         "memory_ratio",
-        0.334,
+        0.333,
         "a worker is two processes, Celery's own and the one that computes; libraries, the network's weights and ONNX "
         "Runtime's memory for one group of photos a thread make most of it.",
         at_most=True,
