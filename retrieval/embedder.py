@@ -1,5 +1,6 @@
 """Photos to embeddings, with ONNX Runtime."""
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ class Embedder:
 
     Args:
         bundle: the model.
-        threads: how many threads compute one batch.
+        threads: how many threads compute a batch that is alone.
 
     Raises:
         BadBundle: ONNX Runtime can't load the network.
@@ -32,22 +33,30 @@ class Embedder:
         except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
             raise BadBundle(f"ONNX Runtime can't load {bundle.network}: {error}", "Train the model again.") from None
         self._require_shapes(bundle)
+        self._threads = threads
         self.bundle = bundle
         self.dimension = bundle.dimension
 
-    def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def embed(self, images: npt.NDArray[np.uint8], *, alone: bool = True) -> npt.NDArray[np.float32]:
         """The embeddings of a batch.
 
         Args:
             images: uint8 [batch, size, size, 3] RGB, as `images.read_pixels` makes them.
+            alone: whether all threads compute it; otherwise the caller's alone, as is best beside other batches:
+                threads that share a batch spin while they wait for each other, and take the others' cores.
 
         Returns:
             float32 [batch, dimension], each row of unit length.
         """
         if len(images) == 0:
             return np.empty((0, self.dimension), np.float32)
-        (embeddings,) = self._session.run([EMBEDDINGS], {IMAGES: images})
+        session = self._session if alone else self._one_thread
+        (embeddings,) = session.run([EMBEDDINGS], {IMAGES: images})
         return np.asarray(embeddings, np.float32)
+
+    @cached_property
+    def _one_thread(self) -> onnxruntime.InferenceSession:
+        return self._session if self._threads == 1 else open_session(self.bundle.network, 1)
 
     @property
     def has_regions(self) -> bool:

@@ -4,9 +4,11 @@ import math
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from threading import Lock
 
 import numpy as np
 
@@ -103,6 +105,8 @@ class Searcher:
         self.embedder = embedder
         self.index = index
         self._max_pixels = max_pixels
+        self._embedding = Lock()
+        self._in_hand = 0
 
     def by_photo(self, data: bytes, options: Options, *, uri: str | None = None, crop: Crop | None = None) -> Answer:
         """The photos that look like an encoded photo, or like the part of it within `crop`.
@@ -126,16 +130,28 @@ class Searcher:
         Raises:
             UnreadablePhoto: it can't be decoded, or the model has no embedding for it.
         """
-        start = time.perf_counter()
-        photo = read_pixels(data, self.embedder.bundle.resize, self._max_pixels, crop=crop)
-        decoded = time.perf_counter()
-        (vector,) = self.embedder.embed(photo.pixels[None])
+        with self._one_more() as alone:
+            start = time.perf_counter()
+            photo = read_pixels(data, self.embedder.bundle.resize, self._max_pixels, crop=crop)
+            decoded = time.perf_counter()
+            (vector,) = self.embedder.embed(photo.pixels[None], alone=alone())
         if not has_direction(vector):
             raise UnreadablePhoto(
                 "The model has no embedding for this photo; a photo of one colour may have none.",
                 "Choose another photo, or a larger part of it.",
             )
         return vector, {"decode": _ms(decoded - start), "embed": _ms(time.perf_counter() - decoded)}
+
+    @contextmanager
+    def _one_more(self) -> Iterator[Callable[[], bool]]:
+        """Counts a photo in hand; whether it is the only one."""
+        with self._embedding:
+            self._in_hand += 1
+        try:
+            yield lambda: self._in_hand == 1
+        finally:
+            with self._embedding:
+                self._in_hand -= 1
 
     def by_id(self, photo: uuid.UUID, options: Options) -> Answer:
         """The photos that look like an indexed one, itself left out; raises `NotFound`."""

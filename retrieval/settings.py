@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     )
     max_upload_mb: int = Field(20, gt=0, description="the largest upload, in megabytes")
     max_pixels: int = Field(64_000_000, gt=0, description="the largest photo, in pixels")
-    embedding_threads: int = Field(default_factory=usable_cores, gt=0, description="threads that embed one batch")
+    embedding_threads: int = Field(default_factory=usable_cores, gt=0, description="threads that embed photos")
     log_format: Literal["text", "json"] = Field("text", description="how log lines look")
     rate_limit: str | None = Field(
         None,

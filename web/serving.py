@@ -93,7 +93,9 @@ def warm_up(searcher: Searcher) -> None:
     resize = searcher.embedder.bundle.resize
     photo = io.BytesIO()
     Image.new("RGB", (resize.size, resize.size), "grey").save(photo, "JPEG")
-    searcher.embedder.embed(read_pixels(photo.getvalue(), resize).pixels[None])
+    pixels = read_pixels(photo.getvalue(), resize).pixels[None]
+    for alone in (True, False):
+        searcher.embedder.embed(pixels, alone=alone)
     # Grey has no embedding in some models; any vector warms the index.
     searcher.by_vector(np.ones(searcher.index.dimension, np.float32), Options())
 

@@ -30,6 +30,11 @@ def test_a_photo_has_one_embedding_whatever_its_batch(bundle: Bundle) -> None:
     np.testing.assert_allclose(embedder.embed(images), one_by_one, atol=1e-6)
 
 
+def test_a_photo_has_one_embedding_beside_others_and_alone(bundle: Bundle) -> None:
+    embedder, images = Embedder(bundle, threads=2), batch(bundle)
+    np.testing.assert_allclose(embedder.embed(images, alone=False), embedder.embed(images), atol=1e-6)
+
+
 def test_the_regions_of_a_photo_add_up_to_its_embedding(bundle: Bundle) -> None:
     embedder, images = Embedder(bundle, threads=1), batch(bundle)
     regions = embedder.regions(images)

@@ -47,6 +47,24 @@ def test_an_indexed_photo_finds_itself_first_with_score_one(searcher: Searcher, 
         assert set(answer.took_ms) == {"decode", "embed", "search"}
 
 
+def test_a_photo_has_all_threads_as_long_as_no_other_is_in_hand(
+    searcher: Searcher, photos: list[PhotoRef], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (photo.path.read_bytes() for photo in photos[:2])
+    embed, told = searcher.embedder.embed, []
+
+    def watched(images: np.ndarray, *, alone: bool) -> np.ndarray:
+        told.append(alone)
+        if len(told) == 1:  # another photo comes while the first is in hand
+            searcher.embed(second)
+        return embed(images, alone=alone)
+
+    monkeypatch.setattr(searcher.embedder, "embed", watched)
+    searcher.embed(first)
+    searcher.embed(first)
+    assert told == [True, False, True]
+
+
 def test_it_comes_before_its_exact_duplicates(searcher: Searcher, photos: list[PhotoRef]) -> None:
     photo = photos[3]
     vector = searcher.index.vectors([photo.id])[photo.id]
