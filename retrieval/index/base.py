@@ -15,8 +15,9 @@ from retrieval.errors import BadQuery, IndexMismatch, IndexUnreadable, NotFound
 
 Vector = npt.NDArray[np.float32]
 
-# Times k: how many points a search within labels asks the graph for at first, since reading their payloads takes long.
-FIRST_LOOK = 4
+# A search within labels looks at four times k points of the graph at first, and at four times as many as before where
+# too few of them carry a label: reading payloads is what takes long.
+LOOK = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ class VectorIndex(Closing):
         if not labels or exact:
             return self._nearest(query, k, labels, exact)
         if self._carrying(labels) > self.MOST_COMPARED:
-            for depth in (FIRST_LOOK * k, max(self.CANDIDATES, FIRST_LOOK * k)):
+            for depth in _depths(k, self.CANDIDATES):
                 nearest = self._nearest(query, depth, (), exact=False)
                 wanted = [hit for hit in nearest if hit.payload.label in labels]
                 if len(wanted) >= k:
@@ -217,6 +218,15 @@ class IndexStore(ABC):
             IndexMismatch: it is the one that serves.
             IndexBusy: another process holds it.
         """
+
+
+def _depths(k: int, candidates: int) -> Iterator[int]:
+    """How many of the nearest points a search within labels looks at, one try after the other."""
+    depth = LOOK * k
+    while depth < candidates:
+        yield depth
+        depth *= LOOK
+    yield max(candidates, LOOK * k)
 
 
 def check_query(vector: Vector, dimension: int) -> Vector:
