@@ -25,9 +25,10 @@ DIMENSION = 16
 POINTS = 2_000
 LABELS = ("rose", "tulip", "aster", None)
 
-# Builds a graph again and again while it writes; says each point once it is in the index.
-BUILD_AND_WRITE = """
-import pathlib, sys, threading, time
+# Builds a graph again and again while it writes; says each point once it is in the index. Each line is one write: two
+# threads print.
+BUILD_AND_WRITE = r"""
+import os, pathlib, sys, threading, time
 from retrieval.index import embedded
 from test_graph import numbered
 embedded.EmbeddedIndex.MOST_COMPARED = 0
@@ -35,12 +36,12 @@ index = embedded.EmbeddedStore(pathlib.Path(sys.argv[1])).open("net-1", 16)
 def build():
     while True:
         index.optimize()
-        print("built", flush=True)
+        os.write(1, b"built\n")
 threading.Thread(target=build, daemon=True).start()
 number = int(sys.argv[2])
 while True:
     index.upsert([numbered(number)])
-    print(number, flush=True)
+    os.write(1, f"{number}\n".encode())
     number += 1
     time.sleep(0.002)
 """

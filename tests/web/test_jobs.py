@@ -210,6 +210,20 @@ def test_a_job_is_followed_to_its_end(place: Place) -> None:
     assert events(place.client.get(f"{JOBS}/{record.job.id}/events").text)[0]["state"] == "done"
 
 
+def test_a_stream_tells_each_step_of_a_job(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("indexer.jobs.SAVED_EVERY_SECONDS", 0)
+    with running(place.own) as record:
+        told = (events(piece.decode())[0] for piece in place.client.get(f"{JOBS}/{record.job.id}/events").response)
+        assert next(told)["state"] == "running"
+        for indexed in (20, 30):
+            record.count(Outcome(10, 10))
+            now = next(told)
+            assert (now["state"], now["indexed"]) == ("running", indexed)
+        record.end("done")
+        assert [(end["state"], end["indexed"]) for end in told] == [("done", 30)]
+
+
 def test_a_stream_shows_that_it_lives_and_does_not_last_for_ever(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(jobs, "SILENCE_SECONDS", 0.05)
