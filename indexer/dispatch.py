@@ -188,4 +188,4 @@ class DistributedEngine(Engine):
 
 def count_workers() -> int:
     """How many workers answer within a second."""
-    return len(errors_as_sentences(lambda: tasks.app.control.ping(timeout=1.0)))
+    return len(patiently(lambda: tasks.app.control.ping(timeout=1.0)))
