@@ -14,7 +14,7 @@ check: .venv/ready
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
-# Every figure beside what it is compared with: benchmarks/results.md, in 12 minutes. Options: make bench ARGS="--quick"
+# Every figure beside what it is compared with: benchmarks/results.md, in 20 minutes. Options: make bench ARGS="--quick"
 bench: .venv/bench
 	.venv/bin/python benchmarks/run.py $(ARGS)
 

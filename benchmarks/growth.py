@@ -1,6 +1,6 @@
 """What indexing costs as a library grows: photos a second, memory and disk.
 
-    python benchmarks/growth.py --bundle BUNDLE --photos FOLDER [--sizes 1000 10000]
+    python benchmarks/growth.py --bundle BUNDLE --photos FOLDER [--sizes 1000 10000 100000]
 
 The photos of a library are the given ones, made smaller to 320 pixels so that many fit a disk, and repeated with a
 number behind the picture, so that no file is like another. `lookalike index` takes each library from nothing, in a
@@ -30,7 +30,7 @@ MOST_DIFFERENT = 500
 
 def main() -> None:
     parser = bundle_and_photos(__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000], help="photos of each library")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000], help="photos of each library")
     options = parser.parse_args()
     contents = [_smaller(photo.path) for photo in islice(list_photos(options.photos), MOST_DIFFERENT)]
     show({f"{size}_photos": measure(options.bundle, contents, size) for size in options.sizes}, options.json)
