@@ -20,7 +20,7 @@ bench: .venv/bench
 
 # The peers that only benchmarks need; where they can't be installed, they are left out of the tables.
 .venv/bench: .venv/ready benchmarks/requirements.lock
-	-.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement benchmarks/requirements.lock
+	-.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement benchmarks/requirements.lock
 	touch $@
 
 # The environment: Python 3.11 with exactly what requirements.lock names.

@@ -31,5 +31,8 @@ if [ -z "${made:-}" ] && ! with_uv; then
 fi
 rm -rf "$folder.uv"
 
-"$folder/bin/pip" install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+# The lock names everything, so that pip has nothing to resolve; left to it, it takes the newest pydantic for the
+# extra pydantic[email], which the lock has not. The check at the end tells of anything that the lock lacks.
+"$folder/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements.lock
 "$folder/bin/pip" install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+"$folder/bin/pip" check --disable-pip-version-check

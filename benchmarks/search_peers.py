@@ -1,6 +1,6 @@
 """The embedded index beside what else one would search vectors with: the same vectors, the same queries, one core.
 
-    pip install --require-hashes -r benchmarks/requirements.lock    # faiss, usearch; `make bench` does it
+    pip install --no-deps --require-hashes -r benchmarks/requirements.lock    # faiss, usearch; `make bench` does it
     pip install hnswlib                                             # which has to be compiled
     python benchmarks/search_peers.py --points 10000 100000
 
