@@ -1,6 +1,6 @@
 """How well networks retrieve classes that they were never trained on, the untrained backbone beside them.
 
-    python benchmarks/unseen_classes.py [--backbone mobilenet_v2] [--recipe default] [--rotations 0 1] [--epochs 1]
+    python benchmarks/unseen_classes.py [--backbone mobilenet_v2] [--recipe new-classes] [--rotations 0 1] [--epochs 1]
 
 Runs `lookalike train` as a user would, on the flowers in ../shared: each rotation tests on two of the five classes and
 trains on the photos that split.csv gives the other three. Prints one JSON object: each rotation's figures, and their
@@ -29,7 +29,7 @@ def main() -> None:
     )
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", default="mobilenet_v2")
-    parser.add_argument("--recipe", default="default")
+    parser.add_argument("--recipe", default="new-classes")
     parser.add_argument("--rotations", type=int, nargs="+", default=range(len(rotations)), help="by number, from 0")
     parser.add_argument("--epochs", type=int, help="at most so many; the recipe's own unless given")
     options = parser.parse_args()

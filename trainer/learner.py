@@ -1,6 +1,7 @@
 """Takes the steps of a recipe, epoch by epoch."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from trainer.augmentation import random_views
 from trainer.backbones.base import Backbone
 from trainer.losses import objective
 from trainer.network import EmbeddingNetwork, begin_statistics
-from trainer.recipes.parts import Adam, AdamW, Unchanged
+from trainer.recipes.parts import Adam, AdamW, Centred, Unchanged
 from trainer.recipes.recipe import AnyOptimizer, Recipe
 from trainer.sampling import BATCH, Positions, batches, parts
 from trainer.schedules import Planned, Rates, learning_rates, timetable
@@ -22,6 +23,7 @@ Features = npt.NDArray[np.float32]
 Step = Callable[[tf.Tensor, npt.NDArray[np.int32]], float]
 
 ORDER_OF_VALIDATION = 0
+CENTRED_ON = 1024
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,6 @@ class Learner:
 
     Attributes:
         timetable: how many steps there are.
-        soup: the mean over the rounds.
         checkpoint: all that changes as the whole network learns, other than which random numbers come next.
 
     Args:
@@ -65,17 +66,22 @@ class Learner:
         self._batches = batches(self._labels, recipe.sampling, self._rng)
         self.timetable = timetable(recipe, len(train.labels), network.pretrained)
         if not network.pretrained:
-            begin_statistics(network.features, self._some_photos())
+            begin_statistics(network.features, self._unchanged(self._spread(BATCH), network.backbone.train_size))
         self._views = views_of(train.images, network, recipe)
+        self._is_centred = isinstance(recipe.head, Centred)
+        if self._is_centred:
+            features = self._features(view=0)
+            network.centre(features)
+            self._objective.begin(tf.constant(self._labels), self._head(features, training=False))
         self._optimizers = [self._optimizer(*group, self.timetable.steps_per_round) for group in self._groups()]
         several = self.timetable.epochs > self.timetable.epochs_per_round
-        self.soup = Soup([variable for _, variables in self._groups() for variable in variables] if several else [])
+        self._soup = Soup([variable for _, variables in self._groups() for variable in variables] if several else [])
         self.checkpoint = tf.train.Checkpoint(
             features=network.features,
             head=network.head,
             objective=self._objective,
             optimizers=self._optimizers,
-            soup=self.soup,
+            soup=self._soup,
         )
 
     def epochs(self, after: int | None = None) -> Iterator[tuple[int, Iterator[float]]]:
@@ -92,12 +98,21 @@ class Learner:
         elif table.head_alone:
             yield 0, self._head_steps()
         if not after:
-            self.soup.begin()
+            self._soup.begin()
         step = self._whole_step()
         for number in range((after or 0) + 1, table.epochs + 1):
             if table.begins_round(number):
                 self._begin_round()
             yield number, (step(*self._batch()) for _ in range(table.steps_per_epoch))
+
+    @contextmanager
+    def as_measured(self) -> Iterator[None]:
+        """Within a `with` statement the network is as it would be if training ended now."""
+        with ExitStack() as changed:
+            changed.enter_context(self._soup.mixed())
+            if self._is_centred:
+                changed.enter_context(self._network.centred_on(self._features_of_photos()))
+            yield
 
     def validation_model(self) -> tf.keras.Model:
         """From images to what the loss takes."""
@@ -127,17 +142,17 @@ class Learner:
 
     def _begin_round(self) -> None:
         """Let the weights go back to where they began, and the optimizers forget."""
-        self.soup.begin_again()
+        self._soup.begin_again()
         for optimizer in self._optimizers:
             for variable in optimizer.variables:
                 variable.assign(tf.zeros_like(variable))
 
     def _head_steps(self) -> Iterator[float]:
         """Train the head on the features of a few views of each photo, which are computed once."""
-        steps, group = self.timetable.head_alone, (self._recipe.optimizer.fresh, self._fresh())
-        step = self._step(
-            lambda features: self._head(features, training=True), [self._optimizer(*group, steps)], [group]
-        )
+        steps, fresh = self.timetable.head_alone, self._fresh()
+        groups = [(self._recipe.optimizer.fresh, fresh)] if fresh else []
+        optimizers = [self._optimizer(*group, steps) for group in groups]
+        step = self._step(lambda features: self._head(features, training=True), optimizers, groups)
         features = np.stack([self._features(view) for view in range(self._recipe.views)])
         for _ in range(steps):
             photos, views = self._draw()
@@ -218,10 +233,19 @@ class Learner:
         optimizer.build(variables)
         return optimizer
 
-    def _some_photos(self) -> tf.Tensor:
-        """Photos of all classes, in the size of the views."""
-        chosen = np.linspace(0, len(self._images) - 1, min(BATCH, len(self._images))).astype(int)
-        return random_views(self._images[chosen], self._network.backbone.train_size, Unchanged())
+    def _features_of_photos(self) -> Features:
+        """The features of the training photos, or of many of them, as they are when photos are searched."""
+        chosen, size = self._spread(CENTRED_ON), self._network.backbone.resize.size
+        photos = (self._unchanged(chosen[part], size) for part in parts(len(chosen)))
+        features = self._network.features
+        return np.concatenate([np.asarray(features.predict_on_batch(batch), np.float32) for batch in photos])
+
+    def _spread(self, at_most: int) -> Positions:
+        """Photos of all classes, as many as there are or at most so many."""
+        return np.linspace(0, len(self._images) - 1, min(at_most, len(self._images))).astype(int)
+
+    def _unchanged(self, photos: Positions, size: int) -> tf.Tensor:
+        return random_views(self._images[photos], size, Unchanged())
 
 
 def _optimizer(how: AnyOptimizer, rates: Rates) -> tf.keras.optimizers.Optimizer:

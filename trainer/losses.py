@@ -60,6 +60,14 @@ class TripletObjective(tf.Module):  # type: ignore[misc]  # it has no types
             return triplets
         return triplets + self._how.proxies * self._classification(labels, embeddings)
 
+    def begin(self, labels: tf.Tensor, embeddings: tf.Tensor) -> None:
+        """Let each proxy begin in the middle of its class: labels int [photos], embeddings float32 [photos, d].
+
+        Source: Qi, Brown, Lowe, "Low-Shot Learning with Imprinted Weights", 2018.
+        """
+        if self._how.proxies:
+            self._proxies.assign(tf.math.unsorted_segment_mean(embeddings, labels, self._classes))
+
     def _classification(self, labels: tf.Tensor, embeddings: tf.Tensor) -> tf.Tensor:
         similarities = tf.matmul(embeddings, tf.math.l2_normalize(self._proxies, axis=1), transpose_b=True)
         return tf.reduce_mean(
@@ -89,6 +97,10 @@ class SoftmaxObjective(tf.Module):  # type: ignore[misc]  # it has no types
         self._dropout = tf.keras.layers.Dropout(how.dropout, dtype="float32")
         self._layer = tf.keras.layers.Dense(classes, dtype="float32", name="softmax")
         self._layer.build((None, dimension))
+
+    def begin(self, labels: tf.Tensor, embeddings: tf.Tensor) -> None:
+        """Let the weights of each class begin in its middle; see `TripletObjective.begin`."""
+        self._layer.kernel.assign(tf.transpose(tf.math.unsorted_segment_mean(embeddings, labels, self._classes)))
 
     def __call__(self, labels: tf.Tensor, embeddings: tf.Tensor, training: bool = False) -> tf.Tensor:
         """The loss of a batch; see `TripletObjective`."""

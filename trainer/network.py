@@ -1,5 +1,7 @@
 """The embedding network: backbone, then head, then unit length."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,11 +9,12 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from trainer.backbones.base import NONE, Backbone
-from trainer.recipes.parts import Head, Preparation
-from trainer.recipes.recipe import Recipe
+from trainer.recipes.parts import Centred, Head, Preparation
+from trainer.recipes.recipe import AnyHead, Recipe
 from trainer.sampling import BATCH
 
 MOMENTUM_FROM_SCRATCH = 0.9
+PROJECTION = "projection"
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,22 @@ class EmbeddingNetwork:
         """Like `whole`, but ending with the backbone's features, not of unit length."""
         return self._from_images(None, "features")
 
+    def centre(self, features: npt.NDArray[np.float32]) -> None:
+        """Let embeddings be seen from the middle of features, float32 [photos, f]; see `Centred`."""
+        layer = self.projection.get_layer(PROJECTION)
+        layer.bias.assign(-to_unit_length(features).mean(axis=0) @ layer.kernel.numpy())
+
+    @contextmanager
+    def centred_on(self, features: npt.NDArray[np.float32]) -> Iterator[None]:
+        """Within a `with` statement embeddings are seen from there; see `centre`."""
+        bias = self.projection.get_layer(PROJECTION).bias
+        before = bias.numpy()
+        self.centre(features)
+        try:
+            yield
+        finally:
+            bias.assign(before)
+
     def _from_images(self, last: tf.keras.Model | None, name: str) -> tf.keras.Model:
         size = self.backbone.resize.size
         images = tf.keras.layers.Input((size, size, 3), dtype=tf.uint8, name="images")
@@ -56,7 +75,7 @@ class EmbeddingNetwork:
 
 
 def build_network(
-    backbone: Backbone, weights: str, dimension: int, head: Head, learns: str = "upper"
+    backbone: Backbone, weights: str, dimension: int, head: AnyHead, learns: str = "upper"
 ) -> EmbeddingNetwork:
     """A network ready for training.
 
@@ -143,14 +162,25 @@ def _free_upper_part(features: tf.keras.Model, upper_part: str | None) -> None:
         layer.trainable = not frozen and not isinstance(layer, tf.keras.layers.BatchNormalization)
 
 
-def _build_head(width: int, dimension: int, head: Head) -> tuple[tf.keras.Model, tf.keras.Model]:
+def _build_head(width: int, dimension: int, head: AnyHead) -> tuple[tf.keras.Model, tf.keras.Model]:
     """The projection, and the projection scaled to unit length."""
     features = tf.keras.layers.Input((width,), name="features")
+    x = _centred(features, dimension, head) if isinstance(head, Centred) else _learned(features, dimension, head)
+    x = tf.keras.layers.Activation("linear", dtype="float32", name="float32")(x)
+    unit = tf.keras.layers.UnitNormalization(dtype="float32", name="embeddings")(x)
+    return tf.keras.Model(features, x, name="projection"), tf.keras.Model(features, unit, name="head")
+
+
+def _learned(features: tf.Tensor, dimension: int, head: Head) -> tf.Tensor:
     x = tf.keras.layers.Dropout(head.dropout, name="dropout")(features)
     if head.hidden:
         x = tf.keras.layers.Dense(head.hidden, activation="relu", name="hidden")(x)
     start, activation = "zeros" if head.zeros else "glorot_uniform", "relu" if head.relu else None
-    x = tf.keras.layers.Dense(dimension, activation, kernel_initializer=start, name="projection")(x)
-    x = tf.keras.layers.Activation("linear", dtype="float32", name="float32")(x)
-    unit = tf.keras.layers.UnitNormalization(dtype="float32", name="embeddings")(x)
-    return tf.keras.Model(features, x, name="projection"), tf.keras.Model(features, unit, name="head")
+    return tf.keras.layers.Dense(dimension, activation, kernel_initializer=start, name=PROJECTION)(x)
+
+
+def _centred(features: tf.Tensor, dimension: int, head: Centred) -> tf.Tensor:
+    """Where the middle is, `EmbeddingNetwork.centre` says."""
+    x = tf.keras.layers.UnitNormalization(dtype="float32", name="directions")(features)
+    x = tf.keras.layers.Dense(dimension, kernel_initializer="orthogonal", trainable=False, name=PROJECTION)(x)
+    return tf.keras.layers.Dropout(head.dropout, name="dropout")(x)

@@ -1,11 +1,12 @@
 """What each place of a photo adds to its embedding: the network's last feature map, seen through the head.
 
 A global pooling ends most backbones: a feature is the sum of what the places of the last map have in it. The head is
-made of dense layers; once it is known which of their ReLUs a photo opens, they are linear, and take the share of one
-place as they take the sum. So the shares of all places add up to the embedding, and their dot products with the
-embedding of another photo to the cosine similarity of both: exactly, for heads with ReLUs, too. Biases belong to no
-place, and are spread over all. What is approximate is where a place is: its features have seen more of the photo than
-its cell of the map, and by the padding of some backbones they look half a cell aside.
+made of dense layers and of scaling to unit length; once it is known which of their ReLUs a photo opens, and how long
+its features are, they are linear, and take the share of one place as they take the sum. So the shares of all places add
+up to the embedding, and their dot products with the embedding of another photo to the cosine similarity of both:
+exactly, for heads with ReLUs, too. Biases belong to no place, and are spread over all. What is approximate is where a
+place is: its features have seen more of the photo than its cell of the map, and by the padding of some backbones they
+look half a cell aside.
 
 Source: Stylianou, Souvenir, Pless, "Visualizing Deep Similarity Networks", WACV 2019, which does this for linear heads.
 """
@@ -60,10 +61,16 @@ def _shares(places: tf.Tensor, pooled: tf.Tensor, pooling: tf.keras.layers.Layer
 def _project(shares: tf.Tensor, projection: tf.keras.Model) -> tf.Tensor:
     """The shares of features as shares of the embedding of unit length, float32 [batch, h, w, d]."""
     for layer in projection.layers:
+        if isinstance(layer, tf.keras.layers.UnitNormalization):
+            shares = _of_unit_length(shares)
         if isinstance(layer, tf.keras.layers.Dense):
             shares = shares @ layer.kernel + layer.bias / _count(shares)
             if layer.activation is tf.keras.activations.relu:
                 shares *= tf.cast(_sum(shares) > 0, tf.float32)
+    return _of_unit_length(shares)
+
+
+def _of_unit_length(shares: tf.Tensor) -> tf.Tensor:
     return shares / tf.maximum(tf.norm(_sum(shares), axis=-1, keepdims=True), SHORTEST)
 
 

@@ -115,7 +115,7 @@ def train_network(
             if epochs and is_over(epochs, recipe.stopping):
                 break
             loss = float(np.mean(list(_told(batch_losses, number, watchers))))
-            with learner.soup.mixed():
+            with learner.as_measured():
                 outputs = model.predict(val.images, batch_size=BATCH, verbose=0)
                 measured = _measured(learner, outputs, val, number)
                 epochs.append(Epoch(number, loss, **measured, seconds=round(time.monotonic() - began, 1)))

@@ -16,6 +16,8 @@ from trainer.backbones import BACKBONES, backbone_named
 from trainer.export import check_parity, export_onnx, run_onnx
 from trainer.network import begin_statistics, build_network
 from trainer.recipes import Head
+from trainer.recipes.parts import Centred
+from trainer.recipes.recipe import AnyHead
 
 DISK_BYTES, ROOM_BYTES = 1 << 20, 1 << 17  # small_cnn takes more
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
@@ -86,8 +88,8 @@ def test_every_backbone_is_the_same_in_onnx_runtime(name: str, tmp_path: Path) -
     regions_that_add_up(tmp_path / "embedder.onnx", images)
 
 
-@pytest.mark.parametrize("head", [Head(), Head(hidden=24), Head(hidden=24, relu=True)], ids=str)
-def test_regions_add_up_to_the_embedding_whatever_the_head(head: Head, tmp_path: Path) -> None:
+@pytest.mark.parametrize("head", [Head(), Head(hidden=24), Head(hidden=24, relu=True), Centred()], ids=str)
+def test_regions_add_up_to_the_embedding_whatever_the_head(head: AnyHead, tmp_path: Path) -> None:
     network = build_network(BACKBONES["small_cnn"], "none", 16, head)
     for layer in network.projection.layers:
         if isinstance(layer, tf.keras.layers.Dense):

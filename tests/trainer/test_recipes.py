@@ -58,6 +58,20 @@ def test_batch_normalisation_knows_the_photos_where_there_are_no_trained_weights
     assert normalisation.moving_mean.numpy().any()
 
 
+def test_new_classes_are_seen_from_the_middle_of_the_training_photos(tmp_path: Path) -> None:
+    recipe = override(RECIPES["new-classes"], [*SMALL, "dimension=200"])
+    plan, train = Plan(BACKBONES["small_cnn"], recipe, "none"), photos(32, seed=0)
+    run = train_run(plan, {"train": train, "val": photos(32, seed=1)}, 0, tmp_path / "run", print)
+    network = plan.build(0)
+    network.whole().load_weights(run.folder / WEIGHTS)
+    projected = network.without_unit_length().predict(train.images, verbose=0)
+    np.testing.assert_allclose(projected.mean(axis=0), 0, atol=1e-6)
+    features = network.features_only().predict(train.images, verbose=0)
+    directions = features / np.linalg.norm(features, axis=1, keepdims=True)
+    centred = directions - directions.mean(axis=0)  # 128 features in 200 dimensions keep every angle
+    np.testing.assert_allclose(projected @ projected.T, centred @ centred.T, atol=1e-6)
+
+
 def test_mixed_precision_trains_in_bfloat16_and_exports_float32(tmp_path: Path) -> None:
     recipe = override(RECIPES["notebook-classifier"], SMALL)
     plan = Plan(BACKBONES["small_cnn"], recipe, "none", mixed_precision=True)

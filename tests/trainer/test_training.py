@@ -161,6 +161,15 @@ def test_the_mean_of_the_rounds_is_kept(few: LabelledImages) -> None:
     assert map_at_r(network, few) == pytest.approx(epochs[-1].map_at_r, abs=1e-6)
 
 
+@pytest.mark.parametrize("loss", ["loss.proxies=0", "loss=softmax-loss"])
+def test_a_head_that_has_nothing_to_learn_is_no_obstacle(loss: str, few: LabelledImages) -> None:
+    recipe = override(SHORT, ["head=centred", loss, "head_first.steps=3", "epochs=2"])
+    network = built(recipe)
+    epochs = train_network(network, recipe, train=few, val=few, seed=0)
+    assert [epoch.number for epoch in epochs] == [0, 1, 2]
+    assert np.isfinite(embed(network.whole(), few.images)).all()
+
+
 def built(recipe: Recipe) -> EmbeddingNetwork:
     """A network that counts as one with trained weights."""
     tf.keras.utils.set_random_seed(0)

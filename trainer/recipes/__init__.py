@@ -3,7 +3,7 @@
 from retrieval.errors import LookalikeError
 from trainer.recipes.hyperrule import BIT_HYPERRULE
 from trainer.recipes.notebooks import NOTEBOOKS
-from trainer.recipes.parts import Head, RandomViews, Stopping
+from trainer.recipes.parts import AdamW, Centred, Head, RandomViews, Stopping
 from trainer.recipes.recipe import Facts, Recipe
 
 __all__ = ["DEFAULT", "RECIPES", "Facts", "Head", "RandomViews", "Recipe", "recipe_named"]
@@ -16,7 +16,20 @@ DEFAULT = Recipe(
     stopping=Stopping(patience=8),
 )
 
-RECIPES = {recipe.name: recipe for recipe in (DEFAULT, BIT_HYPERRULE, *NOTEBOOKS)}
+NEW_CLASSES = Recipe(
+    name="new-classes",
+    description="For classes that training never sees: features tuned in a few steps, all of them kept, P×K, MixUp",
+    dimension=512,
+    mixup=0.4,
+    head=Centred(),
+    optimizer=AdamW(pretrained=1e-4, fresh=4e-3),
+    head_first=None,
+    epochs=4,
+    steps_per_epoch=10,
+    stopping=Stopping(patience=None, keep="last"),
+)
+
+RECIPES = {recipe.name: recipe for recipe in (DEFAULT, NEW_CLASSES, BIT_HYPERRULE, *NOTEBOOKS)}
 
 
 def recipe_named(name: str) -> Recipe:

@@ -9,6 +9,7 @@ from trainer.recipes.parts import Count, Weight
 
 AnyAugmentation = parts.RandomViews | parts.Unchanged | parts.QuarterTurn | parts.CropAndFlip | parts.Strong
 AnySampling = parts.Balanced | parts.Shuffled
+AnyHead = parts.Head | parts.Centred
 AnyLoss = parts.TripletLoss | parts.SoftmaxLoss
 AnyOptimizer = parts.AdamW | parts.Adam | parts.Sgd
 AnySchedule = (
@@ -74,7 +75,7 @@ class Recipe:
     augmentation: AnyAugmentation | None = None
     mixup: Weight = 0.0
     sampling: AnySampling = field(default_factory=parts.Balanced)
-    head: parts.Head = field(default_factory=parts.Head)
+    head: AnyHead = field(default_factory=parts.Head)
     loss: AnyLoss = field(default_factory=parts.TripletLoss)
     optimizer: AnyOptimizer = field(default_factory=parts.AdamW)
     schedule: AnySchedule = field(default_factory=parts.Cosine)
