@@ -1,7 +1,7 @@
 """Takes the steps of a recipe, epoch by epoch."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from trainer.augmentation import random_views
 from trainer.backbones.base import Backbone
-from trainer.losses import objective
+from trainer.losses import TripletObjective, objective
 from trainer.network import EmbeddingNetwork, begin_statistics
 from trainer.recipes.parts import Adam, AdamW, Centred, Unchanged
 from trainer.recipes.recipe import AnyOptimizer, Recipe
@@ -66,13 +66,14 @@ class Learner:
         self._batches = batches(self._labels, recipe.sampling, self._rng)
         self.timetable = timetable(recipe, len(train.labels), network.pretrained)
         if not network.pretrained:
-            begin_statistics(network.features, self._unchanged(self._spread(BATCH), network.backbone.train_size))
+            begin_statistics(network.features, self._unchanged(self._some(BATCH), network.backbone.train_size))
         self._views = views_of(train.images, network, recipe)
         self._is_centred = isinstance(recipe.head, Centred)
-        if self._is_centred:
+        if self._is_centred:  # on views, whose middle is another one than that of the photos that are searched
             features = self._features(view=0)
             network.centre(features)
-            self._objective.begin(tf.constant(self._labels), self._head(features, training=False))
+            if isinstance(self._objective, TripletObjective):
+                self._objective.begin(tf.constant(self._labels), self._head(features, training=False))
         self._optimizers = [self._optimizer(*group, self.timetable.steps_per_round) for group in self._groups()]
         several = self.timetable.epochs > self.timetable.epochs_per_round
         self._soup = Soup([variable for _, variables in self._groups() for variable in variables] if several else [])
@@ -108,11 +109,12 @@ class Learner:
     @contextmanager
     def as_measured(self) -> Iterator[None]:
         """Within a `with` statement the network is as it would be if training ended now."""
-        with ExitStack() as changed:
-            changed.enter_context(self._soup.mixed())
-            if self._is_centred:
-                changed.enter_context(self._network.centred_on(self._features_of_photos()))
-            yield
+        with self._soup.mixed():
+            if not self._is_centred:
+                yield
+                return
+            with self._network.centred_on(self._features_of_photos()):
+                yield
 
     def validation_model(self) -> tf.keras.Model:
         """From images to what the loss takes."""
@@ -235,14 +237,14 @@ class Learner:
 
     def _features_of_photos(self) -> Features:
         """The features of the training photos, or of many of them, as they are when photos are searched."""
-        chosen, size = self._spread(CENTRED_ON), self._network.backbone.resize.size
+        chosen, size = self._some(CENTRED_ON), self._network.backbone.resize.size
         photos = (self._unchanged(chosen[part], size) for part in parts(len(chosen)))
         features = self._network.features
         return np.concatenate([np.asarray(features.predict_on_batch(batch), np.float32) for batch in photos])
 
-    def _spread(self, at_most: int) -> Positions:
-        """Photos of all classes, as many as there are or at most so many."""
-        return np.linspace(0, len(self._images) - 1, min(at_most, len(self._images))).astype(int)
+    def _some(self, at_most: int) -> Positions:
+        """All training photos or, where there are more than so many, that many of them at random."""
+        return np.random.default_rng(self._seed).permutation(len(self._images))[:at_most]
 
     def _unchanged(self, photos: Positions, size: int) -> tf.Tensor:
         return random_views(self._images[photos], size, Unchanged())

@@ -66,7 +66,8 @@ class TripletObjective(tf.Module):  # type: ignore[misc]  # it has no types
         Source: Qi, Brown, Lowe, "Low-Shot Learning with Imprinted Weights", 2018.
         """
         if self._how.proxies:
-            self._proxies.assign(tf.math.unsorted_segment_mean(embeddings, labels, self._classes))
+            middles = tf.math.unsorted_segment_mean(embeddings, labels, self._classes)
+            self._proxies.assign(tf.math.l2_normalize(middles, axis=1))
 
     def _classification(self, labels: tf.Tensor, embeddings: tf.Tensor) -> tf.Tensor:
         similarities = tf.matmul(embeddings, tf.math.l2_normalize(self._proxies, axis=1), transpose_b=True)
@@ -97,10 +98,6 @@ class SoftmaxObjective(tf.Module):  # type: ignore[misc]  # it has no types
         self._dropout = tf.keras.layers.Dropout(how.dropout, dtype="float32")
         self._layer = tf.keras.layers.Dense(classes, dtype="float32", name="softmax")
         self._layer.build((None, dimension))
-
-    def begin(self, labels: tf.Tensor, embeddings: tf.Tensor) -> None:
-        """Let the weights of each class begin in its middle; see `TripletObjective.begin`."""
-        self._layer.kernel.assign(tf.transpose(tf.math.unsorted_segment_mean(embeddings, labels, self._classes)))
 
     def __call__(self, labels: tf.Tensor, embeddings: tf.Tensor, training: bool = False) -> tf.Tensor:
         """The loss of a batch; see `TripletObjective`."""

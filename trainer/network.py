@@ -14,7 +14,7 @@ from trainer.recipes.recipe import AnyHead, Recipe
 from trainer.sampling import BATCH
 
 MOMENTUM_FROM_SCRATCH = 0.9
-PROJECTION = "projection"
+LAST_DENSE = "projection"
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,14 @@ class EmbeddingNetwork:
         return self._from_images(None, "features")
 
     def centre(self, features: npt.NDArray[np.float32]) -> None:
-        """Let embeddings be seen from the middle of features, float32 [photos, f]; see `Centred`."""
-        layer = self.projection.get_layer(PROJECTION)
+        """Where the head is `Centred`, let embeddings be seen from the middle of features, float32 [photos, f]."""
+        layer = self.projection.get_layer(LAST_DENSE)
         layer.bias.assign(-to_unit_length(features).mean(axis=0) @ layer.kernel.numpy())
 
     @contextmanager
     def centred_on(self, features: npt.NDArray[np.float32]) -> Iterator[None]:
         """Within a `with` statement embeddings are seen from there; see `centre`."""
-        bias = self.projection.get_layer(PROJECTION).bias
+        bias = self.projection.get_layer(LAST_DENSE).bias
         before = bias.numpy()
         self.centre(features)
         try:
@@ -176,11 +176,13 @@ def _learned(features: tf.Tensor, dimension: int, head: Head) -> tf.Tensor:
     if head.hidden:
         x = tf.keras.layers.Dense(head.hidden, activation="relu", name="hidden")(x)
     start, activation = "zeros" if head.zeros else "glorot_uniform", "relu" if head.relu else None
-    return tf.keras.layers.Dense(dimension, activation, kernel_initializer=start, name=PROJECTION)(x)
+    return tf.keras.layers.Dense(dimension, activation, kernel_initializer=start, name=LAST_DENSE)(x)
 
 
 def _centred(features: tf.Tensor, dimension: int, head: Centred) -> tf.Tensor:
     """Where the middle is, `EmbeddingNetwork.centre` says."""
     x = tf.keras.layers.UnitNormalization(dtype="float32", name="directions")(features)
-    x = tf.keras.layers.Dense(dimension, kernel_initializer="orthogonal", trainable=False, name=PROJECTION)(x)
-    return tf.keras.layers.Dropout(head.dropout, name="dropout")(x)
+    x = tf.keras.layers.Dense(
+        dimension, kernel_initializer="orthogonal", trainable=False, dtype="float32", name=LAST_DENSE
+    )(x)
+    return tf.keras.layers.Dropout(head.dropout, dtype="float32", name="dropout")(x)

@@ -71,6 +71,7 @@ def _project(shares: tf.Tensor, projection: tf.keras.Model) -> tf.Tensor:
 
 
 def _of_unit_length(shares: tf.Tensor) -> tf.Tensor:
+    """Shares scaled so that their sum has unit length."""
     return shares / tf.maximum(tf.norm(_sum(shares), axis=-1, keepdims=True), SHORTEST)
 
 

@@ -103,3 +103,13 @@ def test_the_softmax_loss_is_cross_entropy_over_the_classes_it_knows() -> None:
     assert float(loss(tf.constant([0, 0, 1, 2]), tf.constant(embeddings))) == pytest.approx(expected.mean(), rel=1e-5)
     with_a_stranger = float(loss(tf.constant([0, 0, 1, -1]), tf.constant(embeddings)))
     assert with_a_stranger == pytest.approx(expected[:3].sum() / 4, rel=1e-5)
+
+
+def test_proxies_begin_in_the_middle_of_their_classes() -> None:
+    embeddings = unit_vectors(0, len(LABELS), 6)
+    objective = TripletObjective(TripletLoss(), classes=4, dimension=6)
+    objective.begin(tf.constant(LABELS), tf.constant(embeddings))
+    (proxies,) = (variable.numpy() for variable in objective.trainable_variables)
+    for label, proxy in enumerate(proxies):
+        middle = embeddings[np.equal(LABELS, label)].mean(axis=0)
+        np.testing.assert_allclose(proxy, middle / np.linalg.norm(middle), atol=1e-6)

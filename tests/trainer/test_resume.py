@@ -129,20 +129,28 @@ RESTING = replace(TRAINED, upper_part="pool1")
 
 
 @pytest.mark.parametrize(
-    ("backbone", "augmentation", "rounds"),
+    ("backbone", "augmentation", "rounds", "head"),
     [
-        (FROM_SCRATCH, "unchanged", 1),
-        (TRAINED, "unchanged", 1),
-        (TRAINED, "unchanged", 2),
-        (TRAINED, "unchanged", 3),
-        (RESTING, "random-views", 2),
+        (FROM_SCRATCH, "unchanged", 1, "head"),
+        (TRAINED, "unchanged", 1, "head"),
+        (TRAINED, "unchanged", 2, "head"),
+        (TRAINED, "unchanged", 3, "head"),
+        (RESTING, "random-views", 2, "head"),
+        (RESTING, "random-views", 2, "centred"),
     ],
 )
 def test_but_for_dropout_a_resumed_training_is_that_which_was_not_cut_short(
-    backbone: Backbone, augmentation: str, rounds: int, tmp_path: Path
+    backbone: Backbone, augmentation: str, rounds: int, head: str, tmp_path: Path
 ) -> None:
     """Also where views are random, if they are stored: one that goes on stores the same ones again."""
-    changes = [f"augmentation={augmentation}", "head.dropout=0", "epochs=3", "steps_per_epoch=4", "dimension=8"]
+    changes = [
+        f"augmentation={augmentation}",
+        f"head={head}",
+        "head.dropout=0",
+        "epochs=3",
+        "steps_per_epoch=4",
+        "dimension=8",
+    ]
     changes += ["sampling.batch_size=12", "head_first.steps=5", "views=3", f"rounds={rounds}"]
     recipe = override(RECIPES["default"], changes)
     labels = np.repeat(["a", "b", "c"], 6)

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 from trainer.backbones import BACKBONES
 from trainer.evaluation import evaluate_embeddings
-from trainer.learner import LabelledImages
+from trainer.learner import LabelledImages, Learner
 from trainer.network import EmbeddingNetwork, build_for, embed
 from trainer.recipes import RECIPES, Recipe
 from trainer.recipes.overrides import override
@@ -159,6 +159,23 @@ def test_the_mean_of_the_rounds_is_kept(few: LabelledImages) -> None:
         assert kept == pytest.approx((first + second) / 2, abs=1e-6)
     assert not np.allclose(ended[0][0], ended[1][0], atol=1e-3)
     assert map_at_r(network, few) == pytest.approx(epochs[-1].map_at_r, abs=1e-6)
+
+
+def test_what_is_searched_is_seen_from_its_own_middle_and_what_is_learnt_from_its_own(few: LabelledImages) -> None:
+    recipe = override(TWO_ROUNDS, ["head=centred", "epochs=2", "dimension=16"])
+    network = built(recipe)
+    learner = Learner(network, recipe, few, seed=0)
+    projector, begun = network.without_unit_length(), [variable.numpy() for variable in network.features.weights]
+    for _, losses in learner.epochs():
+        list(losses)
+        of_views = projector.predict(few.images, verbose=0)
+        with learner.as_measured():
+            np.testing.assert_allclose(projector.predict(few.images, verbose=0).mean(axis=0), 0, atol=1e-5)
+        np.testing.assert_array_equal(projector.predict(few.images, verbose=0), of_views)
+        assert np.abs(of_views.mean(axis=0)).max() > 1e-3
+    assert any(
+        np.abs(then - now.numpy()).max() > 1e-4 for then, now in zip(begun, network.features.weights, strict=True)
+    )
 
 
 @pytest.mark.parametrize("loss", ["loss.proxies=0", "loss=softmax-loss"])

@@ -18,7 +18,7 @@ DEFAULT = Recipe(
 
 NEW_CLASSES = Recipe(
     name="new-classes",
-    description="For classes that training never sees: features tuned in a few steps, all of them kept, P×K, MixUp",
+    description="For classes that training never sees, on trained weights: their features, tuned in a few steps",
     dimension=512,
     mixup=0.4,
     head=Centred(),

@@ -153,10 +153,10 @@ class Head:
 
 @dataclass(frozen=True)
 class Centred:
-    """The features themselves, seen from the middle of the training photos; in place of a head that is learned.
+    """The features, seen from the middle of the training photos, in place of a head that is learned.
 
-    What a head learns to pass over may be what tells other classes apart; here all of it stays. Features of unit length
-    point into one corner of their space, so that their mean is taken away (Wang et al., "SimpleShot: Revisiting
+    What a head learns to pass over may be what tells other classes apart; here nearly all of it stays. Features of unit
+    length point into one corner of their space, so that their mean is taken away (Wang et al., "SimpleShot: Revisiting
     Nearest-Neighbor Classification for Few-Shot Learning", 2019). A random projection, which does not learn, brings
     them to the embedding's length and hardly changes their angles (Johnson and Lindenstrauss, 1984).
 
