@@ -68,6 +68,9 @@ def test_twenty_thousand_points_move_smoothly(page: Page, url: str) -> None:
     page.route("**/api/v1/map", lambda route: route.fulfill(json=many(["red"])))
     page.goto(f"{url}/map")
     expect(page.get_by_role("application")).to_be_visible()
+    expect(page.locator(".about")).to_contain_text("20,000 of 50,000 photos")
+    page.evaluate("new Promise(requestAnimationFrame)")  # the canvas is there a frame before its points are
+    page.evaluate("new Promise(requestAnimationFrame)")
     assert inked(page) > 20_000
     frames = page.evaluate(
         """async () => {
