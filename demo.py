@@ -15,7 +15,7 @@ from rich.markup import escape
 from retrieval.console import JsonFlag, messages, print_result, say
 from retrieval.errors import LookalikeError
 from retrieval.settings import Settings, load_settings
-from trainer.sources import DIGITS, TFDS_PREFIX, locate
+from trainer.datasets import DIGITS, TFDS_PREFIX, locate
 
 FLOWERS = f"{TFDS_PREFIX}tf_flowers"
 

@@ -25,7 +25,7 @@ from report import Failed, write_report
 
 from retrieval.listing import list_photos
 from retrieval.settings import load_settings
-from trainer.sources import DIGITS, locate
+from trainer.datasets import DIGITS, locate
 
 HERE = Path(__file__).parent
 FLOWERS = HERE.parents[1] / "shared" / "flowers"

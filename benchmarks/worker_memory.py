@@ -1,7 +1,7 @@
 """How the memory of a process that indexes grows with the photos it has done: it should not.
 
 Many small photos, each file different, go through the very object that a Celery worker keeps from task to task
-(`indexer.engine.LocalEngine`), batch by batch, into an index that throws points away: what an embedded index keeps
+(`indexer.executor.LocalExecutor`), batch by batch, into an index that throws points away: what an embedded index keeps
 belongs to the index, and on many machines it is on a server. The resident memory is read after each tenth.
 
     python benchmarks/worker_memory.py --bundle BUNDLE [--photos 100000]
@@ -23,12 +23,12 @@ from PIL import Image
 from qdrant_client import QdrantClient
 
 from indexer.batch import BATCH, batches, now
-from indexer.engine import LocalEngine
+from indexer.executor import LocalExecutor
 from retrieval.bundle import load_bundle
 from retrieval.embedder import Embedder
 from retrieval.images import DEFAULT_MAX_PIXELS
 from retrieval.index import Point
-from retrieval.index.server import ServerIndex
+from retrieval.index.qdrant_server import ServerIndex
 from retrieval.photos import PhotoRef, uri_of
 
 MOST_GROWTH_MB = 20
@@ -61,7 +61,7 @@ def measure(folder: Path, photos: int) -> dict[str, Any]:
     resident: list[float] = []
     with tempfile.TemporaryDirectory() as temporary:
         refs = references(make_photos(Path(temporary)), photos)
-        with LocalEngine(Embedder(bundle, threads=1), index, DEFAULT_MAX_PIXELS, threads=1) as engine:
+        with LocalExecutor(Embedder(bundle, threads=1), index, DEFAULT_MAX_PIXELS, threads=1) as engine:
             for number, batch in enumerate(batches(refs, BATCH), start=1):
                 outcome = engine.index_batch(batch, now(), float("inf"))
                 assert outcome.indexed == len(batch), outcome.failures

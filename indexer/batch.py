@@ -43,7 +43,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class BatchResult:
     """What became of a batch: how many photos were seen, indexed and found unchanged, and those that failed.
 
     A photo that its sources name twice counts twice, and is one point with the label that came last; to remember
@@ -70,14 +70,14 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class Unchanged:
     """A photo that the index has as it is, and whether this very batch put it there, before it was done again."""
 
     by_this_batch: bool
 
 
-Examined = Changed | Kept | Failure
-Embedded = Point | Kept | Failure | PhotoRef  # a reference: nobody had time to look at it
+Examined = Changed | Unchanged | Failure
+Embedded = Point | Unchanged | Failure | PhotoRef  # a reference: nobody had time to look at it
 Prepared = list[Future[list[Embedded]]]
 
 
@@ -105,7 +105,7 @@ class BatchIndexer(Closing):
         self._max_pixels = max_pixels
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="embed")
 
-    def run(self, photos: Iterable[PhotoRef]) -> Iterator[Outcome]:
+    def run(self, photos: Iterable[PhotoRef]) -> Iterator[BatchResult]:
         """Index a stream of photos; an outcome means that its photos are durably in the index.
 
         Raises:
@@ -130,16 +130,16 @@ class BatchIndexer(Closing):
         known = self._index.get([photo.id for photo in photos])
         return [self._threads.submit(self._embed_group, group, known, time, until) for group in batches(photos, GROUP)]
 
-    def store(self, prepared: Prepared) -> Outcome:
+    def store(self, prepared: Prepared) -> BatchResult:
         """Wait for a prepared batch and write it to the index."""
         results = [result for group in prepared for result in group.result()]
         points = [result for result in results if isinstance(result, Point)]
-        kept = [result for result in results if isinstance(result, Kept)]
+        kept = [result for result in results if isinstance(result, Unchanged)]
         failures = tuple(result for result in results if isinstance(result, Failure))
         left = tuple(result for result in results if isinstance(result, PhotoRef))
         self._index.upsert(points)
         before = sum(result.by_this_batch for result in kept)
-        return Outcome(len(results) - len(left), len(points) + before, len(kept) - before, failures, left)
+        return BatchResult(len(results) - len(left), len(points) + before, len(kept) - before, failures, left)
 
     def close(self) -> None:
         """Give up what the threads have not begun, and end them."""
@@ -214,10 +214,10 @@ def _point(photo: Changed, vector: Vector | None) -> Embedded:
     return Point(photo.photo, vector, photo.payload)
 
 
-def _kept(photo: PhotoRef, known: Payload, payload: Payload, time: str) -> Kept | Changed:
+def _kept(photo: PhotoRef, known: Payload, payload: Payload, time: str) -> Unchanged | Changed:
     """What becomes of a photo whose content the index has: nothing, or another label, time or the like is written."""
     if payload == known:
-        return Kept(known.indexed_at == time)
+        return Unchanged(known.indexed_at == time)
     return Changed(photo.id, replace(payload, indexed_at=time), None)
 
 

@@ -9,17 +9,17 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from indexer import jobs as job_records
-from indexer import models as registry
+from indexer import model_registry as registry
 from indexer.crosscheck import MIN_RECALL, NEIGHBOURS, SAMPLE, CrossCheck, cross_check, save_cross_check
 from indexer.doctor import examine
-from indexer.jobs import Request
+from indexer.jobs import IndexRequest
 from indexer.progress import INTERRUPTED, progress_bar, stop_on_interrupt
 from indexer.runner import Finished, retry_request, run_job
 from retrieval.console import JsonFlag, print_result, say
+from retrieval.current_model import bundle_in_use
 from retrieval.errors import LookalikeError
 from retrieval.index import open_store
 from retrieval.listing import LabelFrom
-from retrieval.models import bundle_in_use
 from retrieval.photos import display_uri
 from retrieval.settings import load_settings
 
@@ -44,7 +44,7 @@ def index(
     as_json: JsonFlag = False,
 ) -> None:
     """Embed photos and put them into the index."""
-    _run(Request(sources, bundle, label_from, sync, urls=True), strict, as_json)
+    _run(IndexRequest(sources, bundle, label_from, sync, urls=True), strict, as_json)
 
 
 def crosscheck(
@@ -83,7 +83,7 @@ def worker(
             f"{concurrency} processes can't share the embedded index.",
             "Set LOOKALIKE_QDRANT_URL, or leave --concurrency away.",
         )
-    from indexer.mailbox import require_redis  # noqa: PLC0415 - Celery is only needed here
+    from indexer.result_queue import require_redis  # noqa: PLC0415 - Celery is only needed here
     from indexer.tasks import run_worker  # noqa: PLC0415
 
     if beat and settings.crosscheck_minutes is None:
@@ -165,7 +165,7 @@ def cancel(job: JobArgument, as_json: JsonFlag = False) -> None:
     )
 
 
-def _run(request: Request, strict: bool, as_json: bool) -> None:
+def _run(request: IndexRequest, strict: bool, as_json: bool) -> None:
     """Run a job in the foreground, and tell how it went."""
     with stop_on_interrupt() as stop, progress_bar(() if request.retry_of else request.sources) as show:
         finished = run_job(load_settings(), request, stop, show)

@@ -126,7 +126,7 @@ def save_cross_check(settings: Settings, result: CrossCheck) -> None:
     except OSError as error:
         raise LookalikeError(f"{path} can't be written ({error.strerror}).", "Make room or mend permissions.") from None
     if settings.redis_url:
-        from indexer.mailbox import share  # noqa: PLC0415 - not needed without Redis
+        from indexer.result_queue import share  # noqa: PLC0415 - not needed without Redis
 
         share(settings, _shared_name(result.model), content)
 
@@ -138,7 +138,7 @@ def load_cross_check(settings: Settings, model: str) -> CrossCheck | None:
         LookalikeError: its file is damaged or can't be read.
     """
     if settings.redis_url:
-        from indexer.mailbox import shared  # noqa: PLC0415 - not needed without Redis
+        from indexer.result_queue import shared  # noqa: PLC0415 - not needed without Redis
 
         with suppress(LookalikeError, ValidationError):  # there may be a file still
             if content := shared(settings, _shared_name(model)):

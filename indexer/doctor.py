@@ -10,9 +10,9 @@ from importlib.metadata import version
 from typing import Literal
 
 from indexer.crosscheck import load_cross_check
+from retrieval.current_model import bundle_in_use
 from retrieval.errors import IndexBusy, LookalikeError, NotFound
 from retrieval.index import open_store
-from retrieval.models import bundle_in_use
 from retrieval.settings import Settings, load_settings
 
 Status = Literal["ok", "warning", "problem"]
@@ -113,8 +113,8 @@ def _cross_check(settings: Settings) -> Check:
 def _redis(settings: Settings) -> Check:
     if settings.redis_url is None:
         return Check("redis", "ok", "not used: jobs run in their own process")
-    from indexer.dispatch import count_workers  # noqa: PLC0415 - Celery takes a while to import
-    from indexer.mailbox import require_redis  # noqa: PLC0415
+    from indexer.celery_executor import count_workers  # noqa: PLC0415 - Celery takes a while to import
+    from indexer.result_queue import require_redis  # noqa: PLC0415
 
     require_redis(settings)
     workers = count_workers()

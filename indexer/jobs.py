@@ -21,7 +21,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ValidationError, computed_field
 
-from indexer.batch import Failure, Outcome
+from indexer.batch import BatchResult, Failure
 from retrieval.errors import LookalikeError, NotFound
 from retrieval.files import write_atomically
 from retrieval.listing import LabelFrom
@@ -39,7 +39,7 @@ JOB_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class IndexRequest:
     """What to index.
 
     Args:
@@ -169,7 +169,7 @@ class JobRecord:
         LookalikeError: the record can't be written.
     """
 
-    def __init__(self, jobs_folder: Path, request: Request, model: str) -> None:
+    def __init__(self, jobs_folder: Path, request: IndexRequest, model: str) -> None:
         now = datetime.now(UTC)
         self.job = Job(
             id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
@@ -198,7 +198,7 @@ class JobRecord:
         """The file that lists the failed photos; it exists where there are any."""
         return self.folder / FAILURES
 
-    def count(self, outcome: Outcome) -> None:
+    def count(self, outcome: BatchResult) -> None:
         """Add the outcome of a batch."""
         self.job.seen += outcome.seen
         self.job.indexed += outcome.indexed

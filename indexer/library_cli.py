@@ -10,16 +10,16 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from indexer.doubtful import VOTERS, find_doubtful
 from indexer.duplicates import MIN_SCORE, Duplicates, find_duplicates
 from indexer.gallery import Gallery, read_gallery
+from indexer.label_issues import VOTERS, find_doubtful
 from indexer.migrate import Migration, Place
 from indexer.migrate import migrate as run_migration
-from indexer.models import open_index
+from indexer.model_registry import open_index
 from indexer.progress import INTERRUPTED, stop_on_interrupt
 from retrieval.console import JsonFlag, messages, print_result
+from retrieval.current_model import bundle_in_use
 from retrieval.index import open_store
-from retrieval.models import bundle_in_use
 from retrieval.photos import display, display_uri
 from retrieval.settings import load_settings
 

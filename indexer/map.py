@@ -18,14 +18,14 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from indexer.batch import Outcome
+from indexer.batch import BatchResult
 from indexer.gallery import draw_points
-from indexer.jobs import Job, JobRecord, Request, State
-from indexer.models import open_index
+from indexer.jobs import IndexRequest, Job, JobRecord, State
+from indexer.model_registry import open_index
+from retrieval.current_model import bundle_in_use
 from retrieval.errors import LookalikeError, NotFound
 from retrieval.files import write_atomically
 from retrieval.index import Point, VectorIndex, open_store
-from retrieval.models import bundle_in_use
 from retrieval.settings import Settings
 
 MOST_POINTS = 20_000
@@ -39,7 +39,7 @@ Positions = npt.NDArray[np.float32]
 
 def run_map(
     settings: Settings,
-    request: Request,
+    request: IndexRequest,
     stop: threading.Event,
     on_progress: Callable[[Job], None],
     served: VectorIndex | None = None,
@@ -79,7 +79,7 @@ def load_map(settings: Settings, model: str) -> bytes:
         ) from None
 
 
-def lay_out(vectors: npt.NDArray[np.float32]) -> Positions:
+def project_2d(vectors: npt.NDArray[np.float32]) -> Positions:
     """Positions in the unit square, float32 [n, 2], for embeddings float32 [n, d]; the same for the same ones."""
     from sklearn.decomposition import PCA  # noqa: PLC0415 - scikit-learn takes seconds to import
     from sklearn.manifold import TSNE  # noqa: PLC0415
@@ -104,7 +104,7 @@ def _compute(settings: Settings, index: VectorIndex, record: JobRecord, stop: th
     if isinstance(positions, str):
         return positions
     _save(settings, index.model, total, points, positions)
-    record.count(Outcome(seen=len(points)))
+    record.count(BatchResult(seen=len(points)))
     return "done"
 
 
@@ -134,7 +134,7 @@ def _work(answer: "Connection[Positions, Any]", vectors: npt.NDArray[np.float32]
 
     os.nice(19)
     with threadpool_limits(1):
-        answer.send(lay_out(vectors))
+        answer.send(project_2d(vectors))
 
 
 def _save(settings: Settings, model: str, total: int, points: Sequence[Point], positions: Positions) -> None:

@@ -10,10 +10,10 @@ from enum import StrEnum
 import numpy as np
 
 from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
-from indexer.models import open_index
+from indexer.model_registry import open_index
+from retrieval.current_model import bundle_in_use
 from retrieval.errors import IndexMismatch, LookalikeError
 from retrieval.index import IndexStore, Point, VectorIndex, open_store
-from retrieval.models import bundle_in_use
 from retrieval.settings import Settings
 
 WRITTEN_AT_ONCE = 256

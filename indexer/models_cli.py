@@ -8,8 +8,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from indexer import models as registry
-from indexer.evaluation import Evaluation
+from indexer import model_registry as registry
+from indexer.index_evaluation import Evaluation
 from retrieval.console import JsonFlag, print_result
 from retrieval.settings import load_settings
 

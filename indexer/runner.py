@@ -1,4 +1,4 @@
-"""Running a job: the photos of its sources through an engine, counted, and the index cross-checked at the end.
+"""Running a job: the photos of its sources through an executor, counted, and the index cross-checked at the end.
 
 `run_job` runs one in this process until it ends; `BackgroundJobs` runs them on a thread, one at a time, for a process
 that has other things to do and may own the index; `retry_request` asks for what failed in a job.
@@ -12,19 +12,19 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from indexer.batch import Failure, Outcome
+from indexer.batch import BatchResult, Failure
 from indexer.crosscheck import CrossCheck, save_cross_check
-from indexer.engine import Engine, LocalEngine
-from indexer.jobs import Job, JobRecord, Request, State, load_job, read_failures
+from indexer.executor import BatchExecutor, LocalExecutor
+from indexer.jobs import IndexRequest, Job, JobRecord, State, load_job, read_failures
 from indexer.map import run_map
 from indexer.sources import lasting_name, list_sources
 from retrieval.bundle import Bundle, install_bundle
 from retrieval.closing import Closing
+from retrieval.current_model import bundle_in_use
 from retrieval.embedder import Embedder
 from retrieval.errors import IndexUnreachable, JobRunning, LookalikeError, NotFound
 from retrieval.index import IndexStore, VectorIndex, open_store
 from retrieval.listing import LINE, OnUnlistable
-from retrieval.models import bundle_in_use
 from retrieval.photos import PhotoRef, path_of, source_uri
 from retrieval.settings import Settings
 
@@ -47,7 +47,7 @@ class Finished:
 
 def run_job(
     settings: Settings,
-    request: Request,
+    request: IndexRequest,
     stop: threading.Event,
     on_progress: Callable[[Job], None],
     served: VectorIndex | None = None,
@@ -72,14 +72,14 @@ def run_job(
     photos = _photos(settings, request, lambda uri, reason: unlistable.append(Failure(uri, reason)))
     store = open_store(settings)
     bundle = bundle_in_use(settings, store, request.bundle)
-    with _open_engine(settings, store, bundle, served) as engine:
+    with _open_executor(settings, store, bundle, served) as executor:
         install_bundle(bundle, settings.models_folder)
         record = JobRecord(settings.jobs_folder, request, bundle.model_id)
         serving = store.current()
         state: State | None = None
         with record.ended_by_errors():
             on_progress(record.job)
-            for outcome in engine.index(photos):
+            for outcome in executor.index(photos):
                 record.count(outcome)
                 record.count(_take(unlistable))
                 if serving is None and outcome.seen:
@@ -90,7 +90,7 @@ def run_job(
                 if state := record.asked_to_end(stop):
                     break
             record.count(_take(unlistable))
-            check = None if state else _finish(engine, record, request, stop)
+            check = None if state else _finish(executor, record, request, stop)
             if serving is None and record.job.seen:
                 store.activate(serving := bundle.model_id)
             if check is not None:
@@ -101,7 +101,7 @@ def run_job(
     return Finished(record, check, serving)
 
 
-def retry_request(settings: Settings, job_id: str) -> Request:
+def retry_request(settings: Settings, job_id: str) -> IndexRequest:
     """The request for the photos, and the folders, that failed in a job; they are looked up in its sources again.
 
     Raises:
@@ -111,7 +111,7 @@ def retry_request(settings: Settings, job_id: str) -> Request:
     if not read_failures(settings, job_id, limit=1):
         raise NotFound(f"Nothing failed in the job {job_id}.")
     sources = [str(path_of(source)) if source.startswith("file:") else source for source in job.sources]
-    return Request(sources, settings.models_folder / job.model, job.label_from, urls=job.urls, retry_of=job_id)
+    return IndexRequest(sources, settings.models_folder / job.model, job.label_from, urls=job.urls, retry_of=job_id)
 
 
 class BackgroundJobs(Closing):
@@ -129,7 +129,7 @@ class BackgroundJobs(Closing):
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self, request: Request) -> Job:
+    def start(self, request: IndexRequest) -> Job:
         """Begin a job, and return it as soon as its sources, model and index turn out to be there.
 
         Raises:
@@ -152,7 +152,7 @@ class BackgroundJobs(Closing):
         if self._thread is not None:
             self._thread.join()
 
-    def _run(self, request: Request, begun: "Future[Job]") -> None:
+    def _run(self, request: IndexRequest, begun: "Future[Job]") -> None:
         def tell(job: Job) -> None:
             if not begun.done():
                 begun.set_result(job.model_copy())
@@ -168,35 +168,37 @@ class BackgroundJobs(Closing):
                 logger.exception("The job %s failed.", begun.result().id)
 
 
-def _finish(engine: Engine, record: JobRecord, request: Request, stop: threading.Event) -> CrossCheck | None:
+def _finish(
+    executor: BatchExecutor, record: JobRecord, request: IndexRequest, stop: threading.Event
+) -> CrossCheck | None:
     """What follows when every photo is in the index; None where the index is empty, or the job is asked to end."""
 
     def give_up() -> bool:
         return record.asked_to_end(stop) is not None
 
-    record.count_removed(engine.remove_gone(request.sources, give_up, urls=request.urls) if request.sync else 0)
-    engine.optimize(stop)
-    return engine.cross_check(give_up)
+    record.count_removed(executor.remove_gone(request.sources, give_up, urls=request.urls) if request.sync else 0)
+    executor.optimize(stop)
+    return executor.cross_check(give_up)
 
 
-def _open_engine(settings: Settings, store: IndexStore, bundle: Bundle, served: VectorIndex | None) -> Engine:
-    """The engine for a bundle; raises `BadBundle` where its network can't run, before anything is written."""
+def _open_executor(settings: Settings, store: IndexStore, bundle: Bundle, served: VectorIndex | None) -> BatchExecutor:
+    """The executor for a bundle; raises `BadBundle` where its network can't run, before anything is written."""
     if settings.redis_url:
-        from indexer.dispatch import DistributedEngine  # noqa: PLC0415 - Celery is only needed beside Redis
+        from indexer.celery_executor import CeleryExecutor  # noqa: PLC0415 - Celery is only needed beside Redis
 
         Embedder(bundle, threads=1)
-        return DistributedEngine(settings, bundle.model_id)
-    return LocalEngine.open(settings, store, bundle, served)
+        return CeleryExecutor(settings, bundle.model_id)
+    return LocalExecutor.open(settings, store, bundle, served)
 
 
-def _take(unlistable: list[Failure]) -> Outcome:
+def _take(unlistable: list[Failure]) -> BatchResult:
     """What could not be listed since the last time."""
     taken = tuple(unlistable)
     unlistable.clear()
-    return Outcome(failures=taken)
+    return BatchResult(failures=taken)
 
 
-def _photos(settings: Settings, request: Request, on_unlistable: OnUnlistable) -> Iterator[PhotoRef]:
+def _photos(settings: Settings, request: IndexRequest, on_unlistable: OnUnlistable) -> Iterator[PhotoRef]:
     """The photos of a request's sources; where it takes up a job again, those that failed in it.
 
     What a manifest's line that named no photo names now, nobody can tell from its other lines: they are all taken up.

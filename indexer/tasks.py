@@ -1,6 +1,6 @@
 """The Celery tasks of a distributed job, and the worker process that runs them.
 
-`celery -A indexer.tasks worker` or `lookalike worker` starts one. A task is a thin wrapper round `LocalEngine`, so
+`celery -A indexer.tasks worker` or `lookalike worker` starts one. A task is a thin wrapper round `LocalExecutor`, so
 that a worker does what `lookalike index` does by itself. Messages are JSON of a stated version; what became of a task,
 the worker puts into the job's mailbox.
 
@@ -26,14 +26,14 @@ from celery import Celery, Task
 from celery.signals import worker_process_shutdown, worker_shutting_down
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from indexer.batch import Outcome
+from indexer.batch import BatchResult
 from indexer.crosscheck import save_cross_check
-from indexer.engine import LocalEngine
-from indexer.mailbox import DEFAULT_URL, Mailbox, connect, counted
+from indexer.executor import LocalExecutor
+from indexer.result_queue import DEFAULT_URL, ResultQueue, connect, counted
 from retrieval.bundle import Bundle, load_bundle
+from retrieval.current_model import bundle_in_use
 from retrieval.errors import IndexBusy, IndexMismatch, IndexUnreachable, IndexWriteFailed, LookalikeError
 from retrieval.index import open_store
-from retrieval.models import bundle_in_use
 from retrieval.photos import PhotoRef
 from retrieval.settings import Settings, load_settings
 
@@ -44,7 +44,7 @@ LONGEST_PAUSE_SECONDS = 30
 MOST_DELIVERIES = 3
 OF_THE_REDELIVERY_TIME = 1 / 5  # what a worker may take for a batch, and how often it says that it still works
 PHOTOS = TypeAdapter(list[PhotoRef])
-OUTCOME = TypeAdapter(Outcome)
+BATCH_RESULT = TypeAdapter(BatchResult)
 
 Letter = dict[str, Any]
 logger = logging.getLogger(__name__)
@@ -118,11 +118,11 @@ def run_worker(options: Sequence[str]) -> None:
         os.execv(sys.executable, sys.orig_argv)
 
 
-class Workshop:
+class WorkerContext:
     """What a worker process works with: made for the first task, after the fork, and kept for the next ones."""
 
     def __init__(self) -> None:
-        self._engine: LocalEngine | None = None
+        self._executor: LocalExecutor | None = None
         self._model: str | None = None
 
     @cached_property
@@ -130,32 +130,32 @@ class Workshop:
         """The client of the Redis server."""
         return connect(load_settings())
 
-    def engine(self, model: str) -> LocalEngine:
-        """The engine for a model.
+    def executor(self, model: str) -> LocalExecutor:
+        """The executor for a model.
 
         Raises:
             IndexMismatch: the worker has been given another model, or does not have this one.
             IndexBusy: another process holds the index.
         """
-        if self._engine is None or self._model != model:
+        if self._executor is None or self._model != model:
             self.close()
             settings = load_settings()
-            self._engine = LocalEngine.open(settings, open_store(settings), _bundle_of(settings, model))
+            self._executor = LocalExecutor.open(settings, open_store(settings), _bundle_of(settings, model))
             self._model = model
-        return self._engine
+        return self._executor
 
     def close(self) -> None:
         """Let go of index and threads."""
-        if self._engine is not None:
-            self._engine.close()
-        self._engine = self._model = None
+        if self._executor is not None:
+            self._executor.close()
+        self._executor = self._model = None
 
 
-workshop = Workshop()
-worker_process_shutdown.connect(lambda **_: workshop.close(), weak=False)
+worker_context = WorkerContext()
+worker_process_shutdown.connect(lambda **_: worker_context.close(), weak=False)
 
 
-Work = Callable[[Task, LocalEngine, Any], Letter]
+Work = Callable[[Task, LocalExecutor, Any], Letter]
 
 
 def _task(kind: type[Message], **options: Any) -> Callable[[Work], Task]:
@@ -170,7 +170,7 @@ def _task(kind: type[Message], **options: Any) -> Callable[[Work], Task]:
         def task(self: Task, content: object) -> None:
             try:
                 message = _checked(kind, content)
-                letter = work(self, workshop.engine(message.model), message)
+                letter = work(self, worker_context.executor(message.model), message)
             except (IndexBusy, IndexUnreachable, IndexWriteFailed) as error:
                 if self.request.retries < RETRIES:
                     raise self.retry(countdown=_pause(self.request.retries), max_retries=RETRIES) from None
@@ -180,7 +180,7 @@ def _task(kind: type[Message], **options: Any) -> Callable[[Work], Task]:
             except Exception as error:
                 logger.exception("The task %s failed.", self.request.id)
                 letter = _refusal(_gave_up(error))
-            Mailbox(workshop.redis, self.request.reply_to).put({"task": self.request.id, **letter})
+            ResultQueue(worker_context.redis, self.request.reply_to).put({"task": self.request.id, **letter})
 
         return task
 
@@ -188,27 +188,27 @@ def _task(kind: type[Message], **options: Any) -> Callable[[Work], Task]:
 
 
 @_task(BatchMessage)
-def index_batch(task: Task, engine: LocalEngine, message: BatchMessage) -> Letter:
+def index_batch(task: Task, executor: LocalExecutor, message: BatchMessage) -> Letter:
     """Index the photos of a batch; a batch that ended several workers is given back untouched."""
     until = monotonic() + OF_THE_REDELIVERY_TIME * load_settings().redelivery_seconds
-    with counted(workshop.redis, task.request.id) as deliveries:
+    with counted(worker_context.redis, task.request.id) as deliveries:
         if deliveries > MOST_DELIVERIES:
             return {"lost": True}
-        return {"outcome": OUTCOME.dump_python(engine.index_batch(message.photos, message.time, until))}
+        return {"outcome": BATCH_RESULT.dump_python(executor.index_batch(message.photos, message.time, until))}
 
 
 @_task(SourcesMessage, acks_late=False)
-def remove_gone(task: Task, engine: LocalEngine, message: SourcesMessage) -> Letter:
+def remove_gone(task: Task, executor: LocalExecutor, message: SourcesMessage) -> Letter:
     """Remove the points of the message's sources whose photo is gone."""
     with _signs_of_life(task):
-        return {"removed": engine.remove_gone(message.sources, urls=message.urls)}
+        return {"removed": executor.remove_gone(message.sources, urls=message.urls)}
 
 
 @_task(Message, acks_late=False)
-def cross_check(task: Task, engine: LocalEngine, message: Message) -> Letter:
+def cross_check(task: Task, executor: LocalExecutor, message: Message) -> Letter:
     """Compare the index of the message's model with exact neighbours."""
     with _signs_of_life(task):
-        result = engine.cross_check()
+        result = executor.cross_check()
     return {"cross_check": asdict(result) if result is not None else None}
 
 
@@ -217,7 +217,7 @@ def scheduled_cross_check() -> None:
     """Cross-check the index of the model that serves, and keep the result where `/readyz` and `/metrics` find it."""
     settings = load_settings()
     try:
-        result = workshop.engine(bundle_in_use(settings, open_store(settings)).model_id).cross_check()
+        result = worker_context.executor(bundle_in_use(settings, open_store(settings)).model_id).cross_check()
         if result is not None:
             save_cross_check(settings, result)
     except LookalikeError as error:
@@ -235,7 +235,7 @@ def _signs_of_life(task: Task) -> Iterator[None]:
     """
     ended = threading.Event()
     pause = OF_THE_REDELIVERY_TIME * load_settings().redelivery_seconds
-    box = Mailbox(workshop.redis, task.request.reply_to)
+    box = ResultQueue(worker_context.redis, task.request.reply_to)
     name = task.request.id
 
     def tell() -> None:

@@ -9,10 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from retrieval.console import JsonFlag, print_result
+from retrieval.current_model import open_searcher
 from retrieval.errors import UnreadablePhoto
-from retrieval.models import open_searcher
 from retrieval.photos import display, display_uri, read_photo, uri_of
-from retrieval.search import MOST_RESULTS, Answer, Options
+from retrieval.search import MOST_RESULTS, SearchParameters, SearchResponse
 from retrieval.settings import load_settings
 
 
@@ -25,7 +25,7 @@ def search(
 ) -> None:
     """Find the photos that look like a photo."""
     settings = load_settings()
-    options = Options(k=k, labels=tuple(label or ()), exact=exact)
+    options = SearchParameters(k=k, labels=tuple(label or ()), exact=exact)
     data = read_photo(photo)
     searcher = open_searcher(settings)
     with searcher.index:
@@ -36,7 +36,7 @@ def search(
     print_result(asdict(answer), as_json, _table(answer))
 
 
-def _table(answer: Answer) -> Table:
+def _table(answer: SearchResponse) -> Table:
     table = Table("score", "distance", "label", "photo", box=None, header_style="bold")
     for result in answer.results:
         name = display_uri(result.uri)

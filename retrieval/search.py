@@ -24,7 +24,7 @@ VOTERS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class SearchParameters:
     """How to search.
 
     Args:
@@ -49,7 +49,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class SearchResult:
     """A photo that looks like the query.
 
     Its score is the cosine similarity; its distance, Euclidean between unit vectors, is √(2 − 2·score). Width and
@@ -74,7 +74,7 @@ class PredictedLabel:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SearchResponse:
     """What a search found.
 
     Args:
@@ -86,7 +86,7 @@ class Answer:
         took_ms: milliseconds that each step took.
     """
 
-    results: list[Result]
+    results: list[SearchResult]
     predicted_label: PredictedLabel | None
     close_match: bool | None = None
     took_ms: dict[str, float] = field(default_factory=dict)
@@ -108,7 +108,9 @@ class Searcher:
         self._embedding = Lock()
         self._in_hand = 0
 
-    def by_photo(self, data: bytes, options: Options, *, uri: str | None = None, crop: Crop | None = None) -> Answer:
+    def by_photo(
+        self, data: bytes, options: SearchParameters, *, uri: str | None = None, crop: Crop | None = None
+    ) -> SearchResponse:
         """The photos that look like an encoded photo, or like the part of it within `crop`.
 
         A photo that is indexed itself (its `uri` given) comes before its exact duplicates.
@@ -153,7 +155,7 @@ class Searcher:
             with self._embedding:
                 self._in_hand -= 1
 
-    def by_id(self, photo: uuid.UUID, options: Options) -> Answer:
+    def by_id(self, photo: uuid.UUID, options: SearchParameters) -> SearchResponse:
         """The photos that look like an indexed one, itself left out; raises `NotFound`."""
         return self.by_examples([photo], [], options)
 
@@ -161,10 +163,10 @@ class Searcher:
         self,
         positive: Sequence[uuid.UUID],
         negative: Sequence[uuid.UUID],
-        options: Options,
+        options: SearchParameters,
         *,
         unindexed: Sequence[Vector] = (),
-    ) -> Answer:
+    ) -> SearchResponse:
         """The photos that look like the positive examples and unlike the negative ones, which are left out.
 
         Positive examples that are not indexed are given by their unit vectors, float32 [d].
@@ -199,11 +201,11 @@ class Searcher:
     def by_vector(
         self,
         vector: Vector,
-        options: Options,
+        options: SearchParameters,
         *,
         first: uuid.UUID | None = None,
         leave_out: frozenset[uuid.UUID] = frozenset(),
-    ) -> Answer:
+    ) -> SearchResponse:
         """The photos nearest to a vector, float32 [d].
 
         Args:
@@ -222,7 +224,7 @@ class Searcher:
         results = [_result(hit) for hit in hits]
         if options.min_score is not None:
             results = [result for result in results if result.score >= options.min_score]
-        return Answer(
+        return SearchResponse(
             results,
             _vote([hit for hit in voters if hit.id != first]),
             self._is_close(results, options),
@@ -230,7 +232,7 @@ class Searcher:
         )
 
     def _nearest(
-        self, vector: Vector, options: Options, leave_out: frozenset[uuid.UUID]
+        self, vector: Vector, options: SearchParameters, leave_out: frozenset[uuid.UUID]
     ) -> tuple[list[Hit], list[Hit]]:
         """The page of hits that the options ask for, and the nearest photos of any label, who vote.
 
@@ -254,13 +256,13 @@ class Searcher:
                 f"The most frequent labels are {there}." if there else "The indexed photos have no labels.",
             )
 
-    def _is_close(self, results: Sequence[Result], options: Options) -> bool | None:
+    def _is_close(self, results: Sequence[SearchResult], options: SearchParameters) -> bool | None:
         calibration = self.embedder.bundle.manifest.calibration
         if not results or options.offset or options.labels or calibration is None or calibration.close_match is None:
             return None
         return results[0].score >= calibration.close_match
 
-    def _search(self, vector: Vector, k: int, options: Options, labels: Sequence[str]) -> list[Hit]:
+    def _search(self, vector: Vector, k: int, options: SearchParameters, labels: Sequence[str]) -> list[Hit]:
         return self.index.search(vector, k, labels=labels, exact=options.exact)
 
 
@@ -276,10 +278,10 @@ def _vote(hits: Sequence[Hit]) -> PredictedLabel | None:
     return PredictedLabel(label, round(weights[label] / total, 4))
 
 
-def _result(hit: Hit) -> Result:
+def _result(hit: Hit) -> SearchResult:
     score, photo = round(hit.score, 6), hit.payload
     distance = round(math.sqrt(2 - 2 * score), 6)
-    return Result(hit.id, photo.uri, photo.label, photo.width, photo.height, score, distance)
+    return SearchResult(hit.id, photo.uri, photo.label, photo.width, photo.height, score, distance)
 
 
 def _ms(seconds: float) -> float:

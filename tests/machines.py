@@ -20,7 +20,7 @@ from waiting import free_port, until_it_listens
 
 from retrieval.bundle import Bundle
 from retrieval.index import Point, VectorIndex
-from retrieval.index.server import ServerStore
+from retrieval.index.qdrant_server import ServerStore
 
 ROOT = Path(__file__).resolve().parents[1]
 REDELIVERY_SECONDS = 5

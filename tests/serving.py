@@ -15,11 +15,11 @@ from apiflask import APIFlask
 from flask.testing import FlaskClient
 
 from retrieval.bundle import Bundle, install_bundle
+from retrieval.current_model import open_searcher
 from retrieval.embedder import Embedder
 from retrieval.images import read_pixels
 from retrieval.index import Payload, Point, open_store
 from retrieval.listing import list_photos
-from retrieval.models import open_searcher
 from retrieval.photos import PhotoRef
 from retrieval.search import Searcher
 from retrieval.settings import Settings

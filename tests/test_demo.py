@@ -10,9 +10,9 @@ import pytest
 from waiting import free_port
 
 import demo
-from retrieval.models import open_searcher
+from retrieval.current_model import open_searcher
 from retrieval.settings import Settings
-from trainer import sources
+from trainer import datasets
 
 
 @pytest.mark.timeout(600)
@@ -37,7 +37,7 @@ def test_where_the_flowers_can_not_be_had_it_says_so_and_takes_the_digits(
 ) -> None:
     pytest.importorskip("tensorflow_datasets", exc_type=ImportError)
     monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", str(tmp_path / "tfds"))
-    monkeypatch.setattr(sources, "TFDS_HOST", f"http://127.0.0.1:{free_port()}/")  # which refuses
+    monkeypatch.setattr(datasets, "TFDS_HOST", f"http://127.0.0.1:{free_port()}/")  # which refuses
     start = time.monotonic()
     data, photos, why = demo._choose(None, settings)
     assert time.monotonic() - start < 10

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from trainer.recipes.parts import CropAndFlip, QuarterTurn, RandomViews, Strong, Unchanged
+from trainer.recipes.components import CropAndFlip, QuarterTurn, RandomViews, Strong, Unchanged
 from trainer.recipes.recipe import AnyAugmentation
 
 WHITE = 255.0

@@ -17,7 +17,7 @@ from trainer.data import Dataset, labels_of, load_dataset, read_all
 from trainer.extra import import_tensorflow
 from trainer.recipes import RECIPES, recipe_named
 from trainer.recipes.overrides import override, settings_of
-from trainer.sampling import parts
+from trainer.sampling import slices
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 
@@ -116,7 +116,7 @@ def evaluate(  # noqa: PLR0917 - as above
     photos = dataset.split(split)
     embedder = Embedder(model, settings.embedding_threads)
     embeddings = np.concatenate(
-        [embedder.embed(read_all(photos[part], model.resize, settings.max_pixels)) for part in parts(len(photos))]
+        [embedder.embed(read_all(photos[part], model.resize, settings.max_pixels)) for part in slices(len(photos))]
     )
     figures = evaluate_embeddings(embeddings, labels_of(photos)).as_dict()
     untrained = None

@@ -91,13 +91,13 @@ def write_comparison(path: Path, entries: Sequence[Entry], split: str) -> None:
     """
     check_figure_target(path)
     with require_training_extra():
-        from trainer.report import figures  # noqa: PLC0415 - an extra
+        from trainer.report import charts  # noqa: PLC0415 - an extra
     from trainer.report.templates import render  # noqa: PLC0415 - as above
 
-    with figures.style():
+    with charts.style():
         figure = _figure(entries)
         if path.suffix.lower() == ".html":
-            page = render("comparison.html", entries=entries, split=split, figure=figures.svg(figure))
+            page = render("comparison.html", entries=entries, split=split, figure=charts.svg(figure))
             path.write_text(page, encoding="utf-8", errors="backslashreplace")
         else:
             figure.savefig(path, dpi=150, facecolor="white")
@@ -141,7 +141,7 @@ def _figure(entries: Sequence[Entry]) -> "Figure":
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
 
     from trainer.evaluation import METRICS  # noqa: PLC0415 - imports scikit-learn
-    from trainer.report.figures import plain  # noqa: PLC0415 - as above
+    from trainer.report.charts import plain  # noqa: PLC0415 - as above
 
     figure = Figure(figsize=(9, 1.2 + 0.5 * len(entries)), layout="constrained")
     for axes, metric in zip(figure.subplots(1, len(DRAWN), sharey=True), DRAWN, strict=True):

@@ -15,9 +15,9 @@ from retrieval.errors import BadSource, LookalikeError, UnreadablePhoto
 from retrieval.images import DEFAULT_MAX_PIXELS, ResizeRule, read_pixels
 from retrieval.listing import list_photos
 from retrieval.photos import PhotoRef, display, read_photo
-from trainer.duplicates import Fingerprint, fingerprint
+from trainer.datasets import locate
 from trainer.recipes import Facts
-from trainer.sources import locate
+from trainer.split_overlap import Fingerprint, fingerprint
 from trainer.splits import SPLITS, check_splits, splits_from_file, stratified_splits, tested_on_unseen
 
 Say = Callable[[str], None]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from retrieval import metrics
+from retrieval import ranking_metrics
 from retrieval.neighbours import ranked_without_self
 
 METRICS = {
@@ -100,13 +100,13 @@ def evaluate_embeddings(embeddings: npt.NDArray[np.float32], labels: npt.NDArray
     asked = total > 0
     relevant, total = relevant[asked], total[asked]
     values = {
-        "recall_at_1": metrics.recall_at_k(relevant, 1),
-        "recall_at_5": metrics.recall_at_k(relevant, 5),
-        "recall_at_10": metrics.recall_at_k(relevant, 10),
-        "precision_at_5": metrics.precision_at_k(relevant, 5),
-        "r_precision": metrics.r_precision(relevant, total),
-        "map_at_r": metrics.map_at_r(relevant, total),
-        "mrr": metrics.reciprocal_rank(relevant),
+        "recall_at_1": ranking_metrics.recall_at_k(relevant, 1),
+        "recall_at_5": ranking_metrics.recall_at_k(relevant, 5),
+        "recall_at_10": ranking_metrics.recall_at_k(relevant, 10),
+        "precision_at_5": ranking_metrics.precision_at_k(relevant, 5),
+        "r_precision": ranking_metrics.r_precision(relevant, total),
+        "map_at_r": ranking_metrics.map_at_r(relevant, total),
+        "mrr": ranking_metrics.reciprocal_rank(relevant),
     }
     return Evaluation(labels[asked], values)
 

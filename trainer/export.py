@@ -18,7 +18,7 @@ from retrieval.errors import LookalikeError
 from trainer.extra import first_line
 from trainer.network import EmbeddingNetwork, embed
 from trainer.regions import with_regions
-from trainer.sampling import parts
+from trainer.sampling import slices
 
 OPSET = 17
 LOWEST_COSINE = 0.9999
@@ -77,7 +77,7 @@ def run_onnx(path: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float3
             f"ONNX Runtime can't run the network ({first_line(error)}).",
             "No bundle was written; choose another backbone.",
         ) from None
-    return np.concatenate([session.run(["embeddings"], {"images": images[part]})[0] for part in parts(len(images))])
+    return np.concatenate([session.run(["embeddings"], {"images": images[part]})[0] for part in slices(len(images))])
 
 
 def check_parity(embedder: tf.keras.Model, path: Path, images: npt.NDArray[np.uint8]) -> Parity:

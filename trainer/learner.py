@@ -9,15 +9,15 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from trainer.augmentation import random_views
+from trainer.augmented_views import augmented_views
 from trainer.backbones.base import Backbone
 from trainer.losses import TripletObjective, objective
 from trainer.network import EmbeddingNetwork, begin_statistics
-from trainer.recipes.parts import Adam, AdamW, Centred, Unchanged
+from trainer.recipes.components import Adam, AdamW, MeanCentred, Unchanged
 from trainer.recipes.recipe import AnyOptimizer, Recipe
-from trainer.sampling import BATCH, Positions, batches, parts
+from trainer.sampling import BATCH, Positions, batches, slices
 from trainer.schedules import Planned, Rates, learning_rates, timetable
 from trainer.soup import Soup
-from trainer.views import views_of
 
 Features = npt.NDArray[np.float32]
 Step = Callable[[tf.Tensor, npt.NDArray[np.int32]], float]
@@ -67,8 +67,8 @@ class Learner:
         self.timetable = timetable(recipe, len(train.labels), network.pretrained)
         if not network.pretrained:
             begin_statistics(network.features, self._unchanged(self._some(BATCH), network.backbone.train_size))
-        self._views = views_of(train.images, network, recipe)
-        self._is_centred = isinstance(recipe.head, Centred)
+        self._views = augmented_views(train.images, network, recipe)
+        self._is_centred = isinstance(recipe.head, MeanCentred)
         if self._is_centred:  # on views, whose middle is another one than that of the photos that are searched
             features = self._features(view=0)
             network.centre(features)
@@ -132,7 +132,7 @@ class Learner:
         unknown = {label: -1 - number for number, label in enumerate(sorted(set(labels) - set(known)))}
         codes = np.array([(known | unknown)[label] for label in labels], np.int32)
         order = np.random.default_rng(ORDER_OF_VALIDATION).permutation(len(labels))
-        chosen = [order[part] for part in parts(len(order))]
+        chosen = [order[part] for part in slices(len(order))]
         losses = [float(self._objective(tf.constant(codes[part]), tf.constant(outputs[part]))) for part in chosen]
         return float(np.average(losses, weights=[len(part) for part in chosen]))
 
@@ -163,9 +163,9 @@ class Learner:
     def _features(self, view: int) -> Features:
         """The features of one view of each photo."""
         photos = np.arange(len(self._labels))
-        views = (self._views(photos[part], np.full_like(photos[part], view)) for part in parts(len(photos)))
-        learning = self._network.learning
-        return np.concatenate([np.asarray(learning.predict_on_batch(batch), np.float32) for batch in views])
+        views = (self._views(photos[part], np.full_like(photos[part], view)) for part in slices(len(photos)))
+        trainable = self._network.trainable
+        return np.concatenate([np.asarray(trainable.predict_on_batch(batch), np.float32) for batch in views])
 
     def _draw(self) -> tuple[Positions, Positions]:
         """The photos of a batch, and which view of each."""
@@ -179,7 +179,7 @@ class Learner:
 
     def _whole_step(self) -> Step:
         """Batch normalisation keeps the statistics that came with trained weights, and learns its own without."""
-        features, head, from_scratch = self._network.learning, self._head, not self._network.pretrained
+        features, head, from_scratch = self._network.trainable, self._head, not self._network.pretrained
         return self._step(
             lambda views: head(features(views, training=from_scratch), training=True), self._optimizers, self._groups()
         )
@@ -238,7 +238,7 @@ class Learner:
     def _features_of_photos(self) -> Features:
         """The features of the training photos, or of many of them, as they are when photos are searched."""
         chosen, size = self._some(CENTRED_ON), self._network.backbone.resize.size
-        photos = (self._unchanged(chosen[part], size) for part in parts(len(chosen)))
+        photos = (self._unchanged(chosen[part], size) for part in slices(len(chosen)))
         features = self._network.features
         return np.concatenate([np.asarray(features.predict_on_batch(batch), np.float32) for batch in photos])
 

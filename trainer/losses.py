@@ -3,7 +3,7 @@
 import tensorflow as tf
 import tensorflow_addons as tfa
 
-from trainer.recipes.parts import SoftmaxLoss, TripletLoss
+from trainer.recipes.components import SoftmaxLoss, TripletLoss
 from trainer.recipes.recipe import AnyLoss
 
 TRIPLETS = {"semihard": tfa.losses.triplet_semihard_loss, "hard": tfa.losses.triplet_hard_loss}

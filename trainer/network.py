@@ -9,7 +9,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from trainer.backbones.base import NONE, Backbone
-from trainer.recipes.parts import Centred, Head, Preparation
+from trainer.recipes.components import Head, MeanCentred, Preparation
 from trainer.recipes.recipe import AnyHead, Recipe
 from trainer.sampling import BATCH
 
@@ -27,8 +27,8 @@ class EmbeddingNetwork:
         projection: Keras model, features → embeddings float32 [batch, d] of any length.
         head: the projection, scaled to unit length.
         pretrained: whether the features start with trained weights.
-        resting: the part of `features` that does not learn, from pixels to maps; None: there is none apart.
-        learning: the rest of `features`, from those maps on, or all of it.
+        frozen: the part of `features` that does not learn, from pixels to maps; None: there is none apart.
+        trainable: the rest of `features`, from those maps on, or all of it.
     """
 
     backbone: Backbone
@@ -36,8 +36,8 @@ class EmbeddingNetwork:
     projection: tf.keras.Model
     head: tf.keras.Model
     pretrained: bool
-    resting: tf.keras.Model | None
-    learning: tf.keras.Model
+    frozen: tf.keras.Model | None
+    trainable: tf.keras.Model
 
     def whole(self) -> tf.keras.Model:
         """The model that is exported: `images` uint8 [batch, size, size, 3] → `embeddings` float32 [batch, d]."""
@@ -52,7 +52,7 @@ class EmbeddingNetwork:
         return self._from_images(None, "features")
 
     def centre(self, features: npt.NDArray[np.float32]) -> None:
-        """Where the head is `Centred`, let embeddings be seen from the middle of features, float32 [photos, f]."""
+        """Where the head is `MeanCentred`, let embeddings be seen from the middle of features, float32 [photos, f]."""
         layer = self.projection.get_layer(LAST_DENSE)
         layer.bias.assign(-to_unit_length(features).mean(axis=0) @ layer.kernel.numpy())
 
@@ -92,14 +92,14 @@ def build_network(
     features = backbone.build(weights)
     pretrained = starts_trained(backbone, weights)
     features.trainable = learns != "head"
-    resting, learning = None, features
+    frozen, trainable = None, features
     if pretrained and learns == "upper":
         _free_upper_part(features, backbone.upper_part)
         if backbone.upper_part is not None:
             maps = features.get_layer(backbone.upper_part).input
-            resting, learning = tf.keras.Model(features.input, maps), tf.keras.Model(maps, features.output)
+            frozen, trainable = tf.keras.Model(features.input, maps), tf.keras.Model(maps, features.output)
     projection, unit = _build_head(features.output_shape[-1], dimension, head)
-    return EmbeddingNetwork(backbone, features, projection, unit, pretrained, resting, learning)
+    return EmbeddingNetwork(backbone, features, projection, unit, pretrained, frozen, trainable)
 
 
 def starts_trained(backbone: Backbone, weights: str) -> bool:
@@ -165,7 +165,7 @@ def _free_upper_part(features: tf.keras.Model, upper_part: str | None) -> None:
 def _build_head(width: int, dimension: int, head: AnyHead) -> tuple[tf.keras.Model, tf.keras.Model]:
     """The projection, and the projection scaled to unit length."""
     features = tf.keras.layers.Input((width,), name="features")
-    x = _centred(features, dimension, head) if isinstance(head, Centred) else _learned(features, dimension, head)
+    x = _centred(features, dimension, head) if isinstance(head, MeanCentred) else _learned(features, dimension, head)
     x = tf.keras.layers.Activation("linear", dtype="float32", name="float32")(x)
     unit = tf.keras.layers.UnitNormalization(dtype="float32", name="embeddings")(x)
     return tf.keras.Model(features, x, name="projection"), tf.keras.Model(features, unit, name="head")
@@ -179,7 +179,7 @@ def _learned(features: tf.Tensor, dimension: int, head: Head) -> tf.Tensor:
     return tf.keras.layers.Dense(dimension, activation, kernel_initializer=start, name=LAST_DENSE)(x)
 
 
-def _centred(features: tf.Tensor, dimension: int, head: Centred) -> tf.Tensor:
+def _centred(features: tf.Tensor, dimension: int, head: MeanCentred) -> tf.Tensor:
     """Where the middle is, `EmbeddingNetwork.centre` says."""
     x = tf.keras.layers.UnitNormalization(dtype="float32", name="directions")(features)
     x = tf.keras.layers.Dense(

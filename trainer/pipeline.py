@@ -18,7 +18,6 @@ from retrieval.neighbours import Embeddings
 from trainer.calibration import calibrate
 from trainer.checkpoints import WorkFolder
 from trainer.data import Dataset, Say, check_trainable, labels_of, read_all
-from trainer.duplicates import Duplicate, find_duplicates, warning
 from trainer.evaluation import evaluate_embeddings
 from trainer.learner import LabelledImages, sample_batch
 from trainer.network import embed
@@ -26,6 +25,7 @@ from trainer.quantization import CALIBRATION_PHOTOS, quantized
 from trainer.recipes.overrides import settings_of
 from trainer.report.page import Report, write_report
 from trainer.runs import WEIGHTS, Photos, Plan, Run, best_run, over_seeds, train_run, train_runs
+from trainer.split_overlap import Duplicate, find_duplicates, warning
 from trainer.training import Epoch
 
 LIBRARIES = ("tensorflow", "tensorflow-addons", "tf2onnx", "onnxruntime", "numpy", "pillow")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from trainer.recipes.parts import Shuffled
+from trainer.recipes.components import Shuffled
 from trainer.recipes.recipe import AnySampling
 
 PHOTOS_PER_CLASS_AT_LEAST = 4
@@ -64,7 +64,7 @@ def shuffled_batches(photos: int, batch_size: int, rng: np.random.Generator) -> 
         yield from (order[start : start + batch_size] for start in range(0, photos, batch_size))
 
 
-def parts(photos: int) -> Iterator[slice]:
+def slices(photos: int) -> Iterator[slice]:
     """So many photos in their own order, 64 at once: as a network is given them that does not learn."""
     return (slice(start, start + BATCH) for start in range(0, photos, BATCH))
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from retrieval.errors import LookalikeError
-from trainer.recipes.parts import Constant, Cosine, CosineRestarts, NoisyLinearCosine, RampUp, Steps
+from trainer.recipes.components import Constant, Cosine, CosineRestarts, NoisyLinearCosine, RampUp, Steps
 from trainer.recipes.recipe import AnySchedule, Recipe
 
 Rates = npt.NDArray[np.float32]
@@ -20,7 +20,7 @@ class Timetable:
     """How many steps a training takes at most.
 
     Attributes:
-        head_alone: steps that train the head on features of the resting backbone; 0 where it rests never.
+        head_alone: steps that train the head on features of the frozen backbone; 0 where it rests never.
         steps_per_epoch: steps of each epoch after that.
         epochs: how many.
         epochs_per_round: after so many, the network goes back to where the first of them began.

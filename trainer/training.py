@@ -15,7 +15,7 @@ from trainer.checkpoints import Checkpoints
 from trainer.evaluation import evaluate_embeddings
 from trainer.learner import LabelledImages, Learner
 from trainer.network import EmbeddingNetwork, to_unit_length
-from trainer.recipes.parts import Stopping
+from trainer.recipes.components import Stopping
 from trainer.recipes.recipe import Recipe
 from trainer.sampling import BATCH
 

@@ -10,7 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from indexer.runner import BackgroundJobs
 from retrieval.search import Searcher
 from retrieval.settings import Settings
-from web import keys, limits, logs, metrics, openapi, page, problems, security, services
+from web import keys, limits, logs, openapi, page, problems, prometheus, security, services
 from web.api import explain, health, images, jobs, labels, map, models, search
 from web.photo_files import PhotoFiles
 from web.schemas import API
@@ -36,7 +36,7 @@ def create_app(
     services.register(app, _services(settings, searcher, local, stopping or Event()))
     _mount(app)
     logs.register(app)
-    metrics.register(app)
+    prometheus.register(app)
     problems.register(app)
     security.register(app, settings)
     if local:
@@ -95,7 +95,7 @@ def _mount(app: APIFlask) -> None:
         app.register_blueprint(part.blueprint, url_prefix=API)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(health.blueprint, url_prefix=API, name="health_below_api")
-    app.register_blueprint(metrics.blueprint)
+    app.register_blueprint(prometheus.blueprint)
     app.register_blueprint(openapi.blueprint)
     app.register_blueprint(page.blueprint)
     app.spec_processor(openapi.complete)

@@ -20,7 +20,7 @@ from indexer.jobs import Job
 from retrieval.bundle import Precision
 from retrieval.images import Crop
 from retrieval.listing import LabelFrom
-from retrieval.search import MOST_RESULTS, Options
+from retrieval.search import MOST_RESULTS, SearchParameters
 
 API = "/api/v1"
 MOST_EXAMPLES = 100
@@ -80,9 +80,9 @@ class SearchOptions(Given):
     min_score: float = Field(-1, ge=-1, le=1, description="only photos with at least this cosine similarity")
     exact: bool = Field(False, description="compare with every photo instead of using the graph")
 
-    def options(self) -> Options:
+    def options(self) -> SearchParameters:
         """The same for the searcher."""
-        return Options(self.k, self.offset, self.label, self.min_score, self.exact)
+        return SearchParameters(self.k, self.offset, self.label, self.min_score, self.exact)
 
 
 class UploadedPhoto(SearchOptions):

@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 
 from retrieval.closing import Closing
+from retrieval.current_model import open_searcher
 from retrieval.images import read_pixels
 from retrieval.index import VectorIndex, open_store
-from retrieval.models import open_searcher
-from retrieval.search import Options, Searcher
+from retrieval.search import Searcher, SearchParameters
 from retrieval.settings import Settings
 
 
@@ -97,7 +97,7 @@ def warm_up(searcher: Searcher) -> None:
     for alone in (True, False):
         searcher.embedder.embed(pixels, alone=alone)
     # Grey has no embedding in some models; any vector warms the index.
-    searcher.by_vector(np.ones(searcher.index.dimension, np.float32), Options())
+    searcher.by_vector(np.ones(searcher.index.dimension, np.float32), SearchParameters())
 
 
 def open_warm(settings: Settings) -> Searcher:

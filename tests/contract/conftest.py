@@ -12,7 +12,7 @@ from qdrant_client import QdrantClient, models
 
 from retrieval.index import IndexStore
 from retrieval.index.embedded import EmbeddedStore
-from retrieval.index.server import PREFIX, ServerStore
+from retrieval.index.qdrant_server import PREFIX, ServerStore
 
 SERVER_URL = os.environ.get("LOOKALIKE_TEST_QDRANT_URL")
 

@@ -182,7 +182,7 @@ def test_searching_for_an_unknown_label_is_an_error(command, bundle: Bundle, lib
 def test_an_index_held_by_another_process_is_named(command, settings: Settings, bundle: Bundle, library: Path) -> None:
     command("index", library, "--bundle", bundle.folder)
     holder = subprocess.Popen(
-        [sys.executable, "-c", "import sys; from retrieval.models import open_searcher\n"
+        [sys.executable, "-c", "import sys; from retrieval.current_model import open_searcher\n"
          "from retrieval.settings import load_settings\n"
          "searcher = open_searcher(load_settings()); print('held', flush=True); sys.stdin.read()"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,

@@ -13,8 +13,8 @@ import make
 import pytest
 from waiting import until
 
-from indexer.batch import Failure, Outcome
-from indexer.jobs import Job, JobRecord, Request, cancel_job, list_jobs, load_job, read_failures
+from indexer.batch import BatchResult, Failure
+from indexer.jobs import IndexRequest, Job, JobRecord, cancel_job, list_jobs, load_job, read_failures
 from indexer.runner import BackgroundJobs, retry_request, run_job
 from retrieval.bundle import Bundle
 from retrieval.errors import BadSource, JobRunning, NotFound
@@ -108,12 +108,12 @@ def test_a_retry_finds_what_failed_whatever_its_name(name: bytes, command, bundl
 def test_a_retry_takes_up_the_photos_of_a_folder_that_could_not_be_listed(
     settings: Settings, bundle: Bundle, own: Path
 ) -> None:
-    record = JobRecord(settings.jobs_folder, Request([str(own)]), bundle.model_id)
-    record.count(Outcome(failures=(Failure(uri_of(own / "blue"), "refused"),)))
+    record = JobRecord(settings.jobs_folder, IndexRequest([str(own)]), bundle.model_id)
+    record.count(BatchResult(failures=(Failure(uri_of(own / "blue"), "refused"),)))
     record.end("done")
     request = retry_request(settings, record.job.id)
     assert request.sources == [str(own)]
-    install = run_job(settings, Request([str(own / "green")], bundle.folder), threading.Event(), ignore)
+    install = run_job(settings, IndexRequest([str(own / "green")], bundle.folder), threading.Event(), ignore)
     assert install.job.indexed == 2
     assert run_job(settings, request, threading.Event(), ignore).job.seen == 2
 
@@ -128,9 +128,9 @@ def test_a_retry_takes_up_the_lines_of_a_manifest_that_were_mended(command, bund
 
 
 def test_what_a_killed_job_had_half_written_hides_no_failure(settings: Settings, bundle: Bundle, own: Path) -> None:
-    record = JobRecord(settings.jobs_folder, Request([str(own)]), bundle.model_id)
+    record = JobRecord(settings.jobs_folder, IndexRequest([str(own)]), bundle.model_id)
     failure = Failure(uri_of(own / "red" / "bad.jpg"), "not a photo")
-    record.count(Outcome(failures=(failure,)))
+    record.count(BatchResult(failures=(failure,)))
     whole = record.failures.read_text()
     record.failures.write_text(whole + whole[: len(whole) // 2])
     assert load_job(settings, record.job.id).failed == 0
@@ -173,27 +173,27 @@ def test_a_job_in_the_background_uses_the_index_that_is_open(
     settings: Settings, bundle: Bundle, index: VectorIndex, own: Path
 ) -> None:
     with BackgroundJobs(settings, lambda: nullcontext(index)) as jobs:
-        job = jobs.start(Request([str(own)], bundle.folder))
+        job = jobs.start(IndexRequest([str(own)], bundle.folder))
         assert job.state == "running"
         until(lambda: load_job(settings, job.id).state == "done")
         assert [failure.uri for failure in read_failures(settings, job.id)] == [uri_of(own / "red" / "bad.jpg")]
         assert index.count() == 6
         with pytest.raises(BadSource, match="nowhere"):
-            jobs.start(Request([str(own / "nowhere")], bundle.folder))
+            jobs.start(IndexRequest([str(own / "nowhere")], bundle.folder))
         with pytest.raises(NotFound, match="Nothing failed"):
-            retry_request(settings, _end_of(jobs.start(Request([str(own / "green")], bundle.folder)), settings).id)
+            retry_request(settings, _end_of(jobs.start(IndexRequest([str(own / "green")], bundle.folder)), settings).id)
 
 
 def test_one_job_at_a_time_and_closing_ends_it(
     settings: Settings, bundle: Bundle, index: VectorIndex, many: Path
 ) -> None:
     with BackgroundJobs(settings, lambda: nullcontext(index)) as jobs:
-        job = jobs.start(Request([str(many)], bundle.folder))
+        job = jobs.start(IndexRequest([str(many)], bundle.folder))
         with pytest.raises(JobRunning):
-            jobs.start(Request([str(many)], bundle.folder))
+            jobs.start(IndexRequest([str(many)], bundle.folder))
         cancel_job(settings, job.id)
         assert _end_of(job, settings).state == "cancelled"
-        other = jobs.start(Request([str(many)], bundle.folder))
+        other = jobs.start(IndexRequest([str(many)], bundle.folder))
     assert load_job(settings, other.id).state == "interrupted"
     assert index.count() < 1500
 
@@ -203,8 +203,8 @@ def test_what_a_client_names_is_never_fetched(settings: Settings, bundle: Bundle
     manifest.write_text("path,label\nhttp://127.0.0.1:1/1.jpg,red\nred/0.jpg,red\n")
     stop = threading.Event()
     with pytest.raises(BadSource, match="is a URL"):
-        run_job(settings, Request(["http://127.0.0.1:1/list.csv"], bundle.folder), stop, ignore)
-    finished = run_job(settings, Request([str(manifest)], bundle.folder), stop, ignore)
+        run_job(settings, IndexRequest(["http://127.0.0.1:1/list.csv"], bundle.folder), stop, ignore)
+    finished = run_job(settings, IndexRequest([str(manifest)], bundle.folder), stop, ignore)
     assert (finished.job.seen, finished.job.failed) == (1, 1)
     assert "line 2: http://127.0.0.1:1/1.jpg is a URL" in finished.record.first_failures[0].reason
 
@@ -222,7 +222,7 @@ def test_a_second_ctrl_c_leaves_an_interrupted_job_and_an_error_a_failed_one(
     settings: Settings, bundle: Bundle, own: Path
 ) -> None:
     for error, state in ((KeyboardInterrupt(), "interrupted"), (BadSource("It is gone."), "failed")):
-        record = JobRecord(settings.jobs_folder, Request([str(own)]), bundle.model_id)
+        record = JobRecord(settings.jobs_folder, IndexRequest([str(own)]), bundle.model_id)
         with pytest.raises(type(error)), record.ended_by_errors():
             raise error
         assert load_job(settings, record.job.id).state == state

@@ -7,9 +7,9 @@ import make
 import numpy as np
 import pytest
 
-from indexer.doubtful import find_doubtful
 from indexer.duplicates import find_duplicates
 from indexer.gallery import Gallery
+from indexer.label_issues import find_doubtful
 from retrieval.bundle import Bundle
 from retrieval.index import Payload, VectorIndex, embedded, open_store
 from retrieval.neighbours import exact_neighbours, neighbours_of_each

@@ -9,13 +9,13 @@ import pytest
 from serving import fill_index
 
 from indexer import map as maps
-from indexer.jobs import Request, cancel_job, load_job
-from indexer.map import lay_out, load_map, run_map
+from indexer.jobs import IndexRequest, cancel_job, load_job
+from indexer.map import load_map, project_2d, run_map
 from retrieval.bundle import Bundle
 from retrieval.errors import NotFound
 from retrieval.settings import Settings
 
-MAP = Request(sources=(), kind="map")
+MAP = IndexRequest(sources=(), kind="map")
 
 
 def clusters(count: int, per_cluster: int) -> np.ndarray:
@@ -26,7 +26,7 @@ def clusters(count: int, per_cluster: int) -> np.ndarray:
 
 
 def test_neighbours_on_the_map_are_neighbours_in_the_index() -> None:
-    positions = lay_out(clusters(5, 40))
+    positions = project_2d(clusters(5, 40))
     assert positions.shape == (200, 2) and positions.dtype == np.float32
     assert positions.min() == 0 and positions.max() == 1
     distances = np.linalg.norm(positions[:, None] - positions[None], axis=2)
@@ -36,12 +36,12 @@ def test_neighbours_on_the_map_are_neighbours_in_the_index() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 4, 5, 7])
 def test_a_few_photos_are_laid_out_too(count: int) -> None:
-    positions = lay_out(clusters(count, 1))
+    positions = project_2d(clusters(count, 1))
     assert positions.shape == (count, 2) and np.isfinite(positions).all()
 
 
 def test_photos_that_are_all_the_same_have_a_map() -> None:
-    assert np.isfinite(lay_out(np.ones((8, 4), np.float32) / 2)).all()
+    assert np.isfinite(project_2d(np.ones((8, 4), np.float32) / 2)).all()
 
 
 def test_a_job_keeps_the_map(settings: Settings, bundle: Bundle, library: Path) -> None:

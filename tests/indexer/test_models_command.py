@@ -10,12 +10,12 @@ import make
 import numpy as np
 import pytest
 
-from indexer.evaluation import evaluate
-from indexer.models import activate
+from indexer.index_evaluation import evaluate
+from indexer.model_registry import activate
 from retrieval.bundle import Bundle
 from retrieval.index import open_store
-from retrieval.metrics import map_at_r, recall_at_k
 from retrieval.neighbours import ranked_without_self
+from retrieval.ranking_metrics import map_at_r, recall_at_k
 from retrieval.settings import Settings
 
 

@@ -13,7 +13,7 @@ import fsspec
 import make
 import pytest
 
-from indexer.batch import BatchIndexer, Outcome
+from indexer.batch import BatchIndexer, BatchResult
 from indexer.sources import list_sources, remove_gone
 from retrieval import remote
 from retrieval.bundle import Bundle
@@ -230,7 +230,7 @@ def test_a_line_of_the_wrong_shape_is_told_and_the_rest_goes_on(
     manifest = library.parent / "rows.jsonl"
     manifest.write_text("\n".join([*map(json.dumps, rows), "{"]).replace("red/", f"{library}/red/"))
     told: list[tuple[str, str]] = []
-    outcomes: list[Outcome] = list(indexer.run(list_sources([str(manifest)], None, lambda *bad: told.append(bad))))
+    outcomes: list[BatchResult] = list(indexer.run(list_sources([str(manifest)], None, lambda *bad: told.append(bad))))
     assert sum(outcome.indexed for outcome in outcomes) == 2
     assert [uri.rpartition("#")[2] for uri, _ in told] == ["line=2", "line=3", "line=4", "line=6"]
     assert "line 3: tags is ['a']" in told[1][1]

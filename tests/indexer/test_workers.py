@@ -19,8 +19,8 @@ from waiting import free_port, until
 
 from indexer import tasks
 from indexer.crosscheck import load_cross_check
-from indexer.mailbox import Mailbox
-from indexer.tasks import QUEUE, scheduled_cross_check, workshop
+from indexer.result_queue import ResultQueue
+from indexer.tasks import QUEUE, scheduled_cross_check, worker_context
 from retrieval.bundle import Bundle
 from retrieval.index import Payload, open_store
 from retrieval.index.embedded import EmbeddedIndex
@@ -191,7 +191,7 @@ def test_a_worker_with_another_model_refuses_the_batch(
 def test_a_poisoned_message_is_refused_with_a_sentence(
     content: object, sentence: str, worker, redis_url: str, settings: Settings
 ) -> None:
-    with redis.Redis.from_url(redis_url) as client, Mailbox(client, "lookalike:letters:test") as box:
+    with redis.Redis.from_url(redis_url) as client, ResultQueue(client, "lookalike:letters:test") as box:
         send("lookalike.index_batch", content, box.name)
         assert sentence in box.take(30)["error"]
 
@@ -306,7 +306,7 @@ def test_a_failing_scheduled_cross_check_names_the_photos(
     search = EmbeddedIndex.search
     monkeypatch.setattr(EmbeddedIndex, "search", stale)
     scheduled_cross_check()
-    workshop.close()
+    worker_context.close()
     assert "The scheduled cross-check failed" in caplog.text
     assert "/red/" in caplog.text or "/blue/" in caplog.text
     assert not load_cross_check(settings, bundle.model_id).passed

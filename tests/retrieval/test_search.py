@@ -17,7 +17,7 @@ from retrieval.index import Payload, Point
 from retrieval.index.embedded import EmbeddedStore
 from retrieval.listing import list_photos
 from retrieval.photos import PhotoRef
-from retrieval.search import Options, Searcher
+from retrieval.search import Searcher, SearchParameters
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def searcher(bundle: Bundle, photos: list[PhotoRef], tmp_path: Path) -> Iterator
 
 def test_an_indexed_photo_finds_itself_first_with_score_one(searcher: Searcher, photos: list[PhotoRef]) -> None:
     for photo in photos[::5]:
-        answer = searcher.by_photo(photo.path.read_bytes(), Options(k=3), uri=photo.uri)
+        answer = searcher.by_photo(photo.path.read_bytes(), SearchParameters(k=3), uri=photo.uri)
         assert (answer.results[0].id, answer.results[0].score, answer.results[0].distance) == (photo.id, 1.0, 0.0)
         assert set(answer.took_ms) == {"decode", "embed", "search"}
 
@@ -72,13 +72,13 @@ def test_it_comes_before_its_exact_duplicates(searcher: Searcher, photos: list[P
     searcher.index.upsert(
         [Point(twin.id, vector, Payload(twin.uri, None, "0", 1, 1, 1, "t", "t")) for twin in duplicates]
     )
-    answer = searcher.by_photo(photo.path.read_bytes(), Options(k=3), uri=photo.uri)
+    answer = searcher.by_photo(photo.path.read_bytes(), SearchParameters(k=3), uri=photo.uri)
     assert answer.results[0].id == photo.id
     assert [result.score for result in answer.results] == [1.0, 1.0, 1.0]
 
 
 def test_the_nearest_photos_share_the_colour_and_the_label_is_predicted(searcher: Searcher) -> None:
-    answer = searcher.by_photo(make.encoded(make.photo("blue", seed=99)), Options(k=5))
+    answer = searcher.by_photo(make.encoded(make.photo("blue", seed=99)), SearchParameters(k=5))
     assert [result.label for result in answer.results] == ["blue"] * 5
     assert answer.predicted_label.label == "blue"
     assert 0.5 < answer.predicted_label.confidence <= 1
@@ -90,7 +90,13 @@ def test_the_nearest_photos_share_the_colour_and_the_label_is_predicted(searcher
 
 def test_the_predicted_label_does_not_depend_on_filter_page_or_k(searcher: Searcher) -> None:
     photo = make.encoded(make.photo("green", seed=99))
-    options = [Options(), Options(k=1), Options(k=24), Options(labels=("red",)), Options(offset=5)]
+    options = [
+        SearchParameters(),
+        SearchParameters(k=1),
+        SearchParameters(k=24),
+        SearchParameters(labels=("red",)),
+        SearchParameters(offset=5),
+    ]
     predicted = {searcher.by_photo(photo, option).predicted_label for option in options}
     assert len(predicted) == 1
     assert predicted.pop().label == "green"
@@ -98,24 +104,27 @@ def test_the_predicted_label_does_not_depend_on_filter_page_or_k(searcher: Searc
 
 def test_a_filter_and_a_least_score_hold(searcher: Searcher) -> None:
     photo = make.encoded(make.photo("green", seed=99))
-    assert {r.label for r in searcher.by_photo(photo, Options(k=20, labels=("red", "blue"))).results} == {"red", "blue"}
-    scores = [result.score for result in searcher.by_photo(photo, Options(k=24)).results]
-    assert len(searcher.by_photo(photo, Options(k=24, min_score=scores[7])).results) == 8
+    assert {r.label for r in searcher.by_photo(photo, SearchParameters(k=20, labels=("red", "blue"))).results} == {
+        "red",
+        "blue",
+    }
+    scores = [result.score for result in searcher.by_photo(photo, SearchParameters(k=24)).results]
+    assert len(searcher.by_photo(photo, SearchParameters(k=24, min_score=scores[7])).results) == 8
 
 
 def test_a_search_from_an_indexed_photo_leaves_it_out_and_pages(searcher: Searcher, photos: list[PhotoRef]) -> None:
     photo = photos[0].id
-    whole = [result.id for result in searcher.by_id(photo, Options(k=24)).results]
+    whole = [result.id for result in searcher.by_id(photo, SearchParameters(k=24)).results]
     assert photo not in whole
     assert len(whole) == 23
-    pages = [searcher.by_id(photo, Options(k=10, offset=offset)).results for offset in (0, 10, 20)]
+    pages = [searcher.by_id(photo, SearchParameters(k=10, offset=offset)).results for offset in (0, 10, 20)]
     assert [result.id for page in pages for result in page] == whole
 
 
 def test_examples_draw_near_and_push_away(searcher: Searcher, photos: list[PhotoRef]) -> None:
     reds = [photo.id for photo in photos if photo.label == "red"]
     blues = [photo.id for photo in photos if photo.label == "blue"]
-    answer = searcher.by_examples(reds[:2], blues[:2], Options(k=21))
+    answer = searcher.by_examples(reds[:2], blues[:2], SearchParameters(k=21))
     assert {result.id for result in answer.results}.isdisjoint(reds[:2] + blues[:2])
     labels = [result.label for result in answer.results]
     assert labels[:5] == ["red"] * 5
@@ -126,7 +135,7 @@ def test_a_part_of_a_photo_is_searched_alone(searcher: Searcher) -> None:
     pair = make.photo("red", 50).resize((240, 90))
     pair.paste(make.photo("red", 51), (0, 0))
     pair.paste(make.photo("blue", 51), (120, 0))
-    answer = searcher.by_photo(make.encoded(pair), Options(k=3), crop=Crop(0.5, 0, 0.5, 1))
+    answer = searcher.by_photo(make.encoded(pair), SearchParameters(k=3), crop=Crop(0.5, 0, 0.5, 1))
     assert {result.label for result in answer.results} == {"blue"}
 
 
@@ -134,9 +143,9 @@ def test_an_unknown_label_is_told(searcher: Searcher, photos: list[PhotoRef]) ->
     photo = make.encoded(make.photo("green", seed=99))
     for labels in (("mauve",), ("green", "mauve")):
         with pytest.raises(NotFound, match=r"the label mauve\. The most frequent labels are blue, green, red\."):
-            searcher.by_photo(photo, Options(labels=labels))
+            searcher.by_photo(photo, SearchParameters(labels=labels))
     with pytest.raises(NotFound, match="mauve"):
-        searcher.by_id(photos[0].id, Options(labels=("mauve",)))
+        searcher.by_id(photos[0].id, SearchParameters(labels=("mauve",)))
 
 
 def test_labels_are_not_counted_for_a_label_further_down(searcher: Searcher, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,24 +154,24 @@ def test_labels_are_not_counted_for_a_label_further_down(searcher: Searcher, mon
 
     monkeypatch.setattr(searcher.index, "labels", count)
     photo = make.encoded(make.photo("green", seed=99))
-    assert searcher.by_photo(photo, Options(k=1, labels=("green", "red"))).results[0].label == "green"
+    assert searcher.by_photo(photo, SearchParameters(k=1, labels=("green", "red"))).results[0].label == "green"
 
 
 def test_a_photo_without_an_embedding_is_told(searcher: Searcher) -> None:
     with pytest.raises(UnreadablePhoto, match="no embedding"):
-        searcher.by_photo(make.encoded(Image.new("RGB", (64, 64), (128, 128, 128)), "PNG"), Options())
+        searcher.by_photo(make.encoded(Image.new("RGB", (64, 64), (128, 128, 128)), "PNG"), SearchParameters())
 
 
 @pytest.mark.parametrize("options", [{"k": 0}, {"k": 101}, {"k": 10**9}, {"k": -1}, {"offset": -1}])
 def test_options_without_sense_are_refused(options: dict[str, int]) -> None:
     with pytest.raises(BadQuery):
-        Options(**options)
+        SearchParameters(**options)
 
 
 def test_bad_queries_are_told(searcher: Searcher, photos: list[PhotoRef]) -> None:
     with pytest.raises(UnreadablePhoto):
-        searcher.by_photo(b"no photo", Options())
+        searcher.by_photo(b"no photo", SearchParameters())
     with pytest.raises(NotFound):
-        searcher.by_id(uuid.uuid4(), Options())
+        searcher.by_id(uuid.uuid4(), SearchParameters())
     with pytest.raises(BadQuery, match="at least one positive"):
-        searcher.by_examples([], [photos[0].id], Options())
+        searcher.by_examples([], [photos[0].id], SearchParameters())

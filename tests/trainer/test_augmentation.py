@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from trainer.augmentation import random_views
-from trainer.recipes.parts import CropAndFlip, QuarterTurn, RandomViews, Strong, Unchanged
+from trainer.recipes.components import CropAndFlip, QuarterTurn, RandomViews, Strong, Unchanged
 from trainer.recipes.recipe import AnyAugmentation
 
 # Red grows to the right, green grows downwards.

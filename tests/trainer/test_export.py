@@ -16,7 +16,7 @@ from trainer.backbones import BACKBONES, backbone_named
 from trainer.export import check_parity, export_onnx, run_onnx
 from trainer.network import begin_statistics, build_network
 from trainer.recipes import Head
-from trainer.recipes.parts import Centred
+from trainer.recipes.components import MeanCentred
 from trainer.recipes.recipe import AnyHead
 
 DISK_BYTES, ROOM_BYTES = 1 << 20, 1 << 17  # small_cnn takes more
@@ -88,7 +88,7 @@ def test_every_backbone_is_the_same_in_onnx_runtime(name: str, tmp_path: Path) -
     regions_that_add_up(tmp_path / "embedder.onnx", images)
 
 
-@pytest.mark.parametrize("head", [Head(), Head(hidden=24), Head(hidden=24, relu=True), Centred()], ids=str)
+@pytest.mark.parametrize("head", [Head(), Head(hidden=24), Head(hidden=24, relu=True), MeanCentred()], ids=str)
 def test_regions_add_up_to_the_embedding_whatever_the_head(head: AnyHead, tmp_path: Path) -> None:
     network = build_network(BACKBONES["small_cnn"], "none", 16, head)
     for layer in network.projection.layers:

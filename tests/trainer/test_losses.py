@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from trainer.losses import SoftmaxObjective, TripletObjective, triplet_loss
-from trainer.recipes.parts import SoftmaxLoss, TripletLoss
+from trainer.recipes.components import SoftmaxLoss, TripletLoss
 
 LABELS = [0, 0, 0, 1, 1, 2, 2, 2, 3]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.report.figures import maps
+from trainer.report.charts import maps
 from trainer.report.findings import Suspect, best_and_worst, confusion, suspects
 
 

@@ -160,7 +160,7 @@ def test_but_for_dropout_a_resumed_training_is_that_which_was_not_cut_short(
     def train(watched: Watched, folder: Path) -> tuple[list[Epoch], np.ndarray]:
         tf.keras.utils.set_random_seed(0)
         network = build_for(recipe, backbone, "auto")
-        assert (network.resting is not None) == (backbone is RESTING)
+        assert (network.frozen is not None) == (backbone is RESTING)
         epochs = train_network(
             network,
             recipe,

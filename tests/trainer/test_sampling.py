@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.recipes.parts import Balanced, Shuffled
+from trainer.recipes.components import Balanced, Shuffled
 from trainer.sampling import balanced_batches, batches
 
 class_sizes = st.lists(st.integers(1, 30), min_size=2, max_size=40)

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from retrieval.errors import LookalikeError
 from trainer.recipes import RECIPES
+from trainer.recipes.components import Cosine, CosineRestarts, NoisyLinearCosine, RampUp, Steps
 from trainer.recipes.overrides import override
-from trainer.recipes.parts import Cosine, CosineRestarts, NoisyLinearCosine, RampUp, Steps
 from trainer.schedules import Planned, learning_rates, planned_learning_rates, timetable
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from retrieval.errors import LookalikeError
-from trainer import sources
+from trainer import datasets
 from trainer.data import load_dataset
 
 tfds = pytest.importorskip("tensorflow_datasets", exc_type=ImportError)
@@ -43,15 +43,15 @@ def test_labels_are_the_names_that_the_data_set_gives(tmp_path: Path, monkeypatc
 
 def test_an_unknown_name() -> None:
     with pytest.raises(LookalikeError, match="no data set 'no_such_flowers'"):
-        sources.locate("tfds:no_such_flowers", Path("home"))
+        datasets.locate("tfds:no_such_flowers", Path("home"))
 
 
 def test_without_a_network_it_says_so_within_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", str(tmp_path / "tfds"))
     with socket.create_server(("127.0.0.1", 0)) as mute:  # takes connections and never answers
-        monkeypatch.setattr(sources, "TFDS_HOST", f"http://127.0.0.1:{mute.getsockname()[1]}/")
+        monkeypatch.setattr(datasets, "TFDS_HOST", f"http://127.0.0.1:{mute.getsockname()[1]}/")
         start = time.monotonic()
         with pytest.raises(LookalikeError, match="can't be downloaded from here"):
-            sources.locate("tfds:tf_flowers", tmp_path / "home")
+            datasets.locate("tfds:tf_flowers", tmp_path / "home")
     assert time.monotonic() - start < 10
     assert list((tmp_path / "home" / "datasets").iterdir()) == []

@@ -11,7 +11,7 @@ import make
 import pytest
 from serving import ROOT, fill_index, serving
 
-from indexer.jobs import JobRecord, Request
+from indexer.jobs import IndexRequest, JobRecord
 from retrieval.bundle import Bundle
 from retrieval.settings import Settings
 
@@ -34,7 +34,7 @@ def test_every_example_is_answered(
     (library / "roses").symlink_to("rose")
     photos = fill_index(settings, bundle, library / "rose")
     shutil.copy(photos[0].path, tmp_path / "photo.jpg")
-    job = JobRecord(settings.jobs_folder, Request([str(library)]), bundle.model_id)
+    job = JobRecord(settings.jobs_folder, IndexRequest([str(library)]), bundle.model_id)
     job.end("done")
     monkeypatch.setenv("LOOKALIKE_API_KEYS", "sesame")
     monkeypatch.setenv("LOOKALIKE_LIBRARY_ROOTS", str(library))

@@ -15,8 +15,8 @@ import pytest
 from flask.testing import FlaskClient
 from serving import Site
 
-from indexer.batch import Failure, Outcome
-from indexer.jobs import JobRecord, Request
+from indexer.batch import BatchResult, Failure
+from indexer.jobs import IndexRequest, JobRecord
 from web.api import jobs
 from web.app import create_app
 from web.services import EXTENSION
@@ -61,9 +61,9 @@ def place(own: Site) -> Iterator[Place]:
 @contextmanager
 def running(own: Site, failures: int = 0) -> Iterator[JobRecord]:
     """A job that runs, by its record."""
-    record = JobRecord(own.settings.jobs_folder, Request(["photos"]), own.searcher.index.model)
+    record = JobRecord(own.settings.jobs_folder, IndexRequest(["photos"]), own.searcher.index.model)
     failed = tuple(Failure(f"file:///photos/{number}.jpg", "It is damaged.") for number in range(failures))
-    record.count(Outcome(10 + failures, 10, 0, failed))
+    record.count(BatchResult(10 + failures, 10, 0, failed))
     try:
         yield record
     finally:
@@ -217,7 +217,7 @@ def test_a_stream_tells_each_step_of_a_job(place: Place, monkeypatch: pytest.Mon
         told = (events(piece.decode())[0] for piece in place.client.get(f"{JOBS}/{record.job.id}/events").response)
         assert next(told)["state"] == "running"
         for indexed in (20, 30):
-            record.count(Outcome(10, 10))
+            record.count(BatchResult(10, 10))
             now = next(told)
             assert (now["state"], now["indexed"]) == ("running", indexed)
         record.end("done")

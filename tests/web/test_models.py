@@ -14,10 +14,10 @@ from serving import LOOKALIKE, ROOT, Site, fill_index, serving
 from waiting import until
 
 from retrieval.bundle import Bundle
+from retrieval.current_model import open_searcher
 from retrieval.index import open_store
 from retrieval.index.base import has_direction
-from retrieval.models import open_searcher
-from retrieval.search import Options
+from retrieval.search import SearchParameters
 from retrieval.settings import Settings
 from web.app import create_app
 from web.services import EXTENSION
@@ -82,7 +82,7 @@ def test_a_search_ends_on_the_model_it_began_with(site: Site, other: Bundle) -> 
         assert serving.follow() == other.model_id
         with serving.lend() as after:
             assert after is not before
-        assert len(before.by_id(site.photos[0].id, Options(k=5)).results) == 5
+        assert len(before.by_id(site.photos[0].id, SearchParameters(k=5)).results) == 5
     with open_store(site.settings).open(before.index.model, before.index.dimension) as index:
         assert index.count() == 24, "it was closed after its last search, so that it can be opened again"
 

@@ -17,9 +17,9 @@ from retrieval.bundle import Bundle, Calibration, write_bundle
 from retrieval.photos import PhotoRef
 from retrieval.search import Searcher
 from retrieval.settings import Settings
-from web.labels import count_labels
+from web.label_counts import count_labels
 from web.page.address import decode_int8, encode_int8
-from web.page.labels import choose_labels
+from web.page.label_choices import choose_labels
 
 BROWSER = {"Accept": "text/html,*/*;q=0.8"}
 
@@ -238,7 +238,7 @@ def test_labels_are_not_counted_at_every_step(own: Site, monkeypatch: pytest.Mon
 
     counted: list[float] = []
     monkeypatch.setattr(own.searcher.index, "labels", count_slowly)
-    monkeypatch.setattr("web.labels.PATIENCE", 3)
+    monkeypatch.setattr("web.label_counts.PATIENCE", 3)
     assert [count_labels(own.searcher.index)["red"] for _ in range(5)] == [1] * 5
     time.sleep(0.2)
     assert count_labels(own.searcher.index)["red"] == 2

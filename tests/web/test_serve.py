@@ -19,7 +19,7 @@ import pytest
 from serving import LOOKALIKE, ROOT, fill_index, serving, worker, workers
 from waiting import free_port, until, until_it_listens
 
-from indexer.jobs import JobRecord, Request
+from indexer.jobs import IndexRequest, JobRecord
 from retrieval.bundle import Bundle
 from retrieval.index import open_store
 from retrieval.settings import Settings, usable_cores
@@ -209,7 +209,7 @@ def test_requests_that_drip_end(indexed: Settings) -> None:
 
 
 def test_a_stopping_server_ends_streams_and_answers_what_it_began(indexed: Settings, bundle: Bundle) -> None:
-    record = JobRecord(indexed.jobs_folder, Request(["photos"]), bundle.model_id)
+    record = JobRecord(indexed.jobs_folder, IndexRequest(["photos"]), bundle.model_id)
     command = [*LOOKALIKE, "serve", "--port", "0", "--json"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
@@ -273,7 +273,7 @@ def test_log_lines_can_be_json(indexed: Settings, monkeypatch: pytest.MonkeyPatc
     url = json.loads(process.stdout.readline())["url"]
     process.stderr.readline()
     connection = http.client.HTTPConnection(urlsplit(url).netloc)
-    connection.request("GET", "/na%0Ame?secret=1", headers={"X-Request-ID": "mine-7"})
+    connection.request("GET", "/na%0Ame?secret=1", headers={"X-IndexRequest-ID": "mine-7"})
     connection.getresponse().read()
     line = json.loads(process.stderr.readline())
     process.terminate()

@@ -1,9 +1,9 @@
 """The recipes by name."""
 
 from retrieval.errors import LookalikeError
+from trainer.recipes.components import AdamW, Head, MeanCentred, RandomViews, Stopping
 from trainer.recipes.hyperrule import BIT_HYPERRULE
 from trainer.recipes.notebooks import NOTEBOOKS
-from trainer.recipes.parts import AdamW, Centred, Head, RandomViews, Stopping
 from trainer.recipes.recipe import Facts, Recipe
 
 __all__ = ["DEFAULT", "RECIPES", "Facts", "Head", "RandomViews", "Recipe", "recipe_named"]
@@ -21,7 +21,7 @@ NEW_CLASSES = Recipe(
     description="For classes that training never sees, on trained weights: their features, tuned in a few steps",
     dimension=512,
     mixup=0.4,
-    head=Centred(),
+    head=MeanCentred(),
     optimizer=AdamW(pretrained=1e-4, fresh=4e-3),
     head_first=None,
     epochs=4,

@@ -6,7 +6,7 @@ https://github.com/google-research/big_transfer/blob/master/bit_hyperrule.py
 from dataclasses import replace
 from typing import NamedTuple
 
-from trainer.recipes.parts import Balanced, CropAndFlip, Head, Preparation, Sgd, Steps, Stopping, TripletLoss
+from trainer.recipes.components import Balanced, CropAndFlip, Head, Preparation, Sgd, Steps, Stopping, TripletLoss
 from trainer.recipes.recipe import Facts, Recipe
 
 OFFICIAL_BATCH = 512

@@ -7,7 +7,7 @@ settings of `FACENET` hold.
 
 from dataclasses import replace
 
-from trainer.recipes.parts import (
+from trainer.recipes.components import (
     Adam,
     Cosine,
     CosineRestarts,

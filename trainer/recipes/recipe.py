@@ -4,16 +4,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from trainer.recipes import parts
-from trainer.recipes.parts import Count, Weight
+from trainer.recipes import components
+from trainer.recipes.components import Count, Weight
 
-AnyAugmentation = parts.RandomViews | parts.Unchanged | parts.QuarterTurn | parts.CropAndFlip | parts.Strong
-AnySampling = parts.Balanced | parts.Shuffled
-AnyHead = parts.Head | parts.Centred
-AnyLoss = parts.TripletLoss | parts.SoftmaxLoss
-AnyOptimizer = parts.AdamW | parts.Adam | parts.Sgd
+AnyAugmentation = (
+    components.RandomViews | components.Unchanged | components.QuarterTurn | components.CropAndFlip | components.Strong
+)
+AnySampling = components.Balanced | components.Shuffled
+AnyHead = components.Head | components.MeanCentred
+AnyLoss = components.TripletLoss | components.SoftmaxLoss
+AnyOptimizer = components.AdamW | components.Adam | components.Sgd
 AnySchedule = (
-    parts.Constant | parts.Cosine | parts.CosineRestarts | parts.NoisyLinearCosine | parts.RampUp | parts.Steps
+    components.Constant
+    | components.Cosine
+    | components.CosineRestarts
+    | components.NoisyLinearCosine
+    | components.RampUp
+    | components.Steps
 )
 
 
@@ -58,7 +65,8 @@ class Recipe:
         learns: `upper`: the backbone's upper part, its batch normalisation at rest, or all of a backbone that has no
             trained weights; `all`: every weight; `head`: the head alone.
         head_first: how the head is trained before the backbone follows; None: both at once.
-        views: of each photo that are kept as the part of the backbone sees them that does not learn; see `views_of`.
+        views: number of augmented views per photo whose activations of the frozen lower layers are cached; see
+            `augmented_views`.
         rounds: where the backbone has trained weights, the epochs are shared out among so many trainings that all begin
             where the head's own ended, and measured and kept is the mean of their weights; see `Soup`.
         epochs: at most so many.
@@ -71,21 +79,21 @@ class Recipe:
     description: str
     faults: tuple[Fault, ...] = ()
     dimension: Count = 128
-    preparation: parts.Preparation = field(default_factory=parts.Preparation)
+    preparation: components.Preparation = field(default_factory=components.Preparation)
     augmentation: AnyAugmentation | None = None
     mixup: Weight = 0.0
-    sampling: AnySampling = field(default_factory=parts.Balanced)
-    head: AnyHead = field(default_factory=parts.Head)
-    loss: AnyLoss = field(default_factory=parts.TripletLoss)
-    optimizer: AnyOptimizer = field(default_factory=parts.AdamW)
-    schedule: AnySchedule = field(default_factory=parts.Cosine)
+    sampling: AnySampling = field(default_factory=components.Balanced)
+    head: AnyHead = field(default_factory=components.Head)
+    loss: AnyLoss = field(default_factory=components.TripletLoss)
+    optimizer: AnyOptimizer = field(default_factory=components.AdamW)
+    schedule: AnySchedule = field(default_factory=components.Cosine)
     learns: Literal["upper", "all", "head"] = "upper"
-    head_first: parts.HeadFirst | None = field(default_factory=parts.HeadFirst)
+    head_first: components.HeadFirst | None = field(default_factory=components.HeadFirst)
     views: Count = 12
     rounds: Count = 1
     epochs: Count = 15
     steps_per_epoch: Count | None = 20
-    stopping: parts.Stopping = field(default_factory=parts.Stopping)
+    stopping: components.Stopping = field(default_factory=components.Stopping)
     fit: Callable[["Recipe", Facts], "Recipe"] | None = field(default=None, compare=False, repr=False)
 
     def fitted(self, facts: Facts) -> "Recipe":

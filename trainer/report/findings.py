@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from retrieval import metrics
+from retrieval import ranking_metrics
 from retrieval.neighbours import Embeddings
 
 Labels = npt.NDArray[np.str_]
@@ -44,7 +44,7 @@ def best_and_worst(embeddings: Embeddings, labels: Labels, ranked: Ranking, most
         Positions, the best first and the worst first; of equals, the one whose nearest neighbour is nearer is better.
     """
     relevant = labels[ranked] == labels[:, None]
-    quality = metrics.map_at_r(relevant, relevant.sum(axis=1))
+    quality = ranking_metrics.map_at_r(relevant, relevant.sum(axis=1))
     nearest = np.sum(embeddings * embeddings[ranked[:, 0]], axis=1)
     order = [int(position) for position in np.lexsort((-nearest, -quality)) if relevant[position].any()]
     best_of_class: dict[str, int] = {}

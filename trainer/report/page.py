@@ -18,14 +18,14 @@ from retrieval.images import ResizeRule, read_pixels
 from retrieval.neighbours import Embeddings, ranked_without_self
 from retrieval.photos import PhotoRef, display
 from trainer.data import Dataset, labels_of
-from trainer.duplicates import Duplicate
 from trainer.evaluation import shown_split
 from trainer.learner import LabelledImages
-from trainer.report import figures
+from trainer.report import charts
 from trainer.report.findings import best_and_worst, confusion, suspects
 from trainer.report.templates import render
 from trainer.runs import Plan, Run
 from trainer.schedules import planned_learning_rates, timetable
+from trainer.split_overlap import Duplicate
 
 NEIGHBOURS = 6
 MOST_QUERIES = 8
@@ -130,10 +130,10 @@ def write_report(path: Path, report: Report) -> None:
         report=report,
         trained=report.metrics[split],
         untrained=report.metrics["untrained"][split],
-        curves=figures.training_curves([run.epochs for run in report.runs], report.kept.epochs, report.kept.kept),
+        curves=charts.training_curves([run.epochs for run in report.runs], report.kept.epochs, report.kept.kept),
         rates=_learning_rates(report),
         sample=_sample(report.sample),
-        maps=figures.maps({"before": report.untrained[split], "after": shown.embeddings}, shown.labels, report.seed),
+        maps=charts.maps({"before": report.untrained[split], "after": shown.embeddings}, shown.labels, report.seed),
         best=[shown.row(position, "query") for position in best],
         worst=[shown.row(position, "query") for position in worst],
         suspects=_suspects(report),
@@ -147,7 +147,7 @@ def _learning_rates(report: Report) -> Markup:
     plan = report.plan
     table = timetable(plan.recipe, report.dataset.counts["train"], plan.pretrained)
     rates = planned_learning_rates(plan.recipe, table, plan.pretrained, report.kept.seed)
-    return figures.learning_rate_curves(rates, table.taken(report.kept.epochs[-1].number))
+    return charts.learning_rate_curves(rates, table.taken(report.kept.epochs[-1].number))
 
 
 def _sample(batch: LabelledImages) -> list[Shown]:

@@ -10,8 +10,8 @@ from apiflask import APIBlueprint, FileSchema
 from flask import Response, request, url_for
 from werkzeug.exceptions import UnsupportedMediaType
 
-from indexer.jobs import Job, Request, cancel_job, list_jobs, load_job, read_failures
-from indexer.models import installed
+from indexer.jobs import IndexRequest, Job, cancel_job, list_jobs, load_job, read_failures
+from indexer.model_registry import installed
 from indexer.runner import retry_request
 from retrieval.errors import NotFound
 from web.keys import writes
@@ -41,7 +41,7 @@ def start() -> Started:
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("A job is sent as application/json.")
     wanted = check_json(NewJob).root
-    return _started(Request((), kind="map") if isinstance(wanted, MapJob) else _index_request(wanted))
+    return _started(IndexRequest((), kind="map") if isinstance(wanted, MapJob) else _index_request(wanted))
 
 
 @blueprint.get("/jobs")
@@ -111,14 +111,14 @@ def retry(job: str) -> Started:
     return _started(retry_request(services().settings, job))
 
 
-def _started(wanted: Request) -> Started:
+def _started(wanted: IndexRequest) -> Started:
     job = services().jobs.start(wanted)
     return job, 202, {"Location": url_for("jobs.show", job=job.id)}
 
 
-def _index_request(wanted: IndexJob) -> Request:
+def _index_request(wanted: IndexJob) -> IndexRequest:
     served = services()
-    return Request(
+    return IndexRequest(
         sources=[served.photo_files.source(source) for source in wanted.sources],
         bundle=_bundle_of(wanted.model) if wanted.model else None,
         label_from=wanted.label_from,

@@ -2,7 +2,7 @@
 
 from apiflask import APIBlueprint
 
-from web.labels import count_labels
+from web.label_counts import count_labels
 from web.schemas import LabelCount, LabelOptions, Labels
 from web.services import services
 

@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 
 from apiflask import APIBlueprint
 
-from indexer.models import Model, activate, list_models, rollback
+from indexer.model_registry import Model, activate, list_models, rollback
 from retrieval.index import VectorIndex
 from web.keys import writes
 from web.schemas import Models

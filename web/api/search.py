@@ -7,10 +7,10 @@ from apiflask import APIBlueprint
 from flask import Response, request
 from werkzeug.exceptions import UnsupportedMediaType
 
-from retrieval.search import Answer, Options, Result
+from retrieval.search import SearchParameters, SearchResponse, SearchResult
 from web.indexed import photo_bytes
 from web.links import photo_urls
-from web.metrics import observe_search
+from web.prometheus import observe_search
 from web.schemas import (
     EncodedPhoto,
     Examples,
@@ -53,7 +53,7 @@ def search() -> Response:
     return respond(answer)
 
 
-def _by_indexed(query: IndexedPhoto, options: Options) -> Answer:
+def _by_indexed(query: IndexedPhoto, options: SearchParameters) -> SearchResponse:
     """What is like an indexed photo, or like a part of it, which takes its file; the photo itself is left out."""
     searcher, crop = services().searcher, query.crop.crop()
     if crop is None:
@@ -65,7 +65,7 @@ def _by_indexed(query: IndexedPhoto, options: Options) -> Answer:
     return replace(answer, took_ms=took_ms | answer.took_ms)
 
 
-def respond(answer: Answer) -> Response:
+def respond(answer: SearchResponse) -> Response:
     """The answer as the API gives it; written by pydantic, which takes a third of the time of APIFlask's way."""
     observe_search(answer)
     predicted = answer.predicted_label
@@ -79,7 +79,7 @@ def respond(answer: Answer) -> Response:
     return Response(body.model_dump_json(), mimetype="application/json")
 
 
-def _found(result: Result) -> Found:
+def _found(result: SearchResult) -> Found:
     return Found(
         id=result.id,
         uri=result.uri,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from retrieval.errors import BadQuery
 from retrieval.index.base import Vector
-from retrieval.search import Options
+from retrieval.search import SearchParameters
 from web.schemas import DEEPEST_OFFSET, CropBox, CropText, Label
 
 PAGE_SIZE = 24
@@ -43,9 +43,9 @@ class PageQuery(BaseModel):
         """Whether it is a search at all."""
         return bool(self.id or self.vector or self.like)
 
-    def options(self) -> Options:
+    def options(self) -> SearchParameters:
         """The same for the searcher."""
-        return Options(PAGE_SIZE, self.offset, tuple(dict.fromkeys(self.label)), self.min_score or None)
+        return SearchParameters(PAGE_SIZE, self.offset, tuple(dict.fromkeys(self.label)), self.min_score or None)
 
     def address(self, **changes: object) -> str:
         """The page's address with this search, in its shortest form, changed as given."""

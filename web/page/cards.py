@@ -13,7 +13,7 @@ from PIL import Image
 from retrieval.errors import NotFound
 from retrieval.index import Payload
 from retrieval.photos import file_name
-from retrieval.search import Result
+from retrieval.search import SearchResult
 from web.links import photo_url
 from web.services import services
 
@@ -27,7 +27,7 @@ class Picture:
     height: int
 
     @classmethod
-    def of(cls, photo: uuid.UUID, known: Payload | Result) -> Self:
+    def of(cls, photo: uuid.UUID, known: Payload | SearchResult) -> Self:
         """The thumbnail of an indexed photo, with the proportions of the photo."""
         return cls(photo_url(photo, "thumbnail"), known.width, known.height)
 
@@ -55,12 +55,12 @@ class Card:
     distance: float | None = None
 
     @classmethod
-    def of(cls, photo: uuid.UUID, known: Payload | Result) -> Self:
+    def of(cls, photo: uuid.UUID, known: Payload | SearchResult) -> Self:
         """The card of an indexed photo."""
         return cls(photo, file_name(known.uri), known.label, Picture.of(photo, known))
 
     @classmethod
-    def found(cls, result: Result) -> Self:
+    def found(cls, result: SearchResult) -> Self:
         """The card of a photo that a search found."""
         return replace(cls.of(result.id, result), score=result.score, distance=result.distance)
 

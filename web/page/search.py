@@ -11,14 +11,14 @@ from flask import render_template, request
 from retrieval.errors import BadQuery
 from retrieval.images import Crop
 from retrieval.index.base import Vector
-from retrieval.search import Answer
-from web.labels import count_labels
+from retrieval.search import SearchResponse
+from web.label_counts import count_labels
 from web.links import photo_url
-from web.metrics import observe_search
 from web.page.address import PAGE_SIZE, PageQuery, crop_text, decode_int8, encode_int8
 from web.page.cards import Card, Picture, payloads
-from web.page.labels import choose_labels
+from web.page.label_choices import choose_labels
 from web.photo_files import make_thumbnail
+from web.prometheus import observe_search
 from web.schemas import API, DEEPEST_OFFSET, CropBox
 from web.services import services
 from web.validation import check_fields
@@ -118,7 +118,7 @@ def _results(query: PageQuery, subject: Subject) -> str:
     )
 
 
-def _search(query: PageQuery, subject: Subject) -> Answer:
+def _search(query: PageQuery, subject: Subject) -> SearchResponse:
     searcher, options = services().searcher, query.options()
     by_id = [query.id] if query.id is not None and subject.vector is None else []
     unindexed = [] if subject.vector is None else [subject.vector]

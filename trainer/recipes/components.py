@@ -152,7 +152,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Centred:
+class MeanCentred:
     """The features, seen from the middle of the training photos, in place of a head that is learned.
 
     What a head learns to pass over may be what tells other classes apart; here nearly all of it stays. Features of unit

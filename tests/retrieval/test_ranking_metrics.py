@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from retrieval.metrics import map_at_r, precision_at_k, r_precision, recall_at_k, reciprocal_rank
+from retrieval.ranking_metrics import map_at_r, precision_at_k, r_precision, recall_at_k, reciprocal_rank
 
 # Two queries, five neighbours each, nearest first. The first has 3 relevant photos in the gallery, the second 2.
 RELEVANT = np.array([[True, False, True, False, True], [False, False, True, True, False]])

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from indexer.batch import batches
 from retrieval.index import VectorIndex
 from retrieval.index.base import Vector
-from retrieval.metrics import map_at_r, recall_at_k
+from retrieval.ranking_metrics import map_at_r, recall_at_k
 
 MOST_PHOTOS = 20_000
 MOST_QUERIES = 1_000
@@ -27,7 +27,7 @@ class Evaluation:
         photos: how many labelled photos took part.
         queries: how many of them were queries.
         recall_at_1: the share of queries whose nearest photo has their label.
-        map_at_r: the mean average precision at R, see `retrieval.metrics`.
+        map_at_r: the mean average precision at R, see `retrieval.ranking_metrics`.
     """
 
     model: str

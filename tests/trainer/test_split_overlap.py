@@ -5,7 +5,7 @@ from make import encoded, photo
 from PIL import Image, ImageEnhance
 
 from retrieval.photos import PhotoRef, uri_of
-from trainer.duplicates import Duplicate, find_duplicates, fingerprint, warning
+from trainer.split_overlap import Duplicate, find_duplicates, fingerprint, warning
 
 
 class Album:

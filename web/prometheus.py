@@ -22,7 +22,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from indexer.crosscheck import load_cross_check
 from retrieval.errors import LookalikeError
-from retrieval.search import Answer
+from retrieval.search import SearchResponse
 from web.services import services
 
 blueprint = Blueprint("metrics", __name__)
@@ -37,7 +37,7 @@ requests = Histogram(
 failures = Counter("lookalike_failures", "Requests that were refused or failed, by status.", ["status"])
 
 
-def observe_search(answer: Answer) -> None:
+def observe_search(answer: SearchResponse) -> None:
     """Count a search's results, and the time of each of its steps."""
     for step, milliseconds in answer.took_ms.items():
         steps.labels(step).observe(milliseconds / 1000)

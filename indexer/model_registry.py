@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
-from indexer.evaluation import Evaluation, evaluate
+from indexer.index_evaluation import Evaluation, evaluate
 from retrieval.bundle import MANIFEST, Bundle, Precision, load_bundle
 from retrieval.errors import BadBundle, IndexBusy, IndexMismatch, LookalikeError, NotFound, WorseModel
 from retrieval.index import IndexStore, VectorIndex, open_store
