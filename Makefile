@@ -4,10 +4,10 @@
 demo: .venv/ready
 	.venv/bin/lookalike demo $(ARGS)
 
-# Everything that must hold: style, types, tests. Options for pytest: make test ARGS="tests/retrieval"
-# Two processes share the test files, in order of name: so the long ones come first, and many short ones last.
+# Style, types and tests, but for those that take long: make test ARGS="-m slow". Options for pytest: ARGS="tests/retrieval"
+# Two processes begin with half of the tests each; the one that is done first takes over some of the other's.
 test: .venv/ready check
-	.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	.venv/bin/pytest -n 2 --dist worksteal $(ARGS)
 
 check: .venv/ready
 	.venv/bin/ruff check

@@ -1,12 +1,15 @@
-"""What every room's tests share."""
+"""What the tests of all packages share."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
 import make
 import pytest
+from commands import Called, Command
 
+import lookalike
 from retrieval.bundle import Bundle
 from retrieval.settings import Settings
 
@@ -34,6 +37,20 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settin
     for name in ("BUNDLE", "QDRANT_URL", "REDIS_URL", "API_KEYS", "LIBRARY_ROOTS"):
         monkeypatch.delenv(f"LOOKALIKE_{name}", raising=False)
     yield Settings()
+
+
+@pytest.fixture
+def command(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Calls `lookalike` as a shell would, in this process."""
+
+    def call(*words: object) -> Called:
+        monkeypatch.setattr(sys, "argv", ["lookalike", *map(str, words)])
+        with pytest.raises(SystemExit) as exit:
+            lookalike.main()
+            sys.exit(0)
+        return Called(exit.value.code or 0, *capsys.readouterr())
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -1,21 +1,22 @@
-"""The rules between the rooms: imports run downwards, and each heavy library has one room."""
+"""The rules between the packages: imports run downwards and in no circle, and each heavy library has one package."""
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = {
+PACKAGES = {
     "retrieval": set(),
     "trainer": {"retrieval"},
     "indexer": {"retrieval"},
     "web": {"retrieval", "indexer"},
 }
-HOMES = {
+LIBRARIES = {
     "tensorflow": "trainer",
     "tensorflow_addons": "trainer",
     "tensorflow_datasets": "trainer",
@@ -25,37 +26,70 @@ HOMES = {
     "qdrant_client": "retrieval/index",
     "qdrant_edge": "retrieval/index",
 }
+FILES = {
+    file.with_suffix("").relative_to(ROOT).as_posix().replace("/", ".").removesuffix(".__init__"): file
+    for package in PACKAGES
+    for file in sorted((ROOT / package).rglob("*.py"))
+}
 
 
-def imports(file: Path) -> Iterator[str]:
+def imported(file: Path) -> set[str]:
+    """The modules that a file imports anywhere in it, also within functions."""
+    found = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module.partition(".")[0]
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in FILES else node.module for name in names}
+    return found
 
 
-def sources() -> list[Path]:
-    return [file for room in ROOMS for file in sorted((ROOT / room).rglob("*.py"))]
+IMPORTS = {module: imported(file) for module, file in FILES.items()}
 
 
-@pytest.mark.parametrize("file", sources(), ids=lambda file: file.relative_to(ROOT).as_posix())
-def test_imports_run_downwards(file: Path) -> None:
-    room = file.relative_to(ROOT).parts[0]
-    assert set(imports(file)) & set(ROOMS) <= ROOMS[room] | {room}
+def offending(breaks: Callable[[str, str], bool]) -> list[str]:
+    """Each import that breaks a rule; the rule is given a file, relative to the root, and what it imports."""
+    return [
+        f"{path} imports {name}"
+        for module, names in IMPORTS.items()
+        for name in sorted(names)
+        if breaks(path := FILES[module].relative_to(ROOT).as_posix(), name)
+    ]
 
 
-@pytest.mark.parametrize("file", sources(), ids=lambda file: file.relative_to(ROOT).as_posix())
-def test_a_heavy_library_stays_in_its_room(file: Path) -> None:
-    strangers = {
-        library
-        for library in set(imports(file)) & set(HOMES)
-        if not file.relative_to(ROOT).as_posix().startswith(HOMES[library] + "/")
-    }
-    assert strangers == set()
+def test_imports_run_downwards() -> None:
+    def breaks(path: str, name: str) -> bool:
+        package, other = path.partition("/")[0], name.partition(".")[0]
+        return other in PACKAGES and other not in PACKAGES[package] | {package}
+
+    assert offending(breaks) == []
 
 
-@pytest.mark.parametrize("module", ["web.app", "indexer.batch", "indexer.cli", "retrieval.cli", "lookalike"])
-def test_serving_imports_no_tensorflow(module: str) -> None:
-    code = f"import sys, {module}; print([name for name in sys.modules if name.startswith(('tensorflow', 'keras'))])"
-    assert subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True).strip() == "[]"
+def test_a_heavy_library_stays_in_its_package() -> None:
+    def breaks(path: str, name: str) -> bool:
+        library = name.partition(".")[0]
+        return library in LIBRARIES and not path.startswith(f"{LIBRARIES[library]}/")
+
+    assert offending(breaks) == []
+
+
+@pytest.mark.xfail(strict=True, reason="listing, remote and photos import one another until they are split")
+def test_imports_run_in_no_circle() -> None:
+    graph = {module: (names & FILES.keys()) - {module} for module, names in IMPORTS.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]))
+
+
+def test_serving_imports_no_tensorflow() -> None:
+    modules = ["web.app", "indexer.batch", "indexer.cli", "retrieval.cli", "lookalike"]
+    code = (
+        "import importlib, sys\n"
+        f"for module in {modules}:\n"
+        "    importlib.import_module(module)\n"
+        "    loaded = [name for name in sys.modules if name.startswith(('tensorflow', 'keras'))]\n"
+        "    assert not loaded, (module, loaded)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
