@@ -30,7 +30,7 @@ def test_what_rests_has_seen_the_stored_views_as_the_whole_network_would(network
     assert isinstance(stored, StoredViews)
     whole = network.features(random_views(PHOTOS[BATCH], 64, Unchanged()), training=False)
     for views in (fresh, stored):
-        made = network.learning(views(BATCH, NUMBERS), training=False)
+        made = network.trainable(views(BATCH, NUMBERS), training=False)
         np.testing.assert_allclose(made, whole, rtol=1e-4, atol=1e-5)
 
 
@@ -57,7 +57,7 @@ def test_in_mixed_precision_what_rests_sees_nearly_the_same(network: EmbeddingNe
     stored, exact = views_from(seed=1, network=mixed), views_from(seed=1, network=network)
     assert stored.dtype == np.float32
     assert np.corrcoef(stored.ravel(), exact.ravel())[0, 1] > 0.99
-    assert np.isfinite(mixed.learning(stored, training=False).numpy().astype(np.float32)).all()
+    assert np.isfinite(mixed.trainable(stored, training=False).numpy().astype(np.float32)).all()
 
 
 def views_from(seed: int, network: EmbeddingNetwork) -> np.ndarray:
@@ -67,8 +67,8 @@ def views_from(seed: int, network: EmbeddingNetwork) -> np.ndarray:
 
 def test_all_that_learns_is_in_the_learning_part(network: EmbeddingNetwork) -> None:
     assert network.frozen is not None
-    learning = {variable.ref() for variable in network.learning.trainable_variables}
-    assert learning == {variable.ref() for variable in network.features.trainable_variables}
+    trainable = {variable.ref() for variable in network.trainable.trainable_variables}
+    assert trainable == {variable.ref() for variable in network.features.trainable_variables}
     assert not network.frozen.trainable_variables
 
 
@@ -79,7 +79,7 @@ def test_nothing_is_stored_where_nothing_rests_apart(changes: list[str]) -> None
     views = augmented_views(PHOTOS, network, recipe)
     assert isinstance(views, FreshViews)
     assert network.frozen is None
-    assert network.learning is network.features
+    assert network.trainable is network.features
 
 
 def test_nothing_is_stored_that_is_too_much(network: EmbeddingNetwork, monkeypatch: pytest.MonkeyPatch) -> None:

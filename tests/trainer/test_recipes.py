@@ -11,6 +11,7 @@ from retrieval.images import ResizeRule
 from trainer.backbones import BACKBONES
 from trainer.learner import LabelledImages
 from trainer.recipes import RECIPES, Facts, recipe_named
+from trainer.recipes.components import MeanCentred
 from trainer.recipes.overrides import override, settings_of
 from trainer.runs import ONNX, WEIGHTS, Plan, train_run
 
@@ -140,7 +141,12 @@ def test_a_part_and_its_numbers_can_be_changed() -> None:
     assert override(recipe, ["head_first.steps=3"]).head_first.steps == 3
 
 
-def test_a_fault_that_is_mended_is_told_no_more() -> None:
+def test_a_kind_keeps_the_name_that_users_and_bundles_know() -> None:
+    assert settings_of(RECIPES["new-classes"])["head"] == "centred"
+    assert override(RECIPES["default"], ["head=centred"]).head == MeanCentred()
+
+
+def test_a_fault_that_is_fixed_is_no_longer_listed() -> None:
     before, after = RECIPES["notebook-bit"], ["sampling=balanced", "preparation.antialias=true", "epochs=3"]
     told = [fault.phrase for fault in override(before, after).faults]
     assert told == [before.faults[1].phrase, *(fault.phrase for fault in before.faults[3:])]
@@ -156,7 +162,7 @@ def test_a_fault_that_is_mended_is_told_no_more() -> None:
         ("optimizer.rate=1", "there is no 'rate' to set. It can be pretrained, fresh, weight_decay"),
         ("optimizer=adagrad", "no kind 'adagrad'. It can be set to adamw, adam, sgd"),
         ("augmentation.flip=true", "augmentation is none. It can be set to random-views, unchanged"),
-        ("epochs.many=3", "It has no settings of its own"),
+        ("epochs.many=3", "It has no settings below it"),
         ("epochs=many", "valid integer"),
         ("epochs=0", "greater than 0"),
         ("loss.margin=nan", "loss.margin=nan: input should be"),

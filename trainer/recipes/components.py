@@ -1,7 +1,7 @@
 """What recipes are composed of: each part one decision, with the values that it can take."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -164,6 +164,7 @@ class MeanCentred:
         dropout: of the embedding, in training.
     """
 
+    kind: ClassVar[str] = "centred"
     dropout: Share = 0.5
 
 
