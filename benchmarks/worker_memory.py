@@ -28,7 +28,7 @@ from retrieval.bundle import load_bundle
 from retrieval.embedder import Embedder
 from retrieval.images import DEFAULT_MAX_PIXELS
 from retrieval.index import Point
-from retrieval.index.qdrant_server import ServerIndex
+from retrieval.index.qdrant_server import ServerIndex, ServerStore
 from retrieval.photos import PhotoRef, uri_of
 
 MOST_GROWTH_MB = 20
@@ -55,7 +55,8 @@ def main() -> int:
 def measure(folder: Path, photos: int) -> dict[str, Any]:
     """Resident megabytes after each tenth of the photos; their growth after the first."""
     bundle = load_bundle(folder)
-    index = Forgetting(QdrantClient(":memory:"), bundle.model_id, bundle.dimension)
+    client = QdrantClient(":memory:")
+    index = Forgetting(ServerStore(client), client, bundle.model_id, bundle.dimension)
     process = psutil.Process()
     start = time.perf_counter()
     resident: list[float] = []

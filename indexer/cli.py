@@ -55,9 +55,10 @@ def crosscheck(
 ) -> None:
     """Compare the index with exact nearest neighbours."""
     settings = load_settings()
-    store = open_store(settings)
-    bundle = bundle_in_use(settings, store)
-    with registry.open_index(store, bundle) as opened:
+    with (
+        open_store(settings) as store,
+        registry.open_index(store, bundle_in_use(settings, store)) as opened,
+    ):
         result = cross_check(opened, sample=sample, k=k, min_recall=min_recall)
     save_cross_check(settings, result)
     if not result.passed:
@@ -167,8 +168,10 @@ def cancel(job: JobArgument, as_json: JsonFlag = False) -> None:
 
 def _run(request: IndexRequest, strict: bool, as_json: bool) -> None:
     """Run a job in the foreground, and tell how it went."""
-    with stop_on_interrupt() as stop, progress_bar(() if request.retry_of else request.sources) as show:
-        finished = run_job(load_settings(), request, stop, show)
+    settings = load_settings()
+    shown = () if request.retry_of else request.sources
+    with stop_on_interrupt() as stop, progress_bar(shown) as show, open_store(settings) as store:
+        finished = run_job(settings, store, request, stop, show)
     _report_failures(finished)
     print_result(_index_result(finished), as_json, _index_text(finished))
     if finished.job.state in ("interrupted", "cancelled"):

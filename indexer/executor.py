@@ -60,22 +60,18 @@ class LocalExecutor(BatchExecutor):
 
     Args:
         embedder: the model, on one thread.
-        index: its index.
+        index: its index, which is closed with the executor.
         max_pixels: larger photos fail.
         threads: how many groups of photos are embedded at a time.
-        borrowed: whether the index stays open when the executor is closed.
     """
 
-    def __init__(
-        self, embedder: Embedder, index: VectorIndex, max_pixels: int, threads: int, borrowed: bool = False
-    ) -> None:
+    def __init__(self, embedder: Embedder, index: VectorIndex, max_pixels: int, threads: int) -> None:
         self._index = index
-        self._borrowed = borrowed
         self._batches = BatchIndexer(embedder, index, max_pixels, threads)
 
     @classmethod
-    def open(cls, settings: Settings, store: IndexStore, bundle: Bundle, served: VectorIndex | None = None) -> Self:
-        """The executor for a bundle and its index, which is `served` where that holds this model's points.
+    def open(cls, settings: Settings, store: IndexStore, bundle: Bundle) -> Self:
+        """The executor for a bundle and its index.
 
         Raises:
             BadBundle: ONNX Runtime can't load it.
@@ -83,8 +79,6 @@ class LocalExecutor(BatchExecutor):
             IndexMismatch: the index holds vectors of another dimension.
         """
         embedder = Embedder(bundle, threads=1)
-        if served is not None and served.model == bundle.model_id:
-            return cls(embedder, served, settings.max_pixels, settings.embedding_threads, borrowed=True)
         index = store.open(bundle.model_id, bundle.dimension)
         return cls(embedder, index, settings.max_pixels, settings.embedding_threads)
 
@@ -109,7 +103,6 @@ class LocalExecutor(BatchExecutor):
         return cross_check(self._index) if self._index.count() else None
 
     def close(self) -> None:
-        """End the threads, and let go of the index unless it is borrowed."""
+        """End the threads, and close the index."""
         self._batches.close()
-        if not self._borrowed:
-            self._index.close()
+        self._index.close()

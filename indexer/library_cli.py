@@ -73,8 +73,7 @@ def migrate(
 
 def _open_gallery(chosen: Path | None) -> Gallery:
     settings = load_settings()
-    store = open_store(settings)
-    with open_index(store, bundle_in_use(settings, store, chosen)) as index:
+    with open_store(settings) as store, open_index(store, bundle_in_use(settings, store, chosen)) as index:
         return read_gallery(index)
 
 

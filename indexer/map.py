@@ -8,12 +8,11 @@ import json
 import os
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +24,7 @@ from indexer.model_registry import open_index
 from retrieval.current_model import bundle_in_use
 from retrieval.errors import LookalikeError, NotFound
 from retrieval.files import write_atomically
-from retrieval.index import Point, VectorIndex, open_store
+from retrieval.index import IndexStore, Point, VectorIndex
 from retrieval.settings import Settings
 
 MOST_POINTS = 20_000
@@ -39,10 +38,10 @@ Positions = npt.NDArray[np.float32]
 
 def run_map(
     settings: Settings,
+    store: IndexStore,
     request: IndexRequest,
     stop: threading.Event,
     on_progress: Callable[[Job], None],
-    served: VectorIndex | None = None,
 ) -> None:
     """Compute the map of a model as a job, like `indexer.runner.run_job`, and keep it for `load_map`.
 
@@ -50,10 +49,8 @@ def run_map(
         NotFound: the model has no index, or an empty one.
         LookalikeError: the job could not go on; its record says why.
     """
-    store = open_store(settings)
     bundle = bundle_in_use(settings, store, request.bundle)
-    is_open = served is not None and served.model == bundle.model_id
-    with nullcontext(cast(VectorIndex, served)) if is_open else open_index(store, bundle) as index:
+    with open_index(store, bundle) as index:
         record = JobRecord(settings.jobs_folder, request, bundle.model_id)
         with record.ended_by_errors():
             on_progress(record.job)

@@ -11,7 +11,7 @@ from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
 from indexer.index_evaluation import Evaluation, evaluate
 from retrieval.bundle import MANIFEST, Bundle, Precision, load_bundle
 from retrieval.errors import BadBundle, IndexBusy, IndexMismatch, LookalikeError, NotFound, WorseModel
-from retrieval.index import IndexStore, VectorIndex, open_store
+from retrieval.index import IndexStore, VectorIndex
 from retrieval.index.base import no_index
 from retrieval.settings import Settings
 
@@ -65,9 +65,8 @@ class Activation:
     before: Evaluation | None
 
 
-def list_models(settings: Settings) -> list[Model]:
+def list_models(settings: Settings, store: IndexStore) -> list[Model]:
     """The models with an installed bundle or an index, in the order of their names."""
-    store = open_store(settings)
     indexed, bundles, current, previous = store.models(), installed(settings), store.current(), store.previous()
     names = sorted({*indexed, *bundles})
     models = [Model(name, current=name == current, previous=name == previous) for name in names]
@@ -79,16 +78,14 @@ def installed(settings: Settings) -> dict[str, Path]:
     return {path.parent.name: path.parent for path in settings.models_folder.glob(f"*/{MANIFEST}")}
 
 
-def activate(
-    settings: Settings, model: str, *, max_loss: float = MAX_LOSS, served: VectorIndex | None = None
-) -> Activation:
+def activate(settings: Settings, store: IndexStore, model: str, *, max_loss: float = MAX_LOSS) -> Activation:
     """Make a model the one that serves, after its index passed the cross-check and the evaluation.
 
     Args:
         settings: the settings.
+        store: holds the indexes.
         model: the model.
         max_loss: how much less MAP@R it may have on the labelled photos than the model that serves; 1: any.
-        served: the index of the serving model, where this process has it open.
 
     Raises:
         NotFound: it has no index, or an empty one.
@@ -96,7 +93,6 @@ def activate(
         WorseModel: the evaluation did.
         BadBundle: its bundle is not installed, or damaged.
     """
-    store = open_store(settings)
     if model not in store.models():
         raise no_index(model)
     with open_index(store, load_bundle(settings.models_folder / model)) as index:
@@ -107,7 +103,7 @@ def activate(
                 f"{model} was not activated: its index failed the cross-check. {check.summary()}",
                 "Remove it with `lookalike models remove`, and index the photos again.",
             )
-        with _serving(settings, store, model, served) as serving:
+        with _serving(settings, store, model) as serving:
             measured = evaluate(index, serving)
     evaluation, before = (*measured, None, None)[:2]
     if evaluation and before and evaluation.map_at_r < before.map_at_r - max_loss:
@@ -120,14 +116,13 @@ def activate(
     return Activation(model, check, evaluation, before)
 
 
-def rollback(settings: Settings) -> str:
+def rollback(settings: Settings, store: IndexStore) -> str:
     """Make the model that served before the current one serve again; returns its id.
 
     Raises:
         NotFound: there is none.
         BadBundle: its bundle is not installed, or damaged.
     """
-    store = open_store(settings)
     model = store.previous()
     if model is None:
         raise NotFound("No model served before the current one.", "`lookalike models list` shows those there are.")
@@ -136,7 +131,7 @@ def rollback(settings: Settings) -> str:
     return model
 
 
-def remove(settings: Settings, model: str) -> None:
+def remove(settings: Settings, store: IndexStore, model: str) -> None:
     """Delete a model's index and its installed bundle.
 
     Raises:
@@ -144,7 +139,6 @@ def remove(settings: Settings, model: str) -> None:
         IndexMismatch: it is the one that serves.
         IndexBusy: another process holds its index.
     """
-    store = open_store(settings)
     if model in store.models():
         store.remove(model)
     elif model not in installed(settings):
@@ -160,14 +154,10 @@ def open_index(store: IndexStore, bundle: Bundle) -> VectorIndex:
 
 
 @contextmanager
-def _serving(
-    settings: Settings, store: IndexStore, model: str, served: VectorIndex | None
-) -> Iterator[VectorIndex | None]:
+def _serving(settings: Settings, store: IndexStore, model: str) -> Iterator[VectorIndex | None]:
     """The index of the model that serves, if that is another one and nobody else holds it."""
     current = store.current()
-    if served is not None and served.model == current != model:
-        yield served
-    elif current is None or current == model or current not in store.models():
+    if current is None or current == model or current not in store.models():
         yield None
     else:
         try:

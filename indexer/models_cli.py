@@ -11,6 +11,7 @@ from rich.table import Table
 from indexer import model_registry as registry
 from indexer.index_evaluation import Evaluation
 from retrieval.console import JsonFlag, print_result
+from retrieval.index import open_store
 from retrieval.settings import load_settings
 
 MEASURED = {"R@1": "recall_at_1", "MAP@R": "map_at_r"}
@@ -22,7 +23,9 @@ ModelArgument = Annotated[str, typer.Argument(help="The model's id, as `lookalik
 @models.command("list")
 def list_models(as_json: JsonFlag = False) -> None:
     """List the models that are installed or have an index."""
-    found = registry.list_models(load_settings())
+    settings = load_settings()
+    with open_store(settings) as store:
+        found = registry.list_models(settings, store)
     table = Table("model", "serves", "recipe", "d", "precision", "photos", "measured", box=None, header_style="bold")
     for model in found:
         table.add_row(model.id, *(escape(text) for text in _model_columns(model)))
@@ -43,7 +46,9 @@ def activate(
     as_json: JsonFlag = False,
 ) -> None:
     """Make a model the one that serves, once its index passes the cross-check and finds no less than the current's."""
-    done = registry.activate(load_settings(), model, max_loss=max_loss)
+    settings = load_settings()
+    with open_store(settings) as store:
+        done = registry.activate(settings, store, model, max_loss=max_loss)
     measured = [_evaluation_text(evaluation) for evaluation in (done.evaluation, done.before) if evaluation]
     if done.evaluation and done.before is None:
         measured.append("It was not compared with another model: none served, or its index could not be opened here.")
@@ -55,14 +60,18 @@ def activate(
 @models.command("rollback")
 def rollback(as_json: JsonFlag = False) -> None:
     """Make the model that served before the current one serve again."""
-    model = registry.rollback(load_settings())
+    settings = load_settings()
+    with open_store(settings) as store:
+        model = registry.rollback(settings, store)
     print_result({"current": model}, as_json, f"{model} serves again.")
 
 
 @models.command("remove")
 def remove(model: ModelArgument, as_json: JsonFlag = False) -> None:
     """Delete a model's index and its installed bundle."""
-    registry.remove(load_settings(), model)
+    settings = load_settings()
+    with open_store(settings) as store:
+        registry.remove(settings, store, model)
     print_result({"removed": model}, as_json, f"{model} and its index are removed.")
 
 

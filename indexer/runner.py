@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -23,7 +23,7 @@ from retrieval.closing import Closing
 from retrieval.current_model import bundle_in_use
 from retrieval.embedder import Embedder
 from retrieval.errors import IndexUnreachable, JobRunning, LookalikeError, NotFound
-from retrieval.index import IndexStore, VectorIndex, open_store
+from retrieval.index import IndexStore
 from retrieval.listing import LINE, OnUnlistable
 from retrieval.photos import PhotoRef, path_of, source_uri
 from retrieval.settings import Settings
@@ -47,10 +47,10 @@ class Finished:
 
 def run_job(
     settings: Settings,
+    store: IndexStore,
     request: IndexRequest,
     stop: threading.Event,
     on_progress: Callable[[Job], None],
-    served: VectorIndex | None = None,
 ) -> Finished:
     """Index what is asked for, in this process or, where `LOOKALIKE_REDIS_URL` is set, on workers.
 
@@ -59,10 +59,10 @@ def run_job(
 
     Args:
         settings: the settings.
+        store: holds the index.
         request: what to index.
         stop: set it to end the job after the batch at hand.
         on_progress: called when the job has begun, and after each batch.
-        served: the index that this process has open already; it stays open.
 
     Raises:
         LookalikeError: the job could not go on; its record says why, and what is indexed is kept.
@@ -70,9 +70,8 @@ def run_job(
     request = replace(request, sources=[lasting_name(source) for source in request.sources])
     unlistable: list[Failure] = []
     photos = _photos(settings, request, lambda uri, reason: unlistable.append(Failure(uri, reason)))
-    store = open_store(settings)
     bundle = bundle_in_use(settings, store, request.bundle)
-    with _open_executor(settings, store, bundle, served) as executor:
+    with _open_executor(settings, store, bundle) as executor:
         install_bundle(bundle, settings.models_folder)
         record = JobRecord(settings.jobs_folder, request, bundle.model_id)
         serving = store.current()
@@ -119,12 +118,12 @@ class BackgroundJobs(Closing):
 
     Args:
         settings: the settings.
-        lend: gives the index that this process has open, which then stays open as long as a job runs.
+        store: holds the indexes.
     """
 
-    def __init__(self, settings: Settings, lend: Callable[[], AbstractContextManager[VectorIndex]]) -> None:
+    def __init__(self, settings: Settings, store: IndexStore) -> None:
         self._settings = settings
-        self._lend = lend
+        self._store = store
         self._one_at_a_time = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -159,8 +158,7 @@ class BackgroundJobs(Closing):
 
         run = run_map if request.kind == "map" else run_job
         try:
-            with self._lend() as served:
-                run(self._settings, request, self._stop, tell, served)
+            run(self._settings, self._store, request, self._stop, tell)
         except Exception as error:
             if not begun.done():
                 begun.set_exception(error)
@@ -181,14 +179,14 @@ def _finish(
     return executor.cross_check(give_up)
 
 
-def _open_executor(settings: Settings, store: IndexStore, bundle: Bundle, served: VectorIndex | None) -> BatchExecutor:
+def _open_executor(settings: Settings, store: IndexStore, bundle: Bundle) -> BatchExecutor:
     """The executor for a bundle; raises `BadBundle` where its network can't run, before anything is written."""
     if settings.redis_url:
         from indexer.celery_executor import CeleryExecutor  # noqa: PLC0415 - Celery is only needed beside Redis
 
         Embedder(bundle, threads=1)
         return CeleryExecutor(settings, bundle.model_id)
-    return LocalExecutor.open(settings, store, bundle, served)
+    return LocalExecutor.open(settings, store, bundle)
 
 
 def _take(unlistable: list[Failure]) -> BatchResult:

@@ -33,7 +33,7 @@ from indexer.result_queue import DEFAULT_URL, ResultQueue, connect, counted
 from retrieval.bundle import Bundle, load_bundle
 from retrieval.current_model import bundle_in_use
 from retrieval.errors import IndexBusy, IndexMismatch, IndexUnreachable, IndexWriteFailed, LookalikeError
-from retrieval.index import open_store
+from retrieval.index import IndexStore, open_store
 from retrieval.photos import PhotoRef
 from retrieval.settings import Settings, load_settings
 
@@ -130,6 +130,11 @@ class WorkerContext:
         """The client of the Redis server."""
         return connect(load_settings())
 
+    @cached_property
+    def store(self) -> IndexStore:
+        """The indexes."""
+        return open_store(load_settings())
+
     def executor(self, model: str) -> LocalExecutor:
         """The executor for a model.
 
@@ -140,7 +145,7 @@ class WorkerContext:
         if self._executor is None or self._model != model:
             self.close()
             settings = load_settings()
-            self._executor = LocalExecutor.open(settings, open_store(settings), _bundle_of(settings, model))
+            self._executor = LocalExecutor.open(settings, self.store, _bundle_of(settings, model))
             self._model = model
         return self._executor
 
@@ -217,7 +222,7 @@ def scheduled_cross_check() -> None:
     """Cross-check the index of the model that serves, and keep the result where `/readyz` and `/metrics` find it."""
     settings = load_settings()
     try:
-        result = worker_context.executor(bundle_in_use(settings, open_store(settings)).model_id).cross_check()
+        result = worker_context.executor(bundle_in_use(settings, worker_context.store).model_id).cross_check()
         if result is not None:
             save_cross_check(settings, result)
     except LookalikeError as error:

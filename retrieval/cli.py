@@ -11,6 +11,7 @@ from rich.table import Table
 from retrieval.console import JsonFlag, print_result
 from retrieval.current_model import open_searcher
 from retrieval.errors import UnreadablePhoto
+from retrieval.index import open_store
 from retrieval.photos import display, display_uri, read_photo, uri_of
 from retrieval.search import MOST_RESULTS, SearchParameters, SearchResponse
 from retrieval.settings import load_settings
@@ -27,8 +28,7 @@ def search(
     settings = load_settings()
     options = SearchParameters(k=k, labels=tuple(label or ()), exact=exact)
     data = read_photo(photo)
-    searcher = open_searcher(settings)
-    with searcher.index:
+    with open_store(settings) as store, open_searcher(settings, store) as searcher:
         try:
             answer = searcher.by_photo(data, options, uri=uri_of(photo))
         except UnreadablePhoto as error:

@@ -5,7 +5,7 @@ from pathlib import Path
 from retrieval.bundle import Bundle, load_bundle
 from retrieval.embedder import Embedder
 from retrieval.errors import NotFound
-from retrieval.index import IndexStore, open_store
+from retrieval.index import IndexStore
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 
@@ -29,7 +29,7 @@ def bundle_in_use(settings: Settings, store: IndexStore, chosen: Path | None = N
     return load_bundle(settings.models_folder / current)
 
 
-def open_searcher(settings: Settings) -> Searcher:
+def open_searcher(settings: Settings, store: IndexStore) -> Searcher:
     """A searcher on the model in use and its index.
 
     Raises:
@@ -37,7 +37,6 @@ def open_searcher(settings: Settings) -> Searcher:
         BadBundle: the bundle is damaged.
         IndexBusy: another process holds the embedded index.
     """
-    store = open_store(settings)
     bundle = bundle_in_use(settings, store)
     if bundle.model_id not in store.models():
         raise NotFound(

@@ -12,6 +12,7 @@ from threading import Lock
 
 import numpy as np
 
+from retrieval.closing import Closing
 from retrieval.embedder import Embedder
 from retrieval.errors import BadQuery, NotFound, UnreadablePhoto
 from retrieval.images import DEFAULT_MAX_PIXELS, Crop, read_pixels
@@ -92,8 +93,8 @@ class SearchResponse:
     took_ms: dict[str, float] = field(default_factory=dict)
 
 
-class Searcher:
-    """Searches one model's index.
+class Searcher(Closing):
+    """Searches one model's index, which it closes in the end.
 
     Args:
         embedder: the model, ready to run.
@@ -107,6 +108,10 @@ class Searcher:
         self._max_pixels = max_pixels
         self._embedding = Lock()
         self._in_hand = 0
+
+    def close(self) -> None:
+        """Close the index."""
+        self.index.close()
 
     def by_photo(
         self, data: bytes, options: SearchParameters, *, uri: str | None = None, crop: Crop | None = None

@@ -18,7 +18,7 @@ from retrieval.bundle import Bundle, install_bundle
 from retrieval.current_model import open_searcher
 from retrieval.embedder import Embedder
 from retrieval.images import read_pixels
-from retrieval.index import Payload, Point, open_store
+from retrieval.index import IndexStore, Payload, Point, open_store
 from retrieval.listing import list_photos
 from retrieval.photos import PhotoRef
 from retrieval.search import Searcher
@@ -34,10 +34,10 @@ def fill_index(settings: Settings, bundle: Bundle, source: Path) -> list[PhotoRe
     install_bundle(bundle, settings.models_folder)
     embedder = Embedder(bundle, threads=1)
     photos = list(list_photos(source))
-    store = open_store(settings)
-    with store.open(bundle.model_id, bundle.dimension) as index:
-        index.upsert([_point(photo, embedder) for photo in photos])
-    store.activate(bundle.model_id)
+    with open_store(settings) as store:
+        with store.open(bundle.model_id, bundle.dimension) as index:
+            index.upsert([_point(photo, embedder) for photo in photos])
+        store.activate(bundle.model_id)
     return photos
 
 
@@ -47,6 +47,7 @@ class Site:
 
     app: APIFlask
     settings: Settings
+    store: IndexStore
     searcher: Searcher
     photos: list[PhotoRef]
 
@@ -57,16 +58,15 @@ class Site:
 
 def client_of(site: Site, local: bool = False, **settings: object) -> FlaskClient:
     """A client of another application on what a site has, with settings changed as given."""
-    return create_app(site.settings.model_copy(update=settings), site.searcher, local=local).test_client()
+    return create_app(site.settings.model_copy(update=settings), site.store, site.searcher, local=local).test_client()
 
 
 @contextmanager
 def site(settings: Settings, bundle: Bundle, library: Path) -> Iterator[Site]:
     """The application on the photos of a folder."""
     photos = fill_index(settings, bundle, library)
-    searcher = open_searcher(settings)
-    with searcher.index:
-        yield Site(create_app(settings, searcher), settings, searcher, photos)
+    with open_store(settings) as store, open_searcher(settings, store) as searcher:
+        yield Site(create_app(settings, store, searcher), settings, store, searcher, photos)
 
 
 @contextmanager

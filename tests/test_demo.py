@@ -11,6 +11,7 @@ from waiting import free_port
 
 import demo
 from retrieval.current_model import open_searcher
+from retrieval.index import open_store
 from retrieval.settings import Settings
 from trainer import datasets
 
@@ -27,9 +28,9 @@ def test_the_demo_ends_with_an_index_that_answers(settings: Settings) -> None:
     assert result["evaluation"]["recall_at_1"] > 0.9
     typed = [line for line in finished.stderr.splitlines() if line.startswith("$ lookalike ")]
     assert [line.split()[2] for line in typed] == ["train", "evaluate", "index", "models", "crosscheck"]
-    with open_searcher(settings).index as index:
-        assert index.count() == 1797
-        assert sorted(index.labels()) == [str(digit) for digit in range(10)]
+    with open_store(settings) as store, open_searcher(settings, store) as searcher:
+        assert searcher.index.count() == 1797
+        assert sorted(searcher.index.labels()) == [str(digit) for digit in range(10)]
 
 
 def test_where_the_flowers_can_not_be_had_it_says_so_and_takes_the_digits(

@@ -8,6 +8,7 @@ from flask_compress import Compress
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from indexer.runner import BackgroundJobs
+from retrieval.index import IndexStore
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 from web import keys, limits, logs, openapi, page, problems, prometheus, security, services
@@ -22,18 +23,19 @@ COMPRESSED = ["text/html", "text/css", "text/javascript", "image/svg+xml", "appl
 
 
 def create_app(
-    settings: Settings, searcher: Searcher, *, local: bool = False, stopping: Event | None = None
+    settings: Settings, store: IndexStore, searcher: Searcher, *, local: bool = False, stopping: Event | None = None
 ) -> APIFlask:
     """The application on an open searcher; in the end, `Services.close` closes the one that then serves.
 
     Args:
         settings: limits, keys, library roots, the home that keeps thumbnails and uploads.
+        store: holds the indexes; it stays open.
         searcher: the model that serves and its index, until another one is made current.
         local: listens on this machine only, and answers only under the names of this machine.
         stopping: set when the server stops, so that event streams end.
     """
     app = _configured(settings)
-    services.register(app, _services(settings, searcher, local, stopping or Event()))
+    services.register(app, _services(settings, store, searcher, local, stopping or Event()))
     _mount(app)
     logs.register(app)
     prometheus.register(app)
@@ -75,15 +77,15 @@ def _configured(settings: Settings) -> APIFlask:
     return app
 
 
-def _services(settings: Settings, searcher: Searcher, local: bool, stopping: Event) -> Services:
-    serving = Serving(settings, searcher)
+def _services(settings: Settings, store: IndexStore, searcher: Searcher, local: bool, stopping: Event) -> Services:
     computing = BoundedSemaphore(settings.embedding_threads)
     return Services(
         settings,
-        serving=serving,
+        store=store,
+        serving=Serving(settings, store, searcher),
         photo_files=PhotoFiles(settings, computing),
         uploads=Uploads(settings, computing),
-        jobs=BackgroundJobs(settings, serving.lend_index),
+        jobs=BackgroundJobs(settings, store),
         computing=computing,
         local=local,
         stopping=stopping,

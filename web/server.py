@@ -143,15 +143,17 @@ class _Server(BaseApplication):  # type: ignore[misc]
         _keep_little_memory()
         if self._counts is not None:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._counts)
+        from retrieval.index import open_store  # noqa: PLC0415 - after the fork
         from web.app import create_app  # noqa: PLC0415 - after the fork
         from web.services import EXTENSION  # noqa: PLC0415 - after the fork
         from web.serving import open_warm  # noqa: PLC0415 - after the fork
 
         try:
-            searcher = open_warm(self._settings)
+            store = open_store(self._settings)
+            searcher = open_warm(self._settings, store)
         except LookalikeError as error:
             self._fail(error)
-        app = create_app(self._settings, searcher, local=self._local, stopping=self.stopping)
+        app = create_app(self._settings, store, searcher, local=self._local, stopping=self.stopping)
         for template in app.jinja_env.list_templates():
             app.jinja_env.get_template(template)  # compiled now, and kept
         self._services = services = app.extensions[EXTENSION]
@@ -197,6 +199,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
     def _let_go(self, _arbiter: Arbiter, _worker: ThreadWorker) -> None:
         if self._services is not None:
             self._services.close()
+            self._services.store.close()
 
 
 def _keep_little_memory() -> None:

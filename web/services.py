@@ -7,6 +7,7 @@ from threading import BoundedSemaphore, Event
 from flask import Flask, current_app, g
 
 from indexer.runner import BackgroundJobs
+from retrieval.index import IndexStore
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 from web.photo_files import PhotoFiles
@@ -18,13 +19,14 @@ EXTENSION = "lookalike"
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The settings, the searcher on the model that serves, the photos on disk and those added over HTTP.
+    """The settings, the indexes, the searcher on the model that serves, the photos on disk and those added over HTTP.
 
     Whoever decodes or embeds a photo holds `computing` meanwhile: as many do at once as there are cores. `local` says
     that the server listens on this machine only; `stopping` is set when it stops, so that what waits can end.
     """
 
     settings: Settings
+    store: IndexStore
     serving: Serving
     photo_files: PhotoFiles
     uploads: Uploads

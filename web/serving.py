@@ -2,7 +2,6 @@
 
 import io
 import threading
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,23 +11,24 @@ from PIL import Image
 from retrieval.closing import Closing
 from retrieval.current_model import open_searcher
 from retrieval.images import read_pixels
-from retrieval.index import VectorIndex, open_store
+from retrieval.index import IndexStore
 from retrieval.search import Searcher, SearchParameters
 from retrieval.settings import Settings
 
 
 class Serving(Closing):
-    """Lends the searcher on the model that serves; one that was exchanged is closed when nobody uses it any more.
+    """The searcher on the current model, replaced when another model becomes the current one.
 
     Args:
-        settings: where the current model is named.
-        searcher: the one to begin with; it is closed here.
+        settings: name the bundle to serve, if it is not the current model's.
+        store: names the current model, and has the searcher's index open.
+        searcher: the first searcher; it is closed with this object.
     """
 
-    def __init__(self, settings: Settings, searcher: Searcher) -> None:
+    def __init__(self, settings: Settings, store: IndexStore, searcher: Searcher) -> None:
         self._settings = settings
+        self._store = store
         self._searcher = searcher
-        self._users: Counter[Searcher] = Counter()
         self._lock = threading.Lock()
         self._exchanging = threading.Lock()
 
@@ -39,20 +39,12 @@ class Serving(Closing):
 
     @contextmanager
     def lend(self) -> Iterator[Searcher]:
-        """The searcher, which stays open as long as it is lent."""
+        """The searcher, whose index stays open until the end of the block even if it is replaced."""
         with self._lock:
             searcher = self._searcher
-            self._users[searcher] += 1
-        try:
+            index = self._store.open(searcher.index.model, searcher.index.dimension)
+        with index:
             yield searcher
-        finally:
-            self._give_back(searcher)
-
-    @contextmanager
-    def lend_index(self) -> Iterator[VectorIndex]:
-        """The searcher's index, for a job."""
-        with self.lend() as searcher:
-            yield searcher.index
 
     def follow(self) -> str:
         """Serve the current model from now on, unless `LOOKALIKE_BUNDLE` names another; returns the one that serves.
@@ -61,31 +53,17 @@ class Serving(Closing):
             LookalikeError: it can't be opened; the model before it goes on.
         """
         with self._exchanging:
-            current = open_store(self._settings).current()
+            current = self._store.current()
             if self._settings.bundle is None and current not in (None, self.model):
-                self._exchange(open_warm(self._settings))
+                opened = open_warm(self._settings, self._store)
+                with self._lock:
+                    before, self._searcher = self._searcher, opened
+                before.close()
             return self.model
 
     def close(self) -> None:
-        """Close the searcher's index."""
-        self._searcher.index.close()
-
-    def _exchange(self, fresh: Searcher) -> None:
-        with self._lock:
-            before, self._searcher = self._searcher, fresh
-            unused = not self._users[before]
-        if unused:
-            before.index.close()
-
-    def _give_back(self, searcher: Searcher) -> None:
-        with self._lock:
-            self._users[searcher] -= 1
-            unused = not self._users[searcher]
-            if unused:
-                del self._users[searcher]
-            exchanged = searcher is not self._searcher
-        if unused and exchanged:
-            searcher.index.close()
+        """Close the searcher."""
+        self._searcher.close()
 
 
 def warm_up(searcher: Searcher) -> None:
@@ -100,12 +78,12 @@ def warm_up(searcher: Searcher) -> None:
     searcher.by_vector(np.ones(searcher.index.dimension, np.float32), SearchParameters())
 
 
-def open_warm(settings: Settings) -> Searcher:
+def open_warm(settings: Settings, store: IndexStore) -> Searcher:
     """A searcher on the current model that has decoded, embedded and searched once; raises as `open_searcher`."""
-    searcher = open_searcher(settings)
+    searcher = open_searcher(settings, store)
     try:
         warm_up(searcher)
     except BaseException:
-        searcher.index.close()
+        searcher.close()
         raise
     return searcher

@@ -2,7 +2,7 @@
 
 import threading
 import uuid
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
@@ -83,8 +83,15 @@ class VectorIndex(Closing):
     MOST_COMPARED: ClassVar[int] = 50_000  # points that a search compares with one by one; in this process, in 2 ms
     CANDIDATES: ClassVar[int] = 512  # that a search in the graph keeps (ef): recall@10 0.99 at a million points
 
-    model: str
-    dimension: int
+    def __init__(self, store: "IndexStore", model: str, dimension: int) -> None:
+        self.model = model
+        self.dimension = dimension
+        self.users = 0  # how many opened it and have not closed it yet; the store counts them
+        self._store = store
+
+    def close(self) -> None:
+        """Release the index; when its last user does, it is flushed and freed, and can be opened again."""
+        self._store.release(self)
 
     @abstractmethod
     def upsert(self, points: Sequence[Point]) -> None:
@@ -165,8 +172,8 @@ class VectorIndex(Closing):
         return None
 
     @abstractmethod
-    def close(self) -> None:
-        """Flush and let go; the index can be opened again."""
+    def shut(self) -> None:
+        """Flush, and free the engine's resources; only the store calls it, once nobody uses the index."""
 
     @abstractmethod
     def _nearest(self, query: Vector, k: int, labels: Sequence[str], exact: bool) -> list[Hit]:
@@ -177,17 +184,56 @@ class VectorIndex(Closing):
         """About how many points carry one of these labels."""
 
 
-class IndexStore(ABC):
-    """All indexes of one place, one for each model, and which of them serves."""
+class IndexStore(Closing):
+    """All indexes of one place, one for each model, and which of them serves.
 
-    @abstractmethod
+    Whatever a process does at the same time (searches, jobs, an activation) shares one store, which opens each index
+    once.
+    """
+
+    def __init__(self) -> None:
+        self._indexes: dict[str, VectorIndex] = {}
+        self._locks: dict[str, threading.Lock] = {}  # one for each model, held while its index is opened or freed
+
     def open(self, model: str, dimension: int) -> VectorIndex:
-        """The index of a model, made empty where there is none yet.
+        """Return the index of a model, made empty if there is none yet, and shared by all who open it.
+
+        Every call needs one `VectorIndex.close`.
 
         Raises:
             IndexBusy: another process holds it.
             IndexMismatch: it holds vectors of another dimension.
         """
+        with self._lock(model):
+            index = self._indexes.get(model)
+            if index is None:
+                index = self._indexes[model] = self._open(model, dimension)
+            if index.dimension != dimension:
+                raise wrong_dimension(f"The index of {model}", index.dimension, model, dimension)
+            index.users += 1
+            return index
+
+    def release(self, index: VectorIndex) -> None:
+        """Count one user of an index less, and free the index after its last."""
+        with self._lock(index.model):
+            index.users -= 1
+            if index.users <= 0:
+                self._indexes.pop(index.model, None)
+                index.shut()
+
+    def close(self) -> None:
+        """Free every index that is still open."""
+        for model in list(self._indexes):
+            with self._lock(model):
+                if index := self._indexes.pop(model, None):
+                    index.shut()
+
+    def _lock(self, model: str) -> threading.Lock:
+        return self._locks.setdefault(model, threading.Lock())
+
+    @abstractmethod
+    def _open(self, model: str, dimension: int) -> VectorIndex:
+        """Open an index that this store does not have open; see `open`."""
 
     @abstractmethod
     def models(self) -> list[str]:
@@ -250,6 +296,14 @@ def removable(store: IndexStore, model: str) -> None:
         raise no_index(model)
     if model == store.current():
         raise IndexMismatch(f"{model} is the model that serves.", "Activate another one first.")
+
+
+def wrong_dimension(place: str, held: object, model: str, dimension: int) -> IndexMismatch:
+    """The error for an index of vectors that a model does not make."""
+    return IndexMismatch(
+        f"{place} holds vectors of {held} numbers, and the model {model} makes {dimension}.",
+        "Index the photos again with this model, or use the bundle that the index was made with.",
+    )
 
 
 def no_index(model: str) -> NotFound:

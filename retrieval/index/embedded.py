@@ -39,10 +39,20 @@ from qdrant_edge import (
 )
 from qdrant_edge import Point as EdgePoint
 
-from retrieval.errors import IndexMismatch, IndexUnreadable, IndexWriteFailed, LookalikeError
+from retrieval.errors import IndexUnreadable, IndexWriteFailed, LookalikeError
 from retrieval.files import write_atomically
 from retrieval.index import records
-from retrieval.index.base import Hit, IndexStore, Payload, Point, Vector, VectorIndex, no_index, removable
+from retrieval.index.base import (
+    Hit,
+    IndexStore,
+    Payload,
+    Point,
+    Vector,
+    VectorIndex,
+    no_index,
+    removable,
+    wrong_dimension,
+)
 from retrieval.index.folder import OPENING_BYTES, SPARE_BYTES, hold, require_space
 from retrieval.index.graph import bring_up_to_date, build_graph
 
@@ -61,12 +71,9 @@ class EmbeddedStore(IndexStore):
     """
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self._folder = folder
         self._pointer = folder / "current.json"
-
-    def open(self, model: str, dimension: int) -> "EmbeddedIndex":
-        """See `IndexStore.open`; the process that holds a busy index is named in the error."""
-        return EmbeddedIndex(self._folder / model, model, dimension)
 
     def models(self) -> list[str]:
         """See `IndexStore.models`."""
@@ -95,6 +102,10 @@ class EmbeddedStore(IndexStore):
         with hold(self._folder / model):
             shutil.rmtree(self._folder / model)
 
+    def _open(self, model: str, dimension: int) -> "EmbeddedIndex":
+        """See `IndexStore.open`; the process that holds a busy index is named in the error."""
+        return EmbeddedIndex(self, self._folder / model, model, dimension)
+
     def _read_pointer(self) -> dict[str, str | None]:
         try:
             return POINTER.validate_json(self._pointer.read_bytes())
@@ -111,6 +122,7 @@ class EmbeddedIndex(VectorIndex):
     """One Edge shard.
 
     Args:
+        store: opens it.
         folder: the shard's folder; made where it does not exist.
         model: the model whose embeddings it holds.
         dimension: their length.
@@ -124,9 +136,8 @@ class EmbeddedIndex(VectorIndex):
 
     DESCRIPTION = "index.json"
 
-    def __init__(self, folder: Path, model: str, dimension: int) -> None:
-        self.model = model
-        self.dimension = dimension
+    def __init__(self, store: EmbeddedStore, folder: Path, model: str, dimension: int) -> None:
+        super().__init__(store, model, dimension)
         self._folder = folder
         self._description = folder / self.DESCRIPTION
         self._place = folder / SHARD  # of the shard in use
@@ -220,8 +231,8 @@ class EmbeddedIndex(VectorIndex):
             "its searches, and shares the work among machines: `lookalike migrate --to server` brings the index there."
         )
 
-    def close(self) -> None:
-        """See `VectorIndex.close`; a graph that is being built is given up."""
+    def shut(self) -> None:
+        """See `VectorIndex.shut`; a graph that is being built is given up."""
         self._closing.set()
         with self._building, self._lock:
             if self._holder.closed:
@@ -323,11 +334,8 @@ class EmbeddedIndex(VectorIndex):
 
     def _check(self, description: Mapping[str, object]) -> None:
         if description.get("dimension") != self.dimension:
-            raise IndexMismatch(
-                f"The index {self._folder} holds vectors of {description.get('dimension')} numbers, "
-                f"and the model {self.model} makes {self.dimension}.",
-                "Index the photos again with this model, or use the bundle that the index was made with.",
-            )
+            held = description.get("dimension")
+            raise wrong_dimension(f"The index {self._folder}", held, self.model, self.dimension)
 
     @contextmanager
     def _reading(self, what: str = "read") -> Iterator[None]:

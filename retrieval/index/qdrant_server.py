@@ -9,9 +9,19 @@ from typing import Any, cast
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
 
-from retrieval.errors import IndexMismatch, IndexWriteFailed
+from retrieval.errors import IndexWriteFailed
 from retrieval.index import records
-from retrieval.index.base import Hit, IndexStore, Payload, Point, Vector, VectorIndex, no_index, removable
+from retrieval.index.base import (
+    Hit,
+    IndexStore,
+    Payload,
+    Point,
+    Vector,
+    VectorIndex,
+    no_index,
+    removable,
+    wrong_dimension,
+)
 from retrieval.index.client import ask, connect
 from retrieval.settings import Settings
 
@@ -48,6 +58,7 @@ class ServerStore(IndexStore):
     """
 
     def __init__(self, client: QdrantClient, layout: Layout = DEFAULT_LAYOUT) -> None:
+        super().__init__()
         self._client = client
         self._layout = layout
 
@@ -56,10 +67,6 @@ class ServerStore(IndexStore):
         """The store on the settings' server; raises as `retrieval.index.client.connect`."""
         layout = Layout(settings.qdrant_shards, settings.qdrant_replicas, settings.qdrant_on_disk)
         return cls(connect(settings), layout)
-
-    def open(self, model: str, dimension: int) -> "ServerIndex":
-        """See `IndexStore.open`."""
-        return ask(lambda: ServerIndex(self._client, model, dimension, self._layout))
 
     def models(self) -> list[str]:
         """See `IndexStore.models`."""
@@ -96,6 +103,14 @@ class ServerStore(IndexStore):
         removable(self, model)
         ask(lambda: self._client.delete_collection(PREFIX + model))
 
+    def close(self) -> None:
+        """See `IndexStore.close`; the connections to the server end, too."""
+        super().close()
+        self._client.close()
+
+    def _open(self, model: str, dimension: int) -> "ServerIndex":
+        return ask(lambda: ServerIndex(self, self._client, model, dimension, self._layout))
+
     def _aliased(self, alias: str) -> str | None:
         for entry in ask(self._client.get_aliases).aliases:
             if entry.alias_name == alias:
@@ -110,9 +125,15 @@ class ServerIndex(VectorIndex):
     (https://qdrant.tech/documentation/concepts/indexing/).
     """
 
-    def __init__(self, client: QdrantClient, model: str, dimension: int, layout: Layout = DEFAULT_LAYOUT) -> None:
-        self.model = model
-        self.dimension = dimension
+    def __init__(
+        self,
+        store: ServerStore,
+        client: QdrantClient,
+        model: str,
+        dimension: int,
+        layout: Layout = DEFAULT_LAYOUT,
+    ) -> None:
+        super().__init__(store, model, dimension)
         self._client = client
         self._collection = PREFIX + model
         self._layout = layout
@@ -167,8 +188,8 @@ class ServerIndex(VectorIndex):
         """See `VectorIndex.optimize`: the server builds its graphs by itself."""
         return False
 
-    def close(self) -> None:
-        """See `VectorIndex.close`: the server keeps the collection."""
+    def shut(self) -> None:
+        """See `VectorIndex.shut`: the server keeps the collection."""
 
     def _nearest(self, query: Vector, k: int, labels: Sequence[str], exact: bool) -> list[Hit]:
         rescore = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
@@ -218,11 +239,7 @@ class ServerIndex(VectorIndex):
             self._client.create_payload_index(self._collection, "label", models.PayloadSchemaType.KEYWORD)
         size = cast(models.VectorParams, collection.config.params.vectors).size
         if size != self.dimension:
-            raise IndexMismatch(
-                f"The collection {self._collection} holds vectors of {size} numbers, "
-                f"and the model {self.model} makes {self.dimension}.",
-                "Index the photos again with this model, or use the bundle that the index was made with.",
-            )
+            raise wrong_dimension(f"The collection {self._collection}", size, self.model, self.dimension)
 
 
 def _label_filter(labels: Sequence[str]) -> models.Filter | None:

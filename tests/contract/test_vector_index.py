@@ -3,6 +3,7 @@
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from retrieval.errors import BadQuery, IndexMismatch, NotFound
 from retrieval.index import IndexStore, Payload, Point, VectorIndex
+from retrieval.index.embedded import EmbeddedStore
 from retrieval.neighbours import exact_neighbours
 from retrieval.photos import photo_id
 
@@ -203,6 +205,37 @@ def test_each_model_has_an_index_of_its_own(store: IndexStore, model: str) -> No
         first.upsert(points(4))
         assert second.count() == 0
         assert {model, f"{model}-b"} <= set(store.models())
+
+
+def test_a_model_is_opened_once_and_shared(store: IndexStore, model: str) -> None:
+    """Closing one of two leaves the other open; closing both lets another store open it."""
+    first, second = store.open(model, DIMENSION), store.open(model, DIMENSION)
+    assert first is second
+    with pytest.raises(IndexMismatch, match=rf"{DIMENSION}.*{DIMENSION + 1}"):
+        store.open(model, DIMENSION + 1)
+    first.upsert(points(4))
+    first.close()
+    assert second.count() == 4
+    second.close()
+    with store.open(model, DIMENSION) as again:
+        assert again is not first and again.count() == 4
+
+
+def test_closing_a_store_frees_what_is_open(store: IndexStore, tmp_path: Path, model: str) -> None:
+    store.open(model, DIMENSION).upsert(points(4))
+    store.close()
+    if isinstance(store, EmbeddedStore):
+        with EmbeddedStore(tmp_path / "index").open(model, DIMENSION) as index:
+            assert index.count() == 4
+
+
+def test_threads_open_and_close_one_index(store: IndexStore, model: str) -> None:
+    def use(_: int) -> int:
+        with store.open(model, DIMENSION) as index:
+            return index.count()
+
+    with ThreadPoolExecutor(8) as threads:
+        assert set(threads.map(use, range(100))) == {0}
 
 
 def test_another_dimension_is_refused_and_loses_nothing(store: IndexStore, model: str) -> None:

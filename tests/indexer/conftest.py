@@ -5,13 +5,19 @@ import pytest
 from indexer.batch import BatchIndexer
 from retrieval.bundle import Bundle
 from retrieval.embedder import Embedder
-from retrieval.index import VectorIndex, open_store
+from retrieval.index import IndexStore, VectorIndex, open_store
 from retrieval.settings import Settings
 
 
 @pytest.fixture
-def index(settings: Settings, bundle: Bundle):
-    with open_store(settings).open(bundle.model_id, bundle.dimension) as opened:
+def store(settings: Settings):
+    with open_store(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def index(store: IndexStore, bundle: Bundle):
+    with store.open(bundle.model_id, bundle.dimension) as opened:
         yield opened
 
 

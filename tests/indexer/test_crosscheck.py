@@ -12,7 +12,7 @@ from indexer.crosscheck import cross_check, load_cross_check, save_cross_check
 from retrieval.bundle import Bundle
 from retrieval.errors import NotFound
 from retrieval.index import Hit, Payload, Point, VectorIndex, open_store
-from retrieval.index.embedded import EmbeddedIndex
+from retrieval.index.embedded import EmbeddedIndex, EmbeddedStore
 from retrieval.settings import Settings
 
 DIMENSION = 16
@@ -69,6 +69,10 @@ def test_looking_up_a_result_loads_neither_celery_nor_scikit_learn() -> None:
     assert done.stdout == "set()\n"
 
 
+def opened(kind: type[EmbeddedIndex], settings: Settings) -> EmbeddedIndex:
+    return kind(EmbeddedStore(settings.index_folder), settings.index_folder / "m", "m", DIMENSION)
+
+
 class Forgetful(EmbeddedIndex):
     """An index whose graph has lost every third photo: they are stored, and never found."""
 
@@ -78,7 +82,7 @@ class Forgetful(EmbeddedIndex):
 
 
 def test_lost_photos_are_found_out(settings: Settings) -> None:
-    with Forgetful(settings.index_folder / "m", "m", DIMENSION) as index:
+    with opened(Forgetful, settings) as index:
         result = cross_check(filled(index, unit_vectors(300)), sample=100, k=5)
     assert not result.passed
     assert 0.5 < result.recall_at_k < 0.8
@@ -96,7 +100,7 @@ class Stale(EmbeddedIndex):
 
 
 def test_wrong_scores_are_found_out_even_where_the_order_is_right(settings: Settings) -> None:
-    with Stale(settings.index_folder / "m", "m", DIMENSION) as index:
+    with opened(Stale, settings) as index:
         result = cross_check(filled(index, np.eye(DIMENSION, dtype=np.float32)), sample=16, k=1)
     assert result.recall_at_k == 1.0
     assert result.max_score_error > 1e-3
@@ -113,7 +117,7 @@ def test_a_point_overwritten_behind_the_index_back_is_found_out(settings: Settin
                 vector = -point.vector if point.payload.uri.endswith("/13.jpg") else point.vector
                 yield Point(point.id, vector, point.payload)
 
-    with Overwritten(settings.index_folder / "m", "m", DIMENSION) as index:
+    with opened(Overwritten, settings) as index:
         result = cross_check(filled(index, unit_vectors(200)), sample=200, k=10)
     assert any("file:///photos/13.jpg" in (d.query, *d.missing, *d.unexpected) for d in result.disagreements)
     assert open_store(settings).models() == ["m"]

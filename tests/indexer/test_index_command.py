@@ -183,8 +183,9 @@ def test_an_index_held_by_another_process_is_named(command, settings: Settings, 
     command("index", library, "--bundle", bundle.folder)
     holder = subprocess.Popen(
         [sys.executable, "-c", "import sys; from retrieval.current_model import open_searcher\n"
-         "from retrieval.settings import load_settings\n"
-         "searcher = open_searcher(load_settings()); print('held', flush=True); sys.stdin.read()"],
+         "from retrieval.index import open_store; from retrieval.settings import load_settings\n"
+         "settings = load_settings(); searcher = open_searcher(settings, open_store(settings))\n"
+         "print('held', flush=True); sys.stdin.read()"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     with holder:

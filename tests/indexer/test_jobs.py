@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import nullcontext
 from pathlib import Path
 
 import make
@@ -18,7 +17,7 @@ from indexer.jobs import IndexRequest, Job, JobRecord, cancel_job, list_jobs, lo
 from indexer.runner import BackgroundJobs, retry_request, run_job
 from retrieval.bundle import Bundle
 from retrieval.errors import BadSource, JobRunning, NotFound
-from retrieval.index import VectorIndex, open_store
+from retrieval.index import IndexStore, VectorIndex, open_store
 from retrieval.photos import uri_of
 from retrieval.settings import Settings
 
@@ -106,16 +105,16 @@ def test_a_retry_finds_what_failed_whatever_its_name(name: bytes, command, bundl
 
 
 def test_a_retry_takes_up_the_photos_of_a_folder_that_could_not_be_listed(
-    settings: Settings, bundle: Bundle, own: Path
+    settings: Settings, store: IndexStore, bundle: Bundle, own: Path
 ) -> None:
     record = JobRecord(settings.jobs_folder, IndexRequest([str(own)]), bundle.model_id)
     record.count(BatchResult(failures=(Failure(uri_of(own / "blue"), "refused"),)))
     record.end("done")
     request = retry_request(settings, record.job.id)
     assert request.sources == [str(own)]
-    install = run_job(settings, IndexRequest([str(own / "green")], bundle.folder), threading.Event(), ignore)
+    install = run_job(settings, store, IndexRequest([str(own / "green")], bundle.folder), threading.Event(), ignore)
     assert install.job.indexed == 2
-    assert run_job(settings, request, threading.Event(), ignore).job.seen == 2
+    assert run_job(settings, store, request, threading.Event(), ignore).job.seen == 2
 
 
 def test_a_retry_takes_up_the_lines_of_a_manifest_that_were_mended(command, bundle: Bundle, own: Path) -> None:
@@ -170,9 +169,9 @@ def test_a_job_of_another_process_is_cancelled(command, settings: Settings, bund
 
 
 def test_a_job_in_the_background_uses_the_index_that_is_open(
-    settings: Settings, bundle: Bundle, index: VectorIndex, own: Path
+    settings: Settings, store: IndexStore, bundle: Bundle, index: VectorIndex, own: Path
 ) -> None:
-    with BackgroundJobs(settings, lambda: nullcontext(index)) as jobs:
+    with BackgroundJobs(settings, store) as jobs:
         job = jobs.start(IndexRequest([str(own)], bundle.folder))
         assert job.state == "running"
         until(lambda: load_job(settings, job.id).state == "done")
@@ -185,9 +184,9 @@ def test_a_job_in_the_background_uses_the_index_that_is_open(
 
 
 def test_one_job_at_a_time_and_closing_ends_it(
-    settings: Settings, bundle: Bundle, index: VectorIndex, many: Path
+    settings: Settings, store: IndexStore, bundle: Bundle, index: VectorIndex, many: Path
 ) -> None:
-    with BackgroundJobs(settings, lambda: nullcontext(index)) as jobs:
+    with BackgroundJobs(settings, store) as jobs:
         job = jobs.start(IndexRequest([str(many)], bundle.folder))
         with pytest.raises(JobRunning):
             jobs.start(IndexRequest([str(many)], bundle.folder))
@@ -198,13 +197,13 @@ def test_one_job_at_a_time_and_closing_ends_it(
     assert index.count() < 1500
 
 
-def test_what_a_client_names_is_never_fetched(settings: Settings, bundle: Bundle, own: Path) -> None:
+def test_what_a_client_names_is_never_fetched(settings: Settings, store: IndexStore, bundle: Bundle, own: Path) -> None:
     manifest = own / "list.csv"
     manifest.write_text("path,label\nhttp://127.0.0.1:1/1.jpg,red\nred/0.jpg,red\n")
     stop = threading.Event()
     with pytest.raises(BadSource, match="is a URL"):
-        run_job(settings, IndexRequest(["http://127.0.0.1:1/list.csv"], bundle.folder), stop, ignore)
-    finished = run_job(settings, IndexRequest([str(manifest)], bundle.folder), stop, ignore)
+        run_job(settings, store, IndexRequest(["http://127.0.0.1:1/list.csv"], bundle.folder), stop, ignore)
+    finished = run_job(settings, store, IndexRequest([str(manifest)], bundle.folder), stop, ignore)
     assert (finished.job.seen, finished.job.failed) == (1, 1)
     assert "line 2: http://127.0.0.1:1/1.jpg is a URL" in finished.record.first_failures[0].reason
 

@@ -13,6 +13,7 @@ from indexer.jobs import IndexRequest, cancel_job, load_job
 from indexer.map import load_map, project_2d, run_map
 from retrieval.bundle import Bundle
 from retrieval.errors import NotFound
+from retrieval.index import IndexStore
 from retrieval.settings import Settings
 
 MAP = IndexRequest(sources=(), kind="map")
@@ -44,12 +45,12 @@ def test_photos_that_are_all_the_same_have_a_map() -> None:
     assert np.isfinite(project_2d(np.ones((8, 4), np.float32) / 2)).all()
 
 
-def test_a_job_keeps_the_map(settings: Settings, bundle: Bundle, library: Path) -> None:
+def test_a_job_keeps_the_map(settings: Settings, store: IndexStore, bundle: Bundle, library: Path) -> None:
     photos = fill_index(settings, bundle, library)
     with pytest.raises(NotFound, match="has not been computed yet"):
         load_map(settings, bundle.model_id)
     begun: list[str] = []
-    run_map(settings, MAP, threading.Event(), lambda job: begun.append(job.id))
+    run_map(settings, store, MAP, threading.Event(), lambda job: begun.append(job.id))
     job = load_job(settings, begun[0])
     assert (job.kind, job.state, job.seen) == ("map", "done", 24)
     kept = json.loads(load_map(settings, bundle.model_id))
@@ -60,16 +61,16 @@ def test_a_job_keeps_the_map(settings: Settings, bundle: Bundle, library: Path) 
 
 
 def test_a_large_index_is_sampled(
-    settings: Settings, bundle: Bundle, library: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, store: IndexStore, bundle: Bundle, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(maps, "MOST_POINTS", 10)
     fill_index(settings, bundle, library)
-    run_map(settings, MAP, threading.Event(), lambda _: None)
+    run_map(settings, store, MAP, threading.Event(), lambda _: None)
     kept = json.loads(load_map(settings, bundle.model_id))
     assert kept["total"] == 24 and {len(column) for column in kept["points"].values()} == {10}
 
 
-def test_a_cancelled_job_leaves_no_map(settings: Settings, bundle: Bundle, library: Path) -> None:
+def test_a_cancelled_job_leaves_no_map(settings: Settings, store: IndexStore, bundle: Bundle, library: Path) -> None:
     fill_index(settings, bundle, library)
     begun: list[str] = []
 
@@ -77,14 +78,14 @@ def test_a_cancelled_job_leaves_no_map(settings: Settings, bundle: Bundle, libra
         begun.append(job.id)
         cancel_job(settings, job.id)
 
-    run_map(settings, MAP, threading.Event(), cancel)
+    run_map(settings, store, MAP, threading.Event(), cancel)
     assert load_job(settings, begun[0]).state == "cancelled"
     with pytest.raises(NotFound):
         load_map(settings, bundle.model_id)
 
 
-def test_an_empty_index_has_no_map(settings: Settings, bundle: Bundle, tmp_path: Path) -> None:
+def test_an_empty_index_has_no_map(settings: Settings, store: IndexStore, bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     fill_index(settings, bundle, tmp_path / "empty")
     with pytest.raises(NotFound, match="holds no photos"):
-        run_map(settings, MAP, threading.Event(), lambda _: None)
+        run_map(settings, store, MAP, threading.Event(), lambda _: None)

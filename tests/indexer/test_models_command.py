@@ -201,13 +201,13 @@ def test_without_labels_only_the_cross_check_decides(command, bundle: Bundle, ot
 def test_a_serving_index_that_is_held_elsewhere_does_not_hinder(
     command, two_models, settings: Settings, bundle: Bundle, other: Bundle
 ) -> None:
-    with open_store(settings).open(bundle.model_id, bundle.dimension) as served:
+    with open_store(settings) as store, store.open(bundle.model_id, bundle.dimension):
         done = command("models", "activate", other.model_id, "--json").json
         assert (done["evaluation"]["model"], done["before"]) == (other.model_id, None)
         command("models", "rollback")
         assert "not compared" in command("models", "activate", other.model_id).out
         command("models", "rollback")
-        assert activate(settings, other.model_id, max_loss=1, served=served).before.model == bundle.model_id
+        assert activate(settings, store, other.model_id, max_loss=1).before.model == bundle.model_id
 
 
 def test_removing_a_model_frees_its_space(command, two_models, settings: Settings, other: Bundle) -> None:

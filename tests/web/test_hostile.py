@@ -114,7 +114,7 @@ def test_an_indexed_address_opens_nothing_beyond_the_library(own: Site, uri: str
     vector = own.searcher.index.vectors([photo.id])[photo.id]
     own.searcher.index.upsert([Point(photo.id, vector, replace(payload, uri=uri))])
     settings = own.settings.model_copy(update={"library_roots": (photo.path.parents[1],)})
-    client = create_app(settings, own.searcher).test_client()
+    client = create_app(settings, own.store, own.searcher).test_client()
     for part in ("file", "thumbnail"):
         answer = client.get(f"/api/v1/images/{photo.id}/{part}")
         assert answer.status_code == 404 and "root:" not in answer.text

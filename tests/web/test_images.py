@@ -159,7 +159,7 @@ def test_only_the_library_is_given_out(own: Site, part: str) -> None:
     link.path.unlink()
     link.path.symlink_to(blue.path)
     inside = own.settings.model_copy(update={"library_roots": (red.path.parent,)})
-    client = create_app(inside, own.searcher).test_client()
+    client = create_app(inside, own.store, own.searcher).test_client()
     assert client.get(url(red, part)).status_code == 200
     assert client.get(url(blue, part)).status_code == 404
     assert client.get(url(link, part)).status_code == 404

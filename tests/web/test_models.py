@@ -37,10 +37,11 @@ def other(settings: Settings, tmp_path: Path, library: Path) -> Bundle:
 @pytest.fixture
 def site(other: Bundle, settings: Settings, bundle: Bundle, library: Path) -> Iterator[Site]:
     photos = fill_index(settings, bundle, library)
-    searcher = open_searcher(settings)
-    app = create_app(settings, searcher, local=True)
-    yield Site(app, settings, searcher, photos)
-    app.extensions[EXTENSION].close()
+    with open_store(settings) as store:
+        searcher = open_searcher(settings, store)
+        app = create_app(settings, store, searcher, local=True)
+        yield Site(app, settings, store, searcher, photos)
+        app.extensions[EXTENSION].close()
 
 
 def described(site: Site) -> dict[str, dict]:

@@ -28,7 +28,7 @@ CONFIG = {
 def test_the_api_does_what_it_says(own: Site) -> None:
     library = own.photos[0].path.parents[1]
     configured = own.settings.model_copy(update={"api_keys": (SecretStr("sesame"),), "library_roots": (library,)})
-    app = create_app(configured, own.searcher)
+    app = create_app(configured, own.store, own.searcher)
     config = schemathesis.Config.from_dict(CONFIG)
     for found in schemathesis.openapi.from_wsgi("/openapi.json", app, config=config).get_all_operations():
         hold_to_its_description(found.ok())

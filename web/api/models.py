@@ -1,11 +1,10 @@
 """`/models`: those of this place, and which of them serves."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from apiflask import APIBlueprint
 
-from indexer.model_registry import Model, activate, list_models, rollback
-from retrieval.index import VectorIndex
+from indexer.model_registry import activate, list_models, rollback
 from web.keys import writes
 from web.schemas import Models
 from web.services import services
@@ -31,8 +30,7 @@ def make_current(model: str) -> Models:
     """
     served = services()
     if model != served.serving.follow():  # another process may have made another one current
-        with served.serving.lend_index() as serving:
-            activate(served.settings, model, served=serving)
+        activate(served.settings, served.store, model)
         served.serving.follow()
     return _models()
 
@@ -43,21 +41,12 @@ def make_current(model: str) -> Models:
 @writes
 def make_previous_current() -> Models:
     """Make the model that served before the current one serve again."""
-    rollback(services().settings)
-    services().serving.follow()
+    served = services()
+    rollback(served.settings, served.store)
+    served.serving.follow()
     return _models()
 
 
 def _models() -> Models:
-    served = services()
-    with served.serving.lend() as searcher:
-        found = [
-            _of_this_process(model, searcher.index) if model.id == searcher.index.model else model
-            for model in list_models(served.settings)
-        ]
+    found = list_models(services().settings, services().store)
     return Models.model_validate({"models": [asdict(model) for model in found]})
-
-
-def _of_this_process(model: Model, index: VectorIndex) -> Model:
-    """The model whose index this very process holds: where its bundle could be read, that was all there was to say."""
-    return replace(model, points=index.count(), problem=None if model.recipe else model.problem)
