@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -70,11 +71,12 @@ def site(settings: Settings, bundle: Bundle, library: Path) -> Iterator[Site]:
 
 
 @contextmanager
-def serving(*options: str) -> Iterator[str]:
-    """`lookalike serve` as a process, with the settings of the environment; gives its address."""
+def serving(*options: str, folder: Path = ROOT) -> Iterator[str]:
+    """`lookalike serve` as a process in a folder, with the settings of the environment; yields its address."""
     command = [*LOOKALIKE, "serve", "--port", "0", "--json", *options]
     with TemporaryFile("w+") as log:  # a pipe that nobody reads is full one day, and the server waits
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
         assert process.stdout is not None
         try:
             said = process.stdout.readline()
