@@ -18,8 +18,8 @@ PORT = 5000
 
 
 def blocks() -> list[str]:
-    """The shell blocks below "Your own photos", which is where a user stands after the two commands of `make`."""
-    _, _, text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Your own photos")
+    """The shell blocks of the section "Quick start", which follows the two commands of `make`."""
+    _, _, text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Quick start")
     return re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
 
 
