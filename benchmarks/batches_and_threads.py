@@ -1,9 +1,9 @@
-"""How many images a second ONNX Runtime embeds, by how many go in at once and by how many threads share them.
+"""Throughput of ONNX Runtime by batch size and number of threads.
 
     python benchmarks/batches_and_threads.py --bundle BUNDLE --photos FOLDER [--seconds 0.6] [--runs 3]
 
-`threads of one call` share each batch; `calls side by side` each have a thread and a batch of their own, which is how
-photos are indexed. Before anything is timed, the embeddings of all ways are compared: they must be the same.
+`threads of one call` share each batch. `calls side by side` have one thread and one batch each; photos are indexed this
+way. Before the measurement, the embeddings of all variants are compared; they must be equal.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def _images_per_second(embed: Embed, batch: Pixels, callers: int, seconds: float) -> float:
-    """With so many threads that call, each with the batch."""
+    """Throughput with several calling threads, each with its own batch."""
     end = time.monotonic() + seconds
 
     def call(_: int) -> int:

@@ -1,14 +1,14 @@
-"""The bundles that the benchmarks compare: one in float32, and the same weights in int8.
+"""Make the bundles that the benchmarks compare: a float32 network and the same weights in int8.
 
     python benchmarks/bundles.py --photos FOLDER --out FOLDER [--bundle BUNDLE]
 
-Writes `float32` and `int8` below `--out`. Without a bundle the network is MobileNetV2 with the ImageNet weights beside
-the checkout, or else EfficientNet-Lite0 with those that come with the installation; its head is not trained, which
-takes as long as one that is.
+Writes `float32` and `int8` below `--out`. Without `--bundle` the network is MobileNetV2 with the ImageNet weights next
+to the checkout, or EfficientNet-Lite0 with the weights of the installation. Its head is not trained, which does not
+affect speed.
 
-The int8 network is made as `lookalike train --quantize int8` makes it: training photos calibrate it, validation photos
-choose how many of its first convolutions stay float32, and MAP@R of both is measured on test photos. The splits are
-those of `split.csv` beside the photos, or drawn.
+The int8 network is made as by `lookalike train --quantize int8`: training photos calibrate it, validation photos select
+how many of its first convolutions stay float32, and MAP@R of both networks is measured on the test photos. The splits
+are those of `split.csv` in the photo folder, or drawn at random.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def make(photos: Path, out: Path, given: Path | None) -> dict[str, Any]:
-    """Write both bundles; the MAP@R of both, and how alike their embeddings are."""
+    """Write both bundles; return the MAP@R of both and the cosine of their embeddings."""
     refs = split(photos)
     if given is not None:
         full = load_bundle(given)
@@ -80,7 +80,7 @@ def make(photos: Path, out: Path, given: Path | None) -> dict[str, Any]:
 
 
 def write_untrained(folder: Path, photos: Sequence[PhotoRef]) -> Bundle:
-    """A bundle whose head is not trained, after its embeddings were compared with TensorFlow's."""
+    """A bundle with an untrained head, after checking parity with TensorFlow."""
     tf.keras.utils.set_random_seed(0)
     name, weights = ("mobilenet_v2", str(IMAGENET)) if IMAGENET.exists() else ("efficientnet_lite0", "auto")
     recipe = recipe_named("default")
@@ -111,7 +111,7 @@ def write_untrained(folder: Path, photos: Sequence[PhotoRef]) -> Bundle:
 
 
 def write_int8(full: Bundle, folder: Path, images: dict[str, LabelledImages]) -> tuple[Bundle, int]:
-    """The same bundle in int8, and how many of its first convolutions stay float32."""
+    """The quantized bundle, and how many of its first convolutions stay float32."""
     train, val = images["train"].images, images["val"]
     calibration = train[np.random.default_rng(0).permutation(len(train))[:CALIBRATION_PHOTOS]]  # of all classes
     before = map_at_r(run_onnx(full.network, val.images), val)
@@ -135,7 +135,7 @@ def split(photos: Path) -> dict[str, list[PhotoRef]]:
 
 
 def pixels(photos: Sequence[PhotoRef], rule: ResizeRule) -> LabelledImages:
-    """Photos as a network takes them."""
+    """The photos as network input."""
     images = [read_pixels(read_photo(photo.path), rule).pixels for photo in photos]
     return LabelledImages(np.stack(images), np.array([str(photo.label) for photo in photos]))
 

@@ -1,10 +1,10 @@
-"""How long a search takes that starts with nothing in memory, beside the original's way from the same start.
+"""Duration of a search from a cold start, compared with TensorFlow, Keras and scikit-learn.
 
     python benchmarks/cold_search.py --bundle FLOAT32 --photos FOLDER [--runs 5]
 
-`lookalike search` as a new process, against: import TensorFlow, load the Keras model, predict one photo, compare it
-with each by scikit-learn. Both search among the same photos, with the same weights, and must find the photo that they
-are given first. They take turns; files are in the system's cache for both.
+Starts `lookalike search` as a new process. The baseline imports TensorFlow, loads the Keras model, predicts one photo
+and searches with scikit-learn. Both use the same photos and weights, and must return the query photo first. They
+alternate; files are in the page cache for both.
 """
 
 import json
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def measure(bundle: Path, photos: Path, folder: Path, runs: int) -> dict[str, Any]:
-    """Seconds of both ways, and how many times faster ours is."""
+    """Seconds of both, and the speed-up."""
     environment = os.environ | {"LOOKALIKE_HOME": str(folder / "home")}
     cosine = write_keras_model(folder, photos, [bundle])
     _output([*LOOKALIKE, "index", str(photos), "--bundle", str(bundle), "--json"], environment)
@@ -52,7 +52,7 @@ def measure(bundle: Path, photos: Path, folder: Path, runs: int) -> dict[str, An
     result: dict[str, Any] = {
         "photos": len(paths),
         "cosine_with_keras": cosine,
-        "lookalike_seconds": spread(ours[1:]),  # the first brought files into the system's cache
+        "lookalike_seconds": spread(ours[1:]),  # the first run fills the page cache
         "original_seconds": spread(theirs[1:]),
     }
     ratio = result["original_seconds"]["median"] / result["lookalike_seconds"]["median"]

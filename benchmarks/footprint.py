@@ -1,10 +1,9 @@
-"""How long `lookalike search` takes from a cold start, and how much memory its processes hold.
+"""Cold start of `lookalike search`, and resident memory of the processes.
 
     python benchmarks/footprint.py --bundle BUNDLE --photos FOLDER [--runs 9] [--json]
 
-Indexes the photos and takes the peak resident memory of that process; starts `lookalike search` as a new process and
-takes the wall-clock time, several times; starts `lookalike serve`, uploads 50 photos, and reads the resident memory of
-its processes.
+Indexes the photos and measures the peak resident memory; runs `lookalike search` several times as a new process and
+measures the wall-clock time; starts `lookalike serve`, uploads 50 photos, and measures its resident memory.
 """
 
 import os

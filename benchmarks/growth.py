@@ -1,10 +1,9 @@
-"""What indexing costs as a library grows: photos a second, memory and disk.
+"""Indexing libraries of different sizes: photos per second, memory and disk space.
 
     python benchmarks/growth.py --bundle BUNDLE --photos FOLDER [--sizes 1000 10000 100000]
 
-The photos of a library are the given ones, made smaller to 320 pixels so that many fit a disk, and repeated with a
-number behind the picture, so that no file is like another. `lookalike index` takes each library from nothing, in a
-process of its own; memory is what that process holds at most, resident.
+A library consists of the given photos, reduced to 320 pixels and repeated with a number appended to the file, so all
+files differ. `lookalike index` indexes each library in a new process; memory is its peak resident memory.
 """
 
 import io
@@ -57,7 +56,7 @@ def measure(bundle: Path, contents: list[bytes], size: int) -> dict[str, Any]:
 
 
 def _index(library: Path, bundle: Path, home: Path) -> tuple[dict[str, Any], float]:
-    """What the job says, and the most memory that its process held, in megabytes."""
+    """The job's result, and the peak resident memory of its process in megabytes."""
     command = [*LOOKALIKE, "index", str(library), "--bundle", str(bundle), "--json"]
     environment = os.environ | {"LOOKALIKE_HOME": str(home)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=sys.stderr) as process:

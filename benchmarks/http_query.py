@@ -1,11 +1,10 @@
-"""How long an uploaded photo takes over HTTP, beside what can't be avoided and beside Keras, in the same run.
+"""Latency of a search by an uploaded photo, compared with its minimum and with Keras, in one run.
 
     python benchmarks/http_query.py --bundle FLOAT32 [--int8 BUNDLE] --photos FOLDER [--requests 200]
 
-Starts a real `lookalike serve` on an index of its own for each bundle. Three ways take turns, with a pause after each
-in which the threads of the one that went before come to rest: uploads over a kept connection; decoding the same photos
-and a bare ONNX Runtime call for each; Keras `predict` of one image, which lies decoded in memory. Each upload must find
-the photo itself, which is indexed, first.
+Starts `lookalike serve` with a new index for each bundle. Three measurements alternate, with a pause after each until
+its threads are idle: uploads over a persistent connection; decoding the same photos with one bare ONNX Runtime call
+each; Keras `predict` of one image that is already decoded. Each uploaded photo is indexed and must be found first.
 """
 
 import argparse
@@ -33,9 +32,9 @@ from retrieval.listing import list_photos
 from retrieval.settings import load_settings
 
 TURN = 40
-KERAS_CALLS = 10  # in a turn; each takes as long as some uploads
+KERAS_CALLS = 10  # per turn; each takes as long as several uploads
 PAUSE_SECONDS = 0.5
-ITSELF = 0.999  # the least score of a photo with itself
+ITSELF = 0.999  # the minimum score of a photo with itself
 
 
 def main() -> None:
@@ -54,7 +53,7 @@ def main() -> None:
 
 
 def _measure(address: str, bundle: Bundle, photos: list[bytes], keras: Executor) -> dict[str, Any]:
-    """Milliseconds of each way, the server's own account of its steps, and the ratios of the medians."""
+    """Milliseconds of each, the steps as reported by the server, and ratios of medians."""
     connection = http.client.HTTPConnection(address)
     bare = _bare_session(bundle)
     first, _ = timed(partial(_upload, connection, photos[0]))
@@ -101,7 +100,7 @@ def _upload(connection: http.client.HTTPConnection, photo: bytes) -> dict[str, A
 
 
 def _bare_session(bundle: Bundle) -> Callable[[np.ndarray], object]:
-    """A photo through the network with ONNX Runtime alone, on as many threads as the server uses."""
+    """Embed one photo with ONNX Runtime alone, with as many threads as the server."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = load_settings().embedding_threads
     options.log_severity_level = 3
@@ -109,7 +108,7 @@ def _bare_session(bundle: Bundle) -> Callable[[np.ndarray], object]:
     return lambda image: session.run(["embeddings"], {"images": image})
 
 
-# What follows runs in a process of its own, which keeps the model.
+# The functions below run in a separate process, which keeps the model.
 
 _model: Any
 
@@ -126,7 +125,7 @@ def _load_keras(folder: str, environment: dict[str, str]) -> None:
 
 
 def _predict(image: np.ndarray) -> list[float]:
-    """Milliseconds of some calls."""
+    """Milliseconds of several calls."""
     return [1000 * timed(partial(_model.predict, image, verbose=0))[0] for _ in range(KERAS_CALLS)]
 
 

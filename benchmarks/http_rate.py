@@ -1,14 +1,14 @@
-"""How many uploaded photos a second a server answers, beside how many ONNX Runtime embeds when it has the machine.
+"""Throughput of searches by uploaded photos, compared with ONNX Runtime alone on the same machine.
 
     python benchmarks/http_rate.py --bundle FLOAT32 [--int8 BUNDLE] --photos FOLDER [--seconds 4] [--runs 3]
 
-For each bundle a real `lookalike serve`; some clients, each on a kept connection, send the next upload as soon as the
-last one is answered, from requests made before. In turns with that: ONNX Runtime alone, a thread to a core, in groups
-of four photos that lie decoded in memory, which is the fastest way to feed it; and decoding alone, a thread to a core.
+Starts `lookalike serve` for each bundle. Several clients with persistent connections send prepared requests one after
+another. Two other measurements alternate with this: ONNX Runtime alone, one thread per core, in groups of four decoded
+photos, the fastest configuration; and decoding alone, one thread per core.
 
-A query has to be sent, decoded and answered besides, on the same cores. `bound` is what would be left if that were
-decoding and nothing else: a photo takes the time of both. `processor ms per query` says where the rest goes: two cores
-have 2,000 ms a second for the server and its clients together.
+On the same cores, a query must also be sent, decoded and answered. `bound` is the throughput if decoding were the only
+additional work. `processor ms per query` shows the rest: two cores provide 2,000 ms per second for the server and its
+clients together.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _measure(server: Server, bundle: Bundle, photos: list[bytes], options: argparse.Namespace) -> dict[str, Any]:
-    """Photos a second of each way, and the ratios of the medians."""
+    """Photos per second of each, and ratios of medians."""
     embedder = Embedder(bundle, threads=1)
     groups = [photos[start : start + GROUP] for start in range(0, len(photos), GROUP)]
     requests = [upload(photo) for photo in photos]
@@ -99,13 +99,13 @@ def _measure(server: Server, bundle: Bundle, photos: list[bytes], options: argpa
 
 
 def _processor_seconds(process: psutil.Process) -> float:
-    """What a process and those that it started have computed."""
+    """Processor seconds of a process and its children."""
     times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
     return float(sum(of.user + of.system for of in times))
 
 
 def _rate(workers: Sequence[Callable[[Any], int]], items: list[Any], seconds: float) -> float:
-    """Photos a second of workers that have a thread each, and say how many photos an item was."""
+    """Photos per second of workers with one thread each; a worker returns the number of photos of an item."""
     end = time.monotonic() + seconds
 
     def run(number: int) -> int:

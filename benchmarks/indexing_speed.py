@@ -1,14 +1,14 @@
-"""How fast `lookalike index` is beside the original's way with the same weights, on the same cores, in one run.
+"""Throughput of `lookalike index`, compared with tf.data, Keras and scikit-learn with the same weights.
 
     python benchmarks/indexing_speed.py --bundle FLOAT32 [--int8 BUNDLE] --photos FOLDER [--megapixels 12] [--runs 3]
 
-The original's way (`original.py`): tf.data reads, decodes and resizes, Keras predicts in batches of 32, scikit-learn
-fits; a batch warms it up before the clock starts. `lookalike index` reads, hashes, decodes, embeds and writes durably.
-All take turns, so that whatever else the machine does meets each; a ratio is that of the median photos a second, models
-loaded, and `process_ratio` that of the seconds from the start of the process to its end, cross-check included.
+The baseline (`original.py`): tf.data reads, decodes and resizes, Keras predicts in batches of 32, scikit-learn fits;
+one batch of warm-up. `lookalike index` reads, hashes, decodes, embeds and writes durably. They
+alternate, so that other load on the machine affects both. Ratios are those of the median photos per second with models
+loaded; `process_ratio` is that of the seconds from process start to end, including the cross-check.
 
-With `--megapixels` a few dozen of the photos are enlarged to that size first, as JPEGs of quality 90, and each lies
-there by several names: enough of them that no way is measured as it begins.
+With `--megapixels` a few dozen photos are first enlarged to that size, as JPEGs of quality 90, and each is used under
+several names, so that start-up does not dominate.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def measure(photos: Path, bundles: dict[str, Path], runs: int) -> dict[str, Any]:
-    """Photos a second (models loaded) and seconds of the whole process of each way, and the ratios."""
+    """Photos per second (models loaded) and seconds of the whole process of each, and the ratios."""
     with tempfile.TemporaryDirectory() as folder:
         cosine = write_keras_model(Path(folder), photos, bundles.values())
         ways = {name: partial(index_with_lookalike, photos, bundle) for name, bundle in bundles.items()}
@@ -91,7 +91,7 @@ def index_with_lookalike(photos: Path, bundle: Path) -> dict[str, Any]:
 
 
 def index_as_original(photos: Path, folder: Path) -> dict[str, Any]:
-    """The peer, in its own process."""
+    """The baseline, in its own process."""
     start = time.perf_counter()
     command = [sys.executable, Path(__file__).with_name("original.py"), "index", folder, photos]
     done = subprocess.run(command, env=quiet_environment(), stdout=subprocess.PIPE, check=True)
@@ -100,7 +100,7 @@ def index_as_original(photos: Path, folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def _enlarged(photos: Path, megapixels: float | None) -> Iterator[Path]:
-    """The photos as they are, or some of them enlarged."""
+    """The original photos, or some of them enlarged."""
     if megapixels is None:
         yield photos
         return

@@ -1,10 +1,10 @@
-"""The network of a bundle as Keras keeps it, after it was seen to give the same embeddings as the bundles beside it.
+"""Write the network of a bundle as a Keras model, after checking that both give the same embeddings.
 
     python benchmarks/keras_model.py FOLDER PHOTOS BUNDLE [BUNDLE…]
 
-Writes FOLDER/model.keras, with the weights of the first bundle, which is in float32. Before anything is measured, this
-model and those of the bundles are given the same pixels: they must do the same work. A bundle in int8 may differ by
-what rounding costs, which `bundles.py` measures.
+Writes FOLDER/model.keras with the weights of the first bundle, which is in float32. The model and the bundles embed the
+same pixels, and the embeddings must agree. An int8 bundle may differ by its quantization error, which `bundles.py`
+measures.
 """
 
 import json
@@ -27,7 +27,7 @@ LOWEST_COSINE = {"float32": 0.9999, "int8": 0.95}  # of the mean over photos
 
 
 def write_keras_model(folder: Path, photos: Path, bundles: Iterable[Path]) -> dict[str, float]:
-    """Write it, in a process of its own: TensorFlow stays out of this one. The mean cosine with each bundle."""
+    """Write the model in a separate process that imports TensorFlow; return the mean cosine with each bundle."""
     command = [sys.executable, __file__, folder, photos, *bundles]
     done = subprocess.run(command, env=quiet_environment(), stdout=subprocess.PIPE, check=True)
     cosines: dict[str, float] = json.loads(done.stdout)
@@ -35,7 +35,7 @@ def write_keras_model(folder: Path, photos: Path, bundles: Iterable[Path]) -> di
 
 
 def quiet_environment() -> dict[str, str]:
-    """For a process that imports TensorFlow, and finds the project."""
+    """The environment of a process that imports TensorFlow and the project."""
     return os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(Path(__file__).parents[1])}
 
 
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def _keras_model(bundle: Bundle) -> Any:
-    """A model of Keras, uint8 [batch, size, size, 3] → float32 [batch, d]."""
+    """A Keras model, uint8 [batch, size, size, 3] → float32 [batch, d]."""
     from trainer.backbones import backbone_named  # noqa: PLC0415 - imports TensorFlow
     from trainer.network import build_for  # noqa: PLC0415 - as above
     from trainer.recipes import recipe_named  # noqa: PLC0415 - as above

@@ -1,6 +1,6 @@
 """The Celery application of `worker_peer.py`'s peer: photos to embeddings by tf.data and Keras `predict`.
 
-TensorFlow does not survive a fork, so that it is imported in the process that computes, and there alone.
+TensorFlow does not survive a fork, so it is imported only in the process that computes.
 """
 
 import base64

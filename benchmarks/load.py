@@ -1,9 +1,9 @@
-"""Mixed searches from a second process at the highest rate that the server holds: errors, times, memory.
+"""Mixed searches from a second process at the maximum rate: errors, latency, memory.
 
     python benchmarks/load.py --bundle BUNDLE --photos FOLDER --minutes 5
 
-Some clients, each with a connection of its own, send the next request as soon as the last one is answered. Fails where
-a request fails, p99 is more than five times p50, or memory has grown by more than 5 % since the first fifth.
+Several clients, each with its own connection, send requests one after another. Fails if a request fails, if p99 exceeds
+five times p50, or if memory grew by more than 5 % after the first fifth.
 """
 
 import argparse
@@ -32,7 +32,7 @@ JSON = {"Content-Type": "application/json"}
 
 @dataclass
 class Seen:
-    """What the clients saw, and the server's memory by the second."""
+    """The clients' results, and the server's memory each second."""
 
     milliseconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     errors: list[str] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Seen:
 
 
 def main() -> None:
-    """Measure, print, and exit with 1 where a limit is missed."""
+    """Measure, print, and exit with 1 if a limit is exceeded."""
     arguments = _arguments()
     photos = list(list_photos(arguments.photos))
     with served(arguments.bundle, arguments.photos) as server:
@@ -112,7 +112,7 @@ def _by_examples(rng: random.Random, photos: list[PhotoRef]) -> Request:
     return "POST", SEARCH, json.dumps(body).encode(), JSON
 
 
-# How often each kind is asked, and how.
+# Relative frequency of each kind of request, and how to send it.
 MIX: dict[str, tuple[int, Callable[[random.Random, list[PhotoRef]], Request]]] = {
     "upload": (60, _by_upload),
     "part of an upload": (10, _by_part),

@@ -1,9 +1,9 @@
-"""Photos that are damaged in every way we could think of, uploaded to a real server.
+"""Upload photos damaged in many ways to a server.
 
     python benchmarks/mutated_photos.py --bundle BUNDLE --photos FOLDER --uploads 10000
 
-Each must be answered with 200 or 4xx within two seconds, by the same process from first to last, whose memory stays
-within 5 % of what it was after the first fifth.
+The server must answer each with 200 or 4xx within two seconds, without restarting, and its memory must stay within 5 %
+of its value after the first fifth.
 """
 
 import argparse
@@ -32,7 +32,7 @@ ANIMATED = ("PNG", "WEBP", "GIF", "TIFF")
 
 
 def main() -> None:
-    """Upload, print what was answered, and exit with 1 where it was not as it must be."""
+    """Upload, print the responses, and exit with 1 if a requirement is violated."""
     arguments = _arguments()
     rng = random.Random(arguments.seed)
     photos = _photos([photo.path for photo in islice(list_photos(arguments.photos), 20)])
@@ -102,7 +102,7 @@ def _swap_headers(rng: random.Random, photo: bytes, other: bytes) -> bytes:
 
 
 def _make_huge(rng: random.Random, photo: bytes, _: bytes) -> bytes:
-    """Other dimensions in the header, where the format keeps them in a known place; elsewhere any two numbers."""
+    """Change the dimensions in the header if their position is known, otherwise any two numbers."""
     sides = [rng.choice((0, 1, 4_000, 8_000, 65_500, 2**31 - 1)) for _ in range(2)]
     if photo.startswith(b"\x89PNG"):
         return photo[:16] + struct.pack(">II", *sides) + photo[24:]

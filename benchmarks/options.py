@@ -1,4 +1,4 @@
-"""What most benchmarks beside this file are given, and how they print what they found."""
+"""Options and output shared by the benchmarks."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def bundle_and_photos(description: str) -> argparse.ArgumentParser:
-    """A parser with `--bundle`, `--photos` and `--json`, to which each benchmark adds its own."""
+    """A parser with `--bundle`, `--photos` and `--json`; each benchmark adds its own options."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True, help="the model bundle")
     parser.add_argument("--photos", type=Path, required=True, help="a folder of photos")
@@ -16,21 +16,21 @@ def bundle_and_photos(description: str) -> argparse.ArgumentParser:
 
 
 def show(result: dict[str, Any], as_json: bool) -> None:
-    """Print a result as one JSON object, or a line for each of its figures."""
+    """Print a result as one JSON object, or as one line per value."""
     if as_json:
         print(json.dumps(result))
         return
-    for name, value in figures(result):
+    for name, value in values_of(result):
         print(f"{name:<44} {value}")
 
 
-def figures(result: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Each figure of a result by its name, and as text; a median with its spread is one figure."""
+def values_of(result: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Each value of a result by name, as text; a median with its range is one value."""
     found = []
     for key, value in result.items():
         name = f"{prefix}{key}".replace("_", " ")
-        if not is_figure(value):
-            found += figures(value, f"{name}: ")
+        if not is_value(value):
+            found += values_of(value, f"{name}: ")
         elif isinstance(value, dict):
             median, least, most = (as_text(value[of]) for of in ("median", "least", "most"))
             found.append((name, f"{median} ({least}–{most})"))
@@ -40,7 +40,7 @@ def figures(result: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 
 def as_text(value: object) -> str:
-    """A figure for reading: four digits are as many as a measurement is worth."""
+    """Format a value with four significant digits."""
     if isinstance(value, float):
         return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     if isinstance(value, list):
@@ -48,6 +48,6 @@ def as_text(value: object) -> str:
     return "–" if value is None else str(value)
 
 
-def is_figure(value: object) -> bool:
-    """Whether it is one: a number or a word, or the median of some numbers with its spread; not a part with figures."""
+def is_value(value: object) -> bool:
+    """Whether this is a single value: a number, a word, or a median with its range."""
     return not isinstance(value, dict) or value.keys() == {"median", "least", "most"}

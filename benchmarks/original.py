@@ -1,11 +1,10 @@
-"""The original's way, for the benchmarks to compare with: tf.data, Keras `predict`, scikit-learn's `NearestNeighbors`.
+"""The baseline of the benchmarks, as in the 2020 notebooks: tf.data, Keras `predict`, scikit-learn.
 
     python benchmarks/original.py index FOLDER PHOTOS    embed a folder of photos, to FOLDER/gallery.npz
     python benchmarks/original.py search FOLDER PHOTO    the nearest photos of that gallery
 
-FOLDER has `model.keras`, which `keras_model.py` writes. Nothing here is Lookalike's path, and nothing of Lookalike is
-imported, so that nothing else is measured. Photos are decoded and resized as tf.data's users do it, to a square and
-without smoothing, which is less work than keeping what the photo shows.
+FOLDER contains `model.keras`, written by `keras_model.py`. This file imports nothing of Lookalike. Photos are decoded
+and resized as is usual with tf.data: to a square, without antialiasing, which is less work than Lookalike's resizing.
 """
 
 import json
@@ -27,7 +26,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 def index(folder: Path, photos: Path) -> dict[str, Any]:
-    """tf.data reads, decodes and resizes, Keras predicts, scikit-learn fits; one batch before the clock starts."""
+    """tf.data reads, decodes and resizes, Keras predicts, scikit-learn fits; one batch of warm-up."""
     model = load_model(folder)
     paths = sorted(str(path) for path in photos.rglob("*") if path.suffix in SUFFIXES)
     predict(model, paths[:BATCH])
@@ -42,8 +41,8 @@ def index(folder: Path, photos: Path) -> dict[str, Any]:
 def predict(model: tf.keras.Model, paths: Sequence[str]) -> np.ndarray:
     """The embeddings of photos, float32 [photos, d]: read, decoded and resized by tf.data while Keras computes.
 
-    On as many threads as there are cores, and without tf.data's tuner: at the end of some runs, TensorFlow 2.15 waits
-    until the tuner's thread wakes, 20.5 seconds after it began, with nothing left to do.
+    One thread per core, without tf.data's autotuner: in some runs, TensorFlow 2.15 finishes and then waits for the
+    autotuner's thread until 20.5 seconds after the start.
     """
     side = model.input_shape[1]
     images = tf.data.Dataset.from_tensor_slices(paths).map(
@@ -64,12 +63,12 @@ def search(folder: Path, photo: Path) -> dict[str, Any]:
 
 
 def load_model(folder: Path) -> tf.keras.Model:
-    """Keras as it reads a file of our own: uint8 [batch, size, size, 3] → float32 [batch, d]."""
+    """Load a Keras model that this project wrote: uint8 [batch, size, size, 3] → float32 [batch, d]."""
     return tf.keras.models.load_model(folder / "model.keras", compile=False, safe_mode=False)
 
 
 def pixels(path: str | tf.Tensor, side: int) -> tf.Tensor:
-    """A photo as the network takes it, uint8 [side, side, 3]."""
+    """A photo as network input, uint8 [side, side, 3]."""
     image = tf.io.decode_image(tf.io.read_file(path), channels=3, expand_animations=False)
     return tf.cast(tf.image.resize(image, (side, side)), tf.uint8)
 

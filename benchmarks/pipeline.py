@@ -1,11 +1,11 @@
-"""What indexing costs beside its two steps, decoding alone and embedding alone, on the same cores.
+"""Throughput of indexing, compared with decoding alone and embedding alone on the same cores.
 
     python benchmarks/pipeline.py --bundle BUNDLE --photos FOLDER [--runs 3]
 
-Each of the three works on groups of four photos, a thread to a core: decoding reads and resizes them, embedding takes
-pixels from memory, indexing does all of it and hashes, looks up and writes durably. They take turns, so that whatever
-else the machine does meets all. Decoding and embedding share the cores, so that indexing can only be as fast as
-`bound`: a photo takes the time of both. Exits with 1 where indexing is slower than 0.9 of that.
+Each processes groups of four photos with one thread per core: decoding reads and resizes, embedding starts from pixels
+in memory, and indexing does both and also hashes, looks up and writes durably. They alternate, so that other load on
+the machine affects all. Decoding and embedding share the cores, so indexing can reach at most `bound`, where a photo
+takes the time of both. Exits with 1 if indexing is slower than 0.9 of this bound.
 """
 
 import sys
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def rates(embedder: Embedder, photos: list[PhotoRef]) -> tuple[float, float, float]:
-    """Photos a second of decoding alone, of embedding alone and of indexing."""
+    """Photos per second of decoding alone, embedding alone and indexing."""
 
     def decode(group: list[PhotoRef]) -> npt.NDArray[np.uint8]:
         return np.stack([read_pixels(file_content(photo), embedder.bundle.resize).pixels for photo in group])
@@ -70,7 +70,7 @@ def rates(embedder: Embedder, photos: list[PhotoRef]) -> tuple[float, float, flo
 
 
 def on_all_cores(work: Callable[[Any], Any], groups: list[Any]) -> tuple[float, list[Any]]:
-    """How long a piece of work takes for all groups, a thread to a core, and what it gives."""
+    """Run a function on all groups with one thread per core; return the seconds and the results."""
     with ThreadPoolExecutor(usable_cores()) as threads:
         return timed(lambda: list(threads.map(work, groups)))
 

@@ -1,4 +1,4 @@
-"""`results.md`: the machine, then the ratios that are wanted with what was seen, then what each script found."""
+"""Write `results.md`: the machine, the targets with their measurements, and the result of each script."""
 
 import platform
 import subprocess
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from options import as_text, figures, is_figure
-from pictures import draw_pictures
-from wanted import ROWS
+from draw_charts import draw_charts
+from options import as_text, is_value, values_of
+from targets import ROWS
 
 from retrieval.settings import usable_cores
 
@@ -22,7 +22,7 @@ PACKAGES = ("onnxruntime", "numpy", "pillow", "tensorflow", "scikit-learn", "qdr
 
 @dataclass(frozen=True)
 class Failed:
-    """A script that gave no result."""
+    """A script without a result."""
 
     why: str
 
@@ -31,7 +31,7 @@ Results = Mapping[str, dict[str, Any] | Failed]
 
 
 def write_report(folder: Path, results: Results, photos: str) -> None:
-    """Write `results.md`, and `figures/` beside it.
+    """Write `results.md` and `charts/` into a folder.
 
     Args:
         folder: where.
@@ -40,9 +40,9 @@ def write_report(folder: Path, results: Results, photos: str) -> None:
     """
     found = {name: result for name, result in results.items() if not isinstance(result, Failed)}
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = draw_pictures(folder / "figures", found)
+    charts = draw_charts(folder / "charts", found)
     parts = [_head(photos), _ratios(found), *(_section(name, result) for name, result in results.items())]
-    parts += [f"![{title}](figures/{file})" for file, title in pictures.items()]
+    parts += [f"![{title}](charts/{file})" for file, title in charts.items()]
     (folder / "results.md").write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
 
 
@@ -61,8 +61,8 @@ def _head(photos: str) -> str:
 
 
 def _ratios(found: Mapping[str, dict[str, Any]]) -> str:
-    """The table of what is wanted, measured or not, and what limits the rows that were missed."""
-    lines = ["## What is wanted", "", "| seen | wanted | | |", "|---|---|---|---|"]
+    """The table of targets, and the reasons why some were missed."""
+    lines = ["## Targets", "", "| measured | target | | |", "|---|---|---|---|"]
     missed = []
     for row in ROWS:
         value = row.seen(found)
@@ -87,11 +87,11 @@ def _section(name: str, result: dict[str, Any] | Failed) -> str:
 
 
 def _tables(result: dict[str, Any]) -> list[str]:
-    """A table of single figures; and one of parts that are alike, such as the ways that took turns, a column each."""
+    """A table of single values, and one with a column for each group of the same shape."""
     single: dict[str, Any] = {}
     alike: dict[str, dict[str, dict[str, Any]]] = {}
     for name, value in result.items():
-        if is_figure(value):
+        if is_value(value):
             single[name] = value
         else:
             alike.setdefault(next(iter(value)), {})[name] = value
@@ -101,16 +101,16 @@ def _tables(result: dict[str, Any]) -> list[str]:
             tables.append(_side_by_side(parts))
             continue
         ((name, part),) = parts.items()
-        if all(is_figure(value) for value in part.values()):
+        if all(is_value(value) for value in part.values()):
             single[name] = part
         else:
             tables += _tables(part)
-    first = [_table(["", ""], [[figure, value] for figure, value in figures(single)])] if single else []
+    first = [_table(["", ""], [[name, value] for name, value in values_of(single)])] if single else []
     return first + tables
 
 
 def _side_by_side(parts: dict[str, dict[str, Any]]) -> str:
-    columns = {name: dict(figures(part)) for name, part in parts.items()}
+    columns = {name: dict(values_of(part)) for name, part in parts.items()}
     rows = dict.fromkeys(figure for column in columns.values() for figure in column)
     heads = ["", *(name.replace("_", " ") for name in columns)]
     return _table(heads, [[row, *(column.get(row, "") for column in columns.values())] for row in rows])

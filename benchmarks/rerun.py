@@ -1,7 +1,7 @@
-"""How long a second run takes over a library in which nothing changed, and that it embeds nothing.
+"""Duration of a second run on an unchanged library, which must embed nothing.
 
-The photos are made here: tiny JPEGs, each file different, in folders of a thousand. The first run indexes them with
-a bundle, whose network hardly matters; the second one is measured.
+The photos are generated: tiny, different JPEGs in folders of a thousand. The first run indexes them; the second run is
+measured.
 
     python benchmarks/rerun.py --bundle BUNDLE [--photos 100000] [--folder WHERE]
 """
@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def measure(folder: Path, bundle: Path, photos: int) -> dict[str, Any]:
-    """The second run's seconds, of the job and of the whole process with its cross-check."""
+    """Seconds of the second run: of the job, and of the whole process including its cross-check."""
     library = make_library(folder / "photos", photos)
     first = index(library, bundle, folder / "home")
     start = time.perf_counter()
@@ -55,7 +55,7 @@ def measure(folder: Path, bundle: Path, photos: int) -> dict[str, Any]:
 
 
 def make_library(folder: Path, photos: int) -> Path:
-    """Files of one tiny photo, each with its number behind the picture."""
+    """Files with the same tiny photo, each with a different number appended."""
     content = io.BytesIO()
     Image.effect_noise((16, 16), 60).convert("RGB").save(content, "JPEG")
     for first in range(0, photos, FOLDER):

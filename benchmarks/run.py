@@ -1,9 +1,9 @@
-"""Run the benchmarks one after another, and write what they found: `results.md` and its figures. `make bench`.
+"""Run the benchmarks and write `results.md` and its charts (`make bench`).
 
     python benchmarks/run.py [--bundle BUNDLE] [--photos FOLDER] [--quick | --thorough] [--only NAME…]
 
-Each script is a process of its own that stands alone. A report is written after each of them, so that one that fails,
-or the end of the time, leaves what the others found; the report names what is missing.
+Each script runs in its own process. The report is written after each script, so results are kept if a later script
+fails; the report lists missing results.
 """
 
 import argparse
@@ -35,15 +35,15 @@ MINUTES = 25
 
 @dataclass(frozen=True)
 class Script:
-    """A benchmark, and what it is given; `quick` and `thorough` are added to that in those modes.
+    """A benchmark and its arguments; `quick` and `thorough` are additional arguments in these modes.
 
-    The words may name `{bundle}` and `{int8}`, the same network in float32 and in int8, `{photos}`, and `{sample}`, a
-    part of them from every class.
+    Arguments may contain `{bundle}` and `{int8}`, the same network in float32 and int8, `{photos}`, and `{sample}`,
+    some of the photos from every class.
     """
 
     name: str
     words: str
-    quick: str | None = field(default="", kw_only=True)  # None: it is left out
+    quick: str | None = field(default="", kw_only=True)  # None: not run
     thorough: str = field(default="", kw_only=True)
 
     @property
@@ -99,7 +99,7 @@ def main() -> int:
 
 
 def _chosen(options: argparse.Namespace) -> list[Script]:
-    """The scripts of the mode, with its words."""
+    """The scripts of a mode with their arguments."""
     scripts = list(SCRIPTS)
     if options.million:
         scripts.append(Script("search_1m", f"{MILLION} {shlex.quote(str(options.million))}"))
@@ -111,7 +111,7 @@ def _chosen(options: argparse.Namespace) -> list[Script]:
 
 
 def _run(script: Script, end: float, inputs: dict[str, str] | None = None) -> dict[str, Any] | Failed:
-    """What a script found, or why it did not; what it says besides goes to a log that is shown if it failed."""
+    """The result of a script, or its error; other output goes to a log, which is shown if the script fails."""
     _, *words = shlex.split(script.words.format(**inputs or {}))
     left = end - time.monotonic()
     if left < 1:
@@ -130,12 +130,12 @@ def _run(script: Script, end: float, inputs: dict[str, str] | None = None) -> di
         return Failed((err.strip().splitlines() or ["it said nothing"])[-1])
     finally:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # the servers and workers of one that was cut short
+            os.killpg(process.pid, signal.SIGKILL)  # its servers and workers, if it was interrupted
     return result | {"took_seconds": round(time.monotonic() - start, 1)}
 
 
 def _sample(photos: Path, folder: Path, most: int) -> Path:
-    """Links to some of the photos, evenly chosen, a folder a class."""
+    """Links to an evenly spaced selection of the photos, one folder per class."""
     listed = list(list_photos(photos))
     for photo in listed[:: -(-len(listed) // most)]:
         link = folder / str(photo.label) / photo.path.name
@@ -148,7 +148,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, help="a trained float32 bundle; otherwise an untrained network is taken")
     parser.add_argument("--photos", type=Path, help="a folder of photos for each class; otherwise flowers, or digits")
-    parser.add_argument("--out", type=Path, default=HERE, help="where results.md and its figures are written")
+    parser.add_argument("--out", type=Path, default=HERE, help="where results.md and its charts are written")
     parser.add_argument("--only", nargs="+", choices=[script.name for script in SCRIPTS], help="just these")
     parser.add_argument("--million", type=Path, help="search a million points, too, in an index kept in this folder")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="what is not done by then is left out")

@@ -1,12 +1,12 @@
-"""How fast and how right the embedded index searches in many photos, beside scikit-learn's exact search.
+"""Latency and recall of the embedded index, compared with scikit-learn's exact search.
 
     python benchmarks/search_at_scale.py --points 100000
     python benchmarks/search_at_scale.py --points 1000000 --folder FOLDER    # keeps the index for the next run
 
-The vectors are made, not embedded: 5,000 clusters of very different sizes below 200 labels, one of which carries more
-than a quarter of all points. Within a cluster they vary in 24 directions and a little noise, which gives them an
-intrinsic dimension of 16 (TwoNN, Facco et al. 2017); 1,500 flower photos through a trained network have 12. Vectors
-without such structure, uniform ones, defeat every graph and are nobody's photos.
+The vectors are synthetic: 5,000 clusters of very different sizes with 200 labels, one of which more than a quarter of
+all points have. Within a cluster they vary in 24 directions with a little noise, which gives an intrinsic dimension of
+16 (TwoNN, Facco et al. 2017); the embeddings of 1,500 flower photos have 12. Uniform random vectors have no such
+structure, and no graph index works well on them; they do not resemble embeddings of photos.
 """
 
 import argparse
@@ -33,7 +33,7 @@ LATENT = 24
 K = 10
 BATCH = 1000
 PAUSE_SECONDS = 0.5
-FEWER = -1.0  # the score to reach where a label has no tenth photo
+FEWER = -1.0  # the score to reach if a label has fewer than ten photos
 
 Vectors = npt.NDArray[np.float32]
 
@@ -47,7 +47,7 @@ class Photos:
 
 
 def main() -> None:
-    """Measure, and print what was found."""
+    """Measure and print the result."""
     arguments = _arguments()
     made = clustered(arguments.points + arguments.queries)
     photos = Photos(made.vectors[: arguments.points], made.labels[: arguments.points])
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def clustered(count: int) -> Photos:
-    """Photos as a trained network might see them; see the module."""
+    """Synthetic embeddings; see the module."""
     rng = np.random.default_rng(0)
     labels = rng.normal(size=(LABELS, DIMENSION)).astype(np.float32)
     clusters = LABELS * CLUSTERS_PER_LABEL
@@ -87,7 +87,7 @@ def clustered(count: int) -> Photos:
 
 
 def fill(index: VectorIndex, photos: Photos) -> dict[str, float]:
-    """Write the photos and build the graph; how long each took."""
+    """Write the points and build the graph; return the seconds of each."""
     start = time.perf_counter()
     for first in range(0, len(photos.vectors), BATCH):
         index.upsert([_point(photos, number) for number in range(first, min(first + BATCH, len(photos.vectors)))])
@@ -100,14 +100,14 @@ def fill(index: VectorIndex, photos: Photos) -> dict[str, float]:
 
 
 def resident_mb() -> float:
-    """What this process holds; of an index, what was read of its files, too, which the system can take back."""
+    """Resident memory of this process, including mapped index files, which the system can evict."""
     return float(psutil.Process().memory_info().rss / 1e6)
 
 
 def measure(index: VectorIndex, photos: Photos, queries: Photos) -> dict[str, float]:
-    """Milliseconds and recall@10 of searches: in all photos, compared with each, and within a label.
+    """Milliseconds and recall@10 of searches: with the graph, exact, and with a label filter.
 
-    `cpu` is processor time, which other programs on the machine hardly change.
+    `cpu` is processor time, which depends little on other load.
     """
     own = [f"label {label}" for label in queries.labels]
     any_label = [f"label {label}" for label in np.random.default_rng(1).choice(np.unique(photos.labels), len(own))]
@@ -127,7 +127,7 @@ def measure(index: VectorIndex, photos: Photos, queries: Photos) -> dict[str, fl
     result: dict[str, float] = {}
     for name, (search, truth) in searches.items():
         for row in range(20):
-            search(row)  # what is on disk comes into memory
+            search(row)  # loads the files into memory
         took, computed, found, most = [], [], 0, 0
         for row in range(len(queries.vectors)):
             start, start_cpu = time.perf_counter(), time.process_time()
@@ -144,7 +144,7 @@ def measure(index: VectorIndex, photos: Photos, queries: Photos) -> dict[str, fl
 
 
 def beside_brute_force(index: VectorIndex, photos: Photos, queries: Photos) -> dict[str, float]:
-    """The same searches by scikit-learn and by the index, some in turn, and how many times faster the index is."""
+    """The same searches with scikit-learn and the index, alternating, and the speed-up."""
     brute = NearestNeighbors(n_neighbors=K, algorithm="brute", metric="cosine").fit(photos.vectors)
     peers: dict[str, Callable[[Vectors], object]] = {
         "index": lambda query: index.search(query, K),
@@ -153,7 +153,7 @@ def beside_brute_force(index: VectorIndex, photos: Photos, queries: Photos) -> d
     took: dict[str, list[float]] = {name: [] for name in peers}
     for first in range(0, 100, 20):
         for name, search in peers.items():
-            time.sleep(PAUSE_SECONDS)  # in which the threads of the other come to rest
+            time.sleep(PAUSE_SECONDS)  # until the other one's threads are idle
             for query in queries.vectors[first : first + 20]:
                 start = time.perf_counter()
                 search(query)
@@ -166,7 +166,7 @@ def beside_brute_force(index: VectorIndex, photos: Photos, queries: Photos) -> d
 
 
 def _best_scores(photos: Photos, queries: Photos) -> Vectors:
-    """The score of each query's tenth neighbour, which is as good as it gets."""
+    """The exact score of each query's tenth neighbour."""
     rows = [np.partition(photos.vectors @ query, -K)[-K] for query in queries.vectors]
     return np.asarray(rows, np.float32)
 

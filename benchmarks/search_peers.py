@@ -1,19 +1,19 @@
-"""The embedded index beside what else one would search vectors with: the same vectors, the same queries, one core.
+"""The embedded index compared with other vector search libraries: same vectors, same queries, one core.
 
     pip install --no-deps --require-hashes -r benchmarks/requirements.lock    # faiss, usearch; `make bench` does it
-    pip install hnswlib                                             # which has to be compiled
+    pip install hnswlib                                             # has to be compiled
     python benchmarks/search_peers.py --points 10000 100000
 
-Peers that are not installed are left out. The vectors are those of `search_at_scale.py`. What is compared, top-10 of
-one query at a time: the embedded index with its payloads; scikit-learn's brute force, as the original searched; faiss,
-flat and HNSW; hnswlib; usearch; qdrant-client's local mode; and, as the limit of comparing with each, a numpy dot
-product with `argpartition`.
+Libraries that are not installed are skipped. The vectors are those of `search_at_scale.py`. Top-10 searches with one
+query at a time: the embedded index including payloads; scikit-learn's brute force, as in the notebooks; faiss, flat and
+HNSW; hnswlib; usearch; qdrant-client's local mode; and a NumPy dot product with `argpartition`, the lower bound of
+exhaustive search.
 
-Each has a process of its own, all pinned to the same core, so that memory can be told apart and nobody computes on more
-threads. Recall@10 comes first, against exact scores: every library's HNSW (16 neighbours a point, 200 candidates while
-it is built) searches with the fewest of 16, 32, …, 1024 candidates that reach 0.99; the embedded index searches as it
-always does. Then they take turns. Times are the median over turns of a turn's median, with the fastest and the slowest
-turn; memory is what the process grew by.
+Each library has its own process, pinned to the same core, so memory can be attributed and all use one thread. Recall@10
+against exact scores comes first: every HNSW library (16 neighbours per point, 200 candidates during construction)
+searches with the fewest of 16, 32, …, 1024 candidates that reach 0.99; the embedded index uses its own settings. Then
+the libraries alternate. Times are the median over turns of each turn's median, with the fastest and slowest turn;
+memory is the growth of the process.
 """
 
 import argparse
@@ -46,11 +46,11 @@ ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "
 
 @dataclass(frozen=True)
 class Peer:
-    """One way to search.
+    """A library to compare with.
 
     Attributes:
-        search: the positions of a query's ten nearest vectors.
-        set_candidates: how many to look at in a search, where that is to be chosen.
+        search: returns the positions of a query's ten nearest vectors.
+        set_candidates: sets the number of candidates of a search, if the library has that parameter.
     """
 
     search: Callable[[Vectors], Any]
@@ -58,7 +58,7 @@ class Peer:
 
 
 def main() -> None:
-    """Measure each size, and print what was found."""
+    """Measure each size and print the result."""
     arguments = _arguments()
     results = [compare(points, arguments) for points in arguments.points]
     if arguments.json:
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def compare(points: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Build all peers on so many vectors, measure their recall, then their time in turns."""
+    """Build all libraries with this number of vectors, measure recall, then alternate to measure time."""
     installed = {name: build for name, (module, build) in PEERS.items() if importlib.util.find_spec(module)}
     with _shared(points, arguments.queries) as files, ExitStack() as processes:
         workers, peers = {}, {}
@@ -104,7 +104,7 @@ def compare(points: int, arguments: argparse.Namespace) -> dict[str, Any]:
 
 @contextmanager
 def _shared(points: int, queries: int) -> Iterator[Path]:
-    """A folder with `vectors.npy`, `labels.npy`, `queries.npy` and `worst.npy`, each query's tenth best score."""
+    """A folder with `vectors.npy`, `labels.npy`, `queries.npy` and `worst.npy`, the tenth best score of each query."""
     made = clustered(points + queries)
     vectors, asked = made.vectors[:points], made.vectors[points:]
     worst = [np.partition(vectors @ query, -K)[-K] for query in asked]
@@ -121,7 +121,7 @@ def _shared(points: int, queries: int) -> Iterator[Path]:
         yield Path(folder)
 
 
-# What follows runs in a peer's own process, which keeps what it has built.
+# The functions below run in the process of a library, which keeps its index.
 
 _peer: Peer
 _files: Path
@@ -132,11 +132,11 @@ def _take_core() -> None:
 
 
 def _build(name: str, files: Path) -> dict[str, float]:
-    """Build a peer; how long that took and what it grew the process by."""
+    """Build a library's index; return the seconds and the growth of memory."""
     global _peer, _files  # noqa: PLW0603 - one peer a process
     _files = files
     vectors = np.load(files / "vectors.npy", mmap_mode="r")
-    vectors.max()  # all of it is in memory, and counted before
+    vectors.max()  # loads all of it, before memory is measured
     PEERS[name][1](vectors[:1000])  # imports what it needs
     gc.collect()
     before, start = psutil.Process().memory_info().rss, time.perf_counter()
@@ -147,7 +147,7 @@ def _build(name: str, files: Path) -> dict[str, float]:
 
 
 def _tune() -> dict[str, float | None]:
-    """Let the peer look at as many candidates as it takes; its recall with them."""
+    """Set the smallest sufficient number of candidates; return the recall."""
     if _peer.set_candidates is None:
         return {"recall_at_10": _recall(), "candidates": None}
     for candidates in CANDIDATES:
@@ -168,7 +168,7 @@ def _recall() -> float:
 
 
 def _turn() -> float:
-    """The median milliseconds of one query."""
+    """Median milliseconds of one query."""
     took = []
     for query in np.load(_files / "queries.npy"):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""A real `lookalike serve` on an index of its own, and what it takes of memory; for the benchmarks beside this file."""
+"""Start `lookalike serve` with a new index, and measure its memory."""
 
 import json
 import os
@@ -25,15 +25,15 @@ class Server:
     process: psutil.Process
 
     def worker(self) -> int:
-        """The process that answers; another one after it died."""
+        """The worker process; a new one after a crash."""
         return int(self.process.children()[0].pid)
 
     def memory_mb(self) -> float:
-        """What the server and its worker hold, resident."""
+        """Resident memory of the server and its worker."""
         return sum(self.memory_mb_of_each())
 
     def memory_mb_of_each(self) -> list[float]:
-        """The same, process by process."""
+        """Resident memory by process."""
         processes = [self.process, *self.process.children(recursive=True)]
         return [process.memory_info().rss / 1e6 for process in processes]
 
@@ -51,7 +51,7 @@ def served(bundle: Path, photos: Path) -> Iterator[Server]:
 
 @contextmanager
 def serving(environment: dict[str, str]) -> Iterator[Server]:
-    """Serve what is indexed."""
+    """Serve the index."""
     command = [*LOOKALIKE, "serve", "--port", "0", "--json"]
     server = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert server.stdout is not None

@@ -1,4 +1,4 @@
-"""A clock, and what many timings come to."""
+"""Timing helpers."""
 
 import statistics
 import time
@@ -9,13 +9,13 @@ Result = TypeVar("Result")
 
 
 def timed(call: Callable[[], Result]) -> tuple[float, Result]:
-    """Seconds, and what the call gave."""
+    """The seconds that a call took, and its result."""
     start = time.perf_counter()
     result = call()
     return time.perf_counter() - start, result
 
 
 def spread(values: Iterable[float]) -> dict[str, float]:
-    """The median of some figures, the least and the most of them."""
+    """The median, minimum and maximum of several values."""
     known = [float(value) for value in values]
     return {"median": round(statistics.median(known), 3), "least": round(min(known), 3), "most": round(max(known), 3)}

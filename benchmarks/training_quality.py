@@ -1,10 +1,10 @@
-"""How well recipes retrieve after training on 184 flower photos, the untrained backbone beside them.
+"""Retrieval quality of recipes trained on 184 flower photos, compared with the backbone before fine-tuning.
 
     python benchmarks/training_quality.py [--backbone mobilenet_v2] [--recipes default notebook-facenet] [--seeds 0 1 2]
 
-Runs `lookalike train` as a user would, on the photos and weights in ../shared, seed after seed and the recipes in
-turns, and prints one JSON object: by recipe, the test split's figures and the seconds that training took, and their
-mean and spread over the seeds. `notebook-facenet` on mobilenet_v2 is experiment 4 of the 2020 notebooks.
+Runs `lookalike train` on the photos and weights in ../shared for each seed, alternating between the recipes, and prints
+one JSON object: for each recipe the test metrics and training seconds, with mean and standard deviation over the seeds.
+`notebook-facenet` on mobilenet_v2 is experiment 4 of the 2020 notebooks.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def train(backbone: str, recipe: str, seed: int) -> dict[str, float]:
-    """One training: the test figures, the untrained backbone's, and the seconds of the training loop."""
+    """One training: test metrics, those before fine-tuning, and the seconds of the training loop."""
     flowers = SHARED / "flowers"
     with tempfile.TemporaryDirectory() as temporary:
         out = Path(temporary, "bundle")

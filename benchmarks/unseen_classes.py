@@ -1,10 +1,10 @@
-"""How well networks retrieve classes that they were never trained on, the untrained backbone beside them.
+"""Retrieval quality on classes without training photos, compared with the backbone before fine-tuning.
 
     python benchmarks/unseen_classes.py [--backbone mobilenet_v2] [--recipe new-classes] [--rotations 0 1] [--epochs 1]
 
-Runs `lookalike train` as a user would, on the flowers in ../shared: each rotation tests on two of the five classes and
-trains on the photos that split.csv gives the other three. Prints one JSON object: each rotation's figures, and their
-means over the rotations, ten of them unless some are chosen.
+Runs `lookalike train` on the flowers in ../shared: each rotation tests on two of the five classes and trains on the
+training photos of the other three. Prints one JSON object with the metrics of each rotation and their means, over all
+ten rotations by default.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def train(flowers: Path, unseen: tuple[str, ...], options: argparse.Namespace) -> dict[str, object]:
-    """One rotation: the figures of the unseen classes' photos, after and before training."""
+    """One rotation: metrics of the unseen classes, after and before training."""
     with tempfile.TemporaryDirectory() as temporary:
         command = [sys.executable, "-m", "lookalike", "train", "--data", flowers, "--splits", flowers / "split.csv"]
         command += ["--backbone", options.backbone, "--weights", WEIGHTS.get(options.backbone, "auto")]
@@ -56,7 +56,7 @@ def train(flowers: Path, unseen: tuple[str, ...], options: argparse.Namespace) -
 
 
 def mean(runs: list[dict[str, object]]) -> dict[str, float]:
-    """Mean over the rotations, and how far training leads."""
+    """Means over the rotations, and the gain by training."""
     names = [*METRICS, *(f"untrained_{name}" for name in METRICS)]
     means = {name: statistics.fmean(float(str(run[name])) for run in runs) for name in names}
     return means | {"gain_in_map_at_r": means["map_at_r"] - means["untrained_map_at_r"]}

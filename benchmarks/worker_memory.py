@@ -1,8 +1,8 @@
-"""How the memory of a process that indexes grows with the photos it has done: it should not.
+"""Growth of a worker's memory with the number of photos, which should be zero.
 
-Many small photos, each file different, go through the very object that a Celery worker keeps from task to task
-(`indexer.executor.LocalExecutor`), batch by batch, into an index that throws points away: what an embedded index keeps
-belongs to the index, and on many machines it is on a server. The resident memory is read after each tenth.
+Many small, different photos are indexed batch by batch with the object that a Celery worker keeps between tasks
+(`indexer.executor.LocalExecutor`). The index discards points, because workers write to a server. Resident memory is
+measured after each tenth of the photos.
 
     python benchmarks/worker_memory.py --bundle BUNDLE [--photos 100000]
 """
@@ -36,7 +36,7 @@ FILES = 512
 
 
 class Forgetting(ServerIndex):
-    """The index of a server that is somewhere else: what is written to it takes no memory here."""
+    """Stands for an index on another machine: discards points."""
 
     def upsert(self, points: Sequence[Point]) -> None:
         assert all(point.vector.shape == (self.dimension,) for point in points)
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def measure(folder: Path, photos: int) -> dict[str, Any]:
-    """Resident megabytes after each tenth of the photos; their growth after the first."""
+    """Resident megabytes after each tenth of the photos, and the growth after the first."""
     bundle = load_bundle(folder)
     client = QdrantClient(":memory:")
     index = Forgetting(ServerStore(client), client, bundle.model_id, bundle.dimension)
@@ -78,7 +78,7 @@ def measure(folder: Path, photos: int) -> dict[str, Any]:
 
 
 def make_photos(folder: Path) -> list[Path]:
-    """Small photos of noise, of all shapes."""
+    """Small noise images of different shapes."""
     paths = []
     for number in range(FILES):
         content = io.BytesIO()

@@ -1,15 +1,14 @@
-"""A `lookalike worker` beside a Celery prefork worker that runs Keras `predict`: resident memory, photos a second.
+"""`lookalike worker` compared with a Celery prefork worker that runs Keras: memory, photos per second.
 
     python benchmarks/worker_peer.py --bundle FLOAT32 --photos FOLDER [--runs 3]
 
-Both take their batches from one Redis server, have one process that computes, on all cores, and are warm before they
-are measured. The peer (`keras_worker.py`) imports TensorFlow in that process alone, after the fork, decodes with
-tf.data and sends the embeddings back as bytes; ours hashes, decodes, embeds and writes to an index server, which runs
-on the same cores. The index server is the one at LOOKALIKE_TEST_QDRANT_URL, or the tests' own.
+Both receive batches from one Redis server, compute in one process on all cores, and are warmed up before the
+measurement. The baseline (`keras_worker.py`) imports TensorFlow in this process only, after the fork, decodes with
+tf.data and returns the embeddings as bytes. Ours hashes, decodes, embeds and writes to an index server on the same
+cores: the one at LOOKALIKE_TEST_QDRANT_URL, or the one of the tests.
 
-Memory is that of a worker and its child together, resident, after it has worked, the larger of all turns: with pages
-that both share counted once (`resident_mb`, the sum of their proportional set sizes), as they are in memory once, and
-as the plain sum of both (`sum_of_rss_mb`).
+Memory is the resident memory of a worker and its child after work, the maximum over all turns: with shared pages
+counted once (`resident_mb`, the sum of proportional set sizes), and as the sum of both (`sum_of_rss_mb`).
 """
 
 import json
@@ -58,7 +57,7 @@ def main() -> None:
 
 
 def measure(machines: Machines, peer: subprocess.Popen[bytes], photos: Path, runs: int) -> dict[str, Any]:
-    """Megabytes and photos a second of both, and the ratios."""
+    """Megabytes and photos per second of both, and the ratios."""
     folders = [_by_other_names(photos, machines.folder / f"turn-{run}") for run in range(runs + 1)]
     rates: dict[str, list[float]] = {"lookalike": [], "keras": []}
     memory: dict[str, list[tuple[float, float]]] = {"lookalike": [], "keras": []}
@@ -118,7 +117,7 @@ def _keras_worker(folder: Path, redis_url: str) -> Iterator[subprocess.Popen[byt
 
 
 def _by_other_names(photos: Path, folder: Path) -> Path:
-    """The same photos, which no index knows."""
+    """The same photos under new names, which no index contains."""
     folder.mkdir()
     for number, photo in enumerate(list_photos(photos)):
         (folder / f"{number}{photo.path.suffix}").symlink_to(photo.path.resolve())
@@ -126,7 +125,7 @@ def _by_other_names(photos: Path, folder: Path) -> Path:
 
 
 def _resident_mb(worker: int) -> tuple[float, float]:
-    """A worker and its children: the sum of their proportional set sizes, and of their resident ones."""
+    """A worker and its children: the sums of proportional and of resident set sizes."""
     process = psutil.Process(worker)
     known = [each.memory_full_info() for each in (process, *process.children(recursive=True))]
     return sum(of.pss for of in known) / 1e6, sum(of.rss for of in known) / 1e6

@@ -1,7 +1,7 @@
-"""Two workers beside one: photos a second of a distributed job, each worker with one thread.
+"""Two workers compared with one: photos per second of a distributed job, one thread per worker.
 
-A Redis server, an index server and the workers run on this machine, so that two workers need two free cores, and the
-servers what is left of them. The index server is the one at LOOKALIKE_TEST_QDRANT_URL, or the tests' own.
+A Redis server, an index server and the workers run on this machine, so two workers need two idle cores. The index
+server is the one at LOOKALIKE_TEST_QDRANT_URL, or the one of the tests.
 
     python benchmarks/workers.py --bundle BUNDLE --photos FOLDER [--runs 3]
 """
@@ -37,7 +37,7 @@ def main() -> int:
 
 
 def photos_a_second(bundle: Bundle, photos: Path, workers: int) -> float:
-    """The rate of a job whose workers are warm: they have just indexed the same photos by other names."""
+    """The rate of a job with warm workers, which just indexed the same photos under other names."""
     with tempfile.TemporaryDirectory() as temporary:
         warm = Path(temporary, "warm")
         warm.mkdir()

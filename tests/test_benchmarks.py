@@ -35,6 +35,6 @@ def test_a_report_shows_what_a_script_found_and_names_what_failed(bundle: Bundle
     (row,) = [line for line in text.splitlines() if line.startswith("| batch 4 |")]
     assert [float(cell.split()[0]) for cell in row.split("|")[2:-1]] == pytest.approx(medians, rel=1e-3)
     assert "It was not measured: the disk is full." in text
-    assert "figures/batches.svg" in text
+    assert "charts/batches.svg" in text
     assert "growth.svg" not in text
-    assert (tmp_path / "figures" / "batches.svg").stat().st_size < 200_000
+    assert (tmp_path / "charts" / "batches.svg").stat().st_size < 200_000

@@ -1,4 +1,4 @@
-"""The figures of `results.md`: small SVG files, each drawn where the scripts that it shows were run."""
+"""The charts of `results.md`: SVG files. A chart is drawn if one of its scripts was run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib as mpl
 
 mpl.use("svg")
-mpl.rcParams["svg.hashsalt"] = "lookalike"  # the same figures make the same file
+mpl.rcParams["svg.hashsalt"] = "lookalike"  # the same data gives the same file
 
 import matplotlib.pyplot as plt  # noqa: E402 - after its settings
 from matplotlib.axes import Axes  # noqa: E402
@@ -17,8 +17,8 @@ SIZE = (6.4, 3.2)
 SEARCHES = ("search_10k", "search_100k", "search_1m")
 
 
-def draw_pictures(folder: Path, found: Found) -> dict[str, str]:
-    """Draw what can be drawn; file name → title."""
+def draw_charts(folder: Path, found: Found) -> dict[str, str]:
+    """Draw the charts with results; return file name → title."""
     drawn = {}
     for file, (title, draw, needed) in PICTURES.items():
         if not any(name in found for name in needed):
@@ -92,7 +92,7 @@ def _batches(axes: Axes, found: Found) -> None:
     axes.legend(fontsize=8)
 
 
-# File → its title, how it is drawn, and the scripts of which one at least must have run.
+# File name → title, drawing function, and the scripts of which at least one must have run.
 PICTURES = {
     "indexing.svg": ("Indexing, by way", _indexing, ("indexing_speed", "large_photos")),
     "growth.svg": ("Indexing as a library grows", _growth, ("growth",)),
