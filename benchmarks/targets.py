@@ -47,10 +47,10 @@ EMBEDDING_LIMITS = (
     "indexing reaches the bound given by decoding and embedding (row end-to-end), and embedding alone would not be "
     "fast enough either (section pipeline): TensorFlow computes the same convolutions on the same cores. Earlier "
     "results of 68 to 73 photos/s for the baseline included up to nine seconds in which tf.data's autotuner delayed "
-    "the end of a run; without the autotuner the baseline is nearly twice as fast. Tried: larger groups of photos, and threads that "
-    "share a batch (section batches and threads); OpenVINO, which was slower on this machine; separate pools of "
-    "decoding and embedding threads, which lose more by waiting than they gain. The remaining options are int8 or a "
-    "smaller network."
+    "the end of a run; without the autotuner the baseline is nearly twice as fast. Tried: larger groups of photos, and "
+    "threads that share a batch (section batches and threads); OpenVINO, which was slower on this machine; separate "
+    "pools of decoding and embedding threads, which lose more by waiting than they gain. The remaining options are "
+    "int8 or a smaller network."
 )
 
 ROWS = (
@@ -68,8 +68,8 @@ ROWS = (
         5,
         "ONNX Runtime alone (section http rate, `onnx images per second`) is not five times as fast as the baseline, "
         "and decoding, hashing and writing take as long as with float32. The first convolutions, which have the "
-        "largest feature maps, must stay float32 to preserve MAP@R (how many: section bundles). With two instead of twelve, "
-        "the network was 1.3 times as fast and lost 0.009.",
+        "largest feature maps, must stay float32 to preserve MAP@R (how many: section bundles). With two instead of "
+        "twelve, the network was 1.3 times as fast and lost 0.009.",
     ),
     Row(
         "MAP@R lost by int8",
@@ -87,9 +87,10 @@ ROWS = (
         4,
         "a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, but at no less than twice the size needed for resampling, "
         "so that its neighbours do not change. Its entropy-coded data must always be decoded completely: a "
-        "12-megapixel photo took 9 ms at 1/8, 13 ms at 1/4 and 65 ms at full size; the network takes the same time for any photo. "
-        "Decoding at a smaller size changes results: with MobileNetV2 at 96 px and photos decoded at 1.1 to 1.7 times "
-        "this size, 88 % of the ten nearest neighbours remained; saving a JPEG again at quality 90 preserves 95 %.",
+        "12-megapixel photo took 9 ms at 1/8, 13 ms at 1/4 and 65 ms at full size; the network takes the same time for "
+        "any photo. Decoding at a smaller size changes results: with MobileNetV2 at 96 px and photos decoded at 1.1 "
+        "to 1.7 times this size, 88 % of the ten nearest neighbours remained; saving a JPEG again at quality 90 "
+        "preserves 95 %.",
     ),
     Row(
         "end-to-end ÷ bound (decoding and embedding perfectly overlapped)",
