@@ -8,7 +8,7 @@ import typer
 
 from retrieval.console import json_line, say
 from retrieval.errors import LookalikeError
-from retrieval.photos import display
+from retrieval.photo_ref import display
 
 # name: (where it lives, its line in `lookalike --help`)
 COMMANDS = {

@@ -27,7 +27,8 @@ from options import show
 from retrieval.bundle import Bundle, TrainingData, load_bundle, write_bundle
 from retrieval.images import ResizeRule, read_pixels
 from retrieval.listing import list_photos
-from retrieval.photos import PhotoRef, read_photo
+from retrieval.photo_ref import PhotoRef
+from retrieval.stores import read_file
 from trainer.backbones import backbone_named
 from trainer.evaluation import evaluate_embeddings
 from trainer.export import check_parity, export_onnx, run_onnx, save_weights
@@ -136,7 +137,7 @@ def split(photos: Path) -> dict[str, list[PhotoRef]]:
 
 def pixels(photos: Sequence[PhotoRef], rule: ResizeRule) -> LabelledImages:
     """The photos as network input."""
-    images = [read_pixels(read_photo(photo.path), rule).pixels for photo in photos]
+    images = [read_pixels(read_file(photo.path), rule).pixels for photo in photos]
     return LabelledImages(np.stack(images), np.array([str(photo.label) for photo in photos]))
 
 

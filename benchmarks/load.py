@@ -22,7 +22,7 @@ from options import bundle_and_photos
 from served import Server, served, upload
 
 from retrieval.listing import list_photos
-from retrieval.photos import PhotoRef
+from retrieval.photo_ref import PhotoRef
 from retrieval.settings import usable_cores
 
 SEARCH = "/api/v1/search"

@@ -26,8 +26,9 @@ from retrieval.embedder import Embedder
 from retrieval.images import read_pixels
 from retrieval.index.embedded import EmbeddedStore
 from retrieval.listing import list_photos
-from retrieval.photos import PhotoRef, file_content
+from retrieval.photo_ref import PhotoRef
 from retrieval.settings import usable_cores
+from retrieval.stores import read_photo
 
 REQUIRED_RATIO = 0.9
 
@@ -54,7 +55,7 @@ def rates(embedder: Embedder, photos: list[PhotoRef]) -> tuple[float, float, flo
     """Photos per second of decoding alone, embedding alone and indexing."""
 
     def decode(group: list[PhotoRef]) -> npt.NDArray[np.uint8]:
-        return np.stack([read_pixels(file_content(photo), embedder.bundle.resize).pixels for photo in group])
+        return np.stack([read_pixels(read_photo(photo), embedder.bundle.resize).pixels for photo in group])
 
     decoding, pixels = on_all_cores(decode, list(batches(photos, GROUP)))
     embedding, _ = on_all_cores(embedder.embed, pixels)

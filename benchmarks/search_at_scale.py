@@ -25,7 +25,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from retrieval.index import Hit, Payload, Point, VectorIndex
 from retrieval.index.embedded import EmbeddedStore
-from retrieval.photos import photo_id
+from retrieval.photo_ref import photo_id
 
 DIMENSION = 128
 LABELS, CLUSTERS_PER_LABEL, IN_ONE_LABEL = 200, 25, 60

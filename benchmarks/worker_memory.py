@@ -29,7 +29,7 @@ from retrieval.embedder import Embedder
 from retrieval.images import DEFAULT_MAX_PIXELS
 from retrieval.index import Point
 from retrieval.index.qdrant_server import ServerIndex, ServerStore
-from retrieval.photos import PhotoRef, uri_of
+from retrieval.photo_ref import PhotoRef, uri_of
 
 MOST_GROWTH_MB = 20
 FILES = 512

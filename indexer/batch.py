@@ -26,7 +26,8 @@ from retrieval.errors import UnreadablePhoto
 from retrieval.images import DEFAULT_MAX_PIXELS, read_pixels
 from retrieval.index import Payload, Point, VectorIndex
 from retrieval.index.base import Vector, has_direction
-from retrieval.photos import FileStatus, PhotoRef, display, file_content, file_status
+from retrieval.photo_ref import FileStatus, PhotoRef, display
+from retrieval.stores import photo_status, read_photo
 
 BATCH = 64  # photos looked up and written at once
 GROUP = 4  # photos embedded at once; larger groups are no faster on a CPU, and take more memory
@@ -223,7 +224,7 @@ def _kept(photo: PhotoRef, known: Payload, payload: Payload, time: str) -> Uncha
 
 def _is_at_rest(photo: PhotoRef, known: Payload) -> bool:
     """Whether a photo's file is, by its status, the one that the index knows."""
-    status = photo.status or file_status(photo)
+    status = photo.status or photo_status(photo)
     return status.is_sure and status == FileStatus(known.bytes, known.modified_at, known.etag)
 
 
@@ -234,11 +235,11 @@ def _content(photo: PhotoRef) -> tuple[bytes, FileStatus]:
     will have another status the next time.
     """
     if not photo.is_local:
-        status = photo.status or file_status(photo)
-        return file_content(photo), status
+        status = photo.status or photo_status(photo)
+        return read_photo(photo), status
     for _ in range(2):
-        before = file_status(photo)
-        data = file_content(photo)
-        if before == file_status(photo) and before.size == len(data):
+        before = photo_status(photo)
+        data = read_photo(photo)
+        if before == photo_status(photo) and before.size == len(data):
             return data, before
     raise UnreadablePhoto(f"{display(photo.path)} changes while it is read.", "Index again when it is complete.")

@@ -22,7 +22,7 @@ from indexer.executor import BatchExecutor, GiveUp, never
 from indexer.result_queue import ResultQueue, connect, errors_as_sentences, patiently, require_redis
 from retrieval.console import say
 from retrieval.errors import LookalikeError
-from retrieval.photos import PhotoRef
+from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
 
 MOST_OUTSTANDING = 256  # batches on their way at a time, some 4 MB of Redis' memory; enough for a hundred workers

@@ -20,7 +20,7 @@ from retrieval.current_model import bundle_in_use
 from retrieval.errors import LookalikeError
 from retrieval.index import open_store
 from retrieval.listing import LabelFrom
-from retrieval.photos import display_uri
+from retrieval.photo_ref import display_uri
 from retrieval.settings import load_settings
 
 FIRST_DISAGREEMENTS = 5

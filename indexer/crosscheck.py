@@ -16,7 +16,7 @@ from indexer.gallery import draw_points
 from retrieval.errors import LookalikeError
 from retrieval.files import write_atomically
 from retrieval.index import Hit, Point, VectorIndex
-from retrieval.photos import display_uri
+from retrieval.photo_ref import display_uri
 from retrieval.settings import Settings
 
 SAMPLE = 200

@@ -12,7 +12,7 @@ from retrieval.bundle import Bundle
 from retrieval.closing import Closing
 from retrieval.embedder import Embedder
 from retrieval.index import IndexStore, VectorIndex
-from retrieval.photos import PhotoRef
+from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
 
 GiveUp = Callable[[], bool]

@@ -25,7 +25,7 @@ from indexer.batch import BatchResult, Failure
 from retrieval.errors import LookalikeError, NotFound
 from retrieval.files import write_atomically
 from retrieval.listing import LabelFrom
-from retrieval.photos import display, file_uri, is_url
+from retrieval.photo_ref import display, file_uri, is_url
 from retrieval.settings import Settings
 
 Kind = Literal["index", "map"]

@@ -20,7 +20,7 @@ from indexer.progress import INTERRUPTED, stop_on_interrupt
 from retrieval.console import JsonFlag, messages, print_result
 from retrieval.current_model import bundle_in_use
 from retrieval.index import open_store
-from retrieval.photos import display, display_uri
+from retrieval.photo_ref import display, display_uri
 from retrieval.settings import load_settings
 
 SHOWN = 50

@@ -24,9 +24,10 @@ from retrieval.current_model import bundle_in_use
 from retrieval.embedder import Embedder
 from retrieval.errors import IndexUnreachable, JobRunning, LookalikeError, NotFound
 from retrieval.index import IndexStore
-from retrieval.listing import LINE, OnUnlistable
-from retrieval.photos import PhotoRef, path_of, source_uri
+from retrieval.manifest import LINE
+from retrieval.photo_ref import PhotoRef, path_of
 from retrieval.settings import Settings
+from retrieval.stores import OnSkipped, store_of
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def run_job(
     """
     request = replace(request, sources=[lasting_name(source) for source in request.sources])
     unlistable: list[Failure] = []
-    photos = _photos(settings, request, lambda uri, reason: unlistable.append(Failure(uri, reason)))
+    photos = _photos(settings, request, lambda entry: unlistable.append(Failure(entry.uri, entry.reason)))
     bundle = bundle_in_use(settings, store, request.bundle)
     with _open_executor(settings, store, bundle) as executor:
         install_bundle(bundle, settings.models_folder)
@@ -196,20 +197,20 @@ def _take(unlistable: list[Failure]) -> BatchResult:
     return BatchResult(failures=taken)
 
 
-def _photos(settings: Settings, request: IndexRequest, on_unlistable: OnUnlistable) -> Iterator[PhotoRef]:
+def _photos(settings: Settings, request: IndexRequest, on_skipped: OnSkipped) -> Iterator[PhotoRef]:
     """The photos of a request's sources; where it takes up a job again, those that failed in it.
 
     What a manifest's line that named no photo names now, nobody can tell from its other lines: they are all taken up.
     """
 
     def listed(sources: Sequence[str]) -> Iterator[PhotoRef]:
-        return list_sources(sources, request.label_from, on_unlistable, urls=request.urls)
+        return list_sources(sources, request.label_from, on_skipped, urls=request.urls)
 
     if request.retry_of is None:
         return listed(request.sources)
     failed = frozenset(failure.uri for failure in read_failures(settings, request.retry_of))
     manifests = {uri.partition(LINE)[0] for uri in failed if LINE in uri}
-    whole = [source for source in request.sources if manifests and source_uri(source) in manifests]
+    whole = [source for source in request.sources if manifests and store_of(source).canonical(source) in manifests]
     others = listed([source for source in request.sources if source not in whole])
     return chain(listed(whole), (photo for photo in others if any(place in failed for place in _places(photo.uri))))
 

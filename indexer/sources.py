@@ -1,16 +1,16 @@
 """Sources: the stream of their photos, and the points of an index whose photo they no longer hold."""
 
-import os
 import uuid
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
 from indexer.batch import batches
-from retrieval.errors import BadSource
+from retrieval.errors import BadSource, MissingPhoto, UnreadablePhoto
 from retrieval.index import VectorIndex
-from retrieval.listing import LabelFrom, OnUnlistable, is_folder, list_photos
-from retrieval.photos import PhotoRef, display, is_url, path_of, uri_of
+from retrieval.listing import LabelFrom, is_folder, list_photos
+from retrieval.photo_ref import PhotoRef, display, is_url
+from retrieval.stores import LocalStore, OnSkipped, store_of
 
 AT_ONCE = 1000
 
@@ -18,7 +18,7 @@ AT_ONCE = 1000
 def list_sources(
     sources: Sequence[str],
     label_from: LabelFrom | None = None,
-    on_unlistable: OnUnlistable | None = None,
+    on_skipped: OnSkipped | None = None,
     *,
     urls: bool = False,
 ) -> Iterator[PhotoRef]:
@@ -27,14 +27,14 @@ def list_sources(
     Args:
         sources: folders and manifests.
         label_from: where labels come from; None: a folder's from its folders, a manifest's from itself.
-        on_unlistable: told of each folder below a source that can't be listed, and of each line of a manifest that
-            names no photo; None: that is an error.
+        on_skipped: called with each folder below a source that can't be listed, and each line of a manifest that
+            names no photo; None: such an entry raises `BadSource`.
         urls: whether sources, and manifests among them, may name URLs.
 
     Raises:
         BadSource: at once where one of them can't be listed or holds no photo; later where one vanishes midway.
     """
-    return chain.from_iterable([_list_source(source, label_from, on_unlistable, urls) for source in sources])
+    return chain.from_iterable([_list_source(source, label_from, on_skipped, urls) for source in sources])
 
 
 def lasting_name(source: str) -> str:
@@ -55,7 +55,7 @@ def remove_gone(index: VectorIndex, sources: Sequence[str], *, urls: bool = Fals
     """
     in_folders, beside_manifests = _owned(index, sources)  # before the listing: what is indexed meanwhile is not gone
     unlistable: list[str] = []
-    for photo in list_sources(sources, None, lambda uri, _: unlistable.append(f"{uri}/"), urls=urls):
+    for photo in list_sources(sources, None, lambda entry: unlistable.append(f"{entry.uri}/"), urls=urls):
         in_folders.discard(photo.id)
     unknown = tuple(unlistable)
     removed = 0
@@ -73,9 +73,11 @@ def remove_gone(index: VectorIndex, sources: Sequence[str], *, urls: bool = Fals
 def _owned(index: VectorIndex, sources: Sequence[str]) -> tuple[set[uuid.UUID], set[uuid.UUID]]:
     """The points that belong to folders among the sources, and those that belong to manifests alone."""
     folders = [source for source in sources if is_folder(source)]
-    owners = [_owner(folder) for folder in folders]
+    owners = [store_of(folder).prefix(folder) for folder in folders]
     manifests = tuple(
-        _prefix(Path(source).parent) for source in sources if source not in folders and not is_url(source)
+        LocalStore().prefix(str(Path(source).parent))[0]
+        for source in sources
+        if source not in folders and not is_url(source)
     )
     in_folders, beside_manifests = set[uuid.UUID](), set[uuid.UUID]()
     for point in index.scroll():
@@ -88,38 +90,24 @@ def _owned(index: VectorIndex, sources: Sequence[str]) -> tuple[set[uuid.UUID], 
 
 
 def _list_source(
-    source: str, label_from: LabelFrom | None, on_unlistable: OnUnlistable | None, urls: bool
+    source: str, label_from: LabelFrom | None, on_skipped: OnSkipped | None, urls: bool
 ) -> Iterator[PhotoRef]:
     if is_url(source) and not urls:
         raise BadSource(f"{display(source)} is a URL.", "Name a folder or manifest on this machine.")
     labels = label_from or ("folder" if is_folder(source) else "manifest")
-    photos = list_photos(source, labels, on_unlistable, urls=urls)
+    photos = list_photos(source, labels, on_skipped, urls=urls)
     first = next(photos, None)
     if first is None:
         raise BadSource(f"{display(source)} holds no photo.", "Name a folder or manifest that does.")
     return chain([first], photos)
 
 
-def _owner(folder: str) -> tuple[str, str]:
-    """What the URIs of all photos below a folder start with, and, in an archive, end with."""
-    if not is_url(folder):
-        return _prefix(Path(folder)), ""
-    from retrieval import remote  # noqa: PLC0415 - fsspec is only needed for URLs
-
-    return remote.prefix(folder)
-
-
-def _prefix(folder: Path) -> str:
-    """What the URIs of all photos below a folder start with."""
-    return uri_of(Path(os.path.realpath(folder))).rstrip("/") + "/"
-
-
 def _is_missing(uri: str) -> bool:
-    """Whether there is no such file; not merely one that can't be reached now."""
+    """Whether a photo's file does not exist; False if its store can't be reached now."""
     try:
-        path_of(uri).stat()
-    except (FileNotFoundError, NotADirectoryError):
+        store_of(uri).status(uri)
+    except MissingPhoto:
         return True
-    except OSError:
+    except UnreadablePhoto:
         pass
     return False

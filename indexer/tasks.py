@@ -34,7 +34,7 @@ from retrieval.bundle import Bundle, load_bundle
 from retrieval.current_model import bundle_in_use
 from retrieval.errors import IndexBusy, IndexMismatch, IndexUnreachable, IndexWriteFailed, LookalikeError
 from retrieval.index import IndexStore, open_store
-from retrieval.photos import PhotoRef
+from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings, load_settings
 
 MESSAGE_VERSION = 2

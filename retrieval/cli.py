@@ -12,9 +12,10 @@ from retrieval.console import JsonFlag, print_result
 from retrieval.current_model import open_searcher
 from retrieval.errors import UnreadablePhoto
 from retrieval.index import open_store
-from retrieval.photos import display, display_uri, read_photo, uri_of
+from retrieval.photo_ref import display, display_uri, uri_of
 from retrieval.search import MOST_RESULTS, SearchParameters, SearchResponse
 from retrieval.settings import load_settings
+from retrieval.stores import read_file
 
 
 def search(
@@ -27,7 +28,7 @@ def search(
     """Find the photos that look like a photo."""
     settings = load_settings()
     options = SearchParameters(k=k, labels=tuple(label or ()), exact=exact)
-    data = read_photo(photo)
+    data = read_file(photo)
     with open_store(settings) as store, open_searcher(settings, store) as searcher:
         try:
             answer = searcher.by_photo(data, options, uri=uri_of(photo))

@@ -13,10 +13,9 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field
 
+from retrieval import formats
 from retrieval.errors import BadQuery, UnreadablePhoto
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
 DEFAULT_MAX_PIXELS = 64_000_000
 
 # This turns off Pillow's own limit for the whole process that imports this module: Pillow has none for a single call.
@@ -181,7 +180,7 @@ def _decode(data: bytes, max_pixels: int, enough: int | None = None) -> tuple[Im
 def _open(data: bytes, max_pixels: int) -> Image.Image:
     if not data:
         raise UnreadablePhoto("It is empty (0 bytes).")
-    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    image = Image.open(io.BytesIO(data), formats=formats.NAMES)
     if image.width * image.height > max_pixels:
         raise UnreadablePhoto(
             f"It has {image.width} × {image.height} pixels, more than the {max_pixels:,} allowed.",

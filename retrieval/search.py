@@ -18,7 +18,7 @@ from retrieval.errors import BadQuery, NotFound, UnreadablePhoto
 from retrieval.images import DEFAULT_MAX_PIXELS, Crop, read_pixels
 from retrieval.index import Hit, VectorIndex
 from retrieval.index.base import Vector, has_direction
-from retrieval.photos import display, photo_id
+from retrieval.photo_ref import display, photo_id
 
 MOST_RESULTS = 100
 VOTERS = 10

@@ -21,7 +21,7 @@ from retrieval.embedder import Embedder
 from retrieval.images import read_pixels
 from retrieval.index import IndexStore, Payload, Point, open_store
 from retrieval.listing import list_photos
-from retrieval.photos import PhotoRef
+from retrieval.photo_ref import PhotoRef
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 from web.app import create_app

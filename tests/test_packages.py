@@ -74,7 +74,6 @@ def test_a_heavy_library_stays_in_its_package() -> None:
     assert offending(breaks) == []
 
 
-@pytest.mark.xfail(strict=True, reason="listing, remote and photos import one another until they are split")
 def test_imports_run_in_no_circle() -> None:
     graph = {module: (names & FILES.keys()) - {module} for module, names in IMPORTS.items()}
     try:

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from retrieval.errors import LookalikeError
 from retrieval.files import write_atomically
-from retrieval.photos import display
+from retrieval.photo_ref import display
 from trainer.data import Say
 
 Weights = list[npt.NDArray[Any]]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrieval.bundle import Bundle, Precision
 from retrieval.errors import LookalikeError
-from retrieval.photos import display
+from retrieval.photo_ref import display
 from trainer.extra import require_training_extra
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from retrieval.errors import BadSource, LookalikeError, UnreadablePhoto
 from retrieval.images import DEFAULT_MAX_PIXELS, ResizeRule, read_pixels
 from retrieval.listing import list_photos
-from retrieval.photos import PhotoRef, display, read_photo
+from retrieval.photo_ref import PhotoRef, display
+from retrieval.stores import read_file
 from trainer.datasets import locate
 from trainer.recipes import Facts
 from trainer.split_overlap import Fingerprint, fingerprint
@@ -158,7 +159,7 @@ def read_all(
     pixels = np.empty((len(photos), rule.size, rule.size, 3), np.uint8)
 
     def read(index: int) -> None:
-        pixels[index] = read_pixels(read_photo(photos[index].path), rule, max_pixels).pixels
+        pixels[index] = read_pixels(read_file(photos[index].path), rule, max_pixels).pixels
 
     with ThreadPoolExecutor() as threads:
         list(threads.map(read, range(len(photos))))
@@ -167,7 +168,7 @@ def read_all(
 
 def _labelled(source: Path, say: Say) -> list[PhotoRef]:
     if source.is_dir():
-        photos = list(list_photos(source, "folder", lambda _, why: say(f"Left out: {why}")))
+        photos = list(list_photos(source, "folder", lambda entry: say(f"Left out: {entry.reason}")))
     else:
         photos = _below(list_photos(source, "manifest"), source)
     if not photos:
@@ -235,7 +236,7 @@ def _fingerprints(photos: Sequence[PhotoRef], max_pixels: int, say: Say) -> dict
 
     def read(photo: PhotoRef) -> Fingerprint | None:
         try:
-            return fingerprint(read_photo(photo.path), max_pixels)
+            return fingerprint(read_file(photo.path), max_pixels)
         except UnreadablePhoto as error:
             say(f"Left out: {display(photo.path)}. {error}")
         return None

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from PIL import Image
 
 from retrieval.errors import BadSource, LookalikeError
-from retrieval.photos import display
+from retrieval.photo_ref import display
 from trainer.download import reachable
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from retrieval.images import DEFAULT_MAX_PIXELS, ResizeRule, read_pixels
 from retrieval.neighbours import exact_neighbours
-from retrieval.photos import PhotoRef, display
+from retrieval.photo_ref import PhotoRef, display
 
 # Colour thumbnails of 16 × 16 pixels, each correlated with all others. Copies saved at JPEG quality 30, made half as
 # large or a fifth brighter correlate at 0.98 and more, nearly all of them. Of 1.1 million pairs of 1,500 flower photos

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.errors import BadSource
-from retrieval.photos import PhotoRef, display, uri_of
+from retrieval.photo_ref import PhotoRef, display, uri_of
 
 SPLITS = ("train", "val", "test")
 HELD_OUT = 0.15

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from retrieval.photos import display
+from retrieval.photo_ref import display
 from trainer.comparison import Entry
 from trainer.evaluation import METRICS, shown_split
 

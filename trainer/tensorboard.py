@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from retrieval.errors import LookalikeError
-from retrieval.photos import display
+from retrieval.photo_ref import display
 from trainer.schedules import Rates, Timetable
 from trainer.training import Epoch
 

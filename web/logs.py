@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Flask, Response, g, has_request_context, request
 
-from retrieval.photos import display
+from retrieval.photo_ref import display
 from retrieval.settings import Settings
 
 REQUEST_ID = "X-Request-ID"

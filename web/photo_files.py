@@ -10,11 +10,13 @@ from pathlib import Path
 
 from PIL import Image
 
+from retrieval import formats
 from retrieval.errors import BadQuery, NotFound, UnreadablePhoto
 from retrieval.files import write_atomically
 from retrieval.images import decode_photo
-from retrieval.photos import PhotoRef, display, file_name, is_url, path_of, read_photo
+from retrieval.photo_ref import PhotoRef, display, file_name, is_url, path_of
 from retrieval.settings import Settings
+from retrieval.stores import read_file
 from web.remote_photos import RemotePhotos
 from web.uploads import uploads_folder
 
@@ -22,18 +24,6 @@ THUMBNAIL_SIDE = 320
 THUMBNAIL_QUALITY = 82
 # 256 folders of 64 thumbnails of some 15 kB: the cache stays below about 250 MB.
 FOLDER_LIMIT = 64
-
-# What a browser may show by itself; anything else is offered as a download.
-SHOWN_TYPES = {
-    ".jpg": "image/jpeg",
-    ".jpeg": "image/jpeg",
-    ".jfif": "image/jpeg",
-    ".png": "image/png",
-    ".webp": "image/webp",
-    ".gif": "image/gif",
-    ".bmp": "image/bmp",
-    ".avif": "image/avif",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +79,7 @@ class PhotoFiles:
         if isinstance(photo.place, str):
             return self._remote.content(photo.place)
         try:
-            return read_photo(photo.place)
+            return read_file(photo.place)
         except UnreadablePhoto as error:
             raise NotFound(error.message, error.remedy) from None
 
@@ -138,12 +128,12 @@ class PhotoFiles:
         if not stat.S_ISREG(status.st_mode):
             raise _gone(path)
         tag = _digest(f"{uri}|{status.st_mtime_ns}|{status.st_size}".encode())
-        return PhotoFile(path, display(path.name), SHOWN_TYPES.get(path.suffix.lower()), tag)
+        return PhotoFile(path, display(path.name), shown_type(path.name), tag)
 
     def _at_url(self, uri: str) -> PhotoFile:
         status, name = self._remote.status(uri), file_name(uri)
         version = repr(status).encode() if status.is_sure else self._remote.content(uri)
-        return PhotoFile(uri, name, SHOWN_TYPES.get(Path(name).suffix.lower()), _digest(uri.encode() + version))
+        return PhotoFile(uri, name, shown_type(name), _digest(uri.encode() + version))
 
     def _real_path(self, uri: str) -> Path:
         path = path_of(uri)
@@ -160,6 +150,12 @@ def make_thumbnail(data: bytes, max_pixels: int) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True)
     return buffer.getvalue()
+
+
+def shown_type(name: str) -> str | None:
+    """The media type as which browsers display the file of this name, or None if it can only be downloaded."""
+    format = formats.by_file_name(name)
+    return format.media_type if format and format.is_shown else None
 
 
 def _keep(path: Path, data: bytes) -> None:

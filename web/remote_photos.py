@@ -9,7 +9,8 @@ from typing import TypeVar
 from urllib.parse import unquote
 
 from retrieval.errors import BadSource, LookalikeError, MissingPhoto, NotFound, UnreadablePhoto
-from retrieval.photos import FileStatus, PhotoRef, display, file_content, file_status
+from retrieval.photo_ref import FileStatus, PhotoRef, display
+from retrieval.stores import photo_status, read_photo, store_of
 
 PATIENCE_SECONDS = 20
 ASKED_AT_ONCE = 16
@@ -44,12 +45,12 @@ class RemotePhotos:
 
     def content(self, uri: str) -> bytes:
         """The content of a photo that has a status; raises as `status` does."""
-        return self._ask(uri, lambda uri: file_content(PhotoRef(uri)))
+        return self._ask(uri, lambda uri: read_photo(PhotoRef(uri)))
 
     def _status(self, uri: str) -> FileStatus:
         if self._roots is not None and not self._is_below_a_root(uri):
             raise NotFound(f"{display(uri)} lies outside the library.", "Add its URL to LOOKALIKE_LIBRARY_ROOTS.")
-        return file_status(PhotoRef(uri))
+        return photo_status(PhotoRef(uri))
 
     def _is_below_a_root(self, uri: str) -> bool:
         """Whether it lies there by whole segments of its path; where one leads upwards, none can tell where it lies."""
@@ -60,9 +61,7 @@ class RemotePhotos:
 
     @cached_property
     def _prefixes(self) -> list[tuple[str, str]]:
-        from retrieval import remote  # noqa: PLC0415 - fsspec is only needed for URLs
-
-        return [remote.prefix(root) for root in self._roots or ()]
+        return [store_of(root).prefix(root) for root in self._roots or ()]
 
     def _ask(self, uri: str, request: Callable[[str], Result]) -> Result:
         """What its store answers; why it does not is for the log, as it may name what clients need not know."""

@@ -37,7 +37,7 @@ from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from retrieval.errors import LookalikeError
-from retrieval.photos import display
+from retrieval.photo_ref import display
 from retrieval.settings import Settings, usable_cores
 from web import logs
 

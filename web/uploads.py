@@ -11,23 +11,13 @@ from pathlib import Path
 from PIL import Image
 
 from indexer.batch import BatchIndexer
+from retrieval import formats
 from retrieval.errors import BadQuery, LookalikeError, UnreadablePhoto
 from retrieval.files import write_atomically
-from retrieval.images import FORMATS
 from retrieval.index import VectorIndex
-from retrieval.photos import PhotoRef, uri_of
+from retrieval.photo_ref import PhotoRef, uri_of
 from retrieval.search import Searcher
 from retrieval.settings import Settings
-
-SUFFIX_OF = {
-    "JPEG": ".jpg",
-    "PNG": ".png",
-    "WEBP": ".webp",
-    "GIF": ".gif",
-    "BMP": ".bmp",
-    "TIFF": ".tif",
-    "AVIF": ".avif",
-}
 
 
 def uploads_folder(settings: Settings) -> Path:
@@ -120,7 +110,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _suffix(data: bytes) -> str:
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return SUFFIX_OF[image.format or ""]
+        with Image.open(io.BytesIO(data), formats=formats.NAMES) as image:
+            return formats.by_name(image.format).suffixes[0]
     except Exception:  # every decoder has its own exceptions
         raise UnreadablePhoto("It is not a photo of a known format.", "Send another one.") from None

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from serving import fill_index, serving
 
 from retrieval.bundle import Bundle
-from retrieval.photos import PhotoRef
+from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
 
 FLAGS = [

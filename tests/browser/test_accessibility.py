@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from retrieval.photos import PhotoRef
+from retrieval.photo_ref import PhotoRef
 
 AXE = "axe-core@4.14.1"
 WIDTHS = (390, 1440)

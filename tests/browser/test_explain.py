@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from retrieval.photos import PhotoRef
+from retrieval.photo_ref import PhotoRef
 
 CHOOSE = "input[name=image]:not([capture])"
 SAID = re.compile(r"^Half of what makes them alike lies in \d+ % of the photo you search with and \d+ % of this one\.")

@@ -8,7 +8,7 @@ import make
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from retrieval.photos import PhotoRef
+from retrieval.photo_ref import PhotoRef
 
 ASKED = ".query .frame img"
 CHOOSE = "input[name=image]:not([capture])"

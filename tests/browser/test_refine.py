@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from serving import fill_index, serving
 
 from retrieval.bundle import Bundle
-from retrieval.photos import PhotoRef
+from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
 
 CHOOSE = "input[name=image]:not([capture])"

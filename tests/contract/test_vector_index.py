@@ -14,7 +14,7 @@ from retrieval.errors import BadQuery, IndexMismatch, NotFound
 from retrieval.index import IndexStore, Payload, Point, VectorIndex
 from retrieval.index.embedded import EmbeddedStore
 from retrieval.neighbours import exact_neighbours
-from retrieval.photos import photo_id
+from retrieval.photo_ref import photo_id
 
 DIMENSION = 12
 

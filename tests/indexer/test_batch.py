@@ -19,7 +19,8 @@ from retrieval.embedder import Embedder
 from retrieval.images import read_pixels
 from retrieval.index import VectorIndex
 from retrieval.listing import list_photos
-from retrieval.photos import PhotoRef, display, file_content, photo_id, uri_of
+from retrieval.photo_ref import PhotoRef, display, photo_id, uri_of
+from retrieval.stores import read_photo
 
 
 def run(indexer: BatchIndexer, photos) -> tuple[int, int, int, dict[str, str]]:
@@ -192,9 +193,9 @@ def _change_after_reading(monkeypatch: pytest.MonkeyPatch, contents: list[bytes]
     """Somebody else writes the file at the very moment between reading it and looking at it again."""
 
     def read_then_change(photo: PhotoRef) -> bytes:
-        data = file_content(photo)
+        data = read_photo(photo)
         if contents:
             photo.path.write_bytes(contents.pop(0))
         return data
 
-    monkeypatch.setattr(indexer.batch, "file_content", read_then_change)
+    monkeypatch.setattr(indexer.batch, "read_photo", read_then_change)

@@ -21,7 +21,7 @@ from retrieval.bundle import Bundle
 from retrieval.errors import LookalikeError
 from retrieval.index import open_store
 from retrieval.listing import list_photos
-from retrieval.photos import PhotoRef
+from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from retrieval.bundle import Bundle, load_bundle
 from retrieval.index import open_store
-from retrieval.photos import uri_of
+from retrieval.photo_ref import uri_of
 from retrieval.settings import Settings
 
 KEYS = {"job", "seen", "indexed", "unchanged", "removed", "failed", "seconds", "images_per_second"}

@@ -18,7 +18,7 @@ from indexer.runner import BackgroundJobs, retry_request, run_job
 from retrieval.bundle import Bundle
 from retrieval.errors import BadSource, JobRunning, NotFound
 from retrieval.index import IndexStore, VectorIndex, open_store
-from retrieval.photos import uri_of
+from retrieval.photo_ref import uri_of
 from retrieval.settings import Settings
 
 

@@ -13,7 +13,7 @@ from indexer.label_issues import find_doubtful
 from retrieval.bundle import Bundle
 from retrieval.index import Payload, VectorIndex, embedded, open_store
 from retrieval.neighbours import exact_neighbours, neighbours_of_each
-from retrieval.photos import path_of
+from retrieval.photo_ref import path_of
 from retrieval.settings import Settings
 
 

@@ -14,7 +14,7 @@ from indexer.migrate import Place, migrate
 from retrieval.bundle import Bundle, install_bundle
 from retrieval.errors import LookalikeError, NotFound
 from retrieval.index import IndexStore, Payload, Point, open_store
-from retrieval.photos import photo_id
+from retrieval.photo_ref import photo_id
 from retrieval.settings import Settings
 
 SERVER = Path(__file__).resolve().parents[1] / "qdrant_http.py"

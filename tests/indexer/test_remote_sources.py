@@ -15,13 +15,13 @@ import pytest
 
 from indexer.batch import BatchIndexer, BatchResult
 from indexer.sources import list_sources, remove_gone
-from retrieval import remote
 from retrieval.bundle import Bundle
 from retrieval.errors import BadSource
 from retrieval.index import VectorIndex
 from retrieval.listing import list_photos
-from retrieval.photos import PhotoRef
+from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
+from retrieval.stores.remote import RemoteStore
 
 BUCKET = "photos"
 
@@ -55,8 +55,8 @@ def test_only_what_changed_in_a_bucket_is_read_again(
 ) -> None:
     run(indexer, f"s3://{BUCKET}/2026/")
     reads: list[str] = []
-    read = remote.read_url
-    monkeypatch.setattr(remote, "read_url", lambda uri: reads.append(uri) or read(uri))
+    read = RemoteStore.read
+    monkeypatch.setattr(RemoteStore, "read", lambda self, uri, *limit: reads.append(uri) or read(self, uri, *limit))
     assert run(indexer, f"s3://{BUCKET}/2026") == (24, 0, 24, 0)
     assert reads == []
     s3.put_object(Bucket=BUCKET, Key="2026/red/0.jpg", Body=make.encoded(make.photo("blue", 77)))
@@ -90,13 +90,13 @@ def test_credentials_that_fail_are_one_sentence(s3, indexer: BatchIndexer, monke
 def test_a_bucket_that_vanishes_midway_loses_nothing(s3, indexer: BatchIndexer, index: VectorIndex) -> None:
     run(indexer, f"s3://{BUCKET}/2026")
     told: list[str] = []
-    photos = list_sources([f"s3://{BUCKET}/2026"], None, lambda uri, _: told.append(uri), urls=True)
+    photos = list_sources([f"s3://{BUCKET}/2026"], None, lambda entry: told.append(entry.uri), urls=True)
     some = [next(photos) for _ in range(3)]
     for entry in s3.list_objects_v2(Bucket=BUCKET)["Contents"]:
         s3.delete_object(Bucket=BUCKET, Key=entry["Key"])
     outcomes = list(indexer.run(PhotoRef(photo.uri, "other") for photo in (*some, *photos)))
     assert sum(len(outcome.failures) for outcome in outcomes) == sum(outcome.seen for outcome in outcomes) > 0
-    assert "there is no such thing" in outcomes[0].failures[0].reason
+    assert "does not exist" in outcomes[0].failures[0].reason
     assert told == [f"s3://{BUCKET}/2026/green", f"s3://{BUCKET}/2026/red"]
     assert index.count() == 24
 
@@ -144,7 +144,7 @@ def test_a_name_that_no_store_can_have_is_told_by_line(indexer: BatchIndexer) ->
     memory.pipe("/own/red.jpg", make.encoded(make.photo("red")))
     memory.pipe("/own/list.csv", b"path,label\na\xff.jpg,red\nred.jpg,red\n")
     told: list[tuple[str, str]] = []
-    photos = list_sources(["memory://own/list.csv"], None, lambda *bad: told.append(bad), urls=True)
+    photos = list_sources(["memory://own/list.csv"], None, lambda bad: told.append((bad.uri, bad.reason)), urls=True)
     assert sum(outcome.indexed for outcome in indexer.run(photos)) == 1
     assert "line 2: no file can have the name a\\xff.jpg" in told[0][1]
     memory.rm("/own", recursive=True)
@@ -230,7 +230,9 @@ def test_a_line_of_the_wrong_shape_is_told_and_the_rest_goes_on(
     manifest = library.parent / "rows.jsonl"
     manifest.write_text("\n".join([*map(json.dumps, rows), "{"]).replace("red/", f"{library}/red/"))
     told: list[tuple[str, str]] = []
-    outcomes: list[BatchResult] = list(indexer.run(list_sources([str(manifest)], None, lambda *bad: told.append(bad))))
+    outcomes: list[BatchResult] = list(
+        indexer.run(list_sources([str(manifest)], None, lambda bad: told.append((bad.uri, bad.reason))))
+    )
     assert sum(outcome.indexed for outcome in outcomes) == 2
     assert [uri.rpartition("#")[2] for uri, _ in told] == ["line=2", "line=3", "line=4", "line=6"]
     assert "line 3: tags is ['a']" in told[1][1]
@@ -242,14 +244,14 @@ def test_a_csv_keeps_its_other_columns(library: Path, indexer: BatchIndexer, ind
     photo = library / "red" / "0.jpg"
     manifest.write_text(f"path,label,split,camera\n{photo},red,train,X100\n{photo},red,train,X100,7\n")
     told: list[tuple[str, str]] = []
-    assert len(list(list_sources([str(manifest)], None, lambda *bad: told.append(bad)))) == 1
+    assert len(list(list_sources([str(manifest)], None, lambda bad: told.append((bad.uri, bad.reason))))) == 1
     assert "line 3, has more columns than the first line names" in told[0][1]
-    for _ in indexer.run(list_sources([str(manifest)], None, lambda *_: None)):
+    for _ in indexer.run(list_sources([str(manifest)], None, lambda _: None)):
         pass
     (point,) = index.scroll()
     assert point.payload.extra == {"camera": "X100"}
     manifest.write_text(manifest.read_text().replace("X100", "X200"))
-    for outcome in indexer.run(list_sources([str(manifest)], None, lambda *_: None)):
+    for outcome in indexer.run(list_sources([str(manifest)], None, lambda _: None)):
         assert outcome.indexed == 1
     (point,) = index.scroll()
     assert point.payload.extra == {"camera": "X200"}

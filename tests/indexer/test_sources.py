@@ -12,7 +12,7 @@ from indexer.batch import BatchIndexer
 from indexer.sources import list_sources, remove_gone
 from retrieval.errors import BadSource
 from retrieval.index import VectorIndex
-from retrieval.photos import PhotoRef
+from retrieval.photo_ref import PhotoRef
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_a_manifest_removes_the_photos_below_it_that_no_longer_exist(
 def test_a_folder_that_vanishes_midway_loses_nothing(own: Path, indexer: BatchIndexer, index: VectorIndex) -> None:
     indexed(indexer, own / "first")
     told: list[str] = []
-    photos = list_sources([str(own / "first")], "none", lambda uri, _: told.append(uri))
+    photos = list_sources([str(own / "first")], "none", lambda entry: told.append(entry.uri))
     some = [next(photos), next(photos)]
     shutil.rmtree(own / "first")
     (outcome,) = indexer.run([*some, *photos])

@@ -14,7 +14,7 @@ import pytest
 from retrieval.errors import IndexBusy, IndexUnreadable, IndexWriteFailed
 from retrieval.index import Payload, Point
 from retrieval.index.embedded import EmbeddedStore
-from retrieval.photos import photo_id
+from retrieval.photo_ref import photo_id
 
 HOLD = """
 import sys, pathlib

@@ -19,7 +19,7 @@ from retrieval.errors import IndexWriteFailed
 from retrieval.index import Payload, Point, VectorIndex, embedded
 from retrieval.index.embedded import EmbeddedIndex, EmbeddedStore
 from retrieval.neighbours import exact_neighbours
-from retrieval.photos import photo_id
+from retrieval.photo_ref import photo_id
 
 DIMENSION = 16
 POINTS = 2_000

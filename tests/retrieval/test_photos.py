@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from retrieval.errors import BadSource, UnreadablePhoto
 from retrieval.listing import list_photos
-from retrieval.photos import display, display_uri, path_of, photo_id, read_photo, uri_of
+from retrieval.photo_ref import display, display_uri, path_of, photo_id, uri_of
+from retrieval.stores import read_file
 
 
 def touch(path: Path) -> Path:
@@ -69,7 +70,7 @@ def test_any_name_goes_through_its_uri(tmp_path: Path, name: bytes) -> None:
     assert photo.uri.isascii()
     assert photo.path == path
     assert photo.uri == uri_of(path)
-    assert read_photo(photo.path) == b"x"
+    assert read_file(photo.path) == b"x"
 
 
 @given(st.binary(min_size=1).filter(lambda name: b"\0" not in name and b"/" not in name and name not in (b".", b"..")))
@@ -143,13 +144,13 @@ def test_an_unlistable_folder_is_told_and_passed_over(tmp_path: Path, monkeypatc
         touch(tmp_path / name)
     refuse(monkeypatch, tmp_path / "lost+found")
     told: list[tuple[str, str]] = []
-    found = list_photos(tmp_path, on_unlistable=lambda *reason: told.append(reason))
+    found = list_photos(tmp_path, on_skipped=lambda entry: told.append((entry.uri, entry.reason)))
     assert [photo.path.name for photo in found] == ["1.jpg", "3.jpg"]
     assert told == [(uri_of(tmp_path / "lost+found"), f"The folder {tmp_path}/lost+found can't be listed (Refused).")]
     with pytest.raises(BadSource, match="lost"):
         list(list_photos(tmp_path))
     with pytest.raises(BadSource, match="lost"):
-        list(list_photos(tmp_path / "lost+found", on_unlistable=lambda *reason: told.append(reason)))
+        list(list_photos(tmp_path / "lost+found", on_skipped=lambda entry: told.append((entry.uri, entry.reason))))
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -189,6 +190,6 @@ def test_a_photo_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     for name, reason in {"missing": "can't be read", "folder": "is a folder", "pipe": "is no regular file"}.items():
         with pytest.raises(UnreadablePhoto, match=rf"{name}\.jpg {reason}"):
-            read_photo(tmp_path / f"{name}.jpg")
+            read_file(tmp_path / f"{name}.jpg")
     with pytest.raises(UnreadablePhoto, match="not on this machine"):
         path_of("https://example.org/1.jpg")

@@ -22,7 +22,7 @@ from qdrant_peer import Peer, served
 from retrieval.errors import IndexMismatch, IndexUnreachable, IndexWriteFailed, LookalikeError
 from retrieval.index import Payload, Point, VectorIndex, client, open_store
 from retrieval.index.qdrant_server import ServerStore
-from retrieval.photos import photo_id
+from retrieval.photo_ref import photo_id
 from retrieval.settings import Settings
 
 SERVER_URL = os.environ.get("LOOKALIKE_TEST_QDRANT_URL")

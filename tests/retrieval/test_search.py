@@ -16,7 +16,7 @@ from retrieval.images import Crop, read_pixels
 from retrieval.index import Payload, Point
 from retrieval.index.embedded import EmbeddedStore
 from retrieval.listing import list_photos
-from retrieval.photos import PhotoRef
+from retrieval.photo_ref import PhotoRef
 from retrieval.search import Searcher, SearchParameters
 
 

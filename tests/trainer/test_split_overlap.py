@@ -4,7 +4,7 @@ import pytest
 from make import encoded, photo
 from PIL import Image, ImageEnhance
 
-from retrieval.photos import PhotoRef, uri_of
+from retrieval.photo_ref import PhotoRef, uri_of
 from trainer.split_overlap import Duplicate, find_duplicates, fingerprint, warning
 
 

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from serving import Site, site
 
 from retrieval.bundle import Bundle
-from retrieval.photos import PhotoRef
+from retrieval.photo_ref import PhotoRef
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from serving import Site, site
 from werkzeug.test import TestResponse
 
-from retrieval.photos import PhotoRef
+from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
 
 EXPLAIN = "/api/v1/explain"

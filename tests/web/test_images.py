@@ -15,7 +15,7 @@ from PIL import Image
 from serving import Site, site
 
 from retrieval.bundle import Bundle
-from retrieval.photos import PhotoRef
+from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
 from web import photo_files
 from web.app import create_app

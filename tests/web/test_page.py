@@ -14,7 +14,7 @@ from serving import Site, site
 from werkzeug.test import TestResponse
 
 from retrieval.bundle import Bundle, Calibration, write_bundle
-from retrieval.photos import PhotoRef
+from retrieval.photo_ref import PhotoRef
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 from web.label_counts import count_labels

@@ -17,8 +17,9 @@ from serving import ROOT, Site, client_of
 
 from indexer.batch import BatchIndexer
 from indexer.sources import list_sources
-from retrieval import remote
-from retrieval.photos import photo_id
+from retrieval.photo_ref import photo_id
+from retrieval.stores import remote
+from retrieval.stores.remote import RemoteStore
 from web import remote_photos
 
 LIBRARY = "s3://photos/2026"
@@ -52,8 +53,8 @@ def bucket(s3, own: Site) -> Site:
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The URLs that are read from now on."""
-    read, seen = remote.read_url, list[str]()
-    monkeypatch.setattr(remote, "read_url", lambda uri: seen.append(uri) or read(uri))
+    read, seen = RemoteStore.read, list[str]()
+    monkeypatch.setattr(RemoteStore, "read", lambda self, uri, *limit: seen.append(uri) or read(self, uri, *limit))
     return seen
 
 

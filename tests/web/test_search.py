@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from retrieval.photos import PhotoRef
+from retrieval.photo_ref import PhotoRef
 from retrieval.search import Searcher
 
 SEARCH = "/api/v1/search"

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from serving import Site, client_of
 from werkzeug.test import TestResponse
 
-from retrieval.photos import path_of
+from retrieval.photo_ref import path_of
 from web import keys
 
 IMAGES = "/api/v1/images"

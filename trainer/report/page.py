@@ -16,7 +16,7 @@ from PIL import Image
 
 from retrieval.images import ResizeRule, read_pixels
 from retrieval.neighbours import Embeddings, ranked_without_self
-from retrieval.photos import PhotoRef, display
+from retrieval.photo_ref import PhotoRef, display
 from trainer.data import Dataset, labels_of
 from trainer.evaluation import shown_split
 from trainer.learner import LabelledImages

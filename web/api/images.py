@@ -10,7 +10,7 @@ from flask import Response, request, send_file, url_for
 from werkzeug.exceptions import UnsupportedMediaType
 
 from retrieval.errors import NotFound
-from retrieval.photos import PhotoRef, display
+from retrieval.photo_ref import PhotoRef, display
 from web.api.search import respond
 from web.indexed import indexed
 from web.keys import writes

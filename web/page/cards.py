@@ -12,7 +12,7 @@ from PIL import Image
 
 from retrieval.errors import NotFound
 from retrieval.index import Payload
-from retrieval.photos import file_name
+from retrieval.photo_ref import file_name
 from retrieval.search import SearchResult
 from web.links import photo_url
 from web.services import services

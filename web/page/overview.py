@@ -2,7 +2,7 @@
 
 from flask import render_template, request
 
-from retrieval.photos import is_url
+from retrieval.photo_ref import is_url
 from web.keys import refusal
 from web.schemas import API
 from web.services import services

@@ -4,22 +4,21 @@ import uuid
 
 from flask import render_template
 
-from retrieval.photos import display_uri
+from retrieval.photo_ref import display_uri
 from web.links import photo_url
 from web.page.cards import Card, payloads
-from web.photo_files import SHOWN_TYPES
+from web.photo_files import shown_type
 
 
 def show(photo: uuid.UUID) -> str:
     """What a click on a photo's details shows."""
     payload = payloads([photo])[photo]
     card = Card.of(photo, payload)
-    suffix = card.name[card.name.rfind(".") :].lower()
     return render_template(
         "photo.html",
         photo=card,
         payload=payload,
         place=display_uri(payload.uri),
         original=photo_url(photo, "file"),
-        large=photo_url(photo, "file" if suffix in SHOWN_TYPES else "thumbnail"),
+        large=photo_url(photo, "file" if shown_type(card.name) else "thumbnail"),
     )

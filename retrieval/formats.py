@@ -1,0 +1,49 @@
+"""The image formats that are read: the one table of their names, suffixes and media types."""
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFormat:
+    """An image format.
+
+    Args:
+        name: its name in Pillow.
+        title: its name for people.
+        suffixes: of its files, in lower case; the first one is given to uploads.
+        media_type: its MIME type.
+        is_shown: whether browsers display it; other files are offered as downloads, with a JPEG as thumbnail.
+    """
+
+    name: str
+    title: str
+    suffixes: tuple[str, ...]
+    media_type: str
+    is_shown: bool = True
+
+
+FORMATS = (
+    ImageFormat("JPEG", "JPEG", (".jpg", ".jpeg", ".jfif"), "image/jpeg"),
+    ImageFormat("PNG", "PNG", (".png",), "image/png"),
+    ImageFormat("WEBP", "WebP", (".webp",), "image/webp"),
+    ImageFormat("GIF", "GIF", (".gif",), "image/gif"),
+    ImageFormat("BMP", "BMP", (".bmp",), "image/bmp"),
+    ImageFormat("TIFF", "TIFF", (".tif", ".tiff"), "image/tiff", is_shown=False),
+    ImageFormat("AVIF", "AVIF", (".avif",), "image/avif"),
+)
+NAMES = tuple(format.name for format in FORMATS)
+LISTED = ", ".join(format.title for format in FORMATS[:-1]) + f" or {FORMATS[-1].title}"
+
+_BY_NAME = {format.name: format for format in FORMATS}
+_BY_SUFFIX = {suffix: format for format in FORMATS for suffix in format.suffixes}
+
+
+def by_name(name: str | None) -> ImageFormat:
+    """The format of this name in Pillow; raises `KeyError` if it is none of the table."""
+    return _BY_NAME[name or ""]
+
+
+def by_file_name(name: str) -> ImageFormat | None:
+    """The format that a file name's suffix stands for, or None if it is not the name of a photo."""
+    return _BY_SUFFIX.get(os.path.splitext(name)[1].lower())

@@ -1,0 +1,36 @@
+"""Where photos are stored: on this machine, or at URLs through fsspec."""
+
+from retrieval.photo_ref import FileStatus, PhotoRef, is_url
+from retrieval.stores.base import Entry, OnSkipped, PhotoStore, Skipped
+from retrieval.stores.local import LocalStore, read_file
+
+__all__ = [
+    "Entry",
+    "LocalStore",
+    "OnSkipped",
+    "PhotoStore",
+    "Skipped",
+    "photo_status",
+    "read_file",
+    "read_photo",
+    "store_of",
+]
+
+
+def store_of(name: str) -> PhotoStore:
+    """The store of a source, by its path or URL, or of a photo, by its URI."""
+    if not is_url(name):
+        return LocalStore()
+    from retrieval.stores.remote import RemoteStore  # noqa: PLC0415 - fsspec is only needed for URLs
+
+    return RemoteStore()
+
+
+def read_photo(photo: PhotoRef, max_bytes: int | None = None) -> bytes:
+    """The content of a photo's file; see `PhotoStore.read`."""
+    return store_of(photo.uri).read(photo.uri, max_bytes)
+
+
+def photo_status(photo: PhotoRef) -> FileStatus:
+    """The current status of a photo's file; see `PhotoStore.status`."""
+    return store_of(photo.uri).status(photo.uri)

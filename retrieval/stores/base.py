@@ -1,0 +1,129 @@
+"""The interface of a store of photos, and the walk through its folders, which is the same for every store."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TextIO
+
+from retrieval import formats
+from retrieval.errors import BadSource, UnreadablePhoto
+from retrieval.photo_ref import FileStatus, PhotoRef, display
+
+CHAIN = "::"  # in a URI, between the path in an archive and the archive
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file or folder of a store: its name, its canonical URI, and its status if the listing includes it."""
+
+    name: str
+    uri: str
+    is_folder: bool
+    status: FileStatus | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The URI of a folder or of a manifest's line that a listing skipped, and the reason as one sentence."""
+
+    uri: str
+    reason: str
+
+
+OnSkipped = Callable[[Skipped], None]
+
+
+class PhotoStore(ABC):
+    """Reads and lists the photos of one kind of store.
+
+    A source is named by a local path or a URL, a photo or folder by its canonical URI.
+    """
+
+    @abstractmethod
+    def canonical(self, name: str) -> str:
+        """The canonical URI of a source; raises `BadSource` if no store understands its name."""
+
+    @abstractmethod
+    def status(self, uri: str) -> FileStatus:
+        """The current status of a photo's file; raises as `read`."""
+
+    @abstractmethod
+    def read(self, uri: str, max_bytes: int | None = None) -> bytes:
+        """The content of a photo's file.
+
+        Args:
+            uri: the photo.
+            max_bytes: larger files are refused, before they are read if their size is known.
+
+        Raises:
+            MissingPhoto: it does not exist (any more).
+            UnreadablePhoto: it can't be read, or is too large.
+        """
+
+    @abstractmethod
+    def open_text(self, source: str) -> AbstractContextManager[TextIO]:
+        """A text file in UTF-8, other bytes as surrogate escapes; raises `BadSource` if it can't be read."""
+
+    @abstractmethod
+    def is_folder(self, source: str) -> bool:
+        """Whether a source is a folder; raises `BadSource` if its store can't be reached."""
+
+    @abstractmethod
+    def folder(self, source: str) -> Entry:
+        """A source that is a folder; raises `BadSource` if no store understands its name."""
+
+    @abstractmethod
+    def entries(self, folder: Entry) -> list[Entry]:
+        """The files and folders directly in a folder, sorted; raises `BadSource` if it can't be listed."""
+
+    @abstractmethod
+    def identity(self, folder: Entry) -> Hashable:
+        """A key that is equal for two names of one folder; raises `BadSource` if it can't be listed."""
+
+    def prefix(self, source: str) -> tuple[str, str]:
+        """What the canonical URIs of all photos below a folder start with, and, in an archive, end with."""
+        inner, chain, archive = self.folder(source).uri.partition(CHAIN)
+        return inner.removesuffix("/") + "/", chain + archive
+
+    def walk(self, source: str, on_skipped: OnSkipped | None = None) -> Iterator[PhotoRef]:
+        """The photos of a folder and all folders below it, depth first, in a fixed order.
+
+        Each folder is visited once, so that links that form a circle end. The label of a photo is the name of the
+        first folder below the source, or the source's own name if the photo is directly in it. The entries of one
+        folder are in memory at a time.
+
+        Args:
+            source: the folder.
+            on_skipped: called with each folder below the source that can't be listed.
+
+        Raises:
+            BadSource: the source can't be listed, or, without `on_skipped`, a folder below it.
+        """
+        top = self.folder(source)
+        folders, visited = [(top, top.name)], set[Hashable]()
+        while folders:
+            folder, label = folders.pop()
+            try:
+                identity = self.identity(folder)
+                if identity in visited:
+                    continue
+                visited.add(identity)
+                entries = self.entries(folder)
+            except BadSource as error:
+                if on_skipped is None or folder is top:
+                    raise
+                on_skipped(Skipped(folder.uri, error.message))
+                continue
+            below = [entry for entry in entries if entry.is_folder]
+            folders.extend((entry, entry.name if folder is top else label) for entry in reversed(below))
+            label = display(label)
+            for entry in entries:
+                if not entry.is_folder and formats.by_file_name(entry.name):
+                    yield PhotoRef(entry.uri, label, status=entry.status)
+
+
+def check_size(name: str, size: int, max_bytes: int | None) -> None:
+    """Raise `UnreadablePhoto` if the file of this printable name, `size` bytes long, is larger than allowed."""
+    if max_bytes is not None and size > max_bytes:
+        raise UnreadablePhoto(f"{name} has {size:,} bytes, more than the {max_bytes:,} allowed.")

@@ -1,0 +1,111 @@
+"""Photos in folders on this machine."""
+
+import os
+import stat
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TextIO
+
+from retrieval.errors import BadSource, MissingPhoto, UnreadablePhoto
+from retrieval.photo_ref import FileStatus, display, file_uri, path_of, uri_of
+from retrieval.stores.base import Entry, PhotoStore, check_size
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class LocalStore(PhotoStore):
+    """The folders of this machine."""
+
+    def canonical(self, name: str) -> str:
+        """See `PhotoStore.canonical`."""
+        return uri_of(Path(name))
+
+    def status(self, uri: str) -> FileStatus:
+        """See `PhotoStore.status`."""
+        status = _regular(path_of(uri))
+        modified = EPOCH + timedelta(microseconds=status.st_mtime_ns // 1000)
+        return FileStatus(status.st_size, modified.isoformat(timespec="microseconds"))
+
+    def read(self, uri: str, max_bytes: int | None = None) -> bytes:
+        """See `PhotoStore.read`."""
+        return read_file(path_of(uri), max_bytes)
+
+    @contextmanager
+    def open_text(self, source: str) -> Iterator[TextIO]:
+        """See `PhotoStore.open_text`; the file is read as a stream."""
+        try:
+            with Path(source).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+                yield file
+        except OSError as error:
+            raise BadSource(
+                f"{display(source)} can't be read ({error.strerror}).", "Correct its permissions."
+            ) from None
+
+    def is_folder(self, source: str) -> bool:
+        """See `PhotoStore.is_folder`."""
+        return Path(source).is_dir()
+
+    def folder(self, source: str) -> Entry:
+        """See `PhotoStore.folder`."""
+        path = os.path.realpath(source)
+        return Entry(os.path.basename(path), file_uri(path), is_folder=True)
+
+    def entries(self, folder: Entry) -> list[Entry]:
+        """See `PhotoStore.entries`."""
+        path = os.fspath(path_of(folder.uri))
+        try:
+            found = sorted(os.scandir(path), key=lambda entry: entry.name)
+        except OSError as error:
+            raise _unlistable(path, error) from None
+        return [Entry(entry.name, file_uri(entry.path), _is_folder(entry)) for entry in found]
+
+    def identity(self, folder: Entry) -> Hashable:
+        """Its device and inode."""
+        path = os.fspath(path_of(folder.uri))
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            raise _unlistable(path, error) from None
+        return status.st_dev, status.st_ino
+
+
+def read_file(path: Path, max_bytes: int | None = None) -> bytes:
+    """The content of a regular file, at most `max_bytes` long; raises `UnreadablePhoto`."""
+    check_size(display(path), _regular(path).st_size, max_bytes)
+    try:
+        with path.open("rb") as file:
+            data = file.read(-1 if max_bytes is None else max_bytes + 1)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    check_size(display(path), len(data), max_bytes)
+    return data
+
+
+def _regular(path: Path) -> os.stat_result:
+    """The status of a file; raises `UnreadablePhoto` for a folder, or for a pipe, which could block forever."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        raise UnreadablePhoto(f"{display(path)} is {kind}.", "Name a photo.")
+    return status
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that points to itself
+        return False
+
+
+def _unlistable(path: str, error: OSError) -> BadSource:
+    return BadSource(f"The folder {display(path)} can't be listed ({error.strerror}).", "Correct its permissions.")
+
+
+def _unreadable(path: Path, error: OSError) -> UnreadablePhoto:
+    kind = MissingPhoto if isinstance(error, FileNotFoundError | NotADirectoryError) else UnreadablePhoto
+    return kind(f"{display(path)} can't be read ({error.strerror}).", "Check its name and permissions.")
