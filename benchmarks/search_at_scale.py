@@ -23,7 +23,7 @@ import numpy.typing as npt
 import psutil
 from sklearn.neighbors import NearestNeighbors
 
-from retrieval.index import Hit, Payload, Point, VectorIndex
+from retrieval.index import Filter, Hit, Payload, Point, VectorIndex
 from retrieval.index.embedded import EmbeddedStore
 from retrieval.photo_ref import photo_id
 
@@ -116,11 +116,11 @@ def measure(index: VectorIndex, photos: Photos, queries: Photos) -> dict[str, fl
         "search": (lambda row: index.search(queries.vectors[row], K), best),
         "exact": (lambda row: index.search(queries.vectors[row], K, exact=True), best),
         "own_label": (
-            lambda row: index.search(queries.vectors[row], K, labels=[own[row]]),
+            lambda row: index.search(queries.vectors[row], K, Filter((own[row],))),
             _best_scores_within(photos, queries, own),
         ),
         "any_label": (
-            lambda row: index.search(queries.vectors[row], K, labels=[any_label[row]]),
+            lambda row: index.search(queries.vectors[row], K, Filter((any_label[row],))),
             _best_scores_within(photos, queries, any_label),
         ),
     }

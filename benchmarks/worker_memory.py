@@ -56,7 +56,7 @@ def measure(folder: Path, photos: int) -> dict[str, Any]:
     """Resident megabytes after each tenth of the photos, and the growth after the first."""
     bundle = load_bundle(folder)
     client = QdrantClient(":memory:")
-    index = Forgetting(ServerStore(client), client, bundle.model_id, bundle.dimension)
+    index = Forgetting(ServerStore(lambda: client), client, bundle.model_id, bundle.dimension)
     process = psutil.Process()
     start = time.perf_counter()
     resident: list[float] = []

@@ -11,7 +11,7 @@ from rich.table import Table
 from retrieval.console import JsonFlag, print_result
 from retrieval.current_model import open_searcher
 from retrieval.errors import UnreadablePhoto
-from retrieval.index import open_store
+from retrieval.index import Filter, open_store
 from retrieval.photo_ref import display, display_uri, uri_of
 from retrieval.search import MOST_RESULTS, SearchParameters, SearchResponse
 from retrieval.settings import load_settings
@@ -27,7 +27,7 @@ def search(
 ) -> None:
     """Find the photos that look like a photo."""
     settings = load_settings()
-    options = SearchParameters(k=k, labels=tuple(label or ()), exact=exact)
+    options = SearchParameters(k=k, filter=Filter(tuple(label or ())), exact=exact)
     data = read_file(photo)
     with open_store(settings) as store, open_searcher(settings, store) as searcher:
         try:

@@ -18,6 +18,7 @@ from retrieval.errors import BadQuery, NotFound, UnreadablePhoto
 from retrieval.images import DEFAULT_MAX_PIXELS, Crop, read_pixels
 from retrieval.index import Hit, VectorIndex
 from retrieval.index.base import Vector, has_direction
+from retrieval.index.filter import NO_FILTER, Filter
 from retrieval.photo_ref import display, photo_id
 
 MOST_RESULTS = 100
@@ -30,15 +31,15 @@ class SearchParameters:
 
     Args:
         k: how many results, 1 to 100.
-        offset: how many of the nearest to pass over, for the next page.
-        labels: only photos with one of these labels; empty: all.
+        offset: how many of the nearest photos to skip, for the next page.
+        filter: which photos may be found.
         min_score: leave out results below this cosine similarity.
         exact: compare with every photo.
     """
 
     k: int = 10
     offset: int = 0
-    labels: tuple[str, ...] = ()
+    filter: Filter = NO_FILTER
     min_score: float | None = None
     exact: bool = False
 
@@ -220,12 +221,12 @@ class Searcher(Closing):
             leave_out: photos that shall not be found.
 
         Raises:
-            NotFound: no indexed photo has a label that the options name.
+            NotFound: no indexed photo has one of the filter's labels.
         """
         start = time.perf_counter()
         hits, voters = self._nearest(vector, options, leave_out)
         hits.sort(key=lambda hit: (-round(hit.score, 6), hit.id != first, hit.payload.uri))
-        self._require_labels(vector, set(options.labels) - {hit.payload.label for hit in hits})
+        self._require_labels(vector, set(options.filter.labels) - {hit.payload.label for hit in hits})
         results = [_result(hit) for hit in hits]
         if options.min_score is not None:
             results = [result for result in results if result.score >= options.min_score]
@@ -246,14 +247,16 @@ class Searcher(Closing):
         """
         wanted = options.offset + options.k
         depth = max(wanted, VOTERS + 1) + len(leave_out)
-        nearest = self._search(vector, depth, options, options.labels)
-        voters = self._search(vector, VOTERS + 1 + len(leave_out), options, ()) if options.labels else nearest
+        nearest = self.index.search(vector, depth, options.filter, exact=options.exact)
+        voters = nearest
+        if options.filter:
+            voters = self.index.search(vector, VOTERS + 1 + len(leave_out), exact=options.exact)
         page = [hit for hit in nearest if hit.id not in leave_out][options.offset : wanted]
         return page, [hit for hit in voters if hit.id not in leave_out]
 
     def _require_labels(self, vector: Vector, unseen: set[str]) -> None:
         """Raise `NotFound` where a label asked for and not found is on no photo at all."""
-        unknown = sorted(label for label in unseen if not self.index.search(vector, 1, labels=[label]))
+        unknown = sorted(label for label in unseen if not self.index.search(vector, 1, Filter((label,))))
         if unknown:
             there = ", ".join(display(label) for label in islice(self.index.labels(), 5))
             raise NotFound(
@@ -263,12 +266,9 @@ class Searcher(Closing):
 
     def _is_close(self, results: Sequence[SearchResult], options: SearchParameters) -> bool | None:
         calibration = self.embedder.bundle.manifest.calibration
-        if not results or options.offset or options.labels or calibration is None or calibration.close_match is None:
+        if not results or options.offset or options.filter or calibration is None or calibration.close_match is None:
             return None
         return results[0].score >= calibration.close_match
-
-    def _search(self, vector: Vector, k: int, options: SearchParameters, labels: Sequence[str]) -> list[Hit]:
-        return self.index.search(vector, k, labels=labels, exact=options.exact)
 
 
 def _vote(hits: Sequence[Hit]) -> PredictedLabel | None:

@@ -123,13 +123,13 @@ class Machines:
         for worker in self.workers:
             self._kill(worker)
         if self._qdrant is None:
-            ServerStore(QdrantClient(url=self.qdrant_url)).remove(self.bundle.model_id)
+            ServerStore(lambda: QdrantClient(url=self.qdrant_url)).remove(self.bundle.model_id)
         else:
             self.stop_qdrant()
         self._redis.stop()
 
     def _index(self) -> VectorIndex:
-        store = ServerStore(QdrantClient(url=self.qdrant_url, check_compatibility=False))
+        store = ServerStore(lambda: QdrantClient(url=self.qdrant_url, check_compatibility=False))
         return store.open(self.bundle.model_id, self.bundle.dimension)
 
     def _start_redis(self) -> ValkeyServer:

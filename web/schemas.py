@@ -19,6 +19,7 @@ from pydantic.json_schema import SkipJsonSchema
 from indexer.jobs import Job
 from retrieval.bundle import Precision
 from retrieval.images import Crop
+from retrieval.index import Filter
 from retrieval.listing import LabelFrom
 from retrieval.search import MOST_RESULTS, SearchParameters
 
@@ -82,7 +83,7 @@ class SearchOptions(Given):
 
     def options(self) -> SearchParameters:
         """The same for the searcher."""
-        return SearchParameters(self.k, self.offset, self.label, self.min_score, self.exact)
+        return SearchParameters(self.k, self.offset, Filter(self.label), self.min_score, self.exact)
 
 
 class UploadedPhoto(SearchOptions):

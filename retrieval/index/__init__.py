@@ -1,17 +1,33 @@
-"""The vector index: one interface, an engine in the process (Qdrant Edge) and one on a server (Qdrant)."""
+"""The vector index: one interface, and two engines, Qdrant Edge in this process and a Qdrant server."""
 
-from retrieval.index.base import Hit, IndexStore, Payload, Point, VectorIndex
+from retrieval.errors import LookalikeError
+from retrieval.index.base import Hit, IndexStore, Point, VectorIndex
+from retrieval.index.embedded import EmbeddedStore
+from retrieval.index.filter import Filter
+from retrieval.index.payload import Payload
 from retrieval.settings import Settings
 
-__all__ = ["Hit", "IndexStore", "Payload", "Point", "VectorIndex", "open_store"]
+__all__ = ["Filter", "Hit", "IndexStore", "Payload", "Point", "VectorIndex"]
+__all__ += ["embedded_store", "open_store", "server_store"]
 
 
 def open_store(settings: Settings) -> IndexStore:
-    """The place where the settings keep the indexes: a Qdrant server where one is named, otherwise this machine."""
-    if settings.qdrant_url:
-        from retrieval.index.qdrant_server import ServerStore  # noqa: PLC0415 - takes a second to import
+    """Return the store that the settings name: on a Qdrant server if they name one, otherwise embedded.
 
-        return ServerStore.connect(settings)
-    from retrieval.index.embedded import EmbeddedStore  # noqa: PLC0415 - not needed beside a server
+    Nothing is read, and no server contacted, before the store is used.
+    """
+    return server_store(settings) if settings.qdrant_url else embedded_store(settings)
 
+
+def embedded_store(settings: Settings) -> IndexStore:
+    """Return the store in the home of the settings."""
     return EmbeddedStore(settings.index_folder)
+
+
+def server_store(settings: Settings) -> IndexStore:
+    """Return the store on the Qdrant server of the settings; raises `LookalikeError` if they name none."""
+    if settings.qdrant_url is None:
+        raise LookalikeError("No Qdrant server is named.", "Set LOOKALIKE_QDRANT_URL, http://127.0.0.1:6333 perhaps.")
+    from retrieval.index.qdrant_server import ServerStore  # noqa: PLC0415 - takes a second to import
+
+    return ServerStore.of(settings)

@@ -1,9 +1,8 @@
-"""How a Qdrant server is asked: again where it is busy, and what it refuses is told in a sentence."""
+"""Requests to a Qdrant server: retried while it is busy, with errors that a user understands."""
 
 import ssl
-import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from json import JSONDecodeError
 from pathlib import Path
@@ -13,23 +12,24 @@ import httpx
 from qdrant_client import QdrantClient
 from qdrant_client.common.client_exceptions import QdrantException
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_chain, wait_fixed
 
 from retrieval.errors import IndexUnreachable, IndexWriteFailed, LookalikeError
 from retrieval.settings import Settings
 
 PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0)
 BUSY = (429, 502, 503, 504)
-REFUSED_KEY = (401, 403)
+UNAUTHORIZED = (401, 403)
 FULL = 507
 
 Result = TypeVar("Result")
 
 
 def connect(settings: Settings) -> QdrantClient:
-    """A client of the settings' server, once that is ready.
+    """Return a client of the settings' server, once that is ready.
 
     Raises:
-        IndexUnreachable: it is not, or it is not there.
+        IndexUnreachable: the server can't be reached, or is not ready.
         LookalikeError: the file of its certificate authority can't be used.
     """
     key = settings.qdrant_api_key
@@ -41,45 +41,45 @@ def connect(settings: Settings) -> QdrantClient:
         check_compatibility=False,
         verify=_trusted(settings.qdrant_ca),
     )
-    ask(lambda: _ready(client))
+    with_retries(lambda: _require_ready(client))
     return client
 
 
-def ask(
-    request: Callable[[], Result], failure: type[LookalikeError] = LookalikeError, pauses: Sequence[float] | None = None
-) -> Result:
-    """The answer of the server; asked again, after each of the pauses, where it is busy, starting or away.
+def with_retries(request: Callable[[], Result], failure: type[LookalikeError] = LookalikeError) -> Result:
+    """Return the result of a request, which is retried while the server is busy, starting or unavailable.
 
-    Asking twice changes nothing: a point that is written or removed twice is written or removed once.
+    Requests are idempotent: a point that is written or removed twice is written or removed once.
 
     Raises:
-        IndexUnreachable: it does not answer, or not now.
+        IndexUnreachable: the server does not respond, or is still busy after the last attempt.
         IndexWriteFailed: its disk is full.
-        LookalikeError: it refuses; as `failure`.
+        LookalikeError: it refuses the request; as `failure`.
     """
-    pauses = PAUSES_SECONDS if pauses is None else pauses
+    attempts = Retrying(
+        retry=retry_if_exception(_is_transient),
+        wait=wait_chain(*map(wait_fixed, PAUSES_SECONDS)),
+        stop=stop_after_attempt(1 + len(PAUSES_SECONDS)),
+        reraise=True,
+    )
     try:
-        return request()
+        return attempts(request)
     except (ApiException, QdrantException, JSONDecodeError) as error:
-        if not pauses or not _passes(error):
-            raise _sentence(error, failure) from None
-    time.sleep(pauses[0])
-    return ask(request, failure, pauses[1:])
+        raise _explained(error, failure) from None
 
 
-def _passes(error: Exception) -> bool:
+def _is_transient(error: BaseException) -> bool:
     """Whether the same request may succeed a little later."""
     if isinstance(error, ResponseHandlingException):
         return isinstance(error.source, httpx.TransportError) and not isinstance(error.source, httpx.TimeoutException)
     return isinstance(error, QdrantException) or _status(error) in BUSY
 
 
-def _sentence(error: Exception, failure: type[LookalikeError]) -> LookalikeError:
+def _explained(error: Exception, failure: type[LookalikeError]) -> LookalikeError:
     cause = error.source if isinstance(error, ResponseHandlingException) else error
     if isinstance(cause, httpx.TimeoutException):
         return IndexUnreachable(
             "Qdrant did not answer in time.",
-            "Look at its load and its log, or give it longer with LOOKALIKE_QDRANT_TIMEOUT_SECONDS.",
+            "Check its load and its log, or raise LOOKALIKE_QDRANT_TIMEOUT_SECONDS.",
         )
     if isinstance(cause, httpx.TransportError):
         return IndexUnreachable(
@@ -91,24 +91,24 @@ def _sentence(error: Exception, failure: type[LookalikeError]) -> LookalikeError
 
 
 def _refusal(cause: Exception, failure: type[LookalikeError]) -> LookalikeError:
-    if _status(cause) in REFUSED_KEY:
+    if _status(cause) in UNAUTHORIZED:
         return failure(f"Qdrant refuses the key ({_reason(cause)}).", "Correct LOOKALIKE_QDRANT_API_KEY.")
     if _status(cause) == FULL:
         return IndexWriteFailed(
-            f"The Qdrant server has no room left ({_reason(cause)}).",
-            "What is indexed is kept. Make room there, then run the same command again.",
+            f"The disk of the Qdrant server is full ({_reason(cause)}).",
+            "What is indexed is kept. Free disk space there, then run the same command again.",
         )
     if isinstance(cause, UnexpectedResponse):
         return failure(f"Qdrant refused ({_reason(cause)}).", "The server's log says more.")
     return failure("What answers at LOOKALIKE_QDRANT_URL is no Qdrant server.", "Correct it.")
 
 
-def _status(error: Exception) -> int | None:
+def _status(error: BaseException) -> int | None:
     return error.status_code if isinstance(error, UnexpectedResponse) else None
 
 
 def _reason(error: Exception) -> str:
-    """What the server said, or its status where it said nothing."""
+    """The message of the server, or its status if there is none."""
     if not isinstance(error, UnexpectedResponse):
         return str(error)
     with suppress(ValueError, LookupError, TypeError):
@@ -116,13 +116,13 @@ def _reason(error: Exception) -> str:
     return f"status {error.status_code} {error.reason_phrase}".strip()
 
 
-def _ready(client: QdrantClient) -> None:
-    with suppress(JSONDecodeError):  # it says so in plain words, which the client takes for damaged JSON
+def _require_ready(client: QdrantClient) -> None:
+    with suppress(JSONDecodeError):  # a ready server responds in plain text, which the client can't parse
         client.http.service_api.readyz()
 
 
 def _trusted(authority: Path | None) -> ssl.SSLContext | bool:
-    """What makes a server trusted: the given certificate authority, or those of the system."""
+    """How to verify a server's certificate: by the given certificate authority, or by those of the system."""
     if authority is None:
         return True
     try:

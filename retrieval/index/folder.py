@@ -1,4 +1,4 @@
-"""The folder of an embedded index: who holds it, and whether its disk has room."""
+"""The folder of an embedded index: which process holds it, and whether its disk has space."""
 
 import fcntl
 import json
@@ -12,26 +12,28 @@ from typing import TextIO
 
 from retrieval.errors import IndexBusy, IndexWriteFailed
 
-# Edge maps its files into memory: writing past the end of a full disk would kill the process, so it must never come
-# to that. One batch of points, its log segment and its payload fit many times over; opening writes a few kilobytes.
+DESCRIPTION = "index.json"
+
+# Edge maps its files into memory, so that writing to a full disk would kill the process. One batch of points with its
+# log segment and payload takes a small part of this space; opening an index writes a few kilobytes.
 SPARE_BYTES = 96 * 1024 * 1024
 OPENING_BYTES = 8 * 1024 * 1024
 
 
 def require_space(folder: Path, needed: int = SPARE_BYTES) -> None:
-    """Make the folder where it does not exist; raises `IndexWriteFailed` where its disk has fewer bytes left."""
+    """Create the folder if it does not exist; raises `IndexWriteFailed` if its disk has fewer bytes left."""
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise IndexWriteFailed(
             f"The disk that holds {folder} is full: {free // 1_000_000} MB are left, and using the index safely takes "
             f"{needed // 1_000_000} MB.",
-            "What is indexed is kept. Make room, then run the same command again.",
+            "What is indexed is kept. Free disk space, then run the same command again.",
         )
 
 
 def hold(folder: Path) -> TextIO:
-    """Lock an index's folder by the file that names its holder; closing the file lets go.
+    """Lock the folder of an index by the file that names its holder; closing the file unlocks it.
 
     Raises:
         IndexBusy: another process holds it, or has just removed it.
@@ -43,7 +45,7 @@ def hold(folder: Path) -> TextIO:
         with file:
             raise IndexBusy(
                 f"The index {folder} is held by another process{_name_holder(file)}.",
-                "Stop that process, or ask it: while `lookalike serve` runs, search through its page or API.",
+                "Stop that process, or use it: while `lookalike serve` runs, search on its page or with its API.",
             ) from None
     if os.fstat(file.fileno()).st_nlink == 0:
         file.close()
@@ -60,5 +62,5 @@ def _name_holder(file: TextIO) -> str:
         with suppress(ValueError):
             holder = json.load(file)
             return f": `{holder['command']}`, process {holder['pid']}"
-        time.sleep(0.01)  # it has the lock, and has not written its name yet
+        time.sleep(0.01)  # it has locked the file and not written its name yet
     return ""

@@ -1,7 +1,7 @@
-"""The graph (HNSW) of an embedded index, built in a process of its own.
+"""Building the graph (HNSW) of an embedded index in a separate process.
 
-Edge's `optimize` holds Python's global lock until it is done, minutes for a million points; in the process that
-searches, nothing else would happen meanwhile.
+Edge's `optimize` holds Python's global interpreter lock until it ends, minutes for a million points; in the process
+that searches, it would block every search.
 """
 
 import os
@@ -29,8 +29,8 @@ from qdrant_edge import (
 
 from retrieval.errors import IndexWriteFailed
 
-# Measured on clustered vectors: m = 16 misses small clusters that nothing links to, ef_construct = 200 takes twice the
-# time for no better recall. Links that know labels (payload_m) are no use: see `VectorIndex.search`.
+# Measured on clustered vectors: with m = 16, small clusters without incoming links are missed; ef_construct = 200 takes
+# twice the time and does not improve recall. Additional links within a label (payload_m) are not used.
 HNSW = HnswIndexConfig(m=24, ef_construct=128, full_scan_threshold=1, payload_m=0)
 ONE_GRAPH = EdgeOptimizersConfig(default_segment_number=1, max_segment_size=1_000_000_000, indexing_threshold=1)
 COPIED_AT_ONCE = 1_000
@@ -39,15 +39,15 @@ POLL_SECONDS = 0.1
 
 
 def build_graph(shard: Path, dimension: int, give_up: Callable[[], bool]) -> bool:
-    """Build the graph of a shard that nobody has open.
+    """Build the graph of a shard that is not open.
 
     Args:
         shard: its folder.
         dimension: the length of its vectors.
-        give_up: asked again and again; once it is true, the shard is of no use any more.
+        give_up: polled; once it returns True, building ends and leaves a shard that can't be used.
 
     Returns:
-        whether the graph is built; False where it was given up.
+        whether the graph is built; False if building was cancelled.
 
     Raises:
         IndexWriteFailed: the process that builds it failed.
@@ -66,7 +66,7 @@ def build_graph(shard: Path, dimension: int, give_up: Callable[[], bool]) -> boo
 
 
 def bring_up_to_date(built: EdgeShard, original: EdgeShard, ids: Sequence[uuid.UUID]) -> None:
-    """Give a built shard what the original holds of these points, or no longer holds."""
+    """Copy these points from the original to the built shard; remove those that the original does not have."""
     for start in range(0, len(ids), COPIED_AT_ONCE):
         some: list[int | uuid.UUID | str] = [*ids[start : start + COPIED_AT_ONCE]]
         records = original.retrieve(some, with_payload=True, with_vector=True)
@@ -76,7 +76,7 @@ def bring_up_to_date(built: EdgeShard, original: EdgeShard, ids: Sequence[uuid.U
 
 
 def main() -> None:
-    """Build in a process below this one, which ends it when its owner closes standard input or dies."""
+    """Build in a child process, which is killed when the owner of this process closes standard input or dies."""
     shard, dimension = sys.argv[1:]
     os.nice(NICENESS)
     builder = get_context("spawn").Process(target=_build, args=(shard, int(dimension)))
@@ -99,7 +99,7 @@ def _failed(shard: Path, status: int, complaints: str) -> IndexWriteFailed:
     reason = complaints.strip().rpartition("\n")[2] or f"its process ended with status {status}"
     return IndexWriteFailed(
         f"The graph of the index {shard.parent} could not be built ({reason}).",
-        "Searches are right without it, and slower. Make room in memory and on disk, then run `lookalike index` again.",
+        "Searches are correct without it, but slower. Free memory and disk space, then run `lookalike index` again.",
     )
 
 

@@ -1,6 +1,6 @@
-"""What Qdrant answers, in this process or from a server, as the types of `retrieval.index.base`.
+"""Records of Qdrant, embedded or from a server, converted to the types of `retrieval.index.base`.
 
-The two engines' records have classes of their own, and the same fields.
+The records of the two engines differ in class, and have the same fields.
 """
 
 import uuid
@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from retrieval.index.base import Hit, Payload, Point, Vector
+from retrieval.index.base import Hit, Point, Vector
+from retrieval.index.payload import Payload
 
 MOST_LABELS = 1_000_000
 
@@ -30,12 +31,12 @@ def points(records: Iterable[Any]) -> list[Point]:
 
 
 def hits(scored: Iterable[Any]) -> list[Hit]:
-    """Scored records; a score stays within [−1, 1], whatever the rounding."""
+    """Scored records; scores are clipped to [−1, 1], which rounding may exceed."""
     return [Hit(_id(hit), max(-1.0, min(1.0, hit.score)), Payload.from_dict(hit.payload)) for hit in scored]
 
 
 def labels(facets: Iterable[Any]) -> dict[str, int]:
-    """The counts of a facet's values, the most frequent first, then by name; Edge remembers values that are gone."""
+    """The counts of a facet's values, the most frequent first, then by name; Edge lists removed values with count 0."""
     counts = ((str(facet.value), facet.count) for facet in facets if facet.count)
     return dict(sorted(counts, key=lambda pair: (-pair[1], pair[0])))
 

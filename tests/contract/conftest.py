@@ -23,7 +23,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IndexStore
     if request.param == "embedded":
         yield EmbeddedStore(tmp_path / "index")
     elif request.param == "memory":
-        yield ServerStore(InMemory())
+        yield ServerStore(InMemory)
     elif SERVER_URL is None:
         pytest.skip("LOOKALIKE_TEST_QDRANT_URL names no Qdrant server")
     else:
@@ -54,7 +54,7 @@ def model() -> str:
 
 def _server_store(url: str) -> Iterator[IndexStore]:
     client = QdrantClient(url=url)
-    yield ServerStore(client)
+    yield ServerStore(lambda: client)
     for collection in client.get_collections().collections:
         if collection.name.startswith(PREFIX):
             client.delete_collection(collection.name)

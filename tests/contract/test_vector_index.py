@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from retrieval.errors import BadQuery, IndexMismatch, NotFound
-from retrieval.index import IndexStore, Payload, Point, VectorIndex
+from retrieval.index import Filter, IndexStore, Payload, Point, VectorIndex
 from retrieval.index.embedded import EmbeddedStore
 from retrieval.neighbours import exact_neighbours
 from retrieval.photo_ref import photo_id
@@ -109,7 +109,7 @@ def test_any_text_is_a_label(index: VectorIndex, label: str) -> None:
     stored = points(3, labels=(label, "other", None))
     index.upsert(stored)
     assert index.labels()[label] == 1
-    assert [hit.payload.label for hit in index.search(stored[1].vector, 5, labels=[label])] == [label]
+    assert [hit.payload.label for hit in index.search(stored[1].vector, 5, filter=Filter((label,)))] == [label]
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -128,28 +128,28 @@ def test_search_agrees_with_exact_neighbours(index: VectorIndex, seed: int, k: i
 def test_filter_by_labels_keeps_only_them_and_misses_none(index: VectorIndex) -> None:
     stored = points(30, labels=("rose", "tulip", "aster", None))
     index.upsert(stored)
-    hits = index.search(stored[0].vector, 30, labels=["rose", "aster"])
+    hits = index.search(stored[0].vector, 30, filter=Filter(("rose", "aster")))
     assert {hit.id for hit in hits} == {point.id for point in stored if point.payload.label in ("rose", "aster")}
-    assert index.search(stored[0].vector, 5, labels=["no such label"]) == []
+    assert index.search(stored[0].vector, 5, filter=Filter(("no such label",))) == []
 
 
-@pytest.mark.parametrize("labels", [["rose"], ["rose", "tulip"]])
+@pytest.mark.parametrize("labels", [("rose",), ("rose", "tulip")])
 def test_a_filter_that_keeps_many_misses_none(
-    index: VectorIndex, monkeypatch: pytest.MonkeyPatch, labels: list[str]
+    index: VectorIndex, monkeypatch: pytest.MonkeyPatch, labels: tuple[str, ...]
 ) -> None:
     """Wherever the query lies: among the photos with these labels, or far from all of them."""
-    monkeypatch.setattr(VectorIndex, "MOST_COMPARED", 5)
-    monkeypatch.setattr(VectorIndex, "CANDIDATES", 12)
+    monkeypatch.setattr(type(index), "FULL_SCAN_POINTS", 5)
+    monkeypatch.setattr(type(index), "EF", 12)
     stored = points(60, labels=("rose", "tulip", "aster", None))
     index.upsert(stored)
     for query in (stored[0].vector, stored[2].vector, -stored[0].vector):
-        compared = index.search(query, 10, labels=labels, exact=True)
+        compared = index.search(query, 10, Filter(labels), exact=True)
         assert len(compared) == 10
-        assert [hit.id for hit in index.search(query, 10, labels=labels)] == [hit.id for hit in compared]
+        assert [hit.id for hit in index.search(query, 10, Filter(labels))] == [hit.id for hit in compared]
 
 
 def test_optimizing_changes_no_answer(index: VectorIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(VectorIndex, "MOST_COMPARED", 5)
+    monkeypatch.setattr(type(index), "FULL_SCAN_POINTS", 5)
     stored = points(60)
     index.upsert(stored)
     before = [index.search(point.vector, 10) for point in stored]

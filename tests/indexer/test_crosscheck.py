@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import uuid
-from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -12,7 +11,9 @@ from indexer.crosscheck import cross_check, load_cross_check, save_cross_check
 from retrieval.bundle import Bundle
 from retrieval.errors import NotFound
 from retrieval.index import Hit, Payload, Point, VectorIndex, open_store
-from retrieval.index.embedded import EmbeddedIndex, EmbeddedStore
+from retrieval.index.edge import EmbeddedIndex
+from retrieval.index.embedded import EmbeddedStore
+from retrieval.index.filter import NO_FILTER, Filter
 from retrieval.settings import Settings
 
 DIMENSION = 16
@@ -76,8 +77,8 @@ def opened(kind: type[EmbeddedIndex], settings: Settings) -> EmbeddedIndex:
 class Forgetful(EmbeddedIndex):
     """An index whose graph has lost every third photo: they are stored, and never found."""
 
-    def search(self, vector, k: int, *, labels: Sequence[str] = (), exact: bool = False) -> list[Hit]:
-        found = super().search(vector, 3 * k, labels=labels, exact=exact)
+    def search(self, vector, k: int, filter: Filter = NO_FILTER, *, exact: bool = False) -> list[Hit]:
+        found = super().search(vector, 3 * k, filter, exact=exact)
         return [hit for hit in found if hit.id.int % 3][:k]
 
 
@@ -95,7 +96,7 @@ def test_lost_photos_are_found_out(settings: Settings) -> None:
 class Stale(EmbeddedIndex):
     """An index that searches through vectors of long ago, and not those that it stores now."""
 
-    def search(self, vector, k: int, *, labels: Sequence[str] = (), exact: bool = False) -> list[Hit]:
+    def search(self, vector, k: int, filter: Filter = NO_FILTER, *, exact: bool = False) -> list[Hit]:
         return super().search(vector + 0.2 * unit_vectors(1, seed=5)[0], k)
 
 

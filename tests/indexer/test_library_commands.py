@@ -11,7 +11,7 @@ from indexer.duplicates import find_duplicates
 from indexer.gallery import Gallery
 from indexer.label_issues import find_doubtful
 from retrieval.bundle import Bundle
-from retrieval.index import Payload, VectorIndex, embedded, open_store
+from retrieval.index import Payload, edge, open_store
 from retrieval.neighbours import exact_neighbours, neighbours_of_each
 from retrieval.photo_ref import path_of
 from retrieval.settings import Settings
@@ -101,7 +101,7 @@ def test_neighbours_of_each_are_the_exact_ones_without_the_photo_itself() -> Non
 def test_a_job_ends_with_a_graph_where_photos_are_many(
     command, library: Path, bundle: Bundle, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(VectorIndex, "MOST_COMPARED", 10)
+    monkeypatch.setattr(edge.EmbeddedIndex, "FULL_SCAN_POINTS", 10)
     assert command("index", library, "--bundle", bundle.folder).status == 0
     with open_store(settings).open(bundle.model_id, bundle.dimension) as index:
         assert index.count() == 24
@@ -113,7 +113,7 @@ def test_many_photos_in_one_process_are_advised(
     command, library: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert command("index", library, "--bundle", bundle.folder).status == 0
-    monkeypatch.setattr(embedded, "MANY_POINTS", 20)
+    monkeypatch.setattr(edge, "MANY_POINTS", 20)
     (check,) = (check for check in command("doctor", "--json").json["checks"] if check["name"] == "index")
     assert check["status"] == "warning"
     assert "24 photos are many" in check["remedy"]

@@ -23,7 +23,7 @@ from indexer.result_queue import ResultQueue
 from indexer.tasks import QUEUE, scheduled_cross_check, worker_context
 from retrieval.bundle import Bundle
 from retrieval.index import Payload, open_store
-from retrieval.index.embedded import EmbeddedIndex
+from retrieval.index.edge import EmbeddedIndex
 from retrieval.settings import Settings
 
 

@@ -16,8 +16,9 @@ import psutil
 import pytest
 
 from retrieval.errors import IndexWriteFailed
-from retrieval.index import Payload, Point, VectorIndex, embedded
-from retrieval.index.embedded import EmbeddedIndex, EmbeddedStore
+from retrieval.index import Filter, Payload, Point, VectorIndex, edge
+from retrieval.index.edge import EmbeddedIndex
+from retrieval.index.embedded import EmbeddedStore
 from retrieval.neighbours import exact_neighbours
 from retrieval.photo_ref import photo_id
 
@@ -29,9 +30,9 @@ LABELS = ("rose", "tulip", "aster", None)
 # threads print.
 BUILD_AND_WRITE = r"""
 import os, pathlib, sys, threading, time
-from retrieval.index import embedded
+from retrieval.index import edge, embedded
 from test_graph import numbered
-embedded.EmbeddedIndex.MOST_COMPARED = 0
+edge.EmbeddedIndex.FULL_SCAN_POINTS = 0
 index = embedded.EmbeddedStore(pathlib.Path(sys.argv[1])).open("net-1", 16)
 def build():
     while True:
@@ -69,7 +70,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def index(folder: Path, points: list[Point], monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedIndex]:
     """An index that has outgrown exact search."""
-    monkeypatch.setattr(EmbeddedIndex, "MOST_COMPARED", 500)
+    monkeypatch.setattr(EmbeddedIndex, "FULL_SCAN_POINTS", 500)
     with EmbeddedStore(folder.parent).open("net-1", DIMENSION) as opened:
         opened.upsert(points)
         yield opened
@@ -103,13 +104,13 @@ def recall(index: VectorIndex, points: list[Point], labels: tuple[str, ...] = ()
     gallery = np.stack([point.vector for point in points if not labels or point.payload.label in labels])
     queries = np.stack([numbered(number).vector for number in range(POINTS, POINTS + 50)])
     scores, _ = exact_neighbours(gallery, queries, 10)
-    hits = [index.search(query, 10, labels=labels) for query in queries]
+    hits = [index.search(query, 10, Filter(labels)) for query in queries]
     found = [hit.score >= truth[-1] - 1e-6 for answer, truth in zip(hits, scores, strict=True) for hit in answer]
     return sum(found) / (10 * len(queries))
 
 
 def test_few_points_need_no_graph(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(EmbeddedIndex, "MOST_COMPARED", POINTS)
+    monkeypatch.setattr(EmbeddedIndex, "FULL_SCAN_POINTS", POINTS)
     assert not index.optimize()
 
 
@@ -134,8 +135,8 @@ def test_a_search_within_labels_misses_none(index: EmbeddedIndex, points: list[P
     assert index.optimize()
     assert recall(index, points, labels) >= 0.99
     far = -numbered(0).vector
-    assert {hit.id for hit in index.search(far, 20, labels=labels)} == {
-        hit.id for hit in index.search(far, 20, labels=labels, exact=True)
+    assert {hit.id for hit in index.search(far, 20, Filter(labels))} == {
+        hit.id for hit in index.search(far, 20, Filter(labels), exact=True)
     }
 
 
@@ -159,7 +160,7 @@ def test_searches_and_writes_go_on_while_a_graph_is_built(index: EmbeddedIndex, 
 def test_more_is_written_than_is_copied_at_once(
     index: EmbeddedIndex, points: list[Point], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "WRITTEN_AT_ONCE", 100)
+    monkeypatch.setattr(edge, "WRITTEN_AT_ONCE", 100)
     new = [numbered(number) for number in range(POINTS, 2 * POINTS)]
     with building(index) as gave:
         index.upsert(new)
@@ -242,7 +243,7 @@ def test_a_builder_that_is_killed_is_told_and_harms_nothing(
 def test_without_room_no_build_is_begun(
     index: EmbeddedIndex, points: list[Point], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "SPARE_BYTES", 10**18)
+    monkeypatch.setattr(edge, "SPARE_BYTES", 10**18)
     with pytest.raises(IndexWriteFailed, match="is full"):
         index.optimize()
     assert contents(index) == expected(points)

@@ -35,7 +35,7 @@ POINT = Point(
 def described(dimension: int) -> dict[str, object]:
     """A collection as a server describes it; the client in memory says it."""
     memory = QdrantClient(":memory:")
-    ServerStore(memory).open("net-1", dimension)
+    ServerStore(lambda: memory).open("net-1", dimension)
     description = memory.get_collection("lookalike-net-1").model_dump(mode="json")
     return description | {"payload_schema": {"label": {"data_type": "keyword", "points": 0}}}
 
@@ -59,7 +59,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def store(peer: Peer, **settings: object) -> ServerStore:
-    return ServerStore.connect(Settings(qdrant_url=peer.url, **settings))
+    return ServerStore.of(Settings(qdrant_url=peer.url, **settings))
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def index(peer: Peer, quick: None) -> VectorIndex:
         (403, "Forbidden", LookalikeError, "refuses the key"),
         (429, "too many requests", IndexUnreachable, r"busy or starting \(status 429: too many requests\)"),
         (503, "starting", IndexUnreachable, "busy or starting"),
-        (507, "No space left on device", IndexWriteFailed, r"no room left \(status 507: No space left"),
+        (507, "No space left on device", IndexWriteFailed, r"server is full \(status 507: No space left"),
         (500, "Service internal error", LookalikeError, r"refused \(status 500: Service internal error\)"),
         (418, "", LookalikeError, "refused"),
     ],
@@ -140,7 +140,7 @@ def test_a_server_that_starts_is_waited_for(peer: Peer, quick: None) -> None:
 def test_a_server_that_does_not_become_ready_is_told(peer: Peer, quick: None) -> None:
     peer.answers[("GET", "/readyz")] = [(503, "starting")]
     with pytest.raises(IndexUnreachable, match="busy or starting"):
-        store(peer)
+        store(peer).models()
 
 
 def test_a_server_that_is_away_is_told(settings: Settings, quick: None) -> None:
@@ -148,7 +148,7 @@ def test_a_server_that_is_away_is_told(settings: Settings, quick: None) -> None:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(IndexUnreachable, match=r"can't be reached.*LOOKALIKE_QDRANT_URL"):
-        open_store(Settings(qdrant_url=address))
+        open_store(Settings(qdrant_url=address)).models()
 
 
 @pytest.mark.parametrize("page", [b"<html>Welcome</html>", b'{"hello": "world"}'])
@@ -205,7 +205,7 @@ def test_a_server_with_a_certificate_of_its_own_is_trusted_where_it_is_named(tmp
     with served(Peer({("GET", "/collections"): [{"collections": []}]}), tls) as peer:
         assert store(peer, qdrant_ca=authority).models() == []
         with pytest.raises(IndexUnreachable, match="CERTIFICATE_VERIFY_FAILED"):
-            store(peer)
+            store(peer).models()
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
@@ -214,7 +214,7 @@ def test_an_authority_that_is_none_is_told(peer: Peer, tmp_path: Path, content: 
     if content:
         authority.write_text(content)
     with pytest.raises(LookalikeError, match=r"ca\.pem can't be used.*LOOKALIKE_QDRANT_CA"):
-        store(peer, qdrant_ca=authority)
+        store(peer, qdrant_ca=authority).models()
 
 
 class Overtaken(QdrantClient):
@@ -234,7 +234,7 @@ class Overtaken(QdrantClient):
 
 def test_a_collection_that_another_client_makes_at_the_same_moment_is_shared() -> None:
     client = Overtaken()
-    with ServerStore(client).open("net-1", 4) as index:
+    with ServerStore(lambda: client).open("net-1", 4) as index:
         assert index.count() == 0
         assert index.search(np.ones(4, np.float32), 1) == []
     assert client.indexed == ["label"]
@@ -243,7 +243,7 @@ def test_a_collection_that_another_client_makes_at_the_same_moment_is_shared() -
 @pytest.mark.skipif(SERVER_URL is None, reason="LOOKALIKE_TEST_QDRANT_URL names no Qdrant server")
 def test_a_real_server_keeps_the_layout() -> None:
     client = QdrantClient(url=SERVER_URL)
-    connected = ServerStore.connect(Settings(qdrant_url=SERVER_URL, qdrant_shards=2, qdrant_on_disk=True))
+    connected = ServerStore.of(Settings(qdrant_url=SERVER_URL, qdrant_shards=2, qdrant_on_disk=True))
     try:
         with connected.open("net-layout", 4) as index:
             index.upsert([POINT])

@@ -13,7 +13,7 @@ from retrieval.bundle import Bundle
 from retrieval.embedder import Embedder
 from retrieval.errors import BadQuery, NotFound, UnreadablePhoto
 from retrieval.images import Crop, read_pixels
-from retrieval.index import Payload, Point
+from retrieval.index import Filter, Payload, Point
 from retrieval.index.embedded import EmbeddedStore
 from retrieval.listing import list_photos
 from retrieval.photo_ref import PhotoRef
@@ -94,7 +94,7 @@ def test_the_predicted_label_does_not_depend_on_filter_page_or_k(searcher: Searc
         SearchParameters(),
         SearchParameters(k=1),
         SearchParameters(k=24),
-        SearchParameters(labels=("red",)),
+        SearchParameters(filter=Filter(("red",))),
         SearchParameters(offset=5),
     ]
     predicted = {searcher.by_photo(photo, option).predicted_label for option in options}
@@ -104,10 +104,8 @@ def test_the_predicted_label_does_not_depend_on_filter_page_or_k(searcher: Searc
 
 def test_a_filter_and_a_least_score_hold(searcher: Searcher) -> None:
     photo = make.encoded(make.photo("green", seed=99))
-    assert {r.label for r in searcher.by_photo(photo, SearchParameters(k=20, labels=("red", "blue"))).results} == {
-        "red",
-        "blue",
-    }
+    answer = searcher.by_photo(photo, SearchParameters(k=20, filter=Filter(("red", "blue"))))
+    assert {result.label for result in answer.results} == {"red", "blue"}
     scores = [result.score for result in searcher.by_photo(photo, SearchParameters(k=24)).results]
     assert len(searcher.by_photo(photo, SearchParameters(k=24, min_score=scores[7])).results) == 8
 
@@ -143,9 +141,9 @@ def test_an_unknown_label_is_told(searcher: Searcher, photos: list[PhotoRef]) ->
     photo = make.encoded(make.photo("green", seed=99))
     for labels in (("mauve",), ("green", "mauve")):
         with pytest.raises(NotFound, match=r"the label mauve\. The most frequent labels are blue, green, red\."):
-            searcher.by_photo(photo, SearchParameters(labels=labels))
+            searcher.by_photo(photo, SearchParameters(filter=Filter(labels)))
     with pytest.raises(NotFound, match="mauve"):
-        searcher.by_id(photos[0].id, SearchParameters(labels=("mauve",)))
+        searcher.by_id(photos[0].id, SearchParameters(filter=Filter(("mauve",))))
 
 
 def test_labels_are_not_counted_for_a_label_further_down(searcher: Searcher, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +152,7 @@ def test_labels_are_not_counted_for_a_label_further_down(searcher: Searcher, mon
 
     monkeypatch.setattr(searcher.index, "labels", count)
     photo = make.encoded(make.photo("green", seed=99))
-    assert searcher.by_photo(photo, SearchParameters(k=1, labels=("green", "red"))).results[0].label == "green"
+    assert searcher.by_photo(photo, SearchParameters(k=1, filter=Filter(("green", "red")))).results[0].label == "green"
 
 
 def test_a_photo_without_an_embedding_is_told(searcher: Searcher) -> None:

@@ -9,6 +9,7 @@ from flask import url_for
 from pydantic import BaseModel, Field
 
 from retrieval.errors import BadQuery
+from retrieval.index import Filter
 from retrieval.index.base import Vector
 from retrieval.search import SearchParameters
 from web.schemas import DEEPEST_OFFSET, CropBox, CropText, Label
@@ -45,7 +46,8 @@ class PageQuery(BaseModel):
 
     def options(self) -> SearchParameters:
         """The same for the searcher."""
-        return SearchParameters(PAGE_SIZE, self.offset, tuple(dict.fromkeys(self.label)), self.min_score or None)
+        labels = tuple(dict.fromkeys(self.label))
+        return SearchParameters(PAGE_SIZE, self.offset, Filter(labels), self.min_score or None)
 
     def address(self, **changes: object) -> str:
         """The page's address with this search, in its shortest form, changed as given."""

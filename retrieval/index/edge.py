@@ -1,0 +1,334 @@
+"""The embedded index: a Qdrant Edge shard in this process.
+
+A search compares the query with every point until `optimize` has built a graph (HNSW): on a copy of the shard, in a
+separate process (`retrieval.index.graph`), while searches and writes continue. The description of the index,
+`index.json`, names the shard in use and is replaced atomically; so a process that is killed at any moment leaves either
+the old shard or the new one, and each holds every point.
+
+Edge is described at https://qdrant.tech/documentation/edge/ . A process locks the folder of an index before it reads
+it; Edge's own lock comes too late for two processes that create an index at the same time.
+"""
+
+import json
+import shutil
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from qdrant_edge import (
+    CountRequest,
+    Distance,
+    EdgeConfig,
+    EdgeOptimizersConfig,
+    EdgeShard,
+    EdgeVectorParams,
+    FacetRequest,
+    FieldCondition,
+    MatchAny,
+    PayloadSchemaType,
+    Query,
+    QueryRequest,
+    ScrollRequest,
+    SearchParams,
+    UpdateOperation,
+)
+from qdrant_edge import Filter as EdgeFilter
+from qdrant_edge import Point as EdgePoint
+
+from retrieval.errors import IndexUnreadable, IndexWriteFailed, LookalikeError
+from retrieval.files import write_atomically
+from retrieval.index import records
+from retrieval.index.base import Hit, IndexStore, Point, Vector, VectorIndex, check_query, wrong_dimension
+from retrieval.index.filter import NO_FILTER, Filter
+from retrieval.index.filtered_search import filtered_search
+from retrieval.index.folder import DESCRIPTION, OPENING_BYTES, SPARE_BYTES, hold, require_space
+from retrieval.index.graph import bring_up_to_date, build_graph
+from retrieval.index.payload import INDEXED_FIELDS, Payload
+
+SHARD = "shard"
+WRITTEN_AT_ONCE = 1_000  # the points that are copied while writes wait
+FEW_POINTS = 250_000
+MANY_POINTS = 2_000_000
+
+
+class EmbeddedIndex(VectorIndex):
+    """The index of a model in one Edge shard.
+
+    Args:
+        store: opened it.
+        folder: of the index; created if it does not exist.
+        model: the model whose embeddings it holds.
+        dimension: their length.
+
+    Raises:
+        IndexBusy: another process holds it.
+        IndexMismatch: it holds vectors of another dimension.
+        IndexUnreadable: it is damaged, or not this user's.
+        IndexWriteFailed: the disk is full.
+    """
+
+    FULL_SCAN_POINTS = 50_000  # up to so many are compared one by one, which takes 2 ms
+    EF = 512  # the candidates of a search in a large graph: recall@10 0.99 at a million points
+
+    def __init__(self, store: IndexStore, folder: Path, model: str, dimension: int) -> None:
+        super().__init__(store, model, dimension)
+        self._folder = folder
+        self._description = folder / DESCRIPTION
+        self._place = folder / SHARD  # of the shard in use
+        self._lock = threading.Lock()  # held while writing
+        self._building = threading.Lock()  # held while building a graph
+        self._closing = threading.Event()
+        self._written: set[uuid.UUID] = set()  # points written since the shard was copied to build a graph
+        self._changes = 0  # points written or removed since the last graph was built
+        self._few: bool | None = None  # whether there are few points; None: not counted since the last write
+        with self._reading("opened"):
+            require_space(folder, OPENING_BYTES)
+            self._holder = hold(folder)
+            try:
+                self._shard = self._open()
+            except BaseException:
+                self._holder.close()
+                raise
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """See `VectorIndex.upsert`; refuses before the disk is full."""
+        if points:
+            stored = [EdgePoint(point.id, _as_edge(point.vector), point.payload.as_dict()) for point in points]
+            self._write(UpdateOperation.upsert_points(stored), [point.id for point in points])
+
+    def delete(self, ids: Sequence[uuid.UUID]) -> None:
+        """See `VectorIndex.delete`."""
+        if ids:
+            self._write(UpdateOperation.delete_points(list(ids)), ids)
+
+    def search(self, vector: Vector, k: int, filter: Filter = NO_FILTER, *, exact: bool = False) -> list[Hit]:
+        """See `VectorIndex.search`."""
+        nearest = partial(self._nearest, check_query(vector, self.dimension))
+        if not filter or exact:
+            return nearest(k, filter, exact)
+        if self._matching(filter) <= self.FULL_SCAN_POINTS:
+            return nearest(k, filter, True)
+        return filtered_search(nearest, k, filter, self.EF)
+
+    def get(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Payload]:
+        """See `VectorIndex.get`."""
+        with self._reading():
+            found = self._shard.retrieve(list(ids), with_payload=True, with_vector=False)
+            return records.payloads(found)
+
+    def vectors(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Vector]:
+        """See `VectorIndex.vectors`."""
+        with self._reading():
+            found = self._shard.retrieve(list(ids), with_payload=False, with_vector=True)
+            return records.vectors(found)
+
+    def scroll(self, batch: int = 1000) -> Iterator[Point]:
+        """See `VectorIndex.scroll`."""
+        offset = None
+        while True:
+            request = ScrollRequest(offset=offset, limit=batch, with_payload=True, with_vector=True)
+            with self._reading():
+                found, offset = self._shard.scroll(request)
+                page = records.points(found)
+            yield from page
+            if offset is None:
+                return
+
+    def count(self) -> int:
+        """See `VectorIndex.count`."""
+        with self._reading():
+            return self._shard.count(CountRequest(exact=True))
+
+    def labels(self) -> dict[str, int]:
+        """See `VectorIndex.labels`."""
+        with self._reading():
+            return records.labels(self._shard.facet(FacetRequest("label", limit=records.MOST_LABELS, exact=True)).hits)
+
+    def optimize(self, stop: threading.Event | None = None) -> bool:
+        """See `VectorIndex.optimize`; during it, the index takes three times its space on disk."""
+
+        def give_up() -> bool:
+            return self._closing.is_set() or (stop is not None and stop.is_set())
+
+        if self._outside_graph() <= self.FULL_SCAN_POINTS or not self._building.acquire(blocking=False):
+            return False
+        copy = self._folder / f"{SHARD}-{uuid.uuid4().hex[:8]}"
+        try:
+            with self._writing():
+                self._copy(copy)
+                built = build_graph(copy, self.dimension, give_up)
+                if built:
+                    self._replace_shard(copy)
+        finally:
+            self._written.clear()
+            self._sweep()
+            self._building.release()
+        return built
+
+    def advice(self) -> str | None:
+        """See `VectorIndex.advice`."""
+        if self.count() <= MANY_POINTS:
+            return None
+        return (
+            f"{self.count():,} photos are many for an index in one process. A Qdrant server builds its graphs while it "
+            "searches, and can use several machines: `lookalike migrate --to server` copies the index to one."
+        )
+
+    def free(self) -> None:
+        """See `VectorIndex.free`; building a graph is cancelled."""
+        self._closing.set()
+        with self._building, self._lock:
+            if self._holder.closed:
+                return
+            try:
+                with self._writing():
+                    self._shard.flush()
+                    self._describe(self._place)
+            finally:
+                self._shard.close()
+                self._holder.truncate(0)
+                self._holder.close()
+
+    def _open(self) -> EdgeShard:
+        if not self._description.exists():
+            return self._create()
+        description = json.loads(self._description.read_bytes())
+        self._check(description)
+        self._place = self._folder / description.get("shard", SHARD)
+        self._changes = description.get("changes", 0)
+        self._sweep()
+        return EdgeShard.load(str(self._place))
+
+    def _create(self) -> EdgeShard:
+        """Create an empty shard; its description is written last, so that an unfinished one is created again."""
+        require_space(self._folder)
+        shutil.rmtree(self._place, ignore_errors=True)
+        self._place.mkdir(parents=True)
+        created = EdgeShard.create(
+            str(self._place),
+            EdgeConfig(
+                vectors=EdgeVectorParams(size=self.dimension, distance=Distance.Cosine),
+                optimizers=EdgeOptimizersConfig(default_segment_number=1),
+            ),
+        )
+        for field, kind in INDEXED_FIELDS.items():
+            created.update(UpdateOperation.create_field_index(field, getattr(PayloadSchemaType, kind.capitalize())))
+        self._describe(self._place)
+        return created
+
+    def _describe(self, shard: Path) -> None:
+        names = {"model": self.model, "dimension": self.dimension, "shard": shard.name, "changes": self._changes}
+        write_atomically(self._description, json.dumps(names))
+
+    def _sweep(self) -> None:
+        """Remove the shards that are not in use: former ones, and those of builds that were not finished."""
+        for shard in self._folder.glob(f"{SHARD}*"):
+            if shard != self._place:
+                shutil.rmtree(shard, ignore_errors=True)
+
+    def _nearest(self, query: Vector, k: int, filter: Filter, exact: bool) -> list[Hit]:
+        with self._reading():
+            request = QueryRequest(
+                limit=k,
+                query=Query.Nearest(_as_edge(query)),
+                filter=_compiled(filter),
+                params=SearchParams(exact=exact, hnsw_ef=max(self._candidates(), k)),
+                with_payload=True,
+            )
+            return records.hits(self._shard.query(request))
+
+    def _matching(self, filter: Filter) -> int:
+        """About how many points a filter matches."""
+        with self._reading():
+            return self._shard.count(CountRequest(filter=_compiled(filter), exact=False))
+
+    def _candidates(self) -> int:
+        """How many candidates a search in the graph keeps: a quarter suffices in a small graph."""
+        if self._few is None:
+            self._few = self._shard.count(CountRequest(exact=False)) <= FEW_POINTS
+        return self.EF // 4 if self._few else self.EF
+
+    def _outside_graph(self) -> int:
+        """About how many points the graph lacks or holds in an older version, which Edge does not count."""
+        with self._reading():
+            info = self._shard.info()
+        return max(info.points_count - info.indexed_vectors_count, self._changes)
+
+    def _copy(self, copy: Path) -> None:
+        """Copy the shard; the ids of the points that are written from now on are recorded."""
+        with self._lock:
+            self._shard.flush()
+            size = sum(file.stat().st_size for file in self._place.rglob("*") if file.is_file())
+            require_space(self._folder, SPARE_BYTES + 2 * size)
+            shutil.copytree(self._place, copy)
+            self._written.clear()
+
+    def _replace_shard(self, copy: Path) -> None:
+        """Bring the copy up to date, and make it the shard in use; writes wait only for the last few points."""
+        built = EdgeShard.load(str(copy))
+        while len(self._written) > WRITTEN_AT_ONCE:
+            with self._lock:
+                written, self._written = self._written, set()
+            bring_up_to_date(built, self._shard, list(written))
+        with self._lock:
+            bring_up_to_date(built, self._shard, list(self._written))
+            built.flush()
+            self._changes = 0
+            self._describe(copy)
+            self._place, self._shard = copy, built  # a search in the former shard keeps it alive until it ends
+
+    def _check(self, description: Mapping[str, object]) -> None:
+        if description.get("dimension") != self.dimension:
+            held = description.get("dimension")
+            raise wrong_dimension(f"The index {self._folder}", held, self.model, self.dimension)
+
+    @contextmanager
+    def _reading(self, what: str = "read") -> Iterator[None]:
+        """Turns the errors of Edge and the system into `IndexUnreadable`."""
+        try:
+            yield
+        except LookalikeError:
+            raise
+        except Exception as error:  # Edge raises plain exceptions
+            remedy = "Move that folder away and run `lookalike index` again."
+            if "ermission" in str(error):
+                remedy = "Correct the permissions of that folder, or run this as the user who made it."
+            raise IndexUnreadable(f"The index {self._folder} can't be {what} ({error}).", remedy) from None
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turns the errors of Edge and the system into `IndexWriteFailed`."""
+        try:
+            yield
+        except LookalikeError:
+            raise
+        except Exception as error:  # Edge raises plain exceptions
+            raise IndexWriteFailed(
+                f"The index {self._folder} could not be written ({error}).",
+                "Its former contents are kept. Free disk space, then run the same command again.",
+            ) from None
+
+    def _write(self, operation: UpdateOperation, ids: Sequence[uuid.UUID]) -> None:
+        with self._lock, self._writing():
+            require_space(self._folder)
+            self._shard.update(operation)
+            self._changes += len(ids)
+            self._few = None
+            if self._building.locked():
+                self._written.update(ids)
+
+
+def _compiled(filter: Filter) -> EdgeFilter | None:
+    """Return a filter as Edge understands it; None matches every point."""
+    if not filter:
+        return None
+    return EdgeFilter(must=[FieldCondition("label", match=MatchAny(list(filter.labels)))])
+
+
+def _as_edge(vector: Vector) -> list[float]:
+    """Return a vector as it is: Edge accepts NumPy arrays without copying them, which its type hints do not say."""
+    return cast(list[float], vector)

@@ -1,0 +1,30 @@
+"""Which photos a search may find.
+
+Command line, API and page make a `Filter`; each engine compiles it to its own (`_compiled` in `retrieval.index.edge`
+and `retrieval.index.qdrant_server`).
+"""
+
+from dataclasses import dataclass
+
+from retrieval.index.payload import Payload
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """The photos that a search may find; a filter without conditions is false and matches every photo.
+
+    Args:
+        labels: only photos with one of these labels; empty: all photos.
+    """
+
+    labels: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.labels)
+
+    def matches(self, photo: Payload) -> bool:
+        """Whether a photo satisfies every condition."""
+        return not self.labels or photo.label in self.labels
+
+
+NO_FILTER = Filter()
