@@ -1,7 +1,8 @@
 # What indexes and serves; training, which needs TensorFlow, is done where the labelled photos are.
 FROM python:3.11.11-slim-bookworm AS build
 WORKDIR /source
-COPY requirements.lock pyproject.toml README.md LICENSE lookalike.py demo.py ./
+COPY requirements.lock pyproject.toml README.md LICENSE ./
+COPY lookalike lookalike
 COPY retrieval retrieval
 COPY trainer trainer
 COPY indexer indexer

@@ -9,7 +9,7 @@ import make
 import pytest
 from commands import Called, Command
 
-import lookalike
+from lookalike.cli import main
 from retrieval.bundle import Bundle
 from retrieval.settings import Settings
 
@@ -46,7 +46,7 @@ def command(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     def call(*words: object) -> Called:
         monkeypatch.setattr(sys, "argv", ["lookalike", *map(str, words)])
         with pytest.raises(SystemExit) as exit:
-            lookalike.main()
+            main()
             sys.exit(0)
         return Called(exit.value.code or 0, *capsys.readouterr())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from commands import Command
 
-from lookalike import COMMANDS
+from lookalike.cli import COMMANDS
 from retrieval.settings import Settings
 
 
@@ -18,7 +18,7 @@ def run(*code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_names_every_command_and_imports_no_package() -> None:
-    script = "import sys, lookalike; sys.argv = ['lookalike', '--help']; lookalike.main()"
+    script = "import sys, lookalike.cli; sys.argv = ['lookalike', '--help']; lookalike.cli.main()"
     finished = run(
         "-c", f"import sys, atexit; atexit.register(lambda: print(sorted(sys.modules), file=sys.stderr)); {script}"
     )
@@ -35,6 +35,39 @@ def test_every_command_explains_itself(name: str, command: Command) -> None:
     called = command(name, "--help")
     assert called.status == 0
     assert f"Usage: lookalike {name}" in called.out
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("lookalike cro", {"crosscheck"}),
+        ("lookalike jobs ", {"list", "show", "failures", "retry", "cancel"}),
+        ("lookalike jobs retry --s", {"--strict"}),
+        ("lookalike train --re", {"--recipe", "--resume"}),
+        ("lookalike index --label-from ", {"folder", "manifest", "none"}),
+    ],
+)
+def test_the_shell_completes_at_every_depth(
+    typed: str, expected: set[str], command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_LOOKALIKE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(len(typed.split(" ")) - 1))
+    assert set(command().out.split()) == expected
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_complete_as_well(shell: str, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_LOOKALIKE_COMPLETE", f"complete_{shell}")
+    monkeypatch.setenv("_TYPER_COMPLETE_ARGS", "lookalike jobs ca")
+    monkeypatch.setenv("_TYPER_COMPLETE_FISH_ACTION", "get-args")
+    assert "cancel" in command().out
+
+
+def test_a_misspelt_command_is_suggested(command: Command) -> None:
+    called = command("jbs")
+    assert called.status == 2
+    assert "Did you mean 'jobs'?" in called.err
 
 
 def test_wrong_usage_ends_with_two(command: Command) -> None:

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -15,6 +16,7 @@ PACKAGES = {
     "trainer": {"retrieval"},
     "indexer": {"retrieval"},
     "web": {"retrieval", "indexer"},
+    "lookalike": {"retrieval", "trainer"},
 }
 LIBRARIES = {
     "tensorflow": "trainer",
@@ -83,7 +85,7 @@ def test_imports_run_in_no_circle() -> None:
 
 
 def test_serving_imports_no_tensorflow() -> None:
-    modules = ["web.app", "indexer.batch", "indexer.cli", "retrieval.cli", "lookalike"]
+    modules = ["web.app", "indexer.batch", "indexer.cli", "retrieval.cli", "lookalike.cli"]
     code = (
         "import importlib, sys\n"
         f"for module in {modules}:\n"
@@ -92,3 +94,33 @@ def test_serving_imports_no_tensorflow() -> None:
         "    assert not loaded, (module, loaded)\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_importing_lookalike_loads_nothing_else() -> None:
+    code = (
+        "import sys, lookalike\n"
+        "packages = {name.partition('.')[0] for name in sys.modules}\n"
+        "assert not packages & {'retrieval', 'trainer', 'indexer', 'web', 'numpy', 'onnxruntime', 'PIL', 'pydantic'}\n"
+        "assert callable(lookalike.load_bundle) and callable(lookalike.open_searcher)\n"
+        "assert lookalike.Searcher.__module__ == 'retrieval.search' and lookalike.__version__\n"
+        "from lookalike import *\n"
+        "assert Searcher is lookalike.Searcher and not hasattr(lookalike, 'nothing')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_the_wheel_holds_every_file_of_the_packages(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        packed = {name for name in archive.namelist() if ".dist-info/" not in name}
+    expected = {
+        file.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for file in (ROOT / package).rglob("*")
+        if file.is_file() and file.suffix != ".pyc"
+    }
+    assert packed == expected
+    assert {"lookalike/py.typed", "retrieval/py.typed", "web/templates/base.html", "trainer/report/page.py"} <= packed
+    folders = {file.rpartition("/")[0] for file in packed if file.endswith(".py")}
+    assert {f"{folder}/__init__.py" for folder in folders} <= packed

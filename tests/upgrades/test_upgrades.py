@@ -18,7 +18,7 @@ import make
 import pytest
 from serving import serving
 
-from lookalike import main
+from lookalike.cli import main
 from retrieval.settings import Settings
 
 ARCHIVES = sorted(Path(__file__).parent.glob("*.tar.xz"))

@@ -163,7 +163,7 @@ def test_a_request_that_cannot_be_read_gets_a_problem_document(indexed: Settings
 @contextmanager
 def impatient(constant: str) -> Iterator[SplitResult]:
     """A server with a constant of its own; gives its address."""
-    script = f"import web.server; web.server.{constant}; import lookalike; lookalike.main()"
+    script = f"import web.server; web.server.{constant}; import lookalike.cli; lookalike.cli.main()"
     command = [sys.executable, "-c", script, "serve", "--port", "0", "--json"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
@@ -273,7 +273,7 @@ def test_log_lines_can_be_json(indexed: Settings, monkeypatch: pytest.MonkeyPatc
     url = json.loads(process.stdout.readline())["url"]
     process.stderr.readline()
     connection = http.client.HTTPConnection(urlsplit(url).netloc)
-    connection.request("GET", "/na%0Ame?secret=1", headers={"X-IndexRequest-ID": "mine-7"})
+    connection.request("GET", "/na%0Ame?secret=1", headers={"X-Request-ID": "mine-7"})
     connection.getresponse().read()
     line = json.loads(process.stderr.readline())
     process.terminate()

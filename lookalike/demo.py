@@ -1,4 +1,4 @@
-"""`lookalike demo`: the whole way, as the commands that a user would type."""
+"""`lookalike demo`: runs the commands that a user would type, from training to the search page."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def demo(
     data: Annotated[
         str | None, typer.Option(help="A folder with a folder per class, a manifest, tfds:NAME, digits.")
     ] = None,
-    no_serve: Annotated[bool, typer.Option("--no-serve", help="End after the cross-check.")] = False,
+    no_serve: Annotated[bool, typer.Option("--no-serve", help="Stop after the cross-check.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Train, evaluate, index, cross-check, then serve the page on the result."""
@@ -32,7 +32,7 @@ def demo(
     settings = load_settings()
     data, photos, why = _choose(data, settings)
     bundle = settings.home / "demo" / photos.resolve().name
-    # Small scanned digits are learnt from scratch; photos start from ImageNet weights that came with the installation.
+    # The digits are small enough to train from scratch; photos start from the installed ImageNet weights.
     backbone = "small_cnn" if data == DIGITS else "efficientnet_lite0"
 
     _run("train", "--data", data, "--backbone", backbone, "--out", str(bundle))
@@ -52,27 +52,27 @@ def demo(
 
 
 def _choose(data: str | None, settings: Settings) -> tuple[str, Path, str]:
-    """The data set by name, where its photos lie, and why it was chosen."""
+    """Return the name of the data set, the folder or manifest of its photos, and why it was chosen."""
     if data is not None:
-        return data, locate(data, settings.home), "it was asked for"
+        return data, locate(data, settings.home), "it was given with --data"
     try:
-        return FLOWERS, locate(FLOWERS, settings.home), "the flowers that Lookalike grew up with can be had"
+        return FLOWERS, locate(FLOWERS, settings.home), "TF Flowers is available"
     except LookalikeError as error:
         say(
-            f"{error.message} The demo goes on with scikit-learn's scanned digits, which need no download; "
-            "for photos of your own: lookalike demo --data FOLDER",
+            f"{error.message} The demo uses scikit-learn's scanned digits instead, which need no download. "
+            "To use your own photos: lookalike demo --data FOLDER",
             "yellow",
         )
         return DIGITS, locate(DIGITS, settings.home), error.message
 
 
 def _run(*arguments: str) -> dict[str, Any]:
-    """Run a command of Lookalike as a process of its own, show how it is typed, and return its result."""
+    """Show a command as a user types it, run it as a process, and return its result."""
     messages.print(f"\n[bold]$ {escape(shlex.join(['lookalike', *arguments]))}[/bold]", highlight=False, soft_wrap=True)
     command = [sys.executable, "-m", "lookalike", *arguments, "--json"]
     finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if finished.returncode != 0:
-        raise LookalikeError(f"The demo stopped: `lookalike {arguments[0]}` failed, as said above.")
+        raise LookalikeError(f"The demo stopped: `lookalike {arguments[0]}` failed; its message is above.")
     result: dict[str, Any] = json.loads(finished.stdout)
     return result
 
@@ -80,9 +80,9 @@ def _run(*arguments: str) -> dict[str, Any]:
 def _summary(result: dict[str, Any]) -> str:
     evaluation, indexed = result["evaluation"], result["index"]
     return (
-        f"\nTrained on [bold]{escape(result['data'])}[/bold]; of test photos never seen in training, "
-        f"{evaluation['recall_at_1']:.1%} find one of their class first (MAP@R {evaluation['map_at_r']:.3f}).\n"
-        f"Indexed {indexed['indexed'] + indexed['unchanged']} photos, {indexed['images_per_second']:.0f} a second; "
-        f"the index agrees with exact search on {result['crosscheck']['recall_at_k']:.1%} of neighbours.\n"
+        f"\nTrained on [bold]{escape(result['data'])}[/bold]. On the test split, recall@1 is "
+        f"{evaluation['recall_at_1']:.1%} and MAP@R {evaluation['map_at_r']:.3f}.\n"
+        f"Indexed {indexed['indexed'] + indexed['unchanged']} photos, {indexed['images_per_second']:.0f} per second. "
+        f"The index returns {result['crosscheck']['recall_at_k']:.1%} of the exact nearest neighbours.\n"
         f"Report: {escape(result['bundle'])}/training/report.html"
     )

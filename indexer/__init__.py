@@ -1,0 +1,1 @@
+"""Indexing: photos to vectors to index; jobs, workers and their records."""

@@ -1,0 +1,90 @@
+"""The command `lookalike`: its subcommands by name, each imported from its package when it runs."""
+
+import sys
+from importlib import import_module
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_group
+
+from retrieval.console import json_line, say
+from retrieval.errors import LookalikeError
+from retrieval.photo_ref import display
+
+# name: (module and attribute, its line in `lookalike --help`)
+COMMANDS = {
+    "demo": ("lookalike.demo:demo", "Train, evaluate, index, cross-check, then serve the page on the result."),
+    "train": ("trainer.cli:train", "Train an embedding on labelled photos and write a model bundle."),
+    "recipes": ("trainer.cli:recipes", "List the training recipes."),
+    "backbones": ("trainer.cli:backbones", "List the backbones."),
+    "evaluate": ("trainer.cli:evaluate", "Measure how well a bundle retrieves."),
+    "compare": ("trainer.cli:compare", "Compare the metrics of several bundles in a table and a chart."),
+    "index": ("indexer.cli:index", "Embed photos and add them to the index."),
+    "search": ("retrieval.cli:search", "Find the photos that look like a photo."),
+    "crosscheck": ("indexer.cli:crosscheck", "Compare the index with exact nearest neighbours."),
+    "jobs": ("indexer.cli:jobs", "List, inspect, cancel and retry indexing jobs."),
+    "models": ("indexer.models_cli:models", "List the models, and choose the one that serves."),
+    "duplicates": ("indexer.library_cli:duplicates", "List photos that are in the index more than once."),
+    "doubtful": ("indexer.library_cli:doubtful", "List photos whose label disagrees with their nearest neighbours."),
+    "migrate": ("indexer.library_cli:migrate", "Copy the index to a Qdrant server, or back to this machine."),
+    "serve": ("web.cli:serve", "Serve the search page and the JSON API."),
+    "worker": ("indexer.cli:worker", "Run a worker for distributed indexing jobs."),
+    "doctor": ("indexer.cli:doctor", "Check settings, device, bundle, index, servers, disk and versions."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """A group that knows its commands by name and summary, and imports one when it runs or is completed."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """See `click.Group.resolve_command`: the command that the arguments name, imported."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command and _load(str(command.name)), rest
+
+
+def main() -> None:
+    """Run the command line; exit with 0, with 1 after a message that says what to do, or with 2 for wrong usage."""
+    try:
+        _app()(prog_name="lookalike")
+    except LookalikeError as error:
+        _fail(error)
+    except OSError as error:  # a folder that may not be written, a disk that is full
+        place = f"{display(error.filename)} can't be used" if error.filename else "The system refused"
+        _fail(LookalikeError(f"{place} ({error.strerror or error}).", "Check permissions and free space."))
+
+
+def _app() -> typer.Typer:
+    app = typer.Typer(
+        cls=LazyGroup,
+        help="Find the photos that look like a photo.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    for name, (_, summary) in COMMANDS.items():
+        app.command(name, help=summary)(_not_loaded)
+    return app
+
+
+def _not_loaded() -> None:
+    """Stands for a command in help and completion until it is loaded."""
+
+
+def _load(name: str) -> Any:
+    """Import a command."""
+    place, summary = COMMANDS[name]
+    module, _, attribute = place.partition(":")
+    command = getattr(import_module(module), attribute)
+    app = typer.Typer(add_completion=False)
+    if isinstance(command, typer.Typer):
+        app.add_typer(command, name=name, help=summary)
+    else:
+        app.command(name, help=summary)(command)
+    return get_group(app).commands[name]
+
+
+def _fail(error: LookalikeError) -> NoReturn:
+    say(str(error), "red")
+    if "--json" in sys.argv:
+        print(json_line({"error": error.message, "remedy": error.remedy}))
+    sys.exit(1)

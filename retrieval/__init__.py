@@ -1,0 +1,1 @@
+"""The core that trainer, indexer and web share."""

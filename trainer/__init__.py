@@ -1,0 +1,1 @@
+"""Training: labelled photos to a model bundle."""

@@ -1,0 +1,1 @@
+"""The report of a training, and the charts in it."""
