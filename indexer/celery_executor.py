@@ -5,7 +5,6 @@ where nobody can have it any more: Redis lost its data, or a letter was lost. A 
 nothing in the index (see `indexer.batch`), and the first letter counts.
 """
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ from celery import Task
 from indexer import tasks
 from indexer.batch import BATCH, BatchResult, Failure, batches, now
 from indexer.crosscheck import CROSS_CHECK, CrossCheck
-from indexer.executor import BatchExecutor, GiveUp, never
+from indexer.executor import BatchExecutor
 from indexer.result_queue import ResultQueue, connect, errors_as_sentences, patiently, require_redis
+from retrieval.cancellation import CancellationToken
 from retrieval.console import say
 from retrieval.errors import LookalikeError
 from retrieval.photo_ref import PhotoRef
@@ -82,17 +82,17 @@ class CeleryExecutor(BatchExecutor):
         finally:
             self._revoke()
 
-    def remove_gone(self, sources: Sequence[str], give_up: GiveUp = never, *, urls: bool = False) -> int:
+    def remove_gone(self, sources: Sequence[str], cancellation: CancellationToken, *, urls: bool = False) -> int:
         """See `BatchExecutor.remove_gone`: done by one worker, which lists the sources itself."""
-        answer = self._ask(tasks.remove_gone, give_up, sources=list(sources), urls=urls)
+        answer = self._ask(tasks.remove_gone, cancellation, sources=list(sources), urls=urls)
         return 0 if answer is None else int(answer["removed"])
 
-    def optimize(self, stop: threading.Event) -> None:
+    def optimize(self, cancellation: CancellationToken) -> None:
         """See `BatchExecutor.optimize`: the server that workers share does it by itself."""
 
-    def cross_check(self, give_up: GiveUp = never) -> CrossCheck | None:
+    def cross_check(self, cancellation: CancellationToken) -> CrossCheck | None:
         """See `BatchExecutor.cross_check`: done by one worker."""
-        answer = self._ask(tasks.cross_check, give_up)
+        answer = self._ask(tasks.cross_check, cancellation)
         result = None if answer is None else answer["cross_check"]
         return CROSS_CHECK.validate_python(result) if result is not None else None
 
@@ -124,11 +124,11 @@ class CeleryExecutor(BatchExecutor):
             self._send_batch(half, batch.message["time"])
         return BatchResult()
 
-    def _ask(self, task: Task, give_up: GiveUp, **content: Any) -> dict[str, Any] | None:
+    def _ask(self, task: Task, cancellation: CancellationToken, **content: Any) -> dict[str, Any] | None:
         """What a worker answers to a task, however long it takes; None where nobody waits for it any more."""
         self._send(task, content)
         try:
-            while not give_up():
+            while not cancellation.cancelled:
                 if letter := self._next_letter(LOOK_SECONDS):
                     del self._sent[letter["task"]]
                     return letter

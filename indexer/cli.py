@@ -13,7 +13,7 @@ from indexer import model_registry as registry
 from indexer.crosscheck import MIN_RECALL, NEIGHBOURS, SAMPLE, CrossCheck, cross_check, save_cross_check
 from indexer.doctor import examine
 from indexer.jobs import IndexRequest
-from indexer.progress import INTERRUPTED, progress_bar, stop_on_interrupt
+from indexer.progress import INTERRUPTED, cancel_on_interrupt, progress_bar
 from indexer.runner import Finished, retry_request, run_job
 from retrieval.console import JsonFlag, print_result, say
 from retrieval.current_model import bundle_in_use
@@ -170,8 +170,8 @@ def _run(request: IndexRequest, strict: bool, as_json: bool) -> None:
     """Run a job in the foreground, and tell how it went."""
     settings = load_settings()
     shown = () if request.retry_of else request.sources
-    with stop_on_interrupt() as stop, progress_bar(shown) as show, open_store(settings) as store:
-        finished = run_job(settings, store, request, stop, show)
+    with cancel_on_interrupt() as cancellation, progress_bar(shown) as show, open_store(settings) as store:
+        finished = run_job(settings, store, request, cancellation, show)
     _report_failures(finished)
     print_result(_index_result(finished), as_json, _index_text(finished))
     if finished.job.state in ("interrupted", "cancelled"):

@@ -1,26 +1,19 @@
 """Executors run the batches of a job: in this process, or on Celery workers (`indexer.celery_executor`)."""
 
-import threading
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Self
 
 from indexer.batch import BatchIndexer, BatchResult
 from indexer.crosscheck import CrossCheck, cross_check
 from indexer.sources import remove_gone
 from retrieval.bundle import Bundle
+from retrieval.cancellation import CancellationToken
 from retrieval.closing import Closing
 from retrieval.embedder import Embedder
 from retrieval.index import IndexStore, VectorIndex
 from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
-
-GiveUp = Callable[[], bool]
-
-
-def never() -> bool:
-    """Whether to give up, of those who wait however long it takes."""
-    return False
 
 
 class BatchExecutor(Closing):
@@ -30,29 +23,29 @@ class BatchExecutor(Closing):
     def index(self, photos: Iterable[PhotoRef]) -> Iterator[BatchResult]:
         """Index a stream of photos; an outcome means that its photos are durably in the index.
 
-        Empty outcomes come while there is nothing to tell, so that the caller can give up.
+        Empty results come while there is nothing to report, so that the caller can stop.
 
         Raises:
             IndexWriteFailed: the index refused; earlier outcomes stand.
         """
 
     @abstractmethod
-    def remove_gone(self, sources: Sequence[str], give_up: GiveUp = never, *, urls: bool = False) -> int:
+    def remove_gone(self, sources: Sequence[str], cancellation: CancellationToken, *, urls: bool = False) -> int:
         """Remove the points of these sources whose photo is gone; see `indexer.sources.remove_gone`.
 
         Args:
             sources: the sources.
-            give_up: asked while there is nothing to do but wait; once it is true, nothing is removed.
+            cancellation: ends waiting for a worker; 0 is returned then.
             urls: whether sources may name URLs.
         """
 
     @abstractmethod
-    def optimize(self, stop: threading.Event) -> None:
+    def optimize(self, cancellation: CancellationToken) -> None:
         """Build what searches need to stay fast in so many photos; see `VectorIndex.optimize`."""
 
     @abstractmethod
-    def cross_check(self, give_up: GiveUp = never) -> CrossCheck | None:
-        """Compare the index with exact neighbours; None where it is empty, or where nobody waited for the result."""
+    def cross_check(self, cancellation: CancellationToken) -> CrossCheck | None:
+        """Compare the index with exact neighbours; None if it is empty or waiting was cancelled."""
 
 
 class LocalExecutor(BatchExecutor):
@@ -90,15 +83,15 @@ class LocalExecutor(BatchExecutor):
         """Index one batch; see `BatchIndexer.prepare` and `store`."""
         return self._batches.store(self._batches.prepare(photos, time, until))
 
-    def remove_gone(self, sources: Sequence[str], give_up: GiveUp = never, *, urls: bool = False) -> int:
+    def remove_gone(self, sources: Sequence[str], cancellation: CancellationToken, *, urls: bool = False) -> int:
         """See `BatchExecutor.remove_gone`."""
         return remove_gone(self._index, sources, urls=urls)
 
-    def optimize(self, stop: threading.Event) -> None:
+    def optimize(self, cancellation: CancellationToken) -> None:
         """See `BatchExecutor.optimize`."""
-        self._index.optimize(stop)
+        self._index.optimize(cancellation)
 
-    def cross_check(self, give_up: GiveUp = never) -> CrossCheck | None:
+    def cross_check(self, cancellation: CancellationToken) -> CrossCheck | None:
         """See `BatchExecutor.cross_check`."""
         return cross_check(self._index) if self._index.count() else None
 

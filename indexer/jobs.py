@@ -9,7 +9,6 @@ import fcntl
 import json
 import re
 import secrets
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from typing import Literal
 from pydantic import BaseModel, ValidationError, computed_field
 
 from indexer.batch import BatchResult, Failure
+from retrieval.cancellation import CancellationToken
 from retrieval.errors import LookalikeError, NotFound
 from retrieval.files import write_atomically
 from retrieval.listing import LabelFrom
@@ -221,11 +221,13 @@ class JobRecord:
         with self._lock:
             self._save()
 
-    def asked_to_end(self, stop: threading.Event) -> State | None:
-        """The state in which the job is to end: by `cancel_job`, or because `stop` is set; None: it shall go on."""
-        if (self.folder / CANCEL).exists():
-            return "cancelled"
-        return "interrupted" if stop.is_set() else None
+    def cancellation(self, process: CancellationToken) -> CancellationToken:
+        """A token that is cancelled by `cancel_job` and with the given token of this process."""
+        return CancellationToken(lambda: process.cancelled or self._cancel_requested())
+
+    def stopped_state(self) -> State:
+        """The state of a job that was stopped early: "cancelled" by `cancel_job`, otherwise "interrupted"."""
+        return "cancelled" if self._cancel_requested() else "interrupted"
 
     @contextmanager
     def ended_by_errors(self) -> Iterator[None]:
@@ -239,6 +241,9 @@ class JobRecord:
                 else:
                     self.end("failed", str(error) or type(error).__name__)
             raise
+
+    def _cancel_requested(self) -> bool:
+        return (self.folder / CANCEL).exists()
 
     def _list(self, failures: Sequence[Failure]) -> None:
         if not failures:

@@ -16,7 +16,7 @@ from indexer.label_issues import VOTERS, find_doubtful
 from indexer.migrate import Migration, Place
 from indexer.migrate import migrate as run_migration
 from indexer.model_registry import open_index
-from indexer.progress import INTERRUPTED, stop_on_interrupt
+from indexer.progress import INTERRUPTED, cancel_on_interrupt
 from retrieval.console import JsonFlag, messages, print_result
 from retrieval.current_model import bundle_in_use
 from retrieval.index import open_store
@@ -62,8 +62,8 @@ def migrate(
     as_json: JsonFlag = False,
 ) -> None:
     """Bring an index to the Qdrant server of LOOKALIKE_QDRANT_URL, or back; the photos are not embedded again."""
-    with stop_on_interrupt() as stop, _progress() as show:
-        done = run_migration(load_settings(), to, model, stop, show)
+    with cancel_on_interrupt() as cancellation, _progress() as show:
+        done = run_migration(load_settings(), to, model, cancellation, show)
     print_result(asdict(done), as_json, _migration_text(done))
     if not done.complete:
         raise typer.Exit(INTERRUPTED)

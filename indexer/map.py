@@ -6,7 +6,6 @@ priority: 20,000 photos take a minute of one core. A cancelled job ends that pro
 
 import json
 import os
-import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from multiprocessing import get_context
@@ -19,8 +18,9 @@ import numpy.typing as npt
 
 from indexer.batch import BatchResult
 from indexer.gallery import draw_points
-from indexer.jobs import IndexRequest, Job, JobRecord, State
+from indexer.jobs import IndexRequest, Job, JobRecord
 from indexer.model_registry import open_index
+from retrieval.cancellation import CancellationToken
 from retrieval.current_model import bundle_in_use
 from retrieval.errors import LookalikeError, NotFound
 from retrieval.files import write_atomically
@@ -31,7 +31,7 @@ MOST_POINTS = 20_000
 COMPONENTS = 32  # of 128 and more dimensions; the distances that t-SNE works with hardly change
 PERPLEXITY = 30
 ITERATIONS = 500
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 Positions = npt.NDArray[np.float32]
 
@@ -40,7 +40,7 @@ def run_map(
     settings: Settings,
     store: IndexStore,
     request: IndexRequest,
-    stop: threading.Event,
+    cancellation: CancellationToken,
     on_progress: Callable[[Job], None],
 ) -> None:
     """Compute the map of a model as a job, like `indexer.runner.run_job`, and keep it for `load_map`.
@@ -54,8 +54,8 @@ def run_map(
         record = JobRecord(settings.jobs_folder, request, bundle.model_id)
         with record.ended_by_errors():
             on_progress(record.job)
-            state = _compute(settings, index, record, stop)
-        record.end(state)
+            complete = _compute(settings, index, record, record.cancellation(cancellation))
+        record.end("done" if complete else record.stopped_state())
 
 
 def load_map(settings: Settings, model: str) -> bytes:
@@ -94,28 +94,29 @@ def project_2d(vectors: npt.NDArray[np.float32]) -> Positions:
     return np.asarray((positions - low) / np.maximum(high - low, 1e-9), np.float32)
 
 
-def _compute(settings: Settings, index: VectorIndex, record: JobRecord, stop: threading.Event) -> State:
+def _compute(settings: Settings, index: VectorIndex, record: JobRecord, cancellation: CancellationToken) -> bool:
+    """Compute the map and save it; return whether that was completed."""
     total = index.count()
     points = draw_points(index, MOST_POINTS)
-    positions = _lay_out_elsewhere(np.stack([point.vector for point in points]), lambda: record.asked_to_end(stop))
-    if isinstance(positions, str):
-        return positions
+    positions = _project_in_process(np.stack([point.vector for point in points]), cancellation)
+    if positions is None:
+        return False
     _save(settings, index.model, total, points, positions)
     record.count(BatchResult(seen=len(points)))
-    return "done"
+    return True
 
 
-def _lay_out_elsewhere(vectors: npt.NDArray[np.float32], asked_to_end: Callable[[], State | None]) -> Positions | State:
-    """The positions; or how the job ends before they are there."""
+def _project_in_process(vectors: npt.NDArray[np.float32], cancellation: CancellationToken) -> Positions | None:
+    """Compute the positions in a process of lowest priority; None if cancelled."""
     context = get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(theirs, vectors), daemon=True)
     process.start()
     theirs.close()
     try:
-        while not ours.poll(LOOK_SECONDS):
-            if state := asked_to_end():
-                return state
+        while not ours.poll(POLL_SECONDS):
+            if cancellation.cancelled:
+                return None
         positions: Positions = ours.recv()
     except EOFError:
         raise LookalikeError("The process that computes the map ended early, for want of memory most likely.") from None

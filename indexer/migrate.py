@@ -1,6 +1,5 @@
 """An index brought from this machine to a Qdrant server or back, point for point; nothing is embedded again."""
 
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ import numpy as np
 
 from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
 from indexer.model_registry import open_index
+from retrieval.cancellation import CancellationToken
 from retrieval.current_model import bundle_in_use
 from retrieval.errors import IndexMismatch, LookalikeError
 from retrieval.index import IndexStore, Point, VectorIndex, open_store
@@ -53,7 +53,11 @@ class Migration:
 
 
 def migrate(
-    settings: Settings, to: Place, model: str | None, stop: threading.Event, on_progress: Callable[[int, int], None]
+    settings: Settings,
+    to: Place,
+    model: str | None,
+    cancellation: CancellationToken,
+    on_progress: Callable[[int, int], None],
 ) -> Migration:
     """Make the index of a model at one place equal to that at the other, which is kept.
 
@@ -64,7 +68,7 @@ def migrate(
         settings: name the server and the folder.
         to: the place that shall hold the index.
         model: the model's id; None: the one that serves at the other place.
-        stop: set it to end after the batch at hand.
+        cancellation: stops the migration after the current batch.
         on_progress: called with how many photos were seen, and how many there are.
 
     Raises:
@@ -82,17 +86,17 @@ def migrate(
         copy = _Copy(target)
         total = source.count()
         for mine, theirs in _side_by_side(source, target):
-            if stop.is_set():
+            if cancellation.cancelled:
                 break
             copy.compare(mine, theirs)
             if copy.seen % WRITTEN_AT_ONCE == 0:
                 on_progress(copy.seen, total)
         copy.write()
         seconds = round(time.monotonic() - start, 3)
-        if not stop.is_set():
+        if not cancellation.cancelled:
             _require_equal(source, target)
-            target.optimize(stop)
-        complete = not stop.is_set()
+            target.optimize(cancellation)
+        complete = not cancellation.cancelled
         check = cross_check(target) if complete and total else None
     if check is not None:
         save_cross_check(settings, check)

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from indexer.jobs import Job
 from indexer.sources import list_sources
+from retrieval.cancellation import CancellationToken
 from retrieval.console import messages, say
 from retrieval.errors import LookalikeError
 
@@ -50,17 +51,17 @@ def progress_bar(sources: Sequence[str] = ()) -> Iterator[Callable[[Job], None]]
 
 
 @contextmanager
-def stop_on_interrupt() -> Iterator[threading.Event]:
-    """Yields an event that the first Ctrl-C sets; the second one ends the process as usual."""
-    stop = threading.Event()
+def cancel_on_interrupt() -> Iterator[CancellationToken]:
+    """Yield a token that the first Ctrl-C cancels; the second one ends the process as usual."""
+    cancellation = CancellationToken()
 
-    def ask_to_stop(number: int, frame: FrameType | None) -> None:
-        stop.set()
+    def cancel(number: int, frame: FrameType | None) -> None:
+        cancellation.cancel()
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        say("Stopping after the batch at hand; Ctrl-C again stops at once.", "yellow")
+        say("Stopping after the current batch; Ctrl-C again stops at once.", "yellow")
 
-    before = signal.signal(signal.SIGINT, ask_to_stop)
+    before = signal.signal(signal.SIGINT, cancel)
     try:
-        yield stop
+        yield cancellation
     finally:
         signal.signal(signal.SIGINT, before)

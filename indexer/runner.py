@@ -15,10 +15,11 @@ from itertools import chain
 from indexer.batch import BatchResult, Failure
 from indexer.crosscheck import CrossCheck, save_cross_check
 from indexer.executor import BatchExecutor, LocalExecutor
-from indexer.jobs import IndexRequest, Job, JobRecord, State, load_job, read_failures
+from indexer.jobs import IndexRequest, Job, JobRecord, load_job, read_failures
 from indexer.map import run_map
 from indexer.sources import lasting_name, list_sources
 from retrieval.bundle import Bundle, install_bundle
+from retrieval.cancellation import CancellationToken
 from retrieval.closing import Closing
 from retrieval.current_model import bundle_in_use
 from retrieval.embedder import Embedder
@@ -50,19 +51,19 @@ def run_job(
     settings: Settings,
     store: IndexStore,
     request: IndexRequest,
-    stop: threading.Event,
+    cancellation: CancellationToken,
     on_progress: Callable[[Job], None],
 ) -> Finished:
     """Index what is asked for, in this process or, where `LOOKALIKE_REDIS_URL` is set, on workers.
 
-    The model becomes the current one with its first photos where no other is. `indexer.jobs.cancel_job` ends the job
-    as `stop` does, from any process.
+    The model becomes the current one with its first photos where no other is. `indexer.jobs.cancel_job` stops the
+    job as `cancellation` does, from any process.
 
     Args:
         settings: the settings.
         store: holds the index.
         request: what to index.
-        stop: set it to end the job after the batch at hand.
+        cancellation: stops the job after the current batch.
         on_progress: called when the job has begun, and after each batch.
 
     Raises:
@@ -76,7 +77,8 @@ def run_job(
         install_bundle(bundle, settings.models_folder)
         record = JobRecord(settings.jobs_folder, request, bundle.model_id)
         serving = store.current()
-        state: State | None = None
+        cancellation = record.cancellation(cancellation)
+        stopped = False
         with record.ended_by_errors():
             on_progress(record.job)
             for outcome in executor.index(photos):
@@ -87,17 +89,17 @@ def run_job(
                         store.activate(bundle.model_id)
                         serving = bundle.model_id
                 on_progress(record.job)
-                if state := record.asked_to_end(stop):
+                if stopped := cancellation.cancelled:
                     break
             record.count(_take(unlistable))
-            check = None if state else _finish(executor, record, request, stop)
+            check = None if stopped else _finish(executor, record, request, cancellation)
             if serving is None and record.job.seen:
                 store.activate(serving := bundle.model_id)
             if check is not None:
                 save_cross_check(settings, check)
             else:
-                state = record.asked_to_end(stop)
-        record.end(state or "done")
+                stopped = stopped or cancellation.cancelled
+        record.end(record.stopped_state() if stopped else "done")
     return Finished(record, check, serving)
 
 
@@ -126,7 +128,7 @@ class BackgroundJobs(Closing):
         self._settings = settings
         self._store = store
         self._one_at_a_time = threading.Lock()
-        self._stop = threading.Event()
+        self._closing = CancellationToken()
         self._thread: threading.Thread | None = None
 
     def start(self, request: IndexRequest) -> Job:
@@ -148,7 +150,7 @@ class BackgroundJobs(Closing):
 
     def close(self) -> None:
         """End the running job after the batch at hand, and wait for that."""
-        self._stop.set()
+        self._closing.cancel()
         if self._thread is not None:
             self._thread.join()
 
@@ -159,7 +161,7 @@ class BackgroundJobs(Closing):
 
         run = run_map if request.kind == "map" else run_job
         try:
-            run(self._settings, self._store, request, self._stop, tell)
+            run(self._settings, self._store, request, self._closing, tell)
         except Exception as error:
             if not begun.done():
                 begun.set_exception(error)
@@ -168,16 +170,13 @@ class BackgroundJobs(Closing):
 
 
 def _finish(
-    executor: BatchExecutor, record: JobRecord, request: IndexRequest, stop: threading.Event
+    executor: BatchExecutor, record: JobRecord, request: IndexRequest, cancellation: CancellationToken
 ) -> CrossCheck | None:
-    """What follows when every photo is in the index; None where the index is empty, or the job is asked to end."""
-
-    def give_up() -> bool:
-        return record.asked_to_end(stop) is not None
-
-    record.count_removed(executor.remove_gone(request.sources, give_up, urls=request.urls) if request.sync else 0)
-    executor.optimize(stop)
-    return executor.cross_check(give_up)
+    """Complete the index when every photo is in it; None if it is empty or the job is cancelled."""
+    removed = executor.remove_gone(request.sources, cancellation, urls=request.urls) if request.sync else 0
+    record.count_removed(removed)
+    executor.optimize(cancellation)
+    return executor.cross_check(cancellation)
 
 
 def _open_executor(settings: Settings, store: IndexStore, bundle: Bundle) -> BatchExecutor:

@@ -31,6 +31,7 @@ from indexer.crosscheck import save_cross_check
 from indexer.executor import LocalExecutor
 from indexer.result_queue import DEFAULT_URL, ResultQueue, connect, counted
 from retrieval.bundle import Bundle, load_bundle
+from retrieval.cancellation import CancellationToken
 from retrieval.current_model import bundle_in_use
 from retrieval.errors import IndexBusy, IndexMismatch, IndexUnreachable, IndexWriteFailed, LookalikeError
 from retrieval.index import IndexStore, open_store
@@ -206,14 +207,14 @@ def index_batch(task: Task, executor: LocalExecutor, message: BatchMessage) -> L
 def remove_gone(task: Task, executor: LocalExecutor, message: SourcesMessage) -> Letter:
     """Remove the points of the message's sources whose photo is gone."""
     with _signs_of_life(task):
-        return {"removed": executor.remove_gone(message.sources, urls=message.urls)}
+        return {"removed": executor.remove_gone(message.sources, CancellationToken(), urls=message.urls)}
 
 
 @_task(Message, acks_late=False)
 def cross_check(task: Task, executor: LocalExecutor, message: Message) -> Letter:
     """Compare the index of the message's model with exact neighbours."""
     with _signs_of_life(task):
-        result = executor.cross_check()
+        result = executor.cross_check(CancellationToken())
     return {"cross_check": asdict(result) if result is not None else None}
 
 
@@ -222,7 +223,8 @@ def scheduled_cross_check() -> None:
     """Cross-check the index of the model that serves, and keep the result where `/readyz` and `/metrics` find it."""
     settings = load_settings()
     try:
-        result = worker_context.executor(bundle_in_use(settings, worker_context.store).model_id).cross_check()
+        executor = worker_context.executor(bundle_in_use(settings, worker_context.store).model_id)
+        result = executor.cross_check(CancellationToken())
         if result is not None:
             save_cross_check(settings, result)
     except LookalikeError as error:

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.cancellation import CancellationToken
 from retrieval.closing import Closing
 from retrieval.errors import BadQuery, IndexMismatch, NotFound
 from retrieval.index.filter import NO_FILTER, Filter
@@ -96,13 +97,13 @@ class VectorIndex(Closing):
         """Return the labels with the number of points of each, the most frequent first, then by name."""
 
     @abstractmethod
-    def optimize(self, stop: threading.Event | None = None) -> bool:
+    def optimize(self, cancellation: CancellationToken | None = None) -> bool:
         """Build what keeps searches fast, if the index has outgrown what it has; call it after many writes.
 
         It returns when that is built: after minutes for a million points, during which searches and writes continue.
 
         Args:
-            stop: set it to cancel; the index stays as it is.
+            cancellation: stops the build; the index stays as it is.
 
         Returns:
             whether anything was built.

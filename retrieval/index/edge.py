@@ -39,6 +39,7 @@ from qdrant_edge import (
 from qdrant_edge import Filter as EdgeFilter
 from qdrant_edge import Point as EdgePoint
 
+from retrieval.cancellation import CancellationToken
 from retrieval.errors import IndexUnreadable, IndexWriteFailed, LookalikeError
 from retrieval.files import write_atomically
 from retrieval.index import records
@@ -81,7 +82,7 @@ class EmbeddedIndex(VectorIndex):
         self._place = folder / SHARD  # of the shard in use
         self._lock = threading.Lock()  # held while writing
         self._building = threading.Lock()  # held while building a graph
-        self._closing = threading.Event()
+        self._closing = CancellationToken()
         self._written: set[uuid.UUID] = set()  # points written since the shard was copied to build a graph
         self._changes = 0  # points written or removed since the last graph was built
         self._few: bool | None = None  # whether there are few points; None: not counted since the last write
@@ -148,11 +149,11 @@ class EmbeddedIndex(VectorIndex):
         with self._reading():
             return records.labels(self._shard.facet(FacetRequest("label", limit=records.MOST_LABELS, exact=True)).hits)
 
-    def optimize(self, stop: threading.Event | None = None) -> bool:
+    def optimize(self, cancellation: CancellationToken | None = None) -> bool:
         """See `VectorIndex.optimize`; during it, the index takes three times its space on disk."""
 
-        def give_up() -> bool:
-            return self._closing.is_set() or (stop is not None and stop.is_set())
+        def is_cancelled() -> bool:
+            return self._closing.cancelled or (cancellation is not None and cancellation.cancelled)
 
         if self._outside_graph() <= self.FULL_SCAN_POINTS or not self._building.acquire(blocking=False):
             return False
@@ -160,7 +161,7 @@ class EmbeddedIndex(VectorIndex):
         try:
             with self._writing():
                 self._copy(copy)
-                built = build_graph(copy, self.dimension, give_up)
+                built = build_graph(copy, self.dimension, CancellationToken(is_cancelled))
                 if built:
                     self._replace_shard(copy)
         finally:
@@ -180,7 +181,7 @@ class EmbeddedIndex(VectorIndex):
 
     def free(self) -> None:
         """See `VectorIndex.free`; building a graph is cancelled."""
-        self._closing.set()
+        self._closing.cancel()
         with self._building, self._lock:
             if self._holder.closed:
                 return

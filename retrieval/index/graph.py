@@ -8,9 +8,8 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -27,6 +26,7 @@ from qdrant_edge import (
     UpdateOperation,
 )
 
+from retrieval.cancellation import CancellationToken
 from retrieval.errors import IndexWriteFailed
 
 # Measured on clustered vectors: with m = 16, small clusters without incoming links are missed; ef_construct = 200 takes
@@ -38,13 +38,13 @@ NICENESS = 10
 POLL_SECONDS = 0.1
 
 
-def build_graph(shard: Path, dimension: int, give_up: Callable[[], bool]) -> bool:
+def build_graph(shard: Path, dimension: int, cancellation: CancellationToken) -> bool:
     """Build the graph of a shard that is not open.
 
     Args:
         shard: its folder.
         dimension: the length of its vectors.
-        give_up: polled; once it returns True, building ends and leaves a shard that can't be used.
+        cancellation: ends the build and leaves a shard that can't be used.
 
     Returns:
         whether the graph is built; False if building was cancelled.
@@ -56,9 +56,8 @@ def build_graph(shard: Path, dimension: int, give_up: Callable[[], bool]) -> boo
     with tempfile.TemporaryFile() as complaints:
         with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=complaints, start_new_session=True) as builder:
             while builder.poll() is None:
-                if give_up():
+                if cancellation.wait(POLL_SECONDS):
                     return False
-                time.sleep(POLL_SECONDS)
         if builder.returncode != 0:
             complaints.seek(0)
             raise _failed(shard, builder.returncode, complaints.read().decode(errors="replace"))

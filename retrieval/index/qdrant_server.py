@@ -1,6 +1,5 @@
 """The index on a Qdrant server or cluster: a collection for each model, and an alias for the current one."""
 
-import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any, cast
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
 
+from retrieval.cancellation import CancellationToken
 from retrieval.errors import IndexWriteFailed
 from retrieval.index import records
 from retrieval.index.base import Hit, IndexStore, Point, Vector, VectorIndex, check_query, wrong_dimension
@@ -199,7 +199,7 @@ class ServerIndex(VectorIndex):
         )
         return records.labels(answer.hits)
 
-    def optimize(self, stop: threading.Event | None = None) -> bool:
+    def optimize(self, cancellation: CancellationToken | None = None) -> bool:
         """See `VectorIndex.optimize`: a server builds its graphs by itself."""
         return False
 

@@ -18,6 +18,7 @@ from indexer.celery_executor import MOST_OUTSTANDING, CeleryExecutor
 from indexer.executor import LocalExecutor
 from indexer.result_queue import ResultQueue
 from retrieval.bundle import Bundle
+from retrieval.cancellation import CancellationToken
 from retrieval.errors import LookalikeError
 from retrieval.index import open_store
 from retrieval.listing import list_photos
@@ -207,15 +208,15 @@ def test_a_cancelled_job_revokes_what_waits(client: redis.Redis, executor: Celer
 
 
 def test_a_job_that_is_to_end_waits_for_no_worker(client: redis.Redis, executor: CeleryExecutor) -> None:
-    looks = iter([False, True])
-    assert executor.cross_check(lambda: next(looks)) is None
-    assert executor.remove_gone(["/photos"], lambda: True) == 0
+    checks = iter([False, True])
+    assert executor.cross_check(CancellationToken(lambda: next(checks))) is None
+    assert executor.remove_gone(["/photos"], CancellationToken(lambda: True)) == 0
     assert len(taken(client)) == 2
     answers = threading.Thread(
         target=lambda: answer(client, *wait_for_tasks(client, 1), removed=3),
     )
     answers.start()
-    assert executor.remove_gone(["/photos"]) == 3
+    assert executor.remove_gone(["/photos"], CancellationToken()) == 3
     answers.join()
 
 

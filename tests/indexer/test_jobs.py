@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import make
@@ -16,6 +15,7 @@ from indexer.batch import BatchResult, Failure
 from indexer.jobs import IndexRequest, Job, JobRecord, cancel_job, list_jobs, load_job, read_failures
 from indexer.runner import BackgroundJobs, retry_request, run_job
 from retrieval.bundle import Bundle
+from retrieval.cancellation import CancellationToken
 from retrieval.errors import BadSource, JobRunning, NotFound
 from retrieval.index import IndexStore, VectorIndex, open_store
 from retrieval.photo_ref import uri_of
@@ -112,9 +112,9 @@ def test_a_retry_takes_up_the_photos_of_a_folder_that_could_not_be_listed(
     record.end("done")
     request = retry_request(settings, record.job.id)
     assert request.sources == [str(own)]
-    install = run_job(settings, store, IndexRequest([str(own / "green")], bundle.folder), threading.Event(), ignore)
+    install = run_job(settings, store, IndexRequest([str(own / "green")], bundle.folder), CancellationToken(), ignore)
     assert install.job.indexed == 2
-    assert run_job(settings, store, request, threading.Event(), ignore).job.seen == 2
+    assert run_job(settings, store, request, CancellationToken(), ignore).job.seen == 2
 
 
 def test_a_retry_takes_up_the_lines_of_a_manifest_that_were_mended(command, bundle: Bundle, own: Path) -> None:
@@ -200,10 +200,10 @@ def test_one_job_at_a_time_and_closing_ends_it(
 def test_what_a_client_names_is_never_fetched(settings: Settings, store: IndexStore, bundle: Bundle, own: Path) -> None:
     manifest = own / "list.csv"
     manifest.write_text("path,label\nhttp://127.0.0.1:1/1.jpg,red\nred/0.jpg,red\n")
-    stop = threading.Event()
+    cancellation = CancellationToken()
     with pytest.raises(BadSource, match="is a URL"):
-        run_job(settings, store, IndexRequest(["http://127.0.0.1:1/list.csv"], bundle.folder), stop, ignore)
-    finished = run_job(settings, store, IndexRequest([str(manifest)], bundle.folder), stop, ignore)
+        run_job(settings, store, IndexRequest(["http://127.0.0.1:1/list.csv"], bundle.folder), cancellation, ignore)
+    finished = run_job(settings, store, IndexRequest([str(manifest)], bundle.folder), cancellation, ignore)
     assert (finished.job.seen, finished.job.failed) == (1, 1)
     assert "line 2: http://127.0.0.1:1/1.jpg is a URL" in finished.record.first_failures[0].reason
 

@@ -1,7 +1,6 @@
 """The layout of an index in the plane."""
 
 import json
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from indexer import map as maps
 from indexer.jobs import IndexRequest, cancel_job, load_job
 from indexer.map import load_map, project_2d, run_map
 from retrieval.bundle import Bundle
+from retrieval.cancellation import CancellationToken
 from retrieval.errors import NotFound
 from retrieval.index import IndexStore
 from retrieval.settings import Settings
@@ -50,7 +50,7 @@ def test_a_job_keeps_the_map(settings: Settings, store: IndexStore, bundle: Bund
     with pytest.raises(NotFound, match="has not been computed yet"):
         load_map(settings, bundle.model_id)
     begun: list[str] = []
-    run_map(settings, store, MAP, threading.Event(), lambda job: begun.append(job.id))
+    run_map(settings, store, MAP, CancellationToken(), lambda job: begun.append(job.id))
     job = load_job(settings, begun[0])
     assert (job.kind, job.state, job.seen) == ("map", "done", 24)
     kept = json.loads(load_map(settings, bundle.model_id))
@@ -65,7 +65,7 @@ def test_a_large_index_is_sampled(
 ) -> None:
     monkeypatch.setattr(maps, "MOST_POINTS", 10)
     fill_index(settings, bundle, library)
-    run_map(settings, store, MAP, threading.Event(), lambda _: None)
+    run_map(settings, store, MAP, CancellationToken(), lambda _: None)
     kept = json.loads(load_map(settings, bundle.model_id))
     assert kept["total"] == 24 and {len(column) for column in kept["points"].values()} == {10}
 
@@ -78,7 +78,7 @@ def test_a_cancelled_job_leaves_no_map(settings: Settings, store: IndexStore, bu
         begun.append(job.id)
         cancel_job(settings, job.id)
 
-    run_map(settings, store, MAP, threading.Event(), cancel)
+    run_map(settings, store, MAP, CancellationToken(), cancel)
     assert load_job(settings, begun[0]).state == "cancelled"
     with pytest.raises(NotFound):
         load_map(settings, bundle.model_id)
@@ -88,4 +88,4 @@ def test_an_empty_index_has_no_map(settings: Settings, store: IndexStore, bundle
     (tmp_path / "empty").mkdir()
     fill_index(settings, bundle, tmp_path / "empty")
     with pytest.raises(NotFound, match="holds no photos"):
-        run_map(settings, store, MAP, threading.Event(), lambda _: None)
+        run_map(settings, store, MAP, CancellationToken(), lambda _: None)

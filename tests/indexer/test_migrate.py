@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from waiting import free_port, until_it_listens
 
 from indexer.migrate import Place, migrate
 from retrieval.bundle import Bundle, install_bundle
+from retrieval.cancellation import CancellationToken
 from retrieval.errors import LookalikeError, NotFound
 from retrieval.index import IndexStore, Payload, Point, open_store
 from retrieval.photo_ref import photo_id
@@ -104,19 +104,19 @@ def test_what_is_there_is_not_written_again_and_what_is_gone_is_removed(
 
 def test_an_interrupted_migration_goes_on(filled: Settings, bundle: Bundle, server: str) -> None:
     settings = Settings()
-    stop = threading.Event()
+    cancellation = CancellationToken()
     seen: list[tuple[int, int]] = []
 
     def stop_early(*progress: int) -> None:
         seen.append(progress)
-        stop.set()
+        cancellation.cancel()
 
-    first = migrate(settings, Place.SERVER, None, stop, stop_early)
+    first = migrate(settings, Place.SERVER, None, cancellation, stop_early)
     assert seen == [(256, POINTS)]
     assert not first.complete
     assert first.cross_check is None
     assert open_store(settings).current() is None
-    second = migrate(settings, Place.SERVER, None, threading.Event(), lambda *_: None)
+    second = migrate(settings, Place.SERVER, None, CancellationToken(), lambda *_: None)
     assert second.complete
     assert first.copied + second.copied == POINTS
     assert_equal(contents(open_store(settings), bundle), contents(embedded(settings), bundle))
@@ -130,6 +130,6 @@ def test_without_a_server_there_is_a_sentence(command, filled: Settings) -> None
 
 def test_a_model_without_index_is_told(filled: Settings, bundle: Bundle, server: str) -> None:
     with pytest.raises(NotFound, match="no index of the model"):
-        migrate(Settings(), Place.EMBEDDED, bundle.model_id, threading.Event(), lambda *_: None)
+        migrate(Settings(), Place.EMBEDDED, bundle.model_id, CancellationToken(), lambda *_: None)
     with pytest.raises(LookalikeError):
-        migrate(Settings(), Place.SERVER, "no-such-model", threading.Event(), lambda *_: None)
+        migrate(Settings(), Place.SERVER, "no-such-model", CancellationToken(), lambda *_: None)

@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
+from retrieval.cancellation import CancellationToken
 from retrieval.errors import IndexWriteFailed
 from retrieval.index import Filter, Payload, Point, VectorIndex, edge
 from retrieval.index.edge import EmbeddedIndex
@@ -200,9 +201,9 @@ def test_one_graph_is_built_at_a_time(index: EmbeddedIndex) -> None:
 
 
 def test_a_build_can_be_given_up(index: EmbeddedIndex, points: list[Point], folder: Path) -> None:
-    stop = threading.Event()
-    threading.Timer(0.3, stop.set).start()
-    assert not index.optimize(stop)
+    cancellation = CancellationToken()
+    threading.Timer(0.3, cancellation.cancel).start()
+    assert not index.optimize(cancellation)
     assert builders() == []
     assert [shard.name for shard in folder.glob("shard*")] == ["shard"]
     assert contents(index) == expected(points)
