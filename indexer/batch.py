@@ -48,14 +48,14 @@ class BatchResult:
     """What became of a batch: how many photos were seen, indexed and found unchanged, and those that failed.
 
     A photo that its sources name twice counts twice, and is one point with the label that came last; to remember
-    every photo of a job would take too much memory. Photos that are `left`, for want of time, do not count.
+    every photo of a job would take too much memory. Photos that are `unprocessed`, for lack of time, do not count.
     """
 
     seen: int = 0
     indexed: int = 0
     unchanged: int = 0
     failures: tuple[Failure, ...] = ()
-    left: tuple[PhotoRef, ...] = ()
+    unprocessed: tuple[PhotoRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +135,18 @@ class BatchIndexer(Closing):
         """Wait for a prepared batch and write it to the index."""
         results = [result for group in prepared for result in group.result()]
         points = [result for result in results if isinstance(result, Point)]
-        kept = [result for result in results if isinstance(result, Unchanged)]
+        unchanged = [result for result in results if isinstance(result, Unchanged)]
         failures = tuple(result for result in results if isinstance(result, Failure))
-        left = tuple(result for result in results if isinstance(result, PhotoRef))
+        unprocessed = tuple(result for result in results if isinstance(result, PhotoRef))
         self._index.upsert(points)
-        before = sum(result.by_this_batch for result in kept)
-        return BatchResult(len(results) - len(left), len(points) + before, len(kept) - before, failures, left)
+        before = sum(result.by_this_batch for result in unchanged)
+        return BatchResult(
+            seen=len(results) - len(unprocessed),
+            indexed=len(points) + before,
+            unchanged=len(unchanged) - before,
+            failures=failures,
+            unprocessed=unprocessed,
+        )
 
     def close(self) -> None:
         """Give up what the threads have not begun, and end them."""

@@ -84,7 +84,7 @@ def worker(
             f"{concurrency} processes can't share the embedded index.",
             "Set LOOKALIKE_QDRANT_URL, or leave --concurrency away.",
         )
-    from indexer.result_queue import require_redis  # noqa: PLC0415 - Celery is only needed here
+    from indexer.redis_client import require_redis  # noqa: PLC0415 - Celery is only needed here
     from indexer.tasks import run_worker  # noqa: PLC0415
 
     if beat and settings.crosscheck_minutes is None:

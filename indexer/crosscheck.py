@@ -126,9 +126,9 @@ def save_cross_check(settings: Settings, result: CrossCheck) -> None:
     except OSError as error:
         raise LookalikeError(f"{path} can't be written ({error.strerror}).", "Make room or mend permissions.") from None
     if settings.redis_url:
-        from indexer.result_queue import share  # noqa: PLC0415 - not needed without Redis
+        from indexer.redis_client import store_value  # noqa: PLC0415 - not needed without Redis
 
-        share(settings, _shared_name(result.model), content)
+        store_value(settings, _shared_name(result.model), content)
 
 
 def load_cross_check(settings: Settings, model: str) -> CrossCheck | None:
@@ -138,10 +138,10 @@ def load_cross_check(settings: Settings, model: str) -> CrossCheck | None:
         LookalikeError: its file is damaged or can't be read.
     """
     if settings.redis_url:
-        from indexer.result_queue import shared  # noqa: PLC0415 - not needed without Redis
+        from indexer.redis_client import load_value  # noqa: PLC0415 - not needed without Redis
 
         with suppress(LookalikeError, ValidationError):  # there may be a file still
-            if content := shared(settings, _shared_name(model)):
+            if content := load_value(settings, _shared_name(model)):
                 return CROSS_CHECK.validate_json(content)
     path = _file(settings, model)
     try:

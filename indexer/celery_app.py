@@ -1,0 +1,53 @@
+"""The Celery application of jobs and workers."""
+
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery
+
+from indexer.redis_client import DEFAULT_URL, retry
+from retrieval.settings import Settings
+
+QUEUE = "lookalike"
+SCHEDULED_CROSS_CHECK = "lookalike.scheduled_cross_check"
+
+
+def make_app(settings: Callable[[], Settings]) -> Celery:
+    """Create a Celery application: late acknowledgement, one task at a time, JSON only.
+
+    Args:
+        settings: called when the application is first used, so that creating one reads no environment.
+    """
+    app = Celery("lookalike", set_as_current=False)
+    app.add_defaults(lambda: _configuration(settings()))
+    return app
+
+
+def count_workers(app: Celery) -> int:
+    """Count the workers that answer within a second."""
+    return len(retry(lambda: app.control.ping(timeout=1.0)))
+
+
+def _configuration(settings: Settings) -> dict[str, Any]:
+    schedule = {}
+    if settings.crosscheck_minutes is not None:
+        seconds = 60 * settings.crosscheck_minutes
+        schedule["cross-check"] = {
+            "task": SCHEDULED_CROSS_CHECK,
+            "schedule": seconds,
+            "options": {"expires": seconds},
+        }
+    return {
+        "accept_content": ["json"],
+        "beat_schedule": schedule,
+        "broker_connection_max_retries": None,
+        "broker_connection_retry_on_startup": True,
+        "broker_transport_options": {"visibility_timeout": settings.redelivery_seconds},
+        "broker_url": settings.redis_url or DEFAULT_URL,
+        "task_acks_late": True,
+        "task_default_queue": QUEUE,
+        "task_ignore_result": True,
+        "task_reject_on_worker_lost": True,
+        "task_serializer": "json",
+        "worker_prefetch_multiplier": 1,
+    }

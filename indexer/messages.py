@@ -1,0 +1,104 @@
+"""The messages between a job and its workers: JSON objects of one version, validated when they are received."""
+
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from indexer.batch import BatchResult
+from indexer.crosscheck import CrossCheck
+from retrieval.errors import LookalikeError
+from retrieval.photo_ref import PhotoRef
+
+MESSAGE_VERSION: Literal[3] = 3
+MAX_CRASHES = 3  # of workers, before a batch is not tried again
+PHOTOS = TypeAdapter(list[PhotoRef])
+
+
+class TaskMessage(BaseModel):
+    """The argument of a task; `version` is that of the sender."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    task_name: ClassVar[str]
+
+    version: Literal[3] = MESSAGE_VERSION
+    model: str
+
+    @classmethod
+    def received(cls, content: object) -> Self:
+        """Validate a received message; raise `LookalikeError` if it is damaged or of another version."""
+        version = content.get("version") if isinstance(content, dict) else None
+        if version != MESSAGE_VERSION:
+            raise LookalikeError(
+                f"The worker received a message of version {version}; it understands version {MESSAGE_VERSION}.",
+                "Run the same version of Lookalike everywhere.",
+            )
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            raise LookalikeError(
+                f"The worker received a damaged message ({error.errors()[0]['msg']}).",
+                "Run the same version of Lookalike everywhere.",
+            ) from None
+
+    def content(self) -> dict[str, Any]:
+        """The message as JSON types."""
+        return self.model_dump()
+
+
+class BatchMessage(TaskMessage):
+    """Index a batch of photos; `time` identifies the batch, see `indexer.batch`."""
+
+    task_name = "lookalike.index_batch"
+
+    photos: list[PhotoRef]
+    time: str
+
+    def content(self) -> dict[str, Any]:
+        """The message as JSON types, without the default values of the photos."""
+        return self.model_dump(exclude={"photos"}) | {"photos": PHOTOS.dump_python(self.photos, exclude_defaults=True)}
+
+    def halves(self) -> list[Self]:
+        """The message in two, of the same time."""
+        middle = len(self.photos) // 2
+        return [self.model_copy(update={"photos": part}) for part in (self.photos[:middle], self.photos[middle:])]
+
+
+class RemovalMessage(TaskMessage):
+    """Remove the points of these sources whose photo is gone; see `indexer.sources.remove_gone`."""
+
+    task_name = "lookalike.remove_gone"
+
+    sources: list[str]
+    urls: bool
+
+
+class CrossCheckMessage(TaskMessage):
+    """Cross-check the index."""
+
+    task_name = "lookalike.cross_check"
+
+
+class ResultMessage(BaseModel):
+    """What a worker reports about a task.
+
+    A job and a worker of different versions understand `task`, `error` and `remedy` of each other.
+
+    Args:
+        task: the id of the task.
+        in_progress: the worker is still working on it; more messages will follow.
+        error: why the task failed for good; None if it did not.
+        remedy: what to do about that.
+        crashed: the batch was not tried again, because it has crashed `MAX_CRASHES` workers.
+        batch: the result of a batch.
+        removed: how many points were removed.
+        cross_check: the result of the cross-check; None if the index is empty.
+    """
+
+    task: str
+    in_progress: bool = False
+    error: str | None = None
+    remedy: str = ""
+    crashed: bool = False
+    batch: BatchResult = BatchResult()
+    removed: int = 0
+    cross_check: CrossCheck | None = None
