@@ -30,9 +30,9 @@ from retrieval.listing import list_photos
 from retrieval.photo_ref import PhotoRef
 from retrieval.stores import read_file
 from trainer.backbones import backbone_named
+from trainer.data import LabelledImages
 from trainer.evaluation import evaluate_embeddings
 from trainer.export import check_parity, export_onnx, run_onnx, save_weights
-from trainer.learner import LabelledImages
 from trainer.network import build_for
 from trainer.quantization import CALIBRATION_PHOTOS, FLOAT32_AT_FIRST, LARGEST_LOSS, quantize_onnx
 from trainer.recipes import recipe_named

@@ -40,7 +40,7 @@ def test_where_the_flowers_can_not_be_had_it_says_so_and_takes_the_digits(
     monkeypatch.setattr(datasets, "TFDS_HOST", f"http://127.0.0.1:{free_port()}/")  # which refuses
     data, photos, why = demo._choose(None, settings)
     assert (data, len(list(photos.glob("*/*.png")))) == ("digits", 1797)
-    assert why == "The data set tf_flowers can't be downloaded from here: no answer from its host."
+    assert why == "The data set tf_flowers can't be downloaded: its host does not respond."
     told = capsys.readouterr().err
     assert told.startswith(why)
     assert "uses scikit-learn's scanned digits instead" in told

@@ -1,4 +1,4 @@
-"""Views of training photos, as the part of a network takes them that learns."""
+"""Augmented views of training photos as inputs of the trainable layers, with cached activations of frozen ones."""
 
 from collections.abc import Callable
 
@@ -7,61 +7,71 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from trainer.augmentation import random_views
+from trainer.backbones.base import Backbone
+from trainer.data import LabelledImages
 from trainer.network import EmbeddingNetwork
 from trainer.recipes.recipe import Recipe
-from trainer.sampling import Positions, slices
+from trainer.sampling import Indices, batches, slices
 
 Photos = npt.NDArray[np.uint8]
-Views = Callable[[Positions, Positions], tf.Tensor]
+Views = Callable[[Indices, Indices], tf.Tensor]
 
-STORED_AT_MOST = 2**30  # bytes
+MAX_CACHE_BYTES = 2**30
 
 
 def augmented_views(photos: Photos, network: EmbeddingNetwork, recipe: Recipe) -> Views:
-    """The views that a network learns from, each as far as the resting part of the network, if any, has brought it.
+    """Return a source of augmented views for `network.trainable`.
 
-    Where a part rests, and what it makes of as many views of each photo as the recipe names fits into 1 GiB, that is
-    computed once; elsewhere each view is another one.
+    Activations of the frozen lower layers are cached for `recipe.views` augmented views per photo if they fit in
+    1 GiB. Otherwise, and if no layers are frozen, each call draws new views.
 
     Args:
         photos: uint8 [photos, side, side, 3].
-        network: that learns from them.
-        recipe: says how photos may vary, and how many views of each there are.
+        network: the network to train.
+        recipe: augmentation and number of cached views per photo.
 
     Returns:
-        A function from photos and, for each, the number of its view, which tells stored ones apart, to what
-        `network.trainable` takes: float32 [batch, …].
+        A function from indices of photos and the number of a view for each (both int [batch]; the number selects a
+        cached view) to inputs of `network.trainable`, float32 [batch, …].
     """
     fresh = FreshViews(photos, network, recipe)
     if network.frozen is None:
         return fresh
     size = network.backbone.train_size
-    each = np.dtype(np.float32).itemsize * np.prod(network.frozen.compute_output_shape((1, size, size, 3)))
-    fit = each * len(photos) * recipe.views <= STORED_AT_MOST
-    return StoredViews(fresh, len(photos), recipe.views) if fit else fresh
+    view_bytes = np.dtype(np.float32).itemsize * np.prod(network.frozen.compute_output_shape((1, size, size, 3)))
+    fit = view_bytes * len(photos) * recipe.views <= MAX_CACHE_BYTES
+    return CachedViews(fresh, len(photos), recipe.views) if fit else fresh
+
+
+def sample_batch(photos: LabelledImages, backbone: Backbone, recipe: Recipe, seed: int) -> LabelledImages:
+    """Draw an augmented training batch of a recipe, without MixUp, to show it to people."""
+    _, classes = np.unique(photos.labels, return_inverse=True)
+    batch = next(batches(classes, recipe.sampling, np.random.default_rng(seed)))
+    views = random_views(photos.images[batch], backbone.train_size, recipe.augmentation or backbone.augmentation)
+    return LabelledImages(np.asarray(views, np.uint8), photos.labels[batch])
 
 
 class FreshViews:
-    """A random view of each photo, another one each time; see `augmented_views`."""
+    """Draws a new random view of a photo in each call; see `augmented_views`."""
 
     def __init__(self, photos: Photos, network: EmbeddingNetwork, recipe: Recipe) -> None:
         self._photos, self._size = photos, network.backbone.train_size
-        self._how = recipe.augmentation or network.backbone.augmentation
+        self._augmentation = recipe.augmentation or network.backbone.augmentation
         self._frozen = network.frozen
 
-    def __call__(self, photos: Positions, numbers: Positions) -> tf.Tensor:
-        """Float32 [batch, …], whatever the numbers: pixels in 0…255, or maps of the resting part."""
-        views = random_views(self._photos[photos], self._size, self._how)
+    def __call__(self, photos: Indices, numbers: Indices) -> tf.Tensor:
+        """Return pixels in 0…255 or activations of the frozen layers, float32 [batch, …]; ignores the numbers."""
+        views = random_views(self._photos[photos], self._size, self._augmentation)
         return views if self._frozen is None else tf.cast(self._frozen.predict_on_batch(views), tf.float32)
 
 
-class StoredViews:
-    """A few views of each photo, which stay the same; see `augmented_views`."""
+class CachedViews:
+    """A fixed number of views per photo, drawn once; see `augmented_views`."""
 
     def __init__(self, fresh: FreshViews, photos: int, views: int) -> None:
         batches = [np.arange(photos)[part] for part in slices(photos)]
-        self._stored = [tf.concat([fresh(batch, batch) for batch in batches], axis=0) for _ in range(views)]
+        self._activations = [tf.concat([fresh(batch, batch) for batch in batches], axis=0) for _ in range(views)]
 
-    def __call__(self, photos: Positions, numbers: Positions) -> tf.Tensor:
-        """Float32 [batch, height, width, channels]: of each photo the view of that number."""
-        return tf.stack([self._stored[number][photo] for photo, number in zip(photos, numbers, strict=True)])
+    def __call__(self, photos: Indices, numbers: Indices) -> tf.Tensor:
+        """Return the activations of the given view of each photo, float32 [batch, height, width, channels]."""
+        return tf.stack([self._activations[number][photo] for photo, number in zip(photos, numbers, strict=True)])

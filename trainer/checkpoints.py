@@ -1,4 +1,4 @@
-"""What an unfinished training leaves, so that it can go on."""
+"""Checkpoints, from which an unfinished training can be resumed."""
 
 import io
 import json
@@ -27,12 +27,12 @@ DAMAGED = (OSError, EOFError, ValueError, KeyError, AssertionError, BadZipFile, 
 
 
 @dataclass(frozen=True)
-class Found:
-    """What an earlier training left.
+class SavedProgress:
+    """The progress of a training.
 
     Attributes:
-        epochs: the fields of each that was done.
-        kept: the weights of the one that is kept so far.
+        epochs: the fields of each completed epoch.
+        kept: the weights that are kept so far.
     """
 
     epochs: list[Fields]
@@ -40,18 +40,18 @@ class Found:
 
 
 class Checkpoints:
-    """The last epoch of one training, in a folder of its own: the new one is there whole, or the one before still is.
+    """Saves the state of a training after each epoch; a new checkpoint replaces the last one atomically.
 
     Args:
-        folder: where; it is made when it is needed.
-        say: is told where the disk refuses; training goes on without.
+        folder: a folder for this training, which is created when needed.
+        say: receives a message if a checkpoint can't be saved; training continues without it.
     """
 
     def __init__(self, folder: Path, say: Say) -> None:
         self._folder, self._say = folder, say
 
     def save(self, state: tf.train.Checkpoint, epochs: Sequence[Fields], kept: Weights, kept_epoch: int) -> None:
-        """Keep an epoch that is done, in place of the one before."""
+        """Save the state after an epoch, and the weights that are kept so far, which are those of `kept_epoch`."""
         names = {"state": f"epoch-{epochs[-1]['number']}", "kept": f"kept-{kept_epoch}.npz"}
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -59,29 +59,29 @@ class Checkpoints:
             if not (self._folder / names["kept"]).exists():
                 write_atomically(self._folder / names["kept"], _packed(kept))
             write_atomically(self._folder / STATE, json.dumps({"epochs": list(epochs), **names}))
-            self._clear_away_all_but(names)
+            self._delete_all_but(names)
         except (OSError, tf.errors.OpError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "its file can't be written"
-            self._say(f"Epoch {epochs[-1]['number']} could not be kept for --resume ({reason}).")
+            reason = error.strerror if isinstance(error, OSError) else "the file can't be written"
+            self._say(f"Epoch {epochs[-1]['number']} could not be saved for --resume ({reason}).")
 
     @property
     def exist(self) -> bool:
-        """Whether an epoch was kept."""
+        """Whether a checkpoint exists."""
         return (self._folder / STATE).exists()
 
-    def restore(self, state: tf.train.Checkpoint) -> Found:
-        """Take up the last epoch that was kept; raises `LookalikeError` where it is damaged."""
+    def restore(self, state: tf.train.Checkpoint) -> SavedProgress:
+        """Restore the state after the last saved epoch; raise `LookalikeError` if the checkpoint is damaged."""
         try:
             found = json.loads((self._folder / STATE).read_bytes())
             state.read(str(self._folder / found["state"])).assert_existing_objects_matched()
             with np.load(self._folder / found["kept"]) as kept:
-                return Found(found["epochs"], [kept[name] for name in kept.files])
+                return SavedProgress(found["epochs"], [kept[name] for name in kept.files])
         except DAMAGED:
             raise LookalikeError(
-                f"The unfinished training in {display(self._folder)} is damaged.", "Leave --resume away to start again."
+                f"The unfinished training in {display(self._folder)} is damaged.", "Omit --resume to start again."
             ) from None
 
-    def _clear_away_all_but(self, names: Mapping[str, str]) -> None:
+    def _delete_all_but(self, names: Mapping[str, str]) -> None:
         for path in self._folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
@@ -96,16 +96,16 @@ def _packed(weights: Weights) -> bytes:
 
 
 class WorkFolder:
-    """Where a training keeps what it has until its bundle is written: beside the bundle, `<bundle>.unfinished`.
+    """The folder `<bundle>.unfinished` beside the bundle, for the files of a training until its bundle is written.
 
-    Within a `with` statement it is there; after it, only where the training was cut short and something is worth
-    keeping.
+    A context manager that returns the folder. On exit the folder is deleted, unless the training failed or was
+    interrupted and can be resumed.
 
     Args:
-        out: where the bundle shall be.
-        plan: what is trained, on what: only the same can be resumed.
-        say: takes what the user should know.
-        resume: whether to take up what an earlier training left, or to clear it away.
+        out: folder of the future bundle.
+        plan: settings and data of the training, which must be equal to resume it.
+        say: receives messages for the user.
+        resume: whether to resume an unfinished training or to delete it.
     """
 
     def __init__(self, out: Path, plan: Mapping[str, Any], say: Say, resume: bool) -> None:
@@ -113,38 +113,38 @@ class WorkFolder:
         self._plan, self._say, self._resume = dict(plan), say, resume
 
     def __enter__(self) -> Path:
-        """Raises `LookalikeError` where it shall be resumed and had another plan, or can't be written."""
+        """Raise `LookalikeError` if the folder is not writable, or the training to resume had another plan."""
         try:
             if self._path.exists() and self._resume:
                 self._check(json.loads((self._path / STATE).read_bytes()))
                 return self._path
             if self._path.exists():
                 self._say(
-                    f"The unfinished training in {display(self._path)} is given up; --resume would go on with it."
+                    f"The unfinished training in {display(self._path)} is deleted; --resume would have continued it."
                 )
                 shutil.rmtree(self._path)
             elif self._resume:
-                self._say("There is no unfinished training to resume: this one begins at the beginning.")
+                self._say("There is no unfinished training to resume; starting a new one.")
             self._path.mkdir(parents=True)
             write_atomically(self._path / STATE, json.dumps(self._plan))
         except (OSError, ValueError) as error:
             raise LookalikeError(
-                f"The folder {display(self._path)} can't be used ({error}).", "Make room, or remove it."
+                f"The folder {display(self._path)} can't be used ({error}).", "Free disk space, or remove the folder."
             ) from None
         return self._path
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Raises `LookalikeError` where a file could not be read or written within, as on a full disk."""
-        worth_keeping = any(self._path.glob(f"*/*/{STATE}")) or any(self._path.glob("*/*.onnx"))
-        if error is None or not worth_keeping:
+        """Raise `LookalikeError` if a file could not be read or written, such as on a full disk."""
+        resumable = any(self._path.glob(f"*/*/{STATE}")) or any(self._path.glob("*/*.onnx"))
+        if error is None or not resumable:
             shutil.rmtree(self._path, ignore_errors=True)
         else:
-            self._say(f"What it has learnt is kept in {display(self._path)}: the same command with --resume goes on.")
+            self._say(f"The progress is saved in {display(self._path)}; repeat the command with --resume to continue.")
         if isinstance(error, OSError):
             raise LookalikeError(
-                f"The training could not be finished ({error}).", "Make room on the disk, and run it again."
+                f"The training could not be finished ({error}).", "Free disk space, and run the command again."
             ) from error
 
     def _check(self, before: Mapping[str, Any]) -> None:
@@ -152,5 +152,5 @@ class WorkFolder:
             if before.get(name) != self._plan[name]:
                 raise LookalikeError(
                     f"The unfinished training in {display(self._path)} had another {name}.",
-                    "Give it what it began with, or leave --resume away to start again.",
+                    "Repeat the original command, or omit --resume to start again.",
                 )

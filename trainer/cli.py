@@ -1,4 +1,4 @@
-"""The trainer's commands. TensorFlow is imported only when training begins."""
+"""The commands train, evaluate, compare, recipes and backbones. Only training imports TensorFlow."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ from retrieval.embedder import Embedder
 from retrieval.settings import Settings, load_settings
 from trainer.backbones import BACKBONES, FAMILIES, backbone_named
 from trainer.data import Dataset, labels_of, load_dataset, read_all
-from trainer.extra import import_tensorflow
+from trainer.extra import import_tensorflow, silence_tensorflow
 from trainer.recipes import RECIPES, recipe_named
 from trainer.recipes.overrides import override, settings_of
 from trainer.sampling import slices
@@ -22,57 +22,73 @@ from trainer.sampling import slices
 DEFAULT_BACKBONE = "efficientnet_lite0"
 
 DataOption = Annotated[
-    str, typer.Option("--data", help="A folder with a folder per class, a CSV/JSONL manifest, tfds:NAME or digits.")
+    str, typer.Option("--data", help="A folder with a folder per class, a CSV/JSONL manifest, tfds:NAME, or digits.")
 ]
 SplitsOption = Annotated[
-    Path | None, typer.Option("--splits", help="A CSV file path,label,split; paths relative to the data set.")
+    Path | None,
+    typer.Option(
+        "--splits",
+        help="A CSV file path,label,split that assigns photos to splits; paths are relative to the data set.",
+    ),
 ]
 UnseenOption = Annotated[
     list[str] | None,
-    typer.Option("--unseen-class", help="A class to test on and never to train on; repeat for several."),
+    typer.Option("--unseen-class", help="A class to hold out of training for testing. Repeat for more."),
 ]
 
 
 def train(  # noqa: PLR0917 - a command line is all options
     data: DataOption,
-    out: Annotated[Path, typer.Option(help="The folder to write the bundle to.")],
-    backbone: Annotated[str, typer.Option(help="See `lookalike backbones`.")] = DEFAULT_BACKBONE,
-    recipe: Annotated[str, typer.Option(help="See `lookalike recipes`.")] = "default",
-    weights: Annotated[str, typer.Option(help="auto, none or a file.")] = "auto",
-    seed: Annotated[int, typer.Option(min=0, max=2**31, help="Of splits, batches and random weights.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder of the new bundle.")],
+    backbone: Annotated[str, typer.Option(help="Name of a backbone; see `lookalike backbones`.")] = DEFAULT_BACKBONE,
+    recipe: Annotated[str, typer.Option(help="Name of a recipe; see `lookalike recipes`.")] = "default",
+    weights: Annotated[
+        str, typer.Option(help="auto (pretrained if available), none (random), or a weights file.")
+    ] = "auto",
+    seed: Annotated[int, typer.Option(min=0, max=2**31, help="Seed of splits, batches and random weights.")] = 0,
     seeds: Annotated[
-        int, typer.Option(min=1, max=100, help="Train with so many seeds: seed, seed + 1, …; keep the best.")
+        int,
+        typer.Option(
+            min=1, max=100, help="Train once for each of the seeds seed, seed + 1, …, and keep the best model."
+        ),
     ] = 1,
     dimension: Annotated[
-        int | None, typer.Option(min=2, max=4096, help="Length of the embeddings; the recipe's own unless given.")
+        int | None, typer.Option(min=2, max=4096, help="Length of the embeddings. Default: set by the recipe.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many; the recipe's own unless given.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of epochs. Default: set by the recipe.")
+    ] = None,
     changed: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="SETTING=VALUE", help="Change the recipe; see `lookalike recipes RECIPE`."),
+        typer.Option(
+            "--set", metavar="SETTING=VALUE", help="Change a setting of the recipe; see `lookalike recipes RECIPE`."
+        ),
     ] = None,
     splits: SplitsOption = None,
     unseen_class: UnseenOption = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a training that was cut short.")] = False,
-    tensorboard: Annotated[Path | None, typer.Option(help="A folder to write logs for TensorBoard to.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted training.")] = False,
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard logs.")] = None,
     mixed_precision: Annotated[
-        bool | None, typer.Option(help="Compute in bfloat16; on by default where a GPU is fast at it.")
+        bool | None, typer.Option(help="Train with bfloat16 computations. Default: on for GPUs that support it.")
     ] = None,
     quantize: Annotated[
         Precision,
-        typer.Option(help="int8: some times faster on a CPU; refused, and told, where it finds less well."),
+        typer.Option(
+            help="int8: faster on CPUs. Falls back to float32, with a message, if it reduces retrieval quality."
+        ),
     ] = "float32",
     as_json: JsonFlag = False,
 ) -> None:
-    """Learn an embedding from labelled photos and write a model bundle with a report.
+    """Train an embedding network on labelled photos, and write a model bundle with a report.
 
-    A seed fixes splits, batches and random weights. The order in which threads add up numbers stays random, so that a
-    second run can differ in the last digits; and what a resumed training draws anew, dropout first of all, is other.
+    The seed determines splits, batches and random weights. Results can still differ in the last digits, since threads
+    sum up in random order. After --resume, dropout and uncached augmented views are drawn anew.
     """
+    silence_tensorflow()
     chosen, settings = backbone_named(backbone), load_settings()
     shorthands = {"dimension": dimension, "epochs": epochs}
     changes = [*(changed or ()), *(f"{name}={value}" for name, value in shorthands.items() if value is not None)]
-    override(recipe_named(recipe), changes)  # a wrong one is told before photos are read
+    override(recipe_named(recipe), changes)  # reports wrong settings before photos are read
     check_target(out)
     dataset = _dataset(data, settings, splits, seed, unseen_class)
     import_tensorflow()
@@ -83,11 +99,11 @@ def train(  # noqa: PLR0917 - a command line is all options
 
     device = training_device()
     mixed = device.mixed_precision if mixed_precision is None else mixed_precision
-    say(f"Training {backbone} by the recipe {recipe} on {device.name}{', in mixed precision' if mixed else ''}.")
-    how = override(recipe_named(recipe).fitted(dataset.facts), changes)
-    if how.faults:
-        say(f"The recipe has the faults of its experiment: {'; '.join(fault.phrase for fault in how.faults)}.")
-    plan = Plan(chosen, how, weights, tuple(changes), mixed, tensorboard, quantize)
+    say(f"Training {backbone} with the recipe {recipe} on {device.name}{' in mixed precision' if mixed else ''}.")
+    fitted = override(recipe_named(recipe).fitted(dataset.facts), changes)
+    if fitted.faults:
+        say(f"The recipe has the faults of its experiment: {'; '.join(fault.phrase for fault in fitted.faults)}.")
+    plan = Plan(chosen, fitted, weights, tuple(changes), mixed, tensorboard, quantize)
     bundle = train_bundle(dataset, plan, seed=seed, seeds=seeds, out=out, say=say, resume=resume)
     metrics = bundle.manifest.metrics
     result = {
@@ -100,14 +116,14 @@ def train(  # noqa: PLR0917 - a command line is all options
 
 
 def evaluate(  # noqa: PLR0917 - as above
-    bundle: Annotated[Path, typer.Option(help="The bundle to measure.")],
+    bundle: Annotated[Path, typer.Option(help="The bundle to evaluate.")],
     data: DataOption,
-    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    split: Annotated[str, typer.Option(help="The split to evaluate on: train, val or test.")] = "test",
     splits: SplitsOption = None,
     unseen_class: UnseenOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure how well a bundle retrieves: each photo of a split asks for the others."""
+    """Evaluate how well a bundle retrieves photos: each photo of a split is a query among the others."""
     from trainer.evaluation import evaluate_embeddings  # noqa: PLC0415 - imports scikit-learn
     from trainer.tables import evaluation_table  # noqa: PLC0415 - as above
 
@@ -118,23 +134,25 @@ def evaluate(  # noqa: PLR0917 - as above
     embeddings = np.concatenate(
         [embedder.embed(read_all(photos[part], model.resize, settings.max_pixels)) for part in slices(len(photos))]
     )
-    figures = evaluate_embeddings(embeddings, labels_of(photos)).as_dict()
+    metrics = evaluate_embeddings(embeddings, labels_of(photos)).as_dict()
     untrained = None
     if dataset.digest == model.manifest.training_data.digest:
         untrained = model.manifest.metrics.get("untrained", {}).get(split)
     else:
-        say("The untrained backbone is not shown: it was measured on the data and splits of the training alone.")
-    result = {"model_id": model.model_id, "split": split, **figures, "untrained": untrained}
-    print_result(result, as_json, evaluation_table(figures, untrained))
+        say("Metrics of the untrained backbone are omitted: they are only known for the training's data and splits.")
+    result = {"model_id": model.model_id, "split": split, **metrics, "untrained": untrained}
+    print_result(result, as_json, evaluation_table(metrics, untrained))
 
 
 def compare(
     bundles: Annotated[list[Path], typer.Argument(help="The bundles to compare.", metavar="BUNDLE…")],
-    split: Annotated[str, typer.Option(help="Whose figures: test or val.")] = "test",
-    out: Annotated[Path | None, typer.Option(help="Also write a page (.html) or the figure (.svg, .png).")] = None,
+    split: Annotated[str, typer.Option(help="The split of the metrics: test or val.")] = "test",
+    out: Annotated[
+        Path | None, typer.Option(help="Also write a page (.html) or a chart (.svg, .png) to this file.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Put several bundles into one table and one figure, by the figures that they were trained with."""
+    """Compare bundles by the metrics of their training, in a table and a chart."""
     from trainer.comparison import check_figure_target, compare_bundles, write_comparison  # noqa: PLC0415 - as above
     from trainer.tables import comparison_table  # noqa: PLC0415 - as above
 
@@ -142,7 +160,7 @@ def compare(
         check_figure_target(out)
     entries = compare_bundles([load_bundle(bundle) for bundle in bundles], split)
     if len({entry.data for entry in entries}) > 1:
-        say("The bundles were measured on different photos or splits, so that their figures can't be compared.")
+        say("The bundles were evaluated on different photos or splits, so their metrics are not comparable.")
     if out is not None:
         write_comparison(out, entries, split)
     result = {"split": split, "bundles": [entry.as_dict() for entry in entries], "figure": out}
@@ -150,10 +168,10 @@ def compare(
 
 
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="Show what can be set of this one.", metavar="[RECIPE]")] = None,
+    name: Annotated[str | None, typer.Argument(help="List the settings of this recipe.", metavar="[RECIPE]")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List the training recipes, or all that can be set of one."""
+    """List the training recipes, or the settings of one."""
     chosen = list(RECIPES.values()) if name is None else [recipe_named(name)]
     described = [
         {
@@ -168,7 +186,7 @@ def recipes(
 
 
 def backbones(as_json: JsonFlag = False) -> None:
-    """List the backbones."""
+    """List the backbone networks."""
     lines = {backbone.name: backbone.description for backbone in BACKBONES.values()} | FAMILIES
     print_result({"backbones": _named(lines)}, as_json, _lines_table(lines))
 
@@ -199,7 +217,7 @@ def _lines_table(lines: dict[str, str]) -> Table:
 def _recipes_table(recipes: list[dict[str, Any]], in_full: bool) -> Table:
     table = Table.grid(padding=(0, 2))
     for recipe in recipes:
-        faults = f"\n[dim]faults, as it was run: {escape('; '.join(recipe['faults']))}[/dim]"
+        faults = f"\n[dim]faults of the experiment: {escape('; '.join(recipe['faults']))}[/dim]"
         table.add_row(recipe["name"], escape(recipe["description"]) + (faults if recipe["faults"] else ""))
         for setting, value in recipe["settings"].items() if in_full else ():
             table.add_row(f"  --set {setting}=", value)

@@ -1,4 +1,4 @@
-"""Labelled photos in splits: what a network learns from, is chosen on and is measured on."""
+"""Data sets of labelled photos, split into training, validation and test photos."""
 
 import hashlib
 import os
@@ -19,23 +19,23 @@ from retrieval.stores import read_file
 from trainer.datasets import locate
 from trainer.recipes import Facts
 from trainer.split_overlap import Fingerprint, fingerprint
-from trainer.splits import SPLITS, check_splits, splits_from_file, stratified_splits, tested_on_unseen
+from trainer.splits import SPLITS, check_splits, hold_out_classes, splits_from_file, stratified_splits
 
 Say = Callable[[str], None]
 
-MOST_NAMED = 10
+MAX_NAMES = 10
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Photos that can be read, each with a label and a split.
+    """Readable photos, each with a label and a split.
 
     Attributes:
-        name: how the user named it, as one printable line.
+        name: the name that the user gave, as one printable line.
         digest: sha256 over the content, label and split of each photo.
-        photos: all of them, sorted by URI.
-        fingerprints: by URI; they tell which photos are copies of each other.
-        max_pixels: photos are not larger.
+        photos: all photos, sorted by URI.
+        fingerprints: fingerprint of each photo by URI, by which copies are found.
+        max_pixels: photos with more pixels were left out.
     """
 
     name: str
@@ -46,33 +46,41 @@ class Dataset:
 
     @property
     def classes(self) -> list[str]:
-        """The labels in use, sorted."""
+        """The labels of all photos, sorted."""
         return sorted({str(photo.label) for photo in self.photos})
 
     @property
     def unseen_classes(self) -> list[str]:
-        """The labels that are tested on and not trained on, sorted."""
+        """The labels of the test split that the training split does not have, sorted."""
         labels = {split: {str(photo.label) for photo in self.photos if photo.split == split} for split in SPLITS}
         return sorted(labels["test"] - labels["train"])
 
     @property
     def counts(self) -> dict[str, int]:
-        """Photos per split."""
+        """Number of photos per split."""
         return dict(Counter(str(photo.split) for photo in self.photos))
 
     @property
     def facts(self) -> Facts:
-        """What a recipe may depend on."""
+        """The properties of the training split that a recipe may depend on."""
         areas = [self.fingerprints[photo.uri].area for photo in self.split("train")]
         return Facts(examples=len(areas), area=float(np.median(areas)))
 
     def split(self, name: str) -> list[PhotoRef]:
-        """The photos of one split; raises `LookalikeError` where it has none."""
+        """Return the photos of one split; raise `LookalikeError` if it is empty."""
         photos = [photo for photo in self.photos if photo.split == name]
         if not photos:
             splits = ", ".join(f"{split} ({count})" for split, count in sorted(self.counts.items()))
             raise LookalikeError(f"{display(self.name)} has no photo in the split {name!r}.", f"It has {splits}.")
         return photos
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Decoded photos: images uint8 [photos, size, size, 3], labels str [photos]."""
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.str_]
 
 
 def load_dataset(
@@ -85,20 +93,21 @@ def load_dataset(
     unseen: Collection[str] = (),
     max_pixels: int = DEFAULT_MAX_PIXELS,
 ) -> Dataset:
-    """Find the photos of a data set, leave out those that can't be read, and split them.
+    """Find the photos of a data set, leave out unreadable ones, and split them.
 
     Args:
         data: a folder with a folder per class, a CSV/JSONL manifest, `tfds:NAME` or `digits`.
-        home: where the photos of `tfds:NAME` and `digits` are kept.
-        say: takes one message for each photo or group of photos that is left out.
-        splits: a CSV file `path,label,split`, paths relative to the data set; takes precedence over a manifest's.
-        seed: of the stratified splits, which are drawn where none are given.
-        unseen: classes to test on alone, all of their photos, which training then never sees.
-        max_pixels: larger photos are left out.
+        home: folder that caches the photos of `tfds:NAME` and `digits`.
+        say: receives a message for each photo or group of photos that is left out.
+        splits: a CSV file `path,label,split` with paths relative to the data set; overrides splits of a manifest.
+        seed: seed of the stratified splits, which are drawn if no splits are given.
+        unseen: classes that are held out of training and validation; the test split has all of their photos and no
+            others.
+        max_pixels: photos with more pixels are left out.
 
     Raises:
-        LookalikeError: there are no photos, no labels or fewer than two classes, a photo has two labels or two splits
-            or lies outside the manifest's folder, or an unseen class is not there.
+        LookalikeError: there are no photos, no labels or fewer than two classes; a photo has two labels or two splits
+            or is outside the manifest's folder; or an unseen class does not exist.
     """
     source = locate(data, home)
     photos = _once_each(_labelled(source, say), source)
@@ -108,39 +117,39 @@ def load_dataset(
     photos = sorted((photo for photo in photos if photo.uri in fingerprints), key=lambda photo: photo.uri)
     if len({photo.label for photo in photos}) < 2:
         raise BadSource(
-            f"{display(data)} has readable photos of fewer than two classes.", "Give it a folder of photos per class."
+            f"{display(data)} has readable photos of fewer than two classes.", "Add a folder of photos per class."
         )
     given = any(photo.split for photo in photos)
     photos = check_splits(photos, source) if given else stratified_splits(photos, seed)
     if unseen:
-        photos = tested_on_unseen(photos, unseen, source)
-    _tell_of_pictures_with_two_labels(photos, fingerprints, say)
+        photos = hold_out_classes(photos, unseen, source)
+    _report_label_conflicts(photos, fingerprints, say)
     lines = "".join(f"{fingerprints[photo.uri].sha256}\t{photo.label}\t{photo.split}\n" for photo in photos)
     digest = hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
     return Dataset(display(data), digest, tuple(photos), fingerprints, max_pixels)
 
 
 def check_trainable(dataset: Dataset, say: Say) -> None:
-    """Make sure that triplets can be formed of the training photos, and that there is something to choose on.
+    """Check that triplets can be formed of the training photos, and that the validation split can be evaluated.
 
     Raises:
-        LookalikeError: fewer than two classes to train on, none with two photos, or no class to validate on.
+        LookalikeError: the training or the validation split has fewer than two classes, or no class with two photos.
     """
     train = Counter(photo.label for photo in dataset.split("train"))
     val = Counter(photo.label for photo in dataset.photos if photo.split == "val")
     if len(train) < 2 or max(train.values()) < 2:
         raise LookalikeError(
             f"{display(dataset.name)} has too few photos to train on: triplets need two classes, "
-            "and two photos of at least one of them.",
+            "at least one of them with two photos.",
             "Add photos.",
         )
     if len(val) < 2 or max(val.values()) < 2:
         raise LookalikeError(
             f"{display(dataset.name)} has too few photos to validate on: it needs two classes with six photos each.",
-            "Add photos, or give splits of your own with --splits.",
+            "Add photos, or define the splits with --splits.",
         )
     for label in sorted(str(label) for label, count in train.items() if count == 1):
-        say(f"The class {label} has one photo to train on: it is used as a negative only.")
+        say(f"The class {label} has one training photo, which is only used as a negative.")
     for split in dataset.counts:
         missing = sorted(set(dataset.classes) - {str(photo.label) for photo in dataset.split(split)})
         if missing:
@@ -148,14 +157,14 @@ def check_trainable(dataset: Dataset, say: Say) -> None:
 
 
 def labels_of(photos: Iterable[PhotoRef]) -> npt.NDArray[np.str_]:
-    """Their labels, as an array."""
+    """Return the labels of photos, str [photos]."""
     return np.array([str(photo.label) for photo in photos])
 
 
 def read_all(
     photos: Sequence[PhotoRef], rule: ResizeRule, max_pixels: int = DEFAULT_MAX_PIXELS
 ) -> npt.NDArray[np.uint8]:
-    """The pixels of all photos, decoded on threads: uint8 [photos, size, size, 3]."""
+    """Decode and resize photos on several threads: uint8 [photos, size, size, 3]."""
     pixels = np.empty((len(photos), rule.size, rule.size, 3), np.uint8)
 
     def read(index: int) -> None:
@@ -172,12 +181,12 @@ def _labelled(source: Path, say: Say) -> list[PhotoRef]:
     else:
         photos = _below(list_photos(source, "manifest"), source)
     if not photos:
-        raise BadSource(f"{display(source)} holds no photo.", "Give it a folder of photos for each class.")
+        raise BadSource(f"{display(source)} contains no photos.", "Add a folder of photos for each class.")
     labelled = [photo for photo in photos if photo.label and not _outside_class_folders(photo, source)]
     if not labelled:
         raise BadSource(
             f"The photos of {display(source)} have no labels.",
-            "Put them into a folder per class, or name a manifest with the columns path,label.",
+            "Move them to a folder per class, or name a manifest with the columns path,label.",
         )
     if len(labelled) < len(photos):
         say(f"{len(photos) - len(labelled)} photos without a label are left out.")
@@ -185,19 +194,19 @@ def _labelled(source: Path, say: Say) -> list[PhotoRef]:
 
 
 def _below(photos: Iterable[PhotoRef], manifest: Path) -> list[PhotoRef]:
-    """The photos, all of which lie in the manifest's folder or below it; raises `BadSource` otherwise."""
+    """Return the photos; raise `BadSource` if one is not in the manifest's folder or below it."""
     folder, found = os.path.realpath(manifest.parent), list(photos)
     for photo in found:
         if not photo.path.is_relative_to(folder):
             raise BadSource(
-                f"{display(manifest)} names {display(photo.path)}, which lies outside the manifest's folder.",
-                "Put the manifest into a folder that all of its photos are below.",
+                f"{display(manifest)} names {display(photo.path)}, which is outside the manifest's folder.",
+                "Move the manifest to a folder that contains all of its photos.",
             )
     return found
 
 
 def _once_each(photos: Iterable[PhotoRef], source: Path) -> list[PhotoRef]:
-    """Each photo once, however often a manifest names it; raises `BadSource` where it has two labels or splits."""
+    """Remove repeated photos of a manifest; raise `BadSource` if their labels or splits differ."""
     by_uri: dict[str, PhotoRef] = {}
     for photo in photos:
         first = by_uri.setdefault(photo.uri, photo)
@@ -205,26 +214,24 @@ def _once_each(photos: Iterable[PhotoRef], source: Path) -> list[PhotoRef]:
             if one != other:
                 raise BadSource(
                     f"{display(photo.path)} has two {kind}s in {display(source)}, {one!r} and {other!r}.",
-                    "Name each photo once.",
+                    "List each photo once.",
                 )
     return list(by_uri.values())
 
 
-def _tell_of_pictures_with_two_labels(
-    photos: Iterable[PhotoRef], fingerprints: Mapping[str, Fingerprint], say: Say
-) -> None:
-    """Say which files are copies of each other and have different labels."""
+def _report_label_conflicts(photos: Iterable[PhotoRef], fingerprints: Mapping[str, Fingerprint], say: Say) -> None:
+    """Report identical files with different labels."""
     first: dict[str, PhotoRef] = {}
     for photo in photos:
         copy = first.setdefault(fingerprints[photo.uri].sha256, photo)
         if copy.label != photo.label:
             one, other = (f"{display(of.path)} ({of.label})" for of in (copy, photo))
-            say(f"One picture has two labels: {one} and {other}.")
+            say(f"Identical files have different labels: {one} and {other}.")
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:MOST_NAMED])
-    return shown if len(names) <= MOST_NAMED else f"{shown} and {len(names) - MOST_NAMED} others"
+    shown = ", ".join(names[:MAX_NAMES])
+    return shown if len(names) <= MAX_NAMES else f"{shown} and {len(names) - MAX_NAMES} others"
 
 
 def _outside_class_folders(photo: PhotoRef, source: Path) -> bool:
@@ -232,7 +239,7 @@ def _outside_class_folders(photo: PhotoRef, source: Path) -> bool:
 
 
 def _fingerprints(photos: Sequence[PhotoRef], max_pixels: int, say: Say) -> dict[str, Fingerprint]:
-    """The fingerprint of each photo that can be decoded, by URI; the others are said."""
+    """Return the fingerprints of all readable photos by URI; report the others."""
 
     def read(photo: PhotoRef) -> Fingerprint | None:
         try:

@@ -1,6 +1,6 @@
-"""Where labelled photos come from: folders, manifests, TensorFlow Datasets and scikit-learn's digits.
+"""Sources of labelled photos: folders, manifests, TensorFlow Datasets and the digits of scikit-learn.
 
-Each becomes a folder or manifest of photo files, so that there is one way to list and one way to read them.
+Each becomes a folder or manifest of photo files, so that all are listed and read in the same way.
 """
 
 import io
@@ -27,21 +27,21 @@ EncodedPhoto = tuple[str, str, bytes]
 
 
 def locate(data: str, home: Path) -> Path:
-    """The folder or manifest that a `--data` argument means; `tfds:NAME` and `digits` are written to `home` once.
+    """Return the folder or manifest of a `--data` argument; `tfds:NAME` and `digits` are written to `home` once.
 
     Raises:
-        LookalikeError: the data set is unknown or can't be downloaded from here.
+        LookalikeError: the data set is unknown or can't be downloaded.
     """
     if data == DIGITS:
-        return _materialise(home / "datasets" / DIGITS, _digits())
+        return _materialize(home / "datasets" / DIGITS, _digits())
     if data.startswith(TFDS_PREFIX):
         name = data.removeprefix(TFDS_PREFIX)
-        return _materialise(home / "datasets" / quote(name, safe=""), _tfds(name))
+        return _materialize(home / "datasets" / quote(name, safe=""), _tfds(name))
     return Path(data)
 
 
-def _materialise(folder: Path, photos: Iterable[EncodedPhoto]) -> Path:
-    """Write (class, file name, content) as files, a folder a class, whole or not at all; done once."""
+def _materialize(folder: Path, photos: Iterable[EncodedPhoto]) -> Path:
+    """Write photos (class, file name, content) to a folder per class, atomically, unless the folder exists."""
     if folder.is_dir():
         return folder
     try:
@@ -56,13 +56,13 @@ def _materialise(folder: Path, photos: Iterable[EncodedPhoto]) -> Path:
     except OSError as error:
         raise BadSource(
             f"The data set could not be written to {display(folder)} ({error.strerror}).",
-            "Make room, or name another place with LOOKALIKE_HOME.",
+            "Free disk space, or set LOOKALIKE_HOME to another folder.",
         ) from None
     return folder
 
 
 def _digits() -> Iterator[EncodedPhoto]:
-    """scikit-learn's 1,797 scanned digits, 8 × 8 grey: https://archive.ics.uci.edu/dataset/80."""
+    """Yield the 1,797 scanned digits of scikit-learn, 8 × 8 greyscale: https://archive.ics.uci.edu/dataset/80."""
     from sklearn.datasets import load_digits  # noqa: PLC0415 - takes a second
 
     digits = load_digits()
@@ -73,38 +73,40 @@ def _digits() -> Iterator[EncodedPhoto]:
 
 
 def _tfds(name: str) -> Iterator[EncodedPhoto]:
-    """The photos of a data set of TensorFlow Datasets as they were encoded; class names from the data set itself."""
+    """Yield the photos of a data set of TensorFlow Datasets in their original encoding, with its class names."""
     try:
         import tensorflow_datasets as tfds  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise LookalikeError(
-            f"TensorFlow Datasets can't be used ({error}).", "Run `pip install 'lookalike[train]'` under Python 3.11."
+            f"TensorFlow Datasets can't be used ({error}).",
+            "Run `pip install 'lookalike[train]'` under Python 3.11.",
         ) from None
     try:
         builder = tfds.builder(name)
     except (tfds.core.registered.DatasetNotFoundError, ValueError):
         raise BadSource(
-            f"TensorFlow Datasets has no data set {name!r}.", "Check its name in their catalogue."
+            f"TensorFlow Datasets has no data set {name!r}.",
+            "Check its name in their catalogue.",
         ) from None
     features = builder.info.features
     if not {"image", "label"} <= set(features) or not isinstance(features["label"], tfds.features.ClassLabel):
-        raise BadSource(f"The data set {name} does not consist of an image and a label.", "Choose another.")
+        raise BadSource(f"The data set {name} has no image and label.", "Choose another data set.")
     _prepare(builder)
-    parts = builder.as_dataset(decoders={"image": tfds.decode.SkipDecoding()})
-    for part in sorted(parts):
-        for number, example in enumerate(tfds.as_numpy(parts[part])):
+    splits = builder.as_dataset(decoders={"image": tfds.decode.SkipDecoding()})
+    for split in sorted(splits):
+        for number, example in enumerate(tfds.as_numpy(splits[split])):
             content = example["image"]
             suffix = "png" if content.startswith(b"\x89PNG") else "jpg"
-            yield features["label"].int2str(int(example["label"])), f"{part}-{number:06}.{suffix}", content
+            yield features["label"].int2str(int(example["label"])), f"{split}-{number:06}.{suffix}", content
 
 
 def _prepare(builder: "tfds.core.DatasetBuilder") -> None:
-    remedy = "Try again with a network, or name a folder that has a folder of photos for each class."
+    remedy = "Try again with a network connection, or name a folder with a folder of photos for each class."
     if builder.is_prepared():
         return
     if not reachable(TFDS_HOST):
-        raise BadSource(f"The data set {builder.name} can't be downloaded from here: no answer from its host.", remedy)
+        raise BadSource(f"The data set {builder.name} can't be downloaded: its host does not respond.", remedy)
     try:
         builder.download_and_prepare()
-    except Exception as error:  # a download passes through many libraries, each with its own exceptions
+    except Exception as error:  # many libraries take part in a download, each with its own exceptions
         raise BadSource(f"The data set {builder.name} could not be prepared ({error}).", remedy) from None

@@ -1,4 +1,4 @@
-"""What training runs on."""
+"""The device that training runs on."""
 
 from dataclasses import dataclass
 
@@ -12,11 +12,11 @@ FIRST_WITH_BFLOAT16 = (8, 0)
 
 @dataclass(frozen=True)
 class Device:
-    """What training runs on.
+    """The device that training runs on.
 
     Attributes:
-        name: as a person knows it.
-        mixed_precision: whether it computes faster in bfloat16, with tensor cores.
+        name: its name for people.
+        mixed_precision: whether mixed precision with bfloat16 is faster, as on GPUs with tensor cores for it.
     """
 
     name: str
@@ -24,7 +24,7 @@ class Device:
 
 
 def training_device() -> Device:
-    """The first GPU that TensorFlow sees, or else the CPU."""
+    """Return the first GPU that TensorFlow finds, or the CPU if there is none."""
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         cores = usable_cores()

@@ -1,4 +1,4 @@
-"""Whether a host can be reached, known within seconds; libraries that download wait for minutes without a network."""
+"""Downloads that fail within seconds without a network, where libraries would wait for minutes."""
 
 import threading
 import urllib.error
@@ -6,49 +6,51 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PATIENCE = 4.0
+TIMEOUT = 4.0
 
 
 class Unreachable(ConnectionError):
-    """A host that does not answer, with the URL that was asked for."""
+    """The host of a URL does not respond."""
 
 
 @contextmanager
-def impatient_downloads() -> Iterator[None]:
-    """Within it, what any library downloads with `urllib` raises `Unreachable` within seconds where nobody answers."""
-    urllib.request.install_opener(urllib.request.build_opener(_AskFirst()))
+def fail_fast_downloads() -> Iterator[None]:
+    """Within the context, `urllib.request.urlopen` raises `Unreachable` if the host does not respond within seconds.
+
+    The opener that was installed before is installed again at the end.
+    """
+    previous = getattr(urllib.request, "_opener", None)  # urllib has no public way to read it
+    urllib.request.install_opener(urllib.request.build_opener(_ReachabilityCheck()))
     try:
         yield
     finally:
-        urllib.request.install_opener(urllib.request.build_opener())
+        urllib.request.install_opener(previous)
 
 
-def reachable(url: str, patience: float = PATIENCE) -> bool:
-    """Whether a server answers at this URL (with whatever status) within `patience` seconds, name look-up included."""
-    answers: list[bool] = []
-    asking = threading.Thread(target=lambda: answers.append(_answers(url, patience)), daemon=True)
-    asking.start()
-    asking.join(patience)
-    return answers == [True]
+def reachable(url: str, timeout: float = TIMEOUT) -> bool:
+    """Whether a server responds at this URL within `timeout` seconds, including name resolution."""
+    responses: list[bool] = []
+    request = threading.Thread(target=lambda: responses.append(_responds(url, timeout)), daemon=True)
+    request.start()
+    request.join(timeout)
+    return responses == [True]
 
 
-class _AskFirst(urllib.request.BaseHandler):
-    """Looks at a request before it is sent."""
-
+class _ReachabilityCheck(urllib.request.BaseHandler):
     def http_request(self, request: urllib.request.Request) -> urllib.request.Request:
         if not reachable(request.full_url):
-            raise Unreachable(f"{request.full_url} does not answer")
+            raise Unreachable(f"{request.full_url} does not respond")
         return request
 
     https_request = http_request
 
 
-def _answers(url: str, timeout: float) -> bool:
+def _responds(url: str, timeout: float) -> bool:
     request = urllib.request.Request(url, method="HEAD")
     try:
         with urllib.request.build_opener().open(request, timeout=timeout):
             return True
     except urllib.error.HTTPError as error:
-        return error.code < 500 and error.code not in (403, 407)  # a proxy that refuses speaks in these
+        return error.code < 500 and error.code not in (403, 407)  # with which a proxy denies access
     except (OSError, ValueError):
         return False

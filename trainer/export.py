@@ -1,4 +1,4 @@
-"""From Keras to ONNX, and the proof that both give the same embeddings."""
+"""Export from Keras to ONNX, and the check that both compute the same embeddings."""
 
 import logging
 import shutil
@@ -21,20 +21,18 @@ from trainer.regions import with_regions
 from trainer.sampling import slices
 
 OPSET = 17
-LOWEST_COSINE = 0.9999
+MIN_COSINE = 0.9999
 HDF5_OVERHEAD = 1_000_000
 
 
 def export_onnx(network: EmbeddingNetwork, path: Path) -> None:
     """Write a network as ONNX: `images` uint8 [batch, size, size, 3] → `embeddings` float32 [batch, d].
 
-    Where the network can say what its embeddings are made of, there are an optional input `explain` and an output
-    `regions`, too; see `with_regions`.
+    If `with_regions` supports the network, the graph also has an optional input `explain` and an output `regions`.
 
     Raises:
         LookalikeError: the disk is full.
     """
-    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it can't convert, ONNX Runtime refuses
     size, embedder, explained = network.backbone.resize.size, network.whole(), with_regions(network)
 
     def run(images: tf.Tensor, *explain: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -44,35 +42,35 @@ def export_onnx(network: EmbeddingNetwork, path: Path) -> None:
     if explained:
         signature.append(tf.TensorSpec((), tf.bool, name="explain"))
     function = tf.function(run, input_signature=signature)
-    with _without_xla(network.features):
+    with _without_xla(network.features), _silenced("tf2onnx"):  # ONNX Runtime reports what could not be converted
         model, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
     _keep_constants(model.graph, function.get_concrete_function().graph)
-    if explained:  # an input with an initializer is optional
+    if explained:  # the initializer makes the input optional
         model.graph.initializer.append(onnx.helper.make_tensor("explain", onnx.TensorProto.BOOL, (), [False]))
     content = model.SerializeToString()
-    ask_for_room(path.parent, len(content))
+    check_free_space(path.parent, len(content))
     path.write_bytes(content)
 
 
 def save_weights(embedder: tf.keras.Model, path: Path) -> None:
-    """Write a model's weights as Keras reads them (`.weights.h5`).
+    """Write the weights of a model as a Keras file (`.weights.h5`).
 
     Raises:
         LookalikeError: the disk is full.
     """
-    ask_for_room(path.parent, 4 * embedder.count_params() + HDF5_OVERHEAD)
+    check_free_space(path.parent, 4 * embedder.count_params() + HDF5_OVERHEAD)
     embedder.save_weights(path)
 
 
 def run_onnx(path: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """The embeddings that ONNX Runtime computes: float32 [images, d].
+    """Compute the embeddings of images uint8 [images, size, size, 3] with ONNX Runtime: float32 [images, d].
 
     Raises:
-        LookalikeError: it can't run the network, which has operations that ONNX does not have.
+        LookalikeError: the network has operations that ONNX Runtime does not support.
     """
     try:
         session = open_session(path)
-    except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
+    except Exception as error:  # ONNX Runtime's exceptions have no common base class
         raise LookalikeError(
             f"ONNX Runtime can't run the network ({first_line(error)}).",
             "No bundle was written; choose another backbone.",
@@ -81,47 +79,47 @@ def run_onnx(path: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float3
 
 
 def check_parity(embedder: tf.keras.Model, path: Path, images: npt.NDArray[np.uint8]) -> Parity:
-    """Compare TensorFlow's embeddings of some photos with ONNX Runtime's.
+    """Compare the embeddings of images uint8 [images, size, size, 3] by TensorFlow and by ONNX Runtime.
 
     Raises:
-        LookalikeError: a photo's two embeddings have a cosine below 0.9999, or one of them is no number.
+        LookalikeError: the cosine similarity of an image's two embeddings is below 0.9999 or NaN.
     """
-    expected, got = embed(embedder, images), run_onnx(path, images)
-    cosines = 1 - ((expected - got) ** 2).sum(axis=1) / 2  # of unit vectors; and two embeddings of zeros agree
+    expected, actual = embed(embedder, images), run_onnx(path, images)
+    cosines = 1 - ((expected - actual) ** 2).sum(axis=1) / 2  # for unit vectors; 1 if both embeddings are zero
     parity = Parity(
-        photos=len(images), min_cosine=float(cosines.min()), max_difference=float(np.abs(expected - got).max())
+        photos=len(images), min_cosine=float(cosines.min()), max_difference=float(np.abs(expected - actual).max())
     )
-    if not parity.min_cosine >= LOWEST_COSINE:  # false for NaN, too
+    if not parity.min_cosine >= MIN_COSINE:  # also true for NaN
         raise LookalikeError(
-            f"ONNX Runtime's embeddings are not TensorFlow's: the lowest cosine is {parity.min_cosine:.6f}.",
-            "No bundle was written; train with the versions of requirements.lock.",
+            f"The embeddings of ONNX Runtime and TensorFlow differ: the lowest cosine is {parity.min_cosine:.6f}.",
+            "No bundle was written; train with the library versions of requirements.lock.",
         )
     return parity
 
 
-def ask_for_room(folder: Path, size: int) -> None:
-    """Refuse before anything is written: HDF5 prints a traceback where a disk fills up under it.
+def check_free_space(folder: Path, size: int) -> None:
+    """Check the free space before a file is written, since HDF5 prints a traceback when a disk is full.
 
     Raises:
-        LookalikeError: the folder's disk has less room than `size`, in bytes.
+        LookalikeError: the disk of the folder has less than `size` bytes of free space.
     """
     if shutil.disk_usage(folder).free < size:
         raise LookalikeError(
             f"The network could not be written to {folder}: no space left on device.",
-            f"No bundle was written; make room for {size / 1e6:.0f} MB, or choose another disk.",
+            f"No bundle was written; free {size / 1e6:.0f} MB, or choose another disk.",
         )
 
 
 @contextmanager
 def _without_xla(features: tf.keras.Model) -> Iterator[None]:
-    """Within it, grouped convolutions are traced as they are; Keras has XLA compile them, which ONNX can't express."""
+    """Within the context, grouped convolutions are traced as plain operations: Keras uses XLA, which ONNX lacks."""
     grouped = {
         layer: layer.groups
         for layer in features.layers
         if isinstance(layer, tf.keras.layers.Conv2D) and layer.groups > 1
     }
     for layer in grouped:
-        layer.groups = 1  # the shape of its kernel tells how many there are
+        layer.groups = 1  # the number of groups follows from the shape of the kernel
     try:
         yield
     finally:
@@ -130,8 +128,20 @@ def _without_xla(features: tf.keras.Model) -> Iterator[None]:
 
 
 def _keep_constants(converted: onnx.GraphProto, traced: tf.Graph) -> None:
-    """Put in what layers hold as constants, such as a mean to subtract; the converter takes them for inputs."""
+    """Turn constants of layers, such as a mean to subtract, into initializers; the converter makes them inputs."""
     constants = {inner.name: outer for outer, inner in traced.captures}
     for entry in [entry for entry in converted.input if entry.name in constants]:
         converted.input.remove(entry)
         converted.initializer.append(onnx.numpy_helper.from_array(constants[entry.name].numpy(), entry.name))
+
+
+@contextmanager
+def _silenced(logger_name: str) -> Iterator[None]:
+    """Within the context, the logger discards messages below CRITICAL."""
+    logger = logging.getLogger(logger_name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,5 +1,6 @@
-"""What is installed only with `lookalike[train]`."""
+"""Imports of the optional dependencies `lookalike[train]`."""
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -10,10 +11,10 @@ from retrieval.errors import LookalikeError
 
 @contextmanager
 def require_training_extra() -> Iterator[None]:
-    """Around imports of what only training needs; raises `LookalikeError` where it is not installed."""
+    """Wrap imports of optional dependencies: raise `LookalikeError` if one is not installed."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TensorFlow Addons warns that it is no longer developed
+            warnings.simplefilter("ignore")  # TensorFlow Addons warns that its development has ended
             yield
     except ImportError as error:
         raise LookalikeError(
@@ -23,18 +24,22 @@ def require_training_extra() -> Iterator[None]:
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow, quietly.
+    """Import TensorFlow and TensorFlow Addons.
 
     Raises:
-        LookalikeError: it is not installed.
+        LookalikeError: they are not installed.
     """
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     with require_training_extra():
-        import tensorflow  # noqa: PLC0415 - an extra
+        import tensorflow  # noqa: F401, PLC0415 - an extra
         import tensorflow_addons  # noqa: F401, PLC0415 - an extra
-    tensorflow.get_logger().setLevel("ERROR")
+
+
+def silence_tensorflow() -> None:
+    """Make TensorFlow log errors only, for the rest of this process; call it before TensorFlow is imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def first_line(error: Exception) -> str:
-    """What an error of TensorFlow says, without its stack and its advice."""
+    """Return the message of a TensorFlow error without its stack trace and hints."""
     return str(error).strip().partition("\n")[0].rstrip(".")

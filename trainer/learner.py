@@ -1,8 +1,7 @@
-"""Takes the steps of a recipe, epoch by epoch."""
+"""Trains a network by a recipe: batches, steps, epochs, and the weights to evaluate after each epoch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -10,50 +9,34 @@ import tensorflow as tf
 
 from trainer.augmentation import random_views
 from trainer.augmented_views import augmented_views
-from trainer.backbones.base import Backbone
+from trainer.data import LabelledImages
 from trainer.losses import TripletObjective, objective
-from trainer.network import EmbeddingNetwork, begin_statistics
-from trainer.recipes.components import Adam, AdamW, MeanCentred, Unchanged
-from trainer.recipes.recipe import AnyOptimizer, Recipe
-from trainer.sampling import BATCH, Positions, batches, slices
-from trainer.schedules import Planned, Rates, learning_rates, timetable
+from trainer.network import EmbeddingNetwork, initialize_batch_norm
+from trainer.recipes.components import MeanCentred, Unchanged
+from trainer.recipes.recipe import Recipe
+from trainer.sampling import BATCH, Indices, batches, slices
+from trainer.schedules import learning_rates, timetable
 from trainer.soup import Soup
+from trainer.training_step import ParameterGroup, TrainingStep, parameter_group
 
 Features = npt.NDArray[np.float32]
-Step = Callable[[tf.Tensor, npt.NDArray[np.int32]], float]
 
-ORDER_OF_VALIDATION = 0
-CENTRED_ON = 1024
-
-
-@dataclass(frozen=True)
-class LabelledImages:
-    """Photos as arrays: images uint8 [photos, size, size, 3], labels str [photos]."""
-
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.str_]
-
-
-def sample_batch(photos: LabelledImages, backbone: Backbone, recipe: Recipe, seed: int) -> LabelledImages:
-    """A batch as a network on a backbone, fed as the recipe does, sees it in training: augmented, not yet mixed."""
-    _, classes = np.unique(photos.labels, return_inverse=True)
-    batch = next(batches(classes, recipe.sampling, np.random.default_rng(seed)))
-    views = random_views(photos.images[batch], backbone.train_size, recipe.augmentation or backbone.augmentation)
-    return LabelledImages(np.asarray(views, np.uint8), photos.labels[batch])
+VALIDATION_SEED = 0
+MAX_PHOTOS_FOR_MEAN = 1024
 
 
 class Learner:
-    """A network in training.
+    """Trains a network epoch by epoch.
 
     Attributes:
-        timetable: how many steps there are.
-        checkpoint: all that changes as the whole network learns, other than which random numbers come next.
+        timetable: the number of steps.
+        checkpoint: all state that changes from epoch 1 on, except random number generators.
 
     Args:
-        network: what learns.
-        recipe: how.
-        train: from what.
-        seed: of the batches; TensorFlow's own is the caller's to set.
+        network: the network to train.
+        recipe: how to train it.
+        train: the training photos.
+        seed: seed of the batches; the caller seeds TensorFlow.
     """
 
     def __init__(self, network: EmbeddingNetwork, recipe: Recipe, train: LabelledImages, seed: int) -> None:
@@ -66,50 +49,53 @@ class Learner:
         self._batches = batches(self._labels, recipe.sampling, self._rng)
         self.timetable = timetable(recipe, len(train.labels), network.pretrained)
         if not network.pretrained:
-            begin_statistics(network.features, self._unchanged(self._some(BATCH), network.backbone.train_size))
+            photos = self._resized(self._random_photos(BATCH), network.backbone.train_size)
+            initialize_batch_norm(network.features, photos)
         self._views = augmented_views(train.images, network, recipe)
         self._is_centred = isinstance(recipe.head, MeanCentred)
-        if self._is_centred:  # on views, whose middle is another one than that of the photos that are searched
-            features = self._features(view=0)
-            network.centre(features)
-            if isinstance(self._objective, TripletObjective):
-                self._objective.begin(tf.constant(self._labels), self._head(features, training=False))
-        self._optimizers = [self._optimizer(*group, self.timetable.steps_per_round) for group in self._groups()]
-        several = self.timetable.epochs > self.timetable.epochs_per_round
-        self._soup = Soup([variable for _, variables in self._groups() for variable in variables] if several else [])
+        if self._is_centred:
+            self._centre_on_views()
+        fine_tuned = self._backbone_variables(), self._head_variables()
+        self._groups = self._parameter_groups(*fine_tuned, self.timetable.steps_per_round)
+        several_runs = self.timetable.epochs > self.timetable.epochs_per_round
+        self._soup = Soup([variable for variables in fine_tuned for variable in variables] if several_runs else [])
         self.checkpoint = tf.train.Checkpoint(
             features=network.features,
             head=network.head,
             objective=self._objective,
-            optimizers=self._optimizers,
+            optimizers=[group.optimizer for group in self._groups],
             soup=self._soup,
         )
 
     def epochs(self, after: int | None = None) -> Iterator[tuple[int, Iterator[float]]]:
-        """Each epoch's number with its steps, which are taken as their losses are asked for.
+        """Yield the number of each epoch with an iterator that takes its steps and yields their losses.
 
-        Epoch 0 trains the head alone, where a recipe does so.
+        Epoch 0 trains the head alone, if the recipe has such a phase.
 
         Args:
-            after: the last epoch that was done before; its random batches are passed over.
+            after: the last completed epoch of a restored checkpoint; the random batches until its end are skipped.
         """
         table = self.timetable
         if after is not None:
-            self._pass_over(after)
-        elif table.head_alone:
-            yield 0, self._head_steps()
+            self._skip_batches(table.steps_until_end_of(after))
+        elif table.head_steps:
+            yield 0, self._train_head()
         if not after:
-            self._soup.begin()
-        step = self._whole_step()
+            self._soup.set_start()
+        step = self._fine_tuning_step()
         for number in range((after or 0) + 1, table.epochs + 1):
             if table.begins_round(number):
-                self._begin_round()
-            yield number, (step(*self._batch()) for _ in range(table.steps_per_epoch))
+                self._start_next_run()
+            yield number, (self._fine_tune(step) for _ in range(table.steps_per_epoch))
 
     @contextmanager
-    def as_measured(self) -> Iterator[None]:
-        """Within a `with` statement the network is as it would be if training ended now."""
-        with self._soup.mixed():
+    def final_weights(self) -> Iterator[None]:
+        """Within the context, the network has the weights with which training would end now.
+
+        They are the mean over fine-tuning runs, and a `MeanCentred` head subtracts the mean features of photos without
+        augmentation, as in search.
+        """
+        with self._soup.averaged():
             if not self._is_centred:
                 yield
                 return
@@ -117,144 +103,109 @@ class Learner:
                 yield
 
     def validation_model(self) -> tf.keras.Model:
-        """From images to what the loss takes."""
+        """Return the model from images to the input of the loss."""
         network = self._network
         return network.whole() if self._objective.unit_length else network.without_unit_length()
 
     def validation_loss(self, outputs: Features, labels: npt.NDArray[np.str_]) -> float:
-        """The loss of photos in batches of 64, always the same ones, whatever the order of the photos.
+        """Compute the mean loss over fixed batches of 64 photos in random order.
 
         Args:
-            outputs: of the validation model, float32 [photos, d].
-            labels: str [photos]; classes that training does not know count for triplets alone.
+            outputs: outputs of the validation model, float32 [photos, d].
+            labels: str [photos]; classes that are not in the training split only count in triplets.
         """
         known = {label: number for number, label in enumerate(self._classes)}
         unknown = {label: -1 - number for number, label in enumerate(sorted(set(labels) - set(known)))}
         codes = np.array([(known | unknown)[label] for label in labels], np.int32)
-        order = np.random.default_rng(ORDER_OF_VALIDATION).permutation(len(labels))
-        chosen = [order[part] for part in slices(len(order))]
-        losses = [float(self._objective(tf.constant(codes[part]), tf.constant(outputs[part]))) for part in chosen]
-        return float(np.average(losses, weights=[len(part) for part in chosen]))
+        order = np.random.default_rng(VALIDATION_SEED).permutation(len(labels))
+        batches = [order[part] for part in slices(len(order))]
+        losses = [float(self._objective(tf.constant(codes[batch]), tf.constant(outputs[batch]))) for batch in batches]
+        return float(np.average(losses, weights=[len(batch) for batch in batches]))
 
-    def _pass_over(self, epoch: int) -> None:
-        """Draw the batches of the epochs that are done, so that the next one is the one that would have come."""
-        for _ in range(self.timetable.taken(epoch)):
-            self._draw()
-            self._share()
-
-    def _begin_round(self) -> None:
-        """Let the weights go back to where they began, and the optimizers forget."""
-        self._soup.begin_again()
-        for optimizer in self._optimizers:
-            for variable in optimizer.variables:
-                variable.assign(tf.zeros_like(variable))
-
-    def _head_steps(self) -> Iterator[float]:
-        """Train the head on the features of a few views of each photo, which are computed once."""
-        steps, fresh = self.timetable.head_alone, self._fresh()
-        groups = [(self._recipe.optimizer.fresh, fresh)] if fresh else []
-        optimizers = [self._optimizer(*group, steps) for group in groups]
-        step = self._step(lambda features: self._head(features, training=True), optimizers, groups)
-        features = np.stack([self._features(view) for view in range(self._recipe.views)])
+    def _train_head(self) -> Iterator[float]:
+        """Train the head on the features of a few views per photo, which are computed once."""
+        steps = self.timetable.head_steps
+        groups = self._parameter_groups([], self._head_variables(), steps)
+        step = self._step(lambda features: self._head(features, training=True), groups)
+        features = np.stack([self._features_of_views(view) for view in range(self._recipe.views)])
         for _ in range(steps):
-            photos, views = self._draw()
-            yield step(features[views, photos], self._labels[photos])
+            photos, views = self._draw_batch()
+            yield step(features[views, photos], self._labels[photos], self._draw_mixing_weight())
 
-    def _features(self, view: int) -> Features:
-        """The features of one view of each photo."""
-        photos = np.arange(len(self._labels))
-        views = (self._views(photos[part], np.full_like(photos[part], view)) for part in slices(len(photos)))
-        trainable = self._network.trainable
-        return np.concatenate([np.asarray(trainable.predict_on_batch(batch), np.float32) for batch in views])
+    def _fine_tuning_step(self) -> TrainingStep:
+        """Batch normalization of a pretrained backbone uses its stored statistics."""
+        features, head, from_scratch = self._network.trainable, self._head, not self._network.pretrained
+        return self._step(lambda views: head(features(views, training=from_scratch), training=True), self._groups)
 
-    def _draw(self) -> tuple[Positions, Positions]:
-        """The photos of a batch, and which view of each."""
+    def _fine_tune(self, step: TrainingStep) -> float:
+        photos, views = self._draw_batch()
+        return step(self._views(photos, views), self._labels[photos], self._draw_mixing_weight())
+
+    def _start_next_run(self) -> None:
+        self._soup.start_next_run()
+        for group in self._groups:
+            group.reset_optimizer()
+
+    def _skip_batches(self, steps: int) -> None:
+        """Draw and discard batches, so that the random number generator is where it was after so many steps."""
+        for _ in range(steps):
+            self._draw_batch()
+            self._draw_mixing_weight()
+
+    def _draw_batch(self) -> tuple[Indices, Indices]:
+        """Draw photos, and the number of a view for each."""
         photos = next(self._batches)
         return photos, self._rng.integers(self._recipe.views, size=len(photos))
 
-    def _batch(self) -> tuple[tf.Tensor, npt.NDArray[np.int32]]:
-        """Views with their labels."""
-        photos, views = self._draw()
-        return self._views(photos, views), self._labels[photos]
-
-    def _whole_step(self) -> Step:
-        """Batch normalisation keeps the statistics that came with trained weights, and learns its own without."""
-        features, head, from_scratch = self._network.trainable, self._head, not self._network.pretrained
-        return self._step(
-            lambda views: head(features(views, training=from_scratch), training=True), self._optimizers, self._groups()
-        )
-
-    def _groups(self) -> list[tuple[float, list[tf.Variable]]]:
-        """What learns, with its learning rate: the backbone, where it does, and the head."""
-        how, body = self._recipe.optimizer, self._network.features.trainable_variables
-        groups = [(how.pretrained if self._network.pretrained else how.fresh, body), (how.fresh, self._fresh())]
-        return [group for group in groups if group[1]]
-
-    def _fresh(self) -> list[tf.Variable]:
-        return [*self._head.trainable_variables, *self._objective.trainable_variables]
-
-    def _step(
-        self,
-        run: Callable[[tf.Tensor], tf.Tensor],
-        optimizers: list[tf.keras.optimizers.Optimizer],
-        groups: list[tuple[float, list[tf.Variable]]],
-    ) -> Step:
-        """One step of learning, compiled: each group of variables with its optimizer."""
-
-        def step(inputs: tf.Tensor, labels: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
-            with tf.GradientTape() as tape:
-                loss = self._loss(run, inputs, labels, share)
-            gradients = tape.gradient(loss, [variables for _, variables in groups])
-            for optimizer, of_group, (_, variables) in zip(optimizers, gradients, groups, strict=True):
-                pairs = [(gradient, variable) for gradient, variable in zip(of_group, variables, strict=True)]
-                optimizer.apply_gradients(pairs)
-            return loss
-
-        compiled = tf.function(step, reduce_retracing=True)
-        return lambda inputs, labels: float(compiled(inputs, labels, tf.constant(self._share())))
-
-    def _share(self) -> float:
-        """How much of each photo is itself, the rest being its opposite in the batch."""
+    def _draw_mixing_weight(self) -> float:
         alpha = self._recipe.mixup
         return self._rng.beta(alpha, alpha) if alpha else 1.0
 
-    def _loss(
-        self, run: Callable[[tf.Tensor], tf.Tensor], inputs: tf.Tensor, labels: tf.Tensor, share: tf.Tensor
-    ) -> tf.Tensor:
-        """The loss of a batch; with MixUp, of each photo mixed with its opposite in the batch, by both labels."""
-        if not self._recipe.mixup:
-            return self._objective(labels, run(inputs), training=True)
-        outputs = run(share * inputs + (1 - share) * inputs[::-1])
-        mine, other = (self._objective(of, outputs, training=True) for of in (labels, labels[::-1]))
-        return share * mine + (1 - share) * other
+    def _backbone_variables(self) -> list[tf.Variable]:
+        return list(self._network.features.trainable_variables)
 
-    def _optimizer(self, rate: float, variables: list[tf.Variable], steps: int) -> tf.keras.optimizers.Optimizer:
-        per_epoch = self.timetable.steps_per_epoch
-        rates = learning_rates(self._recipe.schedule, rate, steps, per_epoch, self._seed)
-        optimizer = _optimizer(self._recipe.optimizer, rates)
-        optimizer.build(variables)
-        return optimizer
+    def _head_variables(self) -> list[tf.Variable]:
+        return [*self._head.trainable_variables, *self._objective.trainable_variables]
+
+    def _parameter_groups(
+        self, backbone: list[tf.Variable], head: list[tf.Variable], steps: int
+    ) -> list[ParameterGroup]:
+        """Make a group of the backbone's variables and one of the head's, without empty groups."""
+        config, schedule, per_epoch = self._recipe.optimizer, self._recipe.schedule, self.timetable.steps_per_epoch
+        of_backbone = config.pretrained if self._network.pretrained else config.fresh
+        return [
+            parameter_group(variables, config, learning_rates(schedule, rate, steps, per_epoch, self._seed))
+            for variables, rate in ((backbone, of_backbone), (head, config.fresh))
+            if variables
+        ]
+
+    def _step(self, forward: Callable[[tf.Tensor], tf.Tensor], groups: list[ParameterGroup]) -> TrainingStep:
+        return TrainingStep(forward, self._objective, groups, mixup=self._recipe.mixup > 0)
+
+    def _centre_on_views(self) -> None:
+        """Centre the head on the features of augmented views, on which it is trained, and initialize the proxies."""
+        features = self._features_of_views(number=0)
+        self._network.centre(features)
+        if isinstance(self._objective, TripletObjective):
+            self._objective.initialize_proxies(tf.constant(self._labels), self._head(features, training=False))
+
+    def _features_of_views(self, number: int) -> Features:
+        """Compute the features of one view of each training photo, float32 [photos, f]."""
+        photos = np.arange(len(self._labels))
+        views = (self._views(photos[part], np.full_like(photos[part], number)) for part in slices(len(photos)))
+        return _predict(self._network.trainable, views)
 
     def _features_of_photos(self) -> Features:
-        """The features of the training photos, or of many of them, as they are when photos are searched."""
-        chosen, size = self._some(CENTRED_ON), self._network.backbone.resize.size
-        photos = (self._unchanged(chosen[part], size) for part in slices(len(chosen)))
-        features = self._network.features
-        return np.concatenate([np.asarray(features.predict_on_batch(batch), np.float32) for batch in photos])
+        """Compute the features of at most 1,024 training photos without augmentation, float32 [photos, f]."""
+        photos, size = self._random_photos(MAX_PHOTOS_FOR_MEAN), self._network.backbone.resize.size
+        return _predict(self._network.features, (self._resized(photos[part], size) for part in slices(len(photos))))
 
-    def _some(self, at_most: int) -> Positions:
-        """All training photos or, where there are more than so many, that many of them at random."""
+    def _random_photos(self, at_most: int) -> Indices:
         return np.random.default_rng(self._seed).permutation(len(self._images))[:at_most]
 
-    def _unchanged(self, photos: Positions, size: int) -> tf.Tensor:
+    def _resized(self, photos: Indices, size: int) -> tf.Tensor:
         return random_views(self._images[photos], size, Unchanged())
 
 
-def _optimizer(how: AnyOptimizer, rates: Rates) -> tf.keras.optimizers.Optimizer:
-    match how:
-        case AdamW():
-            return tf.keras.optimizers.AdamW(Planned(rates), weight_decay=how.weight_decay)
-        case Adam():
-            return tf.keras.optimizers.Adam(Planned(rates))
-        case _:
-            return tf.keras.optimizers.SGD(Planned(rates), momentum=how.momentum)
+def _predict(model: tf.keras.Model, inputs: Iterable[tf.Tensor]) -> Features:
+    return np.concatenate([np.asarray(model.predict_on_batch(batch), np.float32) for batch in inputs])

@@ -1,4 +1,4 @@
-"""The seam to TensorFlow Addons, and the objectives that networks are trained with."""
+"""Loss functions. This is the only module that uses TensorFlow Addons."""
 
 import tensorflow as tf
 import tensorflow_addons as tfa
@@ -10,21 +10,21 @@ TRIPLETS = {"semihard": tfa.losses.triplet_semihard_loss, "hard": tfa.losses.tri
 
 
 def triplet_loss(labels: tf.Tensor, embeddings: tf.Tensor, margin: float, triplets: str = "semihard") -> tf.Tensor:
-    """A triplet loss of TensorFlow Addons, on Euclidean distances.
+    """Compute the triplet loss of a batch with online mining, on Euclidean distances.
 
-    `semihard` (Schroff et al., "FaceNet", 2015): each ordered pair of photos of a class is held against the nearest
-    negative that is farther away than its positive, or, where there is none, against the farthest negative; the mean
-    over all pairs. `hard` (Hermans et al., "In Defense of the Triplet Loss", 2017): each photo's farthest positive is
-    held against its nearest negative; the mean over all photos, where one without a positive has itself for one.
+    `semihard` (Schroff et al., "FaceNet", 2015): for each anchor and positive, the nearest negative that is farther
+    from the anchor than the positive, or the farthest negative if there is none; mean over all pairs. `hard` (Hermans
+    et al., "In Defense of the Triplet Loss", 2017): for each anchor, the farthest positive (the anchor itself if it
+    has none) and the nearest negative; mean over all anchors.
 
     Args:
         labels: int [batch].
         embeddings: float32 [batch, d], unit length.
-        margin: how much farther away the negative shall be.
+        margin: minimum difference between the distances to the negative and to the positive.
         triplets: `semihard` or `hard`.
 
     Returns:
-        The mean; 0, without a gradient, where no two photos of the batch share a class.
+        A scalar; 0 without a gradient if no two photos of the batch share a class.
     """
     same = tf.equal(labels[:, None], labels[None, :])
     pairs = tf.math.count_nonzero(same) - tf.size(labels, tf.int64)
@@ -36,71 +36,74 @@ def triplet_loss(labels: tf.Tensor, embeddings: tf.Tensor, margin: float, triple
 
 
 class TripletObjective(tf.Module):  # type: ignore[misc]  # it has no types
-    """Triplets, and classification by the nearest proxy: a learned direction for each class.
+    """Triplet loss plus a weighted cross-entropy over cosine similarities to class proxies.
+
+    A proxy is a trainable vector per class (Movshovitz-Attias et al., "No Fuss Distance Metric Learning Using
+    Proxies", 2017).
+
+    Attributes:
+        unit_length: whether the loss takes embeddings of unit length.
 
     Args:
-        how: margin and weights.
-        classes: how many.
-        dimension: of the embeddings.
+        config: settings of the loss.
+        classes: number of classes.
+        dimension: length of the embeddings.
     """
 
     unit_length = True
 
-    def __init__(self, how: TripletLoss, classes: int, dimension: int) -> None:
+    def __init__(self, config: TripletLoss, classes: int, dimension: int) -> None:
         super().__init__()
-        self._how = how
+        self._config = config
         self._classes = classes
-        if how.proxies:
+        if config.proxies:
             self._proxies = tf.Variable(tf.keras.initializers.Orthogonal()((classes, dimension)), name="proxies")
 
     def __call__(self, labels: tf.Tensor, embeddings: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """The loss of a batch: labels int [batch], −1 where unknown; embeddings float32 [batch, d] → a scalar."""
-        triplets = triplet_loss(labels, embeddings, self._how.margin, self._how.triplets)
-        if not self._how.proxies:
+        """Compute the loss: labels int [batch], negative if unknown; embeddings float32 [batch, d] → a scalar."""
+        triplets = triplet_loss(labels, embeddings, self._config.margin, self._config.triplets)
+        if not self._config.proxies:
             return triplets
-        return triplets + self._how.proxies * self._classification(labels, embeddings)
+        return triplets + self._config.proxies * self._classification(labels, embeddings)
 
-    def begin(self, labels: tf.Tensor, embeddings: tf.Tensor) -> None:
-        """Let each proxy begin in the middle of its class: labels int [photos], embeddings float32 [photos, d].
+    def initialize_proxies(self, labels: tf.Tensor, embeddings: tf.Tensor) -> None:
+        """Set each proxy to the normalized mean of its class: labels int [photos], embeddings float32 [photos, d].
 
         Source: Qi, Brown, Lowe, "Low-Shot Learning with Imprinted Weights", 2018.
         """
-        if self._how.proxies:
-            middles = tf.math.unsorted_segment_mean(embeddings, labels, self._classes)
-            self._proxies.assign(tf.math.l2_normalize(middles, axis=1))
+        if self._config.proxies:
+            means = tf.math.unsorted_segment_mean(embeddings, labels, self._classes)
+            self._proxies.assign(tf.math.l2_normalize(means, axis=1))
 
     def _classification(self, labels: tf.Tensor, embeddings: tf.Tensor) -> tf.Tensor:
         similarities = tf.matmul(embeddings, tf.math.l2_normalize(self._proxies, axis=1), transpose_b=True)
         return tf.reduce_mean(
             tf.keras.losses.categorical_crossentropy(
                 tf.one_hot(labels, self._classes),
-                similarities / self._how.temperature,
+                similarities / self._config.temperature,
                 from_logits=True,
-                label_smoothing=self._how.label_smoothing,
+                label_smoothing=self._config.label_smoothing,
             )
         )
 
 
 class SoftmaxObjective(tf.Module):  # type: ignore[misc]  # it has no types
-    """Cross-entropy of a softmax layer on embeddings that are not of unit length.
+    """Cross-entropy of a softmax classifier on embeddings before normalization to unit length.
 
-    Args:
-        how: dropout.
-        classes: how many.
-        dimension: of the embeddings.
+    Attributes and arguments: see `TripletObjective`.
     """
 
     unit_length = False
 
-    def __init__(self, how: SoftmaxLoss, classes: int, dimension: int) -> None:
+    def __init__(self, config: SoftmaxLoss, classes: int, dimension: int) -> None:
         super().__init__()
         self._classes = classes
-        self._dropout = tf.keras.layers.Dropout(how.dropout, dtype="float32")
+        self._dropout = tf.keras.layers.Dropout(config.dropout, dtype="float32")
         self._layer = tf.keras.layers.Dense(classes, dtype="float32", name="softmax")
         self._layer.build((None, dimension))
 
     def __call__(self, labels: tf.Tensor, embeddings: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """The loss of a batch; see `TripletObjective`."""
+        """Compute the loss of a batch; see `TripletObjective`."""
         logits = self._layer(self._dropout(embeddings, training=training))
         targets = tf.one_hot(labels, self._classes)
         return tf.reduce_mean(tf.keras.losses.categorical_crossentropy(targets, logits, from_logits=True))
@@ -109,8 +112,8 @@ class SoftmaxObjective(tf.Module):  # type: ignore[misc]  # it has no types
 Objective = TripletObjective | SoftmaxObjective
 
 
-def objective(how: AnyLoss, classes: int, dimension: int) -> Objective:
-    """What a recipe's loss minimises, for that many classes and dimensions."""
-    if isinstance(how, SoftmaxLoss):
-        return SoftmaxObjective(how, classes, dimension)
-    return TripletObjective(how, classes, dimension)
+def objective(config: AnyLoss, classes: int, dimension: int) -> Objective:
+    """Build the loss of a recipe for a number of classes and embeddings of length `dimension`."""
+    if isinstance(config, SoftmaxLoss):
+        return SoftmaxObjective(config, classes, dimension)
+    return TripletObjective(config, classes, dimension)

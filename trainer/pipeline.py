@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from retrieval.bundle import Bundle, TrainingData, write_bundle
 from retrieval.neighbours import Embeddings
+from trainer.augmented_views import sample_batch
 from trainer.calibration import calibrate
 from trainer.checkpoints import WorkFolder
-from trainer.data import Dataset, Say, check_trainable, labels_of, read_all
+from trainer.data import Dataset, LabelledImages, Say, check_trainable, labels_of, read_all
 from trainer.evaluation import evaluate_embeddings
-from trainer.learner import LabelledImages, sample_batch
 from trainer.network import embed
 from trainer.quantization import CALIBRATION_PHOTOS, quantized
 from trainer.recipes.overrides import settings_of

@@ -1,4 +1,4 @@
-"""What a person sees while a network trains."""
+"""The progress of a training in the terminal."""
 
 from types import TracebackType
 
@@ -11,10 +11,10 @@ from trainer.training import Epoch
 
 
 class TrainingProgress:
-    """A bar over all steps on standard error with the current loss, and a line for each epoch.
+    """A training callback that shows a progress bar with the current loss, and a line for each epoch.
 
     Attributes:
-        interrupted: whether the user ended training early.
+        interrupted: whether the user interrupted training.
     """
 
     def __init__(self, table: Timetable, say: Say) -> None:
@@ -30,7 +30,7 @@ class TrainingProgress:
             console=messages,
             transient=True,
         )
-        self._task = self._progress.add_task("training", total=table.taken(table.epochs))
+        self._task = self._progress.add_task("training", total=table.steps_until_end_of(table.epochs))
         self._map_at_r: float | None = None
 
     def __enter__(self) -> "TrainingProgress":
@@ -43,27 +43,27 @@ class TrainingProgress:
         self._progress.stop()
 
     def on_resume(self, epoch: Epoch) -> None:
-        """Training goes on after an epoch that was done before."""
+        """Move the bar to the end of the last completed epoch."""
         self._map_at_r = epoch.map_at_r
-        self._progress.update(self._task, completed=self._table.taken(epoch.number))
-        self._say(f"The unfinished training goes on after epoch {epoch.number}.")
+        self._progress.update(self._task, completed=self._table.steps_until_end_of(epoch.number))
+        self._say(f"Resuming the unfinished training after epoch {epoch.number}.")
 
     def on_step(self, loss: float) -> None:
-        """One batch more."""
+        """Advance the bar."""
         measured = "" if self._map_at_r is None else f" · MAP@R {self._map_at_r:.3f}"
         self._progress.update(self._task, advance=1, description=f"loss {loss:.3f}{measured}")
 
     def on_interruption(self) -> None:
-        """The user ends training early."""
+        """Report the interruption."""
         self.interrupted = True
-        self._say("Interrupted: the best network so far is kept. Interrupt again to give it up.")
+        self._say("Interrupted: the best weights so far are kept. Interrupt again to discard them.")
 
     def on_divergence(self, why: str) -> None:
-        """Training went astray."""
-        self._say(f"{why} What was kept before is what the bundle will hold.")
+        """Report the divergence."""
+        self._say(f"{why} The bundle will contain the weights kept before.")
 
     def on_epoch(self, epoch: Epoch) -> None:
-        """One epoch more."""
+        """Print the metrics of an epoch."""
         self._map_at_r = epoch.map_at_r
         stage = "head only" if epoch.number == 0 else f"epoch {epoch.number:2}"
         self._say(

@@ -26,7 +26,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from retrieval.embedder import IMAGES
 from trainer.data import Say
 from trainer.evaluation import evaluate_embeddings
-from trainer.export import ask_for_room, run_onnx
+from trainer.export import check_free_space, run_onnx
 from trainer.extra import first_line
 from trainer.runs import Photos, Run
 
@@ -60,7 +60,7 @@ def quantized(run: Run, photos: Photos, calibration: npt.NDArray[np.uint8], say:
         LookalikeError: the disk is full.
     """
     candidate, first, record = replace(run, precision="int8"), 0, {"calibration_photos": len(calibration)}
-    ask_for_room(run.folder, 3 * run.network.stat().st_size)
+    check_free_space(run.folder, 3 * run.network.stat().st_size)
     try:
         for first in _counts_to_spare(run.network):
             quantize_onnx(run.network, candidate.network, calibration, first)

@@ -16,16 +16,15 @@ from retrieval.files import write_atomically
 from retrieval.neighbours import Embeddings
 from trainer.backbones.base import Backbone
 from trainer.checkpoints import Checkpoints
-from trainer.data import Say
+from trainer.data import LabelledImages, Say
 from trainer.evaluation import METRICS, Evaluation, evaluate_embeddings
 from trainer.export import check_parity, export_onnx, run_onnx, save_weights
-from trainer.learner import LabelledImages
-from trainer.network import EmbeddingNetwork, build_for, prepared, starts_trained
+from trainer.network import EmbeddingNetwork, build_for, is_pretrained, prepared
 from trainer.progress import TrainingProgress
 from trainer.recipes import Recipe
 from trainer.schedules import planned_learning_rates, timetable
 from trainer.tensorboard import TensorBoardLog
-from trainer.training import Epoch, Watcher, kept_epoch, train_network
+from trainer.training import Epoch, TrainingCallback, kept_epoch, train_network
 
 ONNX = "embedder.onnx"
 WEIGHTS = "embedder.weights.h5"
@@ -64,7 +63,7 @@ class Plan:
     @property
     def pretrained(self) -> bool:
         """Whether the backbone starts with trained weights."""
-        return starts_trained(self.backbone, self.weights)
+        return is_pretrained(self.backbone, self.weights)
 
     def build(self, seed: int, mixed_precision: bool = False) -> EmbeddingNetwork:
         """The network as training begins; seeds all that TensorFlow draws from here on."""
@@ -192,20 +191,20 @@ def _train(plan: Plan, photos: Photos, seed: int, folder: Path, say: Say) -> dic
     network, recipe = plan.build(seed, plan.mixed_precision), plan.recipe
     table = timetable(recipe, len(photos["train"].labels), network.pretrained)
     checkpoints = Checkpoints(folder / "checkpoints", say)
-    with ExitStack() as open_watchers:
-        progress = open_watchers.enter_context(TrainingProgress(table, say))
-        watchers: list[Watcher] = [progress]
+    with ExitStack() as open_callbacks:
+        progress = open_callbacks.enter_context(TrainingProgress(table, say))
+        callbacks: list[TrainingCallback] = [progress]
         if plan.tensorboard is not None:
             rates = planned_learning_rates(recipe, table, network.pretrained, seed)
             log = TensorBoardLog(plan.tensorboard / f"seed-{seed}", rates, table)
-            watchers.append(open_watchers.enter_context(log))
+            callbacks.append(open_callbacks.enter_context(log))
         epochs = train_network(
             network,
             recipe,
             train=photos["train"],
             val=photos["val"],
             seed=seed,
-            watchers=watchers,
+            callbacks=callbacks,
             checkpoints=checkpoints,
         )
     say("Exporting the network and measuring it …")

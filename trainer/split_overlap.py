@@ -1,4 +1,4 @@
-"""Photos that are in two splits: a network that has seen a photo in training finds it too easily when it is tested."""
+"""Copies of a photo in several splits, which inflate the metrics of the validation and test splits."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,25 +11,25 @@ from retrieval.images import DEFAULT_MAX_PIXELS, ResizeRule, read_pixels
 from retrieval.neighbours import exact_neighbours
 from retrieval.photo_ref import PhotoRef, display
 
-# Colour thumbnails of 16 × 16 pixels, each correlated with all others. Copies saved at JPEG quality 30, made half as
-# large or a fifth brighter correlate at 0.98 and more, nearly all of them. Of 1.1 million pairs of 1,500 flower photos
-# from Flickr, two correlate above 0.96, and both show one scene twice; the third, at 0.957, shows two flowers.
-GLANCE = ResizeRule(size=16, shorter_side=16, mode="squash")
+# Near-identical photos are found by the correlation of colour thumbnails of 16 × 16 pixels. Nearly all copies with JPEG
+# quality 30, half size or 20 % more brightness correlate at 0.98 or more. Of the 1.1 million pairs of 1,500 flower
+# photos from Flickr, two correlate above 0.96, and both show the same scene; the next one, at 0.957, does not.
+THUMBNAIL = ResizeRule(size=16, shorter_side=16, mode="squash")
 NEAR_IDENTICAL = 0.96
-SMALLEST_SIDE = 64  # smaller pictures hold too little to tell a copy from a likeness: scanned digits, icons
+MIN_SIDE = 64  # thumbnails of smaller photos, such as scanned digits and icons, correlate without being copies
 
 EARLIER_SPLITS = {"val": ("train",), "test": ("train", "val")}
-MOST_NAMED = 10
+MAX_NAMES = 10
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What tells whether two files hold one picture.
+    """Identifies copies of a photo.
 
     Attributes:
-        sha256: of the file.
-        area: of the picture, in pixels.
-        thumbnail: uint8 [16, 16, 3]; None where the picture is too small for it to say anything.
+        sha256: hex digest of the file.
+        area: width times height of the photo, in pixels.
+        thumbnail: uint8 [16, 16, 3]; None if the photo is smaller than 64 pixels.
     """
 
     sha256: str
@@ -39,13 +39,13 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Duplicate:
-    """A photo of the validation or test split, and the most similar one of an earlier split.
+    """A photo of the validation or test split that also occurs in an earlier split.
 
     Attributes:
-        photo: the one that is measured with.
-        original: the one that was seen before.
-        similarity: correlation of their thumbnails; 1 where the files are identical.
-        identical: whether the files are.
+        photo: the photo of the validation or test split.
+        original: the most similar photo of an earlier split.
+        similarity: correlation of their thumbnails; 1 for identical files.
+        identical: whether the files are identical.
     """
 
     photo: PhotoRef
@@ -54,12 +54,12 @@ class Duplicate:
     identical: bool
 
     def __str__(self) -> str:
-        """The pair in one line."""
+        """Describe the pair in one line."""
         how = "identical" if self.identical else f"near-identical, {self.similarity:.3f}"
         return f"{_named(self.photo)} = {_named(self.original)} ({how})"
 
     def as_dict(self) -> dict[str, object]:
-        """It as `metrics.json` keeps it."""
+        """Return the pair as in `metrics.json`."""
         return {
             "photo": _described(self.photo),
             "original": _described(self.original),
@@ -69,19 +69,19 @@ class Duplicate:
 
 
 def fingerprint(content: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Fingerprint:
-    """The fingerprint of an encoded photo; raises `UnreadablePhoto`."""
-    decoded = read_pixels(content, GLANCE, max_pixels)
-    large_enough = min(decoded.width, decoded.height) >= SMALLEST_SIDE
+    """Compute the fingerprint of an encoded photo; raise `UnreadablePhoto` if it can't be decoded."""
+    decoded = read_pixels(content, THUMBNAIL, max_pixels)
+    large_enough = min(decoded.width, decoded.height) >= MIN_SIDE
     area = decoded.width * decoded.height
     return Fingerprint(hashlib.sha256(content).hexdigest(), area, decoded.pixels if large_enough else None)
 
 
 def find_duplicates(photos: Sequence[PhotoRef], fingerprints: Mapping[str, Fingerprint]) -> list[Duplicate]:
-    """The photos held out for validation or test that an earlier split has too, the most similar first.
+    """Find validation and test photos that also occur in an earlier split, the most similar first.
 
     Args:
-        photos: each with its split.
-        fingerprints: by URI.
+        photos: photos with splits.
+        fingerprints: fingerprint of each photo by URI.
     """
     found: list[Duplicate] = []
     for split, earlier in EARLIER_SPLITS.items():
@@ -93,17 +93,14 @@ def find_duplicates(photos: Sequence[PhotoRef], fingerprints: Mapping[str, Finge
 
 
 def warning(duplicates: Sequence[Duplicate]) -> str:
-    """What the user should know of them."""
-    lines = [str(duplicate) for duplicate in duplicates[:MOST_NAMED]]
-    if len(duplicates) > MOST_NAMED:
-        lines.append(f"… and {len(duplicates) - MOST_NAMED} more, which the report shows.")
+    """Return a warning that names the first duplicates."""
+    lines = [str(duplicate) for duplicate in duplicates[:MAX_NAMES]]
+    if len(duplicates) > MAX_NAMES:
+        lines.append(f"… and {len(duplicates) - MAX_NAMES} more, which the report shows.")
     photos = "1 photo" if len(duplicates) == 1 else f"{len(duplicates)} photos"
-    return "\n  ".join(
-        [
-            f"The figures flatter: {photos} of the validation or test split can be found in an earlier split, too.",
-            *lines,
-        ]
-    )
+    verb = "occurs" if len(duplicates) == 1 else "occur"
+    inflated = f"Metrics are inflated: {photos} of the validation or test split also {verb} in an earlier split."
+    return "\n  ".join([inflated, *lines])
 
 
 def _duplicates(
@@ -121,7 +118,7 @@ def _duplicates(
 def _most_similar(
     photos: Sequence[PhotoRef], gallery: Sequence[PhotoRef], fingerprints: Mapping[str, Fingerprint]
 ) -> Iterator[tuple[PhotoRef, tuple[PhotoRef, float]]]:
-    """Each photo with the most similar one of the gallery and the correlation of the two."""
+    """Yield each photo with the most similar one of the gallery and their correlation."""
     photos = [photo for photo in photos if fingerprints[photo.uri].thumbnail is not None]
     gallery = [photo for photo in gallery if fingerprints[photo.uri].thumbnail is not None]
     if not photos or not gallery:
@@ -132,7 +129,7 @@ def _most_similar(
 
 
 def _centred(photos: Sequence[PhotoRef], fingerprints: Mapping[str, Fingerprint]) -> npt.NDArray[np.float32]:
-    """Their thumbnails less the mean of each, whose cosine is their correlation: float32 [photos, 768]."""
+    """Return thumbnails minus their own mean, whose cosine is the correlation: float32 [photos, 768]."""
     thumbnails = np.array([fingerprints[photo.uri].thumbnail for photo in photos], np.float32).reshape(len(photos), -1)
     centred: npt.NDArray[np.float32] = thumbnails - thumbnails.mean(axis=1, keepdims=True)
     return centred

@@ -1,4 +1,4 @@
-"""Which photos a network learns from (train), is chosen on (val) and is measured on (test)."""
+"""Training, validation and test splits."""
 
 import csv
 import os
@@ -14,14 +14,14 @@ from retrieval.photo_ref import PhotoRef, display, uri_of
 
 SPLITS = ("train", "val", "test")
 HELD_OUT = 0.15
-FEWEST_TO_SPLIT = 6
+MIN_TO_SPLIT = 6
 
 
 def stratified_splits(photos: Iterable[PhotoRef], seed: int) -> list[PhotoRef]:
-    """Draw splits class by class: 15 % for validation, 15 % for testing, the rest for training.
+    """Draw stratified splits: 15 % of each class for validation, 15 % for testing, the rest for training.
 
-    A held-out part of a class has at least two photos, so that each has another to find; a class with fewer than six
-    photos goes to training whole.
+    At least two photos of a class are validation photos and two are test photos, so that each has a match to find;
+    classes with fewer than six photos are only used for training.
     """
     by_label: dict[str, list[PhotoRef]] = defaultdict(list)
     for photo in photos:
@@ -29,20 +29,20 @@ def stratified_splits(photos: Iterable[PhotoRef], seed: int) -> list[PhotoRef]:
     drawn = []
     for number, label in enumerate(sorted(by_label)):
         members = by_label[label]
-        held_out = max(2, round(HELD_OUT * len(members))) if len(members) >= FEWEST_TO_SPLIT else 0
+        held_out = max(2, round(HELD_OUT * len(members))) if len(members) >= MIN_TO_SPLIT else 0
         names = ["val"] * held_out + ["test"] * held_out + ["train"] * (len(members) - 2 * held_out)
         order = np.random.default_rng([seed, number]).permutation(len(members))
         drawn += [replace(members[index], split=name) for index, name in zip(order, names, strict=True)]
     return sorted(drawn, key=lambda photo: photo.uri)
 
 
-def tested_on_unseen(photos: Iterable[PhotoRef], unseen: Collection[str], source: Path) -> list[PhotoRef]:
-    """Test on classes that training never sees: all of their photos, and no others, make the test split.
+def hold_out_classes(photos: Iterable[PhotoRef], unseen: Collection[str], source: Path) -> list[PhotoRef]:
+    """Make all photos of the unseen classes, and no others, the test split.
 
     The other classes keep their training and validation photos; their test photos are left out.
 
     Raises:
-        BadSource: a class is unknown, or there are fewer than two to test on or to train on.
+        BadSource: a class does not exist, or fewer than two classes are left for testing or for training.
     """
     photos = list(photos)
     classes = {str(photo.label) for photo in photos}
@@ -67,12 +67,12 @@ def tested_on_unseen(photos: Iterable[PhotoRef], unseen: Collection[str], source
 
 
 def check_splits(photos: list[PhotoRef], source: Path) -> list[PhotoRef]:
-    """The photos as they are, if each has one of the splits; raises `BadSource` otherwise."""
+    """Return the photos unchanged; raise `BadSource` if one has no split or an unknown one."""
     for photo in photos:
         if photo.split not in SPLITS:
             raise BadSource(
                 f"{display(photo.path)} has the split {photo.split!r} in {display(source)}.",
-                f"Give each photo one of {', '.join(SPLITS)}, or none of them any.",
+                f"Give each photo one of the splits {', '.join(SPLITS)}, or remove all splits.",
             )
     return photos
 
@@ -80,18 +80,19 @@ def check_splits(photos: list[PhotoRef], source: Path) -> list[PhotoRef]:
 def splits_from_file(
     photos: Iterable[PhotoRef], source: Path, file: Path, say: Callable[[str], None]
 ) -> list[PhotoRef]:
-    """The photos that a CSV file `path,label,split` names, with its splits; paths are relative to the data set.
+    """Return the photos that a CSV file `path,label,split` lists, with its splits.
 
-    How many photos it does not name, and how many of those that it names are not there, is said.
+    Paths in the file are relative to the data set. Reports how many photos the file does not list, and how many listed
+    photos do not exist.
 
     Raises:
-        BadSource: the file can't be read, lacks a column or names none of the photos.
+        BadSource: the file is unreadable, lacks a column, contradicts a label or lists none of the photos.
     """
-    photos, named = list(photos), _named_in(file, source)
+    photos, listed = list(photos), _listed_in(file, source)
     chosen = []
     for photo in photos:
-        if said := named.get(uri_of(photo.path)):
-            label, split = said
+        if row := listed.get(uri_of(photo.path)):
+            label, split = row
             if label and display(label) != photo.label:
                 raise BadSource(
                     f"{display(photo.path)} has two labels: {photo.label!r} in {display(source)}, "
@@ -100,30 +101,30 @@ def splits_from_file(
                 )
             chosen.append(replace(photo, split=split))
     if not chosen:
-        raise BadSource(f"{display(file)} names no photo of {display(source)}.", "Its paths are relative to the data.")
+        raise BadSource(f"{display(file)} lists no photo of {display(source)}.", "Make its paths relative to the data.")
     if len(chosen) < len(photos):
-        say(f"Photos left out because {display(file)} does not name them: {len(photos) - len(chosen)}.")
-    if len(chosen) < len(named):
-        say(f"Photos that {display(file)} names and {display(source)} does not have: {len(named) - len(chosen)}.")
+        say(f"Photos left out because {display(file)} does not list them: {len(photos) - len(chosen)}.")
+    if len(chosen) < len(listed):
+        say(f"Photos that {display(file)} lists but {display(source)} does not have: {len(listed) - len(chosen)}.")
     return check_splits(chosen, file)
 
 
-def _named_in(file: Path, source: Path) -> dict[str, tuple[str, str]]:
-    """Label and split of each photo that a splits file names, by URI."""
+def _listed_in(file: Path, source: Path) -> dict[str, tuple[str, str]]:
+    """Return label and split of each photo in a splits file, by URI."""
     root = source if source.is_dir() else source.parent
-    named: dict[str, tuple[str, str]] = {}
+    listed: dict[str, tuple[str, str]] = {}
     try:
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as lines:
             for row in csv.DictReader(lines):
-                said = (row["label"], row["split"])
-                if named.setdefault(uri_of(Path(root, os.path.normpath(row["path"]))), said) != said:
-                    raise BadSource(f"{display(file)} names {display(row['path'])} twice.", "Name each photo once.")
+                entry = (row["label"], row["split"])
+                if listed.setdefault(uri_of(Path(root, os.path.normpath(row["path"]))), entry) != entry:
+                    raise BadSource(f"{display(file)} lists {display(row['path'])} twice.", "List each photo once.")
     except OSError as error:
         raise BadSource(
             f"The splits file {display(file)} can't be read ({error.strerror}).", "Check its name."
         ) from None
     except (KeyError, TypeError, ValueError, csv.Error):
         raise BadSource(
-            f"{display(file)} is no CSV file with the columns path,label,split.", "Correct its first line."
+            f"{display(file)} is not a CSV file with the columns path,label,split.", "Correct its first line."
         ) from None
-    return named
+    return listed

@@ -1,4 +1,4 @@
-"""Logs for TensorBoard."""
+"""TensorBoard logs."""
 
 from pathlib import Path
 from types import TracebackType
@@ -13,15 +13,15 @@ from trainer.training import Epoch
 
 
 class TensorBoardLog:
-    """Loss and learning rates step by step, and what each epoch came to.
+    """A training callback that logs the loss and learning rates of each step and the metrics of each epoch.
 
     Args:
-        folder: where the log is written.
-        rates: part of the network → its learning rate at each step; NaN while it rests.
-        table: how steps make epochs.
+        folder: the log folder.
+        rates: learning rates of `head` and `backbone` in each step, float32 [steps]; NaN while frozen.
+        table: the timetable of the training.
 
     Raises:
-        LookalikeError: the folder can't be written.
+        LookalikeError: the folder is not writable.
     """
 
     def __init__(self, folder: Path, rates: dict[str, Rates], table: Timetable) -> None:
@@ -31,7 +31,7 @@ class TensorBoardLog:
             self._writer = tf.summary.create_file_writer(str(folder))
         except tf.errors.OpError:
             raise LookalikeError(
-                f"No logs for TensorBoard can be written to {display(folder)}.", "Name another folder."
+                f"TensorBoard logs can't be written to {display(folder)}.", "Name another folder."
             ) from None
 
     def __enter__(self) -> "TensorBoardLog":
@@ -43,26 +43,26 @@ class TensorBoardLog:
         self._writer.close()
 
     def on_resume(self, epoch: Epoch) -> None:
-        """Steps are counted from where the epoch ended."""
-        self._step = self._table.taken(epoch.number)
+        """Continue counting steps after the last completed epoch."""
+        self._step = self._table.steps_until_end_of(epoch.number)
 
     def on_step(self, loss: float) -> None:
-        """Write a step's loss and learning rates."""
-        rates = {f"learning rate/{part}": float(values[self._step]) for part, values in self._rates.items()}
+        """Log the loss and learning rates of a step."""
+        rates = {f"learning rate/{group}": float(values[self._step]) for group, values in self._rates.items()}
         self._write({"loss/step": loss} | {name: rate for name, rate in rates.items() if np.isfinite(rate)})
         self._step += 1
 
     def on_epoch(self, epoch: Epoch) -> None:
-        """Write what an epoch came to, at its last step."""
+        """Log the metrics of an epoch at its last step."""
         self._write({"loss/training": epoch.loss, "loss/validation": epoch.val_loss})
         self._write({"validation/MAP@R": epoch.map_at_r, "validation/R@1": epoch.recall_at_1})
         self._writer.flush()
 
     def on_interruption(self) -> None:
-        """Nothing to write."""
+        """Do nothing."""
 
     def on_divergence(self, why: str) -> None:
-        """Nothing to write."""
+        """Do nothing."""
 
     def _write(self, values: dict[str, float]) -> None:
         with self._writer.as_default(step=self._step):

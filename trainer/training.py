@@ -1,4 +1,4 @@
-"""The training loop: epoch after epoch, until nothing gets better; the weights that retrieve best are kept."""
+"""The training loop: epochs with validation, early stopping, checkpoints, and the choice of the weights to keep."""
 
 import math
 import time
@@ -12,8 +12,9 @@ import tensorflow as tf
 from retrieval.errors import LookalikeError
 from retrieval.neighbours import Embeddings
 from trainer.checkpoints import Checkpoints
+from trainer.data import LabelledImages
 from trainer.evaluation import evaluate_embeddings
-from trainer.learner import LabelledImages, Learner
+from trainer.learner import Learner
 from trainer.network import EmbeddingNetwork, to_unit_length
 from trainer.recipes.components import Stopping
 from trainer.recipes.recipe import Recipe
@@ -22,15 +23,15 @@ from trainer.sampling import BATCH
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to; epoch 0 is the training of the head alone.
+    """The metrics of an epoch.
 
     Attributes:
-        number: its place.
-        loss: mean over its batches.
-        val_loss: of the validation photos, without dropout.
-        map_at_r: of the validation photos.
-        recall_at_1: of the validation photos.
-        seconds: since training began.
+        number: its number; epoch 0 trains the head alone.
+        loss: mean loss of its batches.
+        val_loss: loss of the validation split, without dropout.
+        map_at_r: MAP@R of the validation split.
+        recall_at_1: recall@1 of the validation split.
+        seconds: time since training started.
     """
 
     number: int
@@ -41,31 +42,31 @@ class Epoch:
     seconds: float
 
 
-class Watcher(Protocol):
-    """Who wants to know how training goes."""
+class TrainingCallback(Protocol):
+    """Receives the events of a training."""
 
     def on_resume(self, epoch: Epoch) -> None:
-        """Training goes on after an epoch that was done before."""
+        """Training resumes after this epoch, which was completed before."""
 
     def on_step(self, loss: float) -> None:
-        """A batch is done."""
+        """A step is completed."""
 
     def on_epoch(self, epoch: Epoch) -> None:
-        """An epoch is done."""
+        """An epoch is completed."""
 
     def on_interruption(self) -> None:
-        """The user ends training early; what it has is kept."""
+        """The user interrupted training; the weights kept so far are used."""
 
     def on_divergence(self, why: str) -> None:
-        """Training went astray and ends; what it has is kept."""
+        """Training diverged and stops; the weights kept so far are used."""
 
 
 class Diverged(LookalikeError):
-    """Losses or embeddings that are no numbers."""
+    """A loss or an embedding is not finite."""
 
     def __init__(self, epoch: int, what: str) -> None:
         super().__init__(
-            f"In epoch {epoch} {what}: training went astray.",
+            f"Training diverged in epoch {epoch}: {what}.",
             "Lower the learning rates with --set optimizer.pretrained=… and --set optimizer.fresh=….",
         )
 
@@ -77,82 +78,85 @@ def train_network(
     train: LabelledImages,
     val: LabelledImages,
     seed: int,
-    watchers: Sequence[Watcher] = (),
+    callbacks: Sequence[TrainingCallback] = (),
     checkpoints: Checkpoints | None = None,
 ) -> list[Epoch]:
-    """Train a network in place; it ends with the weights of the epoch that its recipe keeps.
+    """Train a network in place, which ends with the weights of the epoch that the recipe's stopping rule keeps.
 
-    An interruption (Ctrl-C), or numbers that are none any more, ends training and keeps what there is.
+    An interruption (Ctrl-C) or divergence after the first epoch ends training with the weights kept so far.
 
     Args:
-        network: what to train.
-        recipe: how.
-        train: what to learn from.
-        val: what to choose on, in the size that the network will see.
-        seed: of the batches; TensorFlow's own is the caller's to set.
-        watchers: are told of each step and epoch.
-        checkpoints: where epochs are kept, and what there is of an earlier, unfinished training is taken up.
+        network: the network to train.
+        recipe: how to train it.
+        train: the training photos.
+        val: the validation photos, in the network's input size.
+        seed: seed of the batches; the caller seeds TensorFlow.
+        callbacks: receive the events of the training.
+        checkpoints: where to save a checkpoint after each epoch; an existing one is resumed.
 
     Returns:
         The epochs, in order.
 
     Raises:
-        Diverged: the very first epoch goes astray.
+        Diverged: the first epoch diverged.
     """
     learner, embedder = Learner(network, recipe, train, seed), network.whole()
     model = learner.validation_model()
     epochs: list[Epoch] = []
     kept = embedder.get_weights()
     if checkpoints is not None and checkpoints.exist:
-        found = checkpoints.restore(learner.checkpoint)
-        epochs, kept = [Epoch(**fields) for fields in found.epochs], found.kept
+        saved = checkpoints.restore(learner.checkpoint)
+        epochs, kept = [Epoch(**fields) for fields in saved.epochs], saved.kept
         tf.random.set_seed(seed + epochs[-1].number)
-        for watcher in watchers:
-            watcher.on_resume(epochs[-1])
-    began = time.monotonic() - (epochs[-1].seconds if epochs else 0)
+        for callback in callbacks:
+            callback.on_resume(epochs[-1])
+    start = time.monotonic() - (epochs[-1].seconds if epochs else 0)
     try:
-        for number, batch_losses in learner.epochs(after=epochs[-1].number if epochs else None):
-            if epochs and is_over(epochs, recipe.stopping):
+        for number, losses in learner.epochs(after=epochs[-1].number if epochs else None):
+            if epochs and should_stop(epochs, recipe.stopping):
                 break
-            loss = float(np.mean(list(_told(batch_losses, number, watchers))))
-            with learner.as_measured():
+            loss = float(np.mean(list(_reported(losses, number, callbacks))))
+            with learner.final_weights():
                 outputs = model.predict(val.images, batch_size=BATCH, verbose=0)
-                measured = _measured(learner, outputs, val, number)
-                epochs.append(Epoch(number, loss, **measured, seconds=round(time.monotonic() - began, 1)))
+                metrics = _validation_metrics(learner, outputs, val, number)
+                epochs.append(Epoch(number, loss, **metrics, seconds=round(time.monotonic() - start, 1)))
                 if kept_epoch(epochs, recipe.stopping) is epochs[-1]:
                     kept = embedder.get_weights()
-            for watcher in watchers:
-                watcher.on_epoch(epochs[-1])
+            for callback in callbacks:
+                callback.on_epoch(epochs[-1])
             if checkpoints is not None:
                 of_kept = kept_epoch(epochs, recipe.stopping).number
                 checkpoints.save(learner.checkpoint, [asdict(epoch) for epoch in epochs], kept, of_kept)
     except (KeyboardInterrupt, Diverged) as error:
         if not epochs:
             raise
-        for watcher in watchers:
+        for callback in callbacks:
             if isinstance(error, Diverged):
-                watcher.on_divergence(error.message)
+                callback.on_divergence(error.message)
             else:
-                watcher.on_interruption()
+                callback.on_interruption()
     embedder.set_weights(kept)
     return epochs
 
 
-def kept_epoch(epochs: Sequence[Epoch], how: Stopping) -> Epoch:
-    """The epoch whose weights a recipe keeps; of equals, the first."""
-    return epochs[-1] if how.keep == "last" else max(epochs, key=lambda epoch: _quality(epoch, how))
+def kept_epoch(epochs: Sequence[Epoch], stopping: Stopping) -> Epoch:
+    """Return the epoch whose weights are kept: the last one or the best one, of equals the first."""
+    return epochs[-1] if stopping.keep == "last" else _best(epochs, stopping)
 
 
-def is_over(epochs: Sequence[Epoch], how: Stopping) -> bool:
-    """Whether nothing got better for as many epochs as the recipe has patience."""
-    best = max(epochs, key=lambda epoch: _quality(epoch, how))
-    return how.patience is not None and epochs[-1].number - best.number >= how.patience
+def should_stop(epochs: Sequence[Epoch], stopping: Stopping) -> bool:
+    """Whether the monitored metric has not improved for as many epochs as the stopping rule has patience."""
+    return stopping.patience is not None and epochs[-1].number - _best(epochs, stopping).number >= stopping.patience
 
 
-def _measured(learner: Learner, outputs: Embeddings, val: LabelledImages, epoch: int) -> dict[str, float]:
-    """What an epoch came to, by what the network makes of the validation photos."""
+def _best(epochs: Sequence[Epoch], stopping: Stopping) -> Epoch:
+    return max(epochs, key=lambda epoch: epoch.map_at_r if stopping.on == "map_at_r" else -epoch.val_loss)
+
+
+def _validation_metrics(learner: Learner, outputs: Embeddings, val: LabelledImages, epoch: int) -> dict[str, float]:
+    """Compute the fields of `Epoch` that follow from the outputs of the validation model, float32 [photos, d]."""
     if not np.isfinite(outputs).all():
-        raise Diverged(epoch, "embeddings became no numbers")
+        raise Diverged(epoch, "embeddings are not finite")
     metrics = evaluate_embeddings(to_unit_length(outputs), val.labels).overall
     return {
         "val_loss": learner.validation_loss(outputs, val.labels),
@@ -161,15 +165,11 @@ def _measured(learner: Learner, outputs: Embeddings, val: LabelledImages, epoch:
     }
 
 
-def _quality(epoch: Epoch, how: Stopping) -> float:
-    return epoch.map_at_r if how.on == "map_at_r" else -epoch.val_loss
-
-
-def _told(losses: Iterator[float], epoch: int, watchers: Sequence[Watcher]) -> Iterator[float]:
-    """The losses, each told to the watchers as it comes."""
+def _reported(losses: Iterator[float], epoch: int, callbacks: Sequence[TrainingCallback]) -> Iterator[float]:
+    """Yield the losses, each after it was checked and reported to the callbacks."""
     for loss in losses:
         if not math.isfinite(loss):
-            raise Diverged(epoch, f"the loss became {loss}")
-        for watcher in watchers:
-            watcher.on_step(loss)
+            raise Diverged(epoch, f"the loss is {loss}")
+        for callback in callbacks:
+            callback.on_step(loss)
         yield loss

@@ -36,7 +36,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, o
     assert run.returncode == 0, run.stderr
     assert "letter.jpg" in run.stderr
     assert "Traceback" not in run.stderr
-    assert "Training small_cnn by the recipe default on " in run.stderr
+    assert "Training small_cnn with the recipe default on " in run.stderr
     return home, json.loads(run.stdout)
 
 

@@ -1,4 +1,4 @@
-"""Views of training photos: each another one, or a few that are kept as a resting part sees them."""
+"""Augmented views of training photos: new ones each time, or a few with cached activations of frozen layers."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import tensorflow as tf
 
 import trainer.augmented_views
 from trainer.augmentation import random_views
-from trainer.augmented_views import FreshViews, StoredViews, augmented_views
+from trainer.augmented_views import CachedViews, FreshViews, augmented_views
 from trainer.backbones import BACKBONES
 from trainer.network import EmbeddingNetwork, build_for
 from trainer.recipes import RECIPES, Recipe
@@ -24,40 +24,40 @@ def network() -> EmbeddingNetwork:
     return build_for(RECIPE, BACKBONES["efficientnet_lite0"], "auto")
 
 
-def test_what_rests_has_seen_the_stored_views_as_the_whole_network_would(network: EmbeddingNetwork) -> None:
+def test_frozen_and_trainable_layers_compute_what_the_whole_network_does(network: EmbeddingNetwork) -> None:
     recipe = override(RECIPE, ["augmentation=unchanged"])
-    fresh, stored = FreshViews(PHOTOS, network, recipe), augmented_views(PHOTOS, network, recipe)
-    assert isinstance(stored, StoredViews)
+    fresh, cached = FreshViews(PHOTOS, network, recipe), augmented_views(PHOTOS, network, recipe)
+    assert isinstance(cached, CachedViews)
     whole = network.features(random_views(PHOTOS[BATCH], 64, Unchanged()), training=False)
-    for views in (fresh, stored):
+    for views in (fresh, cached):
         made = network.trainable(views(BATCH, NUMBERS), training=False)
         np.testing.assert_allclose(made, whole, rtol=1e-4, atol=1e-5)
 
 
-def test_a_stored_view_stays_and_a_fresh_one_changes(network: EmbeddingNetwork) -> None:
-    stored, fresh = augmented_views(PHOTOS, network, RECIPE), FreshViews(PHOTOS, network, RECIPE)
-    assert np.array_equal(stored(BATCH, NUMBERS), stored(BATCH, NUMBERS))
-    assert not np.array_equal(stored(BATCH, NUMBERS), stored(BATCH, np.array([2, 1, 0])))
+def test_a_cached_view_stays_and_a_fresh_one_changes(network: EmbeddingNetwork) -> None:
+    cached, fresh = augmented_views(PHOTOS, network, RECIPE), FreshViews(PHOTOS, network, RECIPE)
+    assert np.array_equal(cached(BATCH, NUMBERS), cached(BATCH, NUMBERS))
+    assert not np.array_equal(cached(BATCH, NUMBERS), cached(BATCH, np.array([2, 1, 0])))
     assert not np.array_equal(fresh(BATCH, NUMBERS), fresh(BATCH, NUMBERS))
 
 
-def test_a_training_that_goes_on_stores_the_same_views(network: EmbeddingNetwork) -> None:
+def test_the_same_seed_caches_the_same_views(network: EmbeddingNetwork) -> None:
     first, again = (views_from(seed=1, network=network) for _ in range(2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, views_from(seed=2, network=network))
 
 
-def test_in_mixed_precision_what_rests_sees_nearly_the_same(network: EmbeddingNetwork) -> None:
+def test_activations_are_nearly_the_same_in_mixed_precision(network: EmbeddingNetwork) -> None:
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
         mixed = build_for(RECIPE, BACKBONES["efficientnet_lite0"], "auto")
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
     assert mixed.frozen.output.dtype == tf.bfloat16
-    stored, exact = views_from(seed=1, network=mixed), views_from(seed=1, network=network)
-    assert stored.dtype == np.float32
-    assert np.corrcoef(stored.ravel(), exact.ravel())[0, 1] > 0.99
-    assert np.isfinite(mixed.trainable(stored, training=False).numpy().astype(np.float32)).all()
+    cached, exact = views_from(seed=1, network=mixed), views_from(seed=1, network=network)
+    assert cached.dtype == np.float32
+    assert np.corrcoef(cached.ravel(), exact.ravel())[0, 1] > 0.99
+    assert np.isfinite(mixed.trainable(cached, training=False).numpy().astype(np.float32)).all()
 
 
 def views_from(seed: int, network: EmbeddingNetwork) -> np.ndarray:
@@ -65,7 +65,7 @@ def views_from(seed: int, network: EmbeddingNetwork) -> np.ndarray:
     return np.asarray(augmented_views(PHOTOS, network, RECIPE)(BATCH, NUMBERS))
 
 
-def test_all_that_learns_is_in_the_learning_part(network: EmbeddingNetwork) -> None:
+def test_all_trainable_variables_are_in_the_trainable_model(network: EmbeddingNetwork) -> None:
     assert network.frozen is not None
     trainable = {variable.ref() for variable in network.trainable.trainable_variables}
     assert trainable == {variable.ref() for variable in network.features.trainable_variables}
@@ -73,7 +73,7 @@ def test_all_that_learns_is_in_the_learning_part(network: EmbeddingNetwork) -> N
 
 
 @pytest.mark.parametrize("changes", [["learns=all"], ["learns=head"]])
-def test_nothing_is_stored_where_nothing_rests_apart(changes: list[str]) -> None:
+def test_nothing_is_cached_if_no_layers_are_frozen(changes: list[str]) -> None:
     recipe: Recipe = override(RECIPE, changes)
     network = build_for(recipe, BACKBONES["efficientnet_lite0"], "auto")
     views = augmented_views(PHOTOS, network, recipe)
@@ -82,9 +82,9 @@ def test_nothing_is_stored_where_nothing_rests_apart(changes: list[str]) -> None
     assert network.trainable is network.features
 
 
-def test_nothing_is_stored_that_is_too_much(network: EmbeddingNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_cached_beyond_the_limit(network: EmbeddingNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     size = tf.size(augmented_views(PHOTOS, network, RECIPE)(BATCH[:1], NUMBERS[:1])).numpy() * 4 * len(PHOTOS) * 3
-    monkeypatch.setattr(trainer.augmented_views, "STORED_AT_MOST", size - 1)
+    monkeypatch.setattr(trainer.augmented_views, "MAX_CACHE_BYTES", size - 1)
     assert isinstance(augmented_views(PHOTOS, network, RECIPE), FreshViews)
-    monkeypatch.setattr(trainer.augmented_views, "STORED_AT_MOST", size)
-    assert isinstance(augmented_views(PHOTOS, network, RECIPE), StoredViews)
+    monkeypatch.setattr(trainer.augmented_views, "MAX_CACHE_BYTES", size)
+    assert isinstance(augmented_views(PHOTOS, network, RECIPE), CachedViews)

@@ -31,9 +31,9 @@ def test_every_backbone_turns_pixels_of_any_size_into_finite_features(name: str)
         assert np.isfinite(features).all()
 
 
-@pytest.mark.parametrize("name", [name for name, backbone in BACKBONES.items() if backbone.upper_part])
-def test_the_upper_part_begins_at_a_layer_that_is_there(name: str) -> None:
-    assert BACKBONES[name].upper_part in {layer.name for layer in BACKBONES[name].build("none").layers}
+@pytest.mark.parametrize("name", [name for name, backbone in BACKBONES.items() if backbone.fine_tune_from])
+def test_fine_tuning_starts_at_a_layer_that_exists(name: str) -> None:
+    assert BACKBONES[name].fine_tune_from in {layer.name for layer in BACKBONES[name].build("none").layers}
 
 
 @pytest.mark.parametrize(
@@ -136,13 +136,13 @@ def test_weights_of_another_network_are_refused(other: str, tmp_path: Path) -> N
     top = other.endswith("top")
     function = tf.keras.applications.MobileNetV2 if top else getattr(tf.keras.applications, other)
     function(weights=None, include_top=top, classes=5).save_weights(tmp_path / "other.h5")
-    with pytest.raises(LookalikeError, match=r"other.h5 does not hold the weights of mobilenet_v2"):
+    with pytest.raises(LookalikeError, match=r"other.h5 does not contain the weights of mobilenet_v2"):
         BACKBONES["mobilenet_v2"].build(str(tmp_path / "other.h5"))
 
 
 def test_a_checkpoint_of_another_efficientnet_is_refused() -> None:
     path = BACKBONES["efficientnet_lite0"]._installed_weights()
-    with pytest.raises(LookalikeError, match="does not hold the weights of efficientnet_lite1"):
+    with pytest.raises(LookalikeError, match="does not contain the weights of efficientnet_lite1"):
         BACKBONES["efficientnet_lite1"].build(str(path))
 
 
@@ -150,12 +150,12 @@ def test_a_checkpoint_of_another_efficientnet_is_refused() -> None:
 def test_an_input_smaller_than_a_backbone_accepts_is_refused(name: str, size: int) -> None:
     backbone = backbone_named(name)
     for change in ({"resize": ResizeRule(size=size, shorter_side=size)}, {"train_size": size}):
-        with pytest.raises(LookalikeError, match=rf"{size} px; the least is {backbone.minimum_size} px"):
+        with pytest.raises(LookalikeError, match=rf"{size} px; the minimum is {backbone.minimum_size} px"):
             replace(backbone, **change)
 
 
 def test_a_network_from_scratch_takes_no_weights_file() -> None:
-    with pytest.raises(LookalikeError, match="trained from scratch"):
+    with pytest.raises(LookalikeError, match="has no pretrained weights"):
         BACKBONES["small_cnn"].build("weights.h5")
 
 

@@ -133,9 +133,9 @@ def test_the_size_is_the_one_that_the_saved_model_accepts(any_size: Path, one_si
     assert (free.resize.size, free.fixed_size) == (224, False)
     assert (fixed.resize.size, fixed.train_size, fixed.fixed_size) == (SIDE, SIDE, True)
     assert (free.name, fixed.name) == ("hub_bit-any", "hub_bit-64")
-    with pytest.raises(LookalikeError, match="64 px alone"):
+    with pytest.raises(LookalikeError, match="only photos of 64 px"):
         replace(fixed, train_size=48)
-    with pytest.raises(LookalikeError, match="64 px alone"):
+    with pytest.raises(LookalikeError, match="only photos of 64 px"):
         BIT_M_R50X1.build(str(one_size))
 
 
@@ -182,7 +182,7 @@ def test_what_is_no_feature_vector_is_refused(
     answer: Callable[[tf.Tensor], object], takes: tf.TensorSpec, reason: str, tmp_path: Path
 ) -> None:
     folder = saved(tmp_path / "other", answer, takes)
-    with pytest.raises(LookalikeError, match=f"no network from photos to feature vectors.*{reason}"):
+    with pytest.raises(LookalikeError, match=f"not a network from photos to feature vectors.*{reason}"):
         backbone_named(f"hub:{folder}").build()
 
 
@@ -191,7 +191,11 @@ def test_what_is_no_saved_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "saved_model.pb").write_text("Dear photo")
     tf.saved_model.save(tf.Module(), tmp_path / "mute")
-    for name, reason in {"missing": "no folder", "empty": "no SavedModel", "damaged": "no SavedModel"}.items():
+    for name, reason in {
+        "missing": "no folder",
+        "empty": "no readable SavedModel",
+        "damaged": "no readable SavedModel",
+    }.items():
         with pytest.raises(LookalikeError, match=rf"{reason}.*{name}|{name}.*{reason}"):
             BIT_M_R50X1.build(str(tmp_path / name))
     with pytest.raises(LookalikeError, match="can't be called"):

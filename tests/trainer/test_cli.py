@@ -107,7 +107,7 @@ def test_other_data_has_no_untrained_figures(lookalike: Lookalike, trained: tupl
     ("arguments", "complaint"),
     [
         (("--data", "nowhere"), "nowhere does not exist"),
-        (("--data", "empty"), "holds no photo"),
+        (("--data", "empty"), "contains no photos"),
         (("--data", "colours", "--backbone", "vgg99"), "no backbone 'vgg99'"),
         (("--data", "colours", "--recipe", "soup"), "no recipe 'soup'"),
         (("--data", "colours", "--set", "loss.margin=wide"), "--set loss.margin=wide: input should be a valid number"),
@@ -143,9 +143,9 @@ def test_what_can_be_named_is_listed(lookalike: Lookalike, command: str, tmp_pat
 def test_a_recipe_is_shown_with_all_that_can_be_set(lookalike: Lookalike, tmp_path: Path) -> None:
     (shown,) = json.loads(lookalike("recipes", "notebook-bit", "--json", home=tmp_path).stdout)["recipes"]
     assert shown["settings"]["schedule.factors"] == "1,0.1,0.001,0.0001"
-    assert "batches without class balance" in shown["faults"]
+    assert "batches are not balanced by class" in shown["faults"]
     text = lookalike("recipes", "notebook-bit", home=tmp_path).stdout
-    assert "faults, as it was run" in text
+    assert "faults of the experiment" in text
     assert "--set schedule.factors=" in text
 
 
@@ -167,9 +167,9 @@ def test_logs_for_tensorboard_tell_each_step_and_epoch(trained: tuple[Path, dict
 
 def test_a_folder_that_takes_no_logs_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(LookalikeError, match=r"No logs for TensorBoard can be written to \S+/file/logs"):
+    with pytest.raises(LookalikeError, match=r"TensorBoard logs can't be written to \S+/file/logs"):
         TensorBoardLog(
-            tmp_path / "file" / "logs", {}, Timetable(head_alone=0, steps_per_epoch=1, epochs=1, epochs_per_round=1)
+            tmp_path / "file" / "logs", {}, Timetable(head_steps=0, steps_per_epoch=1, epochs=1, epochs_per_round=1)
         )
 
 
@@ -189,13 +189,13 @@ def test_embeddings_of_zeros_and_a_single_test_photo_have_a_bundle_and_a_report(
     assert run.returncode == 0, run.stderr
     assert run.stderr.count("loss 1.000 · validation loss 1.000") == 2
     assert "The split test has no photo of green, red." in run.stderr
-    assert "faults of its experiment: photos squashed without antialiasing; " in run.stderr
+    assert "faults of its experiment: photos are squashed without antialiasing; " in run.stderr
     bundle = load_bundle(tmp_path / "bundle")
     assert bundle.manifest.metrics["test"]["queries"] == 0
     assert bundle.resize.mode == "squash"
     page = (tmp_path / "bundle" / "training" / "report.html").read_text(encoding="utf-8")
     assert "Map of the val photos" in page
-    assert "embeddings of zeros" in page
+    assert "all embeddings are zero" in page
     assert "MixUp" not in page
 
 

@@ -69,8 +69,8 @@ def test_a_splits_file_chooses_photos_and_splits(colours: Path, tmp_path: Path) 
     splits.write_text("\n".join(["path,label,split", *rows, "green/gone.jpg,green,train"]))
     dataset, said = load(colours, tmp_path, splits=splits)
     assert said == [
-        f"Photos left out because {splits} does not name them: 18.",
-        f"Photos that {splits} names and {colours} does not have: 1.",
+        f"Photos left out because {splits} does not list them: 18.",
+        f"Photos that {splits} lists but {colours} does not have: 1.",
     ]
     assert dataset.counts == {"train": 6, "val": 6, "test": 6}
     assert by_name(dataset)["green/2.jpg"] == "test"
@@ -118,9 +118,9 @@ def test_unseen_classes_that_make_no_sense(colours: Path, tmp_path: Path, unseen
     ("content", "complaint"),
     [
         ("path,label\ngreen/0.jpg,green\n", "path,label,split"),
-        ("path,label,split\nelsewhere/0.jpg,green,train\n", "names no photo"),
+        ("path,label,split\nelsewhere/0.jpg,green,train\n", "lists no photo"),
         ("path,label,split\ngreen/0.jpg,green,later\nblue/0.jpg,blue,train\n", "'later'"),
-        ("path,label,split\ngreen/0.jpg,green,train\ngreen/0.jpg,green,test\n", "names green/0.jpg twice"),
+        ("path,label,split\ngreen/0.jpg,green,train\ngreen/0.jpg,green,test\n", "lists green/0.jpg twice"),
         ("path,label,split\ngreen/0.jpg,blue,train\n", "has two labels: 'green' in .*, 'blue' in"),
     ],
 )
@@ -163,7 +163,7 @@ def test_data_that_cannot_be_learnt_from(tmp_path: Path) -> None:
         draw(unlabelled / f"{number}.jpg", seed=number)
         draw(lonely / "only" / f"{number}.jpg", seed=number)
     for folder, complaint in [
-        (empty, "holds no photo"),
+        (empty, "contains no photos"),
         (unlabelled, "have no labels"),
         (lonely, "fewer than two classes"),
         (tmp_path / "missing", "does not exist"),
@@ -178,7 +178,7 @@ def test_a_class_with_one_photo_is_a_negative_only(colours: Path, tmp_path: Path
     dataset, said = load(colours, tmp_path)
     check_trainable(dataset, said.append)
     assert by_name(dataset)["single/0.jpg"] == "train"
-    assert said[0] == "The class single has one photo to train on: it is used as a negative only."
+    assert said[0] == "The class single has one training photo, which is only used as a negative."
     assert sorted(said[1:]) == ["The split test has no photo of single.", "The split val has no photo of single."]
 
 
@@ -214,7 +214,7 @@ def test_a_split_that_is_not_there(colours: Path, tmp_path: Path) -> None:
         ("path,label,split\ngreen/0.jpg,green,train\nblue/0.jpg,blue,later\n", "has the split 'later'"),
         ("path,label\ngreen/0.jpg,green\ngreen/0.jpg,blue\n", "has two labels in .*, 'green' and 'blue'"),
         ("path,label,split\ngreen/0.jpg,green,train\ngreen/0.jpg,green,val\n", "has two splits"),
-        ("path,label\n/etc/0.jpg,green\ngreen/0.jpg,green\n", "0.jpg, which lies outside the manifest's folder"),
+        ("path,label\n/etc/0.jpg,green\ngreen/0.jpg,green\n", "0.jpg, which is outside the manifest's folder"),
         ("path,label\ngreen/0.jpg,\nblue/0.jpg,\n", "have no labels"),
     ],
 )
@@ -241,7 +241,7 @@ def test_one_picture_with_two_labels_is_told(colours: Path, tmp_path: Path) -> N
     (colours / "blue" / "copy.jpg").write_bytes((colours / "green" / "0.jpg").read_bytes())
     dataset, (told,) = load(colours, tmp_path)
     assert len(dataset.photos) == 37
-    assert all(part in told for part in ("two labels", "blue/copy.jpg (blue)", "green/0.jpg (green)"))
+    assert all(part in told for part in ("different labels", "blue/copy.jpg (blue)", "green/0.jpg (green)"))
 
 
 def test_a_photo_with_too_many_pixels_is_left_out(colours: Path, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_the_softmax_loss_is_cross_entropy_over_the_classes_it_knows() -> None:
 def test_proxies_begin_in_the_middle_of_their_classes() -> None:
     embeddings = unit_vectors(0, len(LABELS), 6)
     objective = TripletObjective(TripletLoss(), classes=4, dimension=6)
-    objective.begin(tf.constant(LABELS), tf.constant(embeddings))
+    objective.initialize_proxies(tf.constant(LABELS), tf.constant(embeddings))
     (proxies,) = (variable.numpy() for variable in objective.trainable_variables)
     for label, proxy in enumerate(proxies):
         middle = embeddings[np.equal(LABELS, label)].mean(axis=0)

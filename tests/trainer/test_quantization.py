@@ -14,10 +14,10 @@ from retrieval.bundle import Manifest, Parity, load_bundle
 from retrieval.embedder import Embedder
 from retrieval.images import ResizeRule
 from trainer.backbones import backbone_named
+from trainer.data import LabelledImages
 from trainer.evaluation import evaluate_embeddings
 from trainer.export import export_onnx, run_onnx
-from trainer.learner import LabelledImages
-from trainer.network import begin_statistics, build_network
+from trainer.network import build_network, initialize_batch_norm
 from trainer.quantization import LARGEST_LOSS, quantize_onnx, quantized
 from trainer.recipes import Head
 from trainer.runs import ONNX, Run
@@ -42,7 +42,7 @@ def export(name: str, path: Path) -> None:
     tf.keras.utils.set_random_seed(0)
     backbone = replace(backbone_named(name), resize=ResizeRule(size=SIZE, shorter_side=SIZE), train_size=SIZE)
     network = build_network(backbone, "none", 16, Head())
-    begin_statistics(network.features, TRAIN.astype(np.float32))
+    initialize_batch_norm(network.features, TRAIN.astype(np.float32))
     export_onnx(network, path)
 
 

@@ -9,7 +9,7 @@ import pytest
 from retrieval.errors import LookalikeError
 from retrieval.images import ResizeRule
 from trainer.backbones import BACKBONES
-from trainer.learner import LabelledImages
+from trainer.data import LabelledImages
 from trainer.recipes import RECIPES, Facts, recipe_named
 from trainer.recipes.components import MeanCentred
 from trainer.recipes.overrides import override, settings_of
@@ -185,5 +185,5 @@ def test_an_unknown_recipe_is_answered_with_the_known_ones() -> None:
 
 def test_an_input_smaller_than_the_backbone_accepts_is_refused() -> None:
     recipe = override(RECIPES["default"], ["preparation.size=16"])
-    with pytest.raises(LookalikeError, match="accepts no photos of 16 px; the least is 32 px"):
+    with pytest.raises(LookalikeError, match="accepts no photos of 16 px; the minimum is 32 px"):
         Plan(BACKBONES["mobilenet_v2"], recipe, "none").build(0)

@@ -1,4 +1,4 @@
-"""Trainings that are cut short, and go on."""
+"""Resuming trainings."""
 
 import csv
 import errno
@@ -23,7 +23,7 @@ from retrieval.errors import LookalikeError
 from trainer.backbones import BACKBONES
 from trainer.backbones.base import Backbone
 from trainer.checkpoints import Checkpoints, WorkFolder
-from trainer.learner import LabelledImages
+from trainer.data import LabelledImages
 from trainer.network import build_for, embed
 from trainer.recipes import RECIPES
 from trainer.recipes.overrides import override
@@ -63,24 +63,24 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[st
         (("--seed", "1"), "had another data"),
     ],
 )
-def test_another_training_is_not_resumed(
+def test_a_training_with_other_settings_is_not_resumed(
     killed: tuple[Path, list[dict[str, float]]], lookalike: Lookalike, options: tuple[str, ...], complaint: str
 ) -> None:
     run = lookalike(*TRAIN, *SLOWLY, *options, "--resume", home=killed[0])
     assert run.returncode == 1
     assert complaint in run.stderr
-    assert "leave --resume away" in run.stderr
+    assert "omit --resume" in run.stderr
     assert (killed[0] / "bundle.unfinished").exists()
     assert not (killed[0] / "bundle").exists()
 
 
-def test_a_killed_training_goes_on_where_it_was(
+def test_a_killed_training_is_resumed_after_its_last_epoch(
     killed: tuple[Path, list[dict[str, float]]], lookalike: Lookalike, tmp_path: Path
 ) -> None:
     home, before = Path(shutil.copytree(killed[0], tmp_path / "home")), killed[1]
     run = lookalike(*TRAIN, *SLOWLY, "--resume", home=home)
     assert run.returncode == 0, run.stderr
-    assert f"goes on after epoch {before[-1]['number']}" in run.stderr
+    assert f"Resuming the unfinished training after epoch {before[-1]['number']}" in run.stderr
     with (home / "bundle" / "training" / "history.csv").open() as file:
         history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     assert [row["number"] for row in history] == [1, 2, 3, 4]
@@ -124,25 +124,25 @@ class KilledIn(Watched):
 
 
 FROM_SCRATCH = BACKBONES["small_cnn"]
-TRAINED = replace(FROM_SCRATCH, has_weights=True)  # as if the weights that it begins with had learnt something
-RESTING = replace(TRAINED, upper_part="pool1")
+PRETRAINED = replace(FROM_SCRATCH, has_weights=True)  # as if its initial weights were pretrained
+FROZEN = replace(PRETRAINED, fine_tune_from="pool1")
 
 
 @pytest.mark.parametrize(
     ("backbone", "augmentation", "rounds", "head"),
     [
         (FROM_SCRATCH, "unchanged", 1, "head"),
-        (TRAINED, "unchanged", 1, "head"),
-        (TRAINED, "unchanged", 2, "head"),
-        (TRAINED, "unchanged", 3, "head"),
-        (RESTING, "random-views", 2, "head"),
-        (RESTING, "random-views", 2, "centred"),
+        (PRETRAINED, "unchanged", 1, "head"),
+        (PRETRAINED, "unchanged", 2, "head"),
+        (PRETRAINED, "unchanged", 3, "head"),
+        (FROZEN, "random-views", 2, "head"),
+        (FROZEN, "random-views", 2, "centred"),
     ],
 )
-def test_but_for_dropout_a_resumed_training_is_that_which_was_not_cut_short(
+def test_but_for_dropout_a_resumed_training_equals_an_uninterrupted_one(
     backbone: Backbone, augmentation: str, rounds: int, head: str, tmp_path: Path
 ) -> None:
-    """Also where views are random, if they are stored: one that goes on stores the same ones again."""
+    """Also with random views, if their activations are cached: a resumed training draws the same ones again."""
     changes = [
         f"augmentation={augmentation}",
         f"head={head}",
@@ -160,14 +160,14 @@ def test_but_for_dropout_a_resumed_training_is_that_which_was_not_cut_short(
     def train(watched: Watched, folder: Path) -> tuple[list[Epoch], np.ndarray]:
         tf.keras.utils.set_random_seed(0)
         network = build_for(recipe, backbone, "auto")
-        assert (network.frozen is not None) == (backbone is RESTING)
+        assert (network.frozen is not None) == (backbone is FROZEN)
         epochs = train_network(
             network,
             recipe,
             train=photos,
             val=photos,
             seed=0,
-            watchers=[watched],
+            callbacks=[watched],
             checkpoints=Checkpoints(folder, print),
         )
         return epochs, embed(network.whole(), photos.images)
@@ -185,7 +185,7 @@ def test_but_for_dropout_a_resumed_training_is_that_which_was_not_cut_short(
     assert embeddings_again == pytest.approx(embeddings, abs=1e-2)
 
 
-def test_a_damaged_checkpoint_is_a_sentence(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_reported(tmp_path: Path) -> None:
     variable = tf.train.Checkpoint(value=tf.Variable([1.0, 2.0]))
     checkpoints = Checkpoints(tmp_path, print)
     checkpoints.save(variable, [{"number": 1}], [np.zeros(3)], kept_epoch=1)
@@ -206,15 +206,15 @@ def test_only_the_last_epoch_and_the_kept_one_stay(tmp_path: Path) -> None:
     assert checkpoints.restore(variable).kept[0].tolist() == [10, 10, 10]
 
 
-def test_a_disk_that_refuses_does_not_end_training(tmp_path: Path) -> None:
+def test_a_checkpoint_that_cannot_be_written_does_not_stop_training(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     said: list[str] = []
     checkpoints = Checkpoints(tmp_path / "file" / "below", said.append)
     checkpoints.save(tf.train.Checkpoint(), [{"number": 3}], [], kept_epoch=3)
-    assert "Epoch 3 could not be kept for --resume" in said[0]
+    assert "Epoch 3 could not be saved for --resume" in said[0]
 
 
-def test_a_work_folder_stays_only_where_something_is_worth_keeping(tmp_path: Path) -> None:
+def test_a_work_folder_is_kept_only_if_the_training_can_be_resumed(tmp_path: Path) -> None:
     said: list[str] = []
 
     def cut_short(after_an_epoch: bool, resume: bool = False) -> Path:
@@ -233,18 +233,18 @@ def test_a_work_folder_stays_only_where_something_is_worth_keeping(tmp_path: Pat
     assert not said
     kept = cut_short(after_an_epoch=True)
     assert kept.exists()
-    assert "with --resume goes on" in said.pop()
+    assert "with --resume to continue" in said.pop()
     with WorkFolder(tmp_path / "bundle", {"seed": 1}, said.append, resume=True) as folder:
         assert (folder / "seed-1").exists()
     assert not kept.exists()
     cut_short(after_an_epoch=True)
     said.clear()
     with WorkFolder(tmp_path / "bundle", {"seed": 1}, said.append, resume=False) as folder:
-        assert "is given up" in said.pop()
+        assert "is deleted" in said.pop()
         assert not (folder / "seed-1").exists()
 
 
-def test_a_full_disk_is_a_sentence_and_what_was_learnt_stays(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_the_checkpoint_is_kept(tmp_path: Path) -> None:
     said: list[str] = []
     with (
         pytest.raises(LookalikeError, match=r"could not be finished .*No space left") as raised,
@@ -252,7 +252,7 @@ def test_a_full_disk_is_a_sentence_and_what_was_learnt_stays(tmp_path: Path) -> 
     ):
         Checkpoints(folder / "seed-1" / "checkpoints", print).save(tf.train.Checkpoint(), [{"number": 1}], [], 1)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "embedder.onnx"))
-    assert "Make room" in raised.value.remedy
-    assert "with --resume goes on" in said.pop()
+    assert "Free disk space" in raised.value.remedy
+    assert "with --resume to continue" in said.pop()
     assert folder.exists()
     assert not (tmp_path / "bundle").exists()

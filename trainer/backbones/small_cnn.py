@@ -14,19 +14,19 @@ FILTERS = (32, 64, 128)
 
 
 class SmallCNN(Backbone):
-    """Pairs of 3 × 3 convolutions with pooling in between: for digits, icons, spectrograms."""
+    """Three pairs of 3 × 3 convolutions with max pooling: for digits, icons, spectrograms."""
 
-    def _normalised(self, pixels: "tf.Tensor") -> "tf.Tensor":
+    def _normalized(self, pixels: "tf.Tensor") -> "tf.Tensor":
         from tensorflow.keras import layers  # noqa: PLC0415 - takes seconds
 
         return layers.Rescaling(1 / 127.5, -1, name="rescaling")(pixels)
 
-    def _network(self, pixels: "tf.Tensor", normalised: "tf.Tensor", weights: str) -> "tf.keras.Model":
+    def _network(self, pixels: "tf.Tensor", normalized: "tf.Tensor", weights: str) -> "tf.keras.Model":
         from tensorflow.keras import Model, layers  # noqa: PLC0415 - takes seconds
 
         if weights not in (AUTO, NONE):
-            raise LookalikeError(f"{self.name} is trained from scratch.", "Leave --weights away.")
-        x = normalised
+            raise LookalikeError(f"{self.name} has no pretrained weights.", "Omit --weights.")
+        x = normalized
         for stage, filters in enumerate(FILTERS):
             if stage > 0:
                 x = layers.MaxPooling2D(name=f"pool{stage}")(x)
@@ -45,10 +45,10 @@ class SmallCNN(Backbone):
 
 SMALL_CNN = SmallCNN(
     name="small_cnn",
-    description="A small network trained from scratch, 32 px, for small images such as the digits",
+    description="Small CNN without pretrained weights, 32 px, for small images such as the digits",
     resize=ResizeRule(size=32, shorter_side=32),
     train_size=32,
-    augmentation=RandomViews(smallest_area=0.7, stretch=1.2, flip=False),  # a mirrored digit is another digit
+    augmentation=RandomViews(smallest_area=0.7, stretch=1.2, flip=False),  # a flipped digit is another digit
     minimum_size=8,
     has_weights=False,
 )

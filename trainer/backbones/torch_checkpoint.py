@@ -1,7 +1,7 @@
 """Reads the tensors of a PyTorch checkpoint without PyTorch.
 
-Only the format that `torch.save` wrote before version 1.6: a magic number, a protocol version and facts about the
-system (a pickle each), the pickled state dict, the pickled list of storage keys, and each storage's raw bytes.
+Supports the format of `torch.save` before version 1.6: a magic number, the protocol version and system information
+(one pickle each), the pickled state dict, the pickled list of storage keys, and the raw bytes of each storage.
 """
 
 import pickle
@@ -21,25 +21,23 @@ Array = npt.NDArray[Any]
 
 
 class BadCheckpoint(LookalikeError):
-    """A file that is no PyTorch checkpoint, or one that asks for more than tensors."""
+    """A file is not a PyTorch checkpoint, or contains more than tensors."""
 
 
 def read_state_dict(path: Path) -> dict[str, Array]:
-    """The tensors of a checkpoint by name.
+    """Return the tensors of a checkpoint by name.
 
-    The file is pickled, and pickles can run code: this reader resolves the handful of names that rebuild a tensor, and
-    refuses every other.
+    The file consists of pickles, which can run code when loaded. This reader only resolves the few names that are
+    needed to rebuild tensors, and rejects all others.
 
     Raises:
-        BadCheckpoint: not such a file, a damaged one, or one that names anything but tensors.
+        BadCheckpoint: the file is not a checkpoint, is damaged, or refers to anything but tensors.
     """
     try:
         with path.open("rb") as file:
             return _read(file)
-    except Exception as error:  # damaged pickles and sizes fail in any way
-        raise BadCheckpoint(
-            f"{path} is no PyTorch checkpoint that can be read ({error}).", "Name another file."
-        ) from None
+    except Exception as error:  # damaged pickles and sizes raise all kinds of errors
+        raise BadCheckpoint(f"{path} is not a readable PyTorch checkpoint ({error}).", "Name another file.") from None
 
 
 class _Storage(NamedTuple):
@@ -60,13 +58,13 @@ class _Tensor(NamedTuple):
         values = storages[self.storage.key][self.offset :]
         last = sum((length - 1) * stride for length, stride in zip(self.shape, self.strides, strict=True))
         if min(self.strides, default=0) < 0 or last >= len(values):
-            raise ValueError("a tensor reaches beyond its storage")
+            raise ValueError("a tensor exceeds its storage")
         strides = [stride * values.itemsize for stride in self.strides]
         return np.lib.stride_tricks.as_strided(values, self.shape, strides).copy()
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Resolves what a state dict of tensors consists of, and nothing else."""
+    """Resolves only the names that a state dict of tensors needs."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
@@ -75,12 +73,12 @@ class _TensorUnpickler(pickle.Unpickler):
             return _rebuild_tensor
         if module == "torch" and name in STORAGE_DTYPES:
             return STORAGE_DTYPES[name]
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no part of a tensor")
+        raise pickle.UnpicklingError(f"it refers to {module}.{name}, which is not part of a tensor")
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, _device, size, _view = pid
         if kind != "storage" or not isinstance(dtype, np.dtype):
-            raise pickle.UnpicklingError(f"it refers to a {kind}, which is no part of a tensor")
+            raise pickle.UnpicklingError(f"it refers to a {kind}, which is not part of a tensor")
         return _Storage(dtype, key, size)
 
 
@@ -92,8 +90,8 @@ def _rebuild_tensor(
 
 def _read(file: BinaryIO) -> dict[str, Array]:
     if _TensorUnpickler(file).load() != MAGIC_NUMBER:
-        raise ValueError("its magic number is another")
-    for _ in ("protocol version", "facts about the system"):
+        raise ValueError("its magic number is wrong")
+    for _ in ("protocol version", "system information"):
         _TensorUnpickler(file).load()
     tensors: dict[str, _Tensor] = _TensorUnpickler(file).load()
     dtypes = {tensor.storage.key: tensor.storage.dtype for tensor in tensors.values()}
@@ -105,5 +103,5 @@ def _read_storage(file: BinaryIO, dtype: np.dtype[Any]) -> Array:
     size = int.from_bytes(file.read(8), "little")
     content = file.read(size * dtype.itemsize)
     if len(content) != size * dtype.itemsize:
-        raise EOFError("it ends too early")
+        raise EOFError("it is truncated")
     return np.frombuffer(content, dtype)

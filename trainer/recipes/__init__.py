@@ -1,4 +1,4 @@
-"""The recipes by name."""
+"""The training recipes by name."""
 
 from retrieval.errors import LookalikeError
 from trainer.recipes.components import AdamW, Head, MeanCentred, RandomViews, Stopping
@@ -10,7 +10,7 @@ __all__ = ["DEFAULT", "RECIPES", "Facts", "Head", "RandomViews", "Recipe", "reci
 
 DEFAULT = Recipe(
     name="default",
-    description="Head, then the upper part thrice, weights averaged; semi-hard triplets, class proxies, P×K, MixUp",
+    description="Head first, then fine-tuning of upper layers; semi-hard triplets, class proxies, MixUp, model soup",
     mixup=0.4,
     rounds=3,
     stopping=Stopping(patience=8),
@@ -18,7 +18,7 @@ DEFAULT = Recipe(
 
 NEW_CLASSES = Recipe(
     name="new-classes",
-    description="For classes that training never sees, on trained weights: their features, tuned in a few steps",
+    description="For classes without training photos: mean-centred features, fine-tuned for a few steps",
     dimension=512,
     mixup=0.4,
     head=MeanCentred(),
@@ -33,7 +33,7 @@ RECIPES = {recipe.name: recipe for recipe in (DEFAULT, NEW_CLASSES, BIT_HYPERRUL
 
 
 def recipe_named(name: str) -> Recipe:
-    """The recipe of that name; raises `LookalikeError` where there is none."""
+    """Return the recipe of that name; raise `LookalikeError` if there is none."""
     if name not in RECIPES:
         raise LookalikeError(f"There is no recipe {name!r}.", f"Choose one of {', '.join(RECIPES)}.")
     return RECIPES[name]

@@ -1,4 +1,7 @@
-"""What recipes are composed of: each part one decision, with the values that it can take."""
+"""The components of a recipe, each with its settings and their valid ranges.
+
+Field names and kinds are the settings of `--set`, and are recorded in bundles: do not rename them.
+"""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -17,15 +20,15 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a photo becomes an input of the network; where a size is None, the backbone's own.
+    """How a photo becomes an input of the network. Sizes are in pixels; None: the backbone's default.
 
     Attributes:
-        pixels: `backbone`: normalised as the backbone's authors did; `unit`: divided by 255, whatever it expects.
-        resize: `crop` keeps the aspect ratio, `squash` does not.
-        antialias: whether a photo is smoothed as it is made smaller.
-        size: side of the network's input, in pixels.
-        train_photo: side to which training photos are resized, before they are augmented.
-        train_size: side of the views that are trained on, after augmentation.
+        pixels: `backbone`: normalized as the backbone was pretrained; `unit`: divided by 255 for every backbone.
+        resize: `crop` keeps the aspect ratio and crops the centre; `squash` changes the aspect ratio.
+        antialias: whether downscaling uses an antialiasing filter.
+        size: side of the network's input.
+        train_photo: side to which training photos are resized before augmentation.
+        train_size: side of the augmented views that the network is trained on.
     """
 
     pixels: Literal["backbone", "unit"] = "backbone"
@@ -36,11 +39,11 @@ class Preparation:
     train_size: Count | None = None
 
     def rule(self, of_backbone: ResizeRule) -> ResizeRule:
-        """How photos are resized that are measured or searched."""
+        """How photos are resized for evaluation and search."""
         return self._rule(self.size, of_backbone)
 
     def train_rule(self, of_backbone: ResizeRule) -> ResizeRule:
-        """How training photos are resized before they are augmented."""
+        """How training photos are resized before augmentation."""
         return self._rule(self.train_photo or self.size, of_backbone)
 
     def _rule(self, size: int | None, of_backbone: ResizeRule) -> ResizeRule:
@@ -53,13 +56,13 @@ class Preparation:
 
 @dataclass(frozen=True)
 class RandomViews:
-    """Random crops, mirrored or not, in slightly other colours.
+    """Random resized crops with horizontal flips and colour jitter.
 
     Attributes:
-        smallest_area: a view shows at least this share of the photo's area.
-        stretch: its aspect ratio changes by a factor within 1/stretch…stretch.
-        colour: brightness, contrast and saturation each change by a factor within 1 ± colour.
-        flip: whether half of the views are mirrored.
+        smallest_area: minimum area of a crop, as a fraction of the photo's area.
+        stretch: the aspect ratio is scaled by a random factor in 1/stretch…stretch.
+        colour: brightness, contrast and saturation are each scaled by a random factor in 1 ± colour.
+        flip: whether half of the views are flipped horizontally.
     """
 
     smallest_area: Probability = 0.2
@@ -70,35 +73,39 @@ class RandomViews:
 
 @dataclass(frozen=True)
 class Unchanged:
-    """Every view is the photo itself."""
+    """No augmentation."""
 
 
 @dataclass(frozen=True)
 class QuarterTurn:
-    """Every view is the photo turned by 90° and then mirrored."""
+    """Every photo is rotated by 90° and then flipped horizontally."""
 
 
 @dataclass(frozen=True)
 class CropAndFlip:
-    """A random square of the photo, in its own scale, mirrored or not."""
+    """Random square crops without rescaling, with horizontal flips.
+
+    Attributes:
+        flip: probability of a flip.
+    """
 
     flip: Probability = 0.5
 
 
 @dataclass(frozen=True)
 class Strong:
-    """Mirrored, cropped, in other colours and grey, each at random.
+    """Random flips, crops, colour jitter and greyscale (Chen et al., "SimCLR", 2020).
 
     Attributes:
-        flip: probability of a mirrored view.
-        crop: probability of a random crop from the photo padded by `padding` pixels altogether.
-        padding: in pixels.
-        jitter: probability of other colours.
-        brightness: added, as a share of white.
-        contrast: a factor within 1 ± contrast; so is `saturation`.
-        saturation: see contrast.
-        hue: added, as a share of the colour circle.
-        grey: probability of a view without colours.
+        flip: probability of a horizontal flip.
+        crop: probability of a random crop from the padded photo; otherwise the centre is cropped.
+        padding: total padding per axis, in pixels.
+        jitter: probability of colour jitter.
+        brightness: maximum offset of the brightness, as a fraction of white.
+        contrast: the contrast is scaled by a random factor in 1 ± contrast.
+        saturation: the saturation is scaled by a random factor in 1 ± saturation.
+        hue: maximum offset of the hue, as a fraction of the colour circle.
+        grey: probability of a conversion to greyscale.
     """
 
     flip: Probability = 0.4
@@ -114,10 +121,10 @@ class Strong:
 
 @dataclass(frozen=True)
 class Balanced:
-    """P×K batches: of several classes the same number of photos each.
+    """P×K batches: P classes with K photos each.
 
     Attributes:
-        batch_size: P·K at most.
+        batch_size: maximum of P·K.
     """
 
     batch_size: Annotated[int, Field(ge=4)] = 60
@@ -125,10 +132,10 @@ class Balanced:
 
 @dataclass(frozen=True)
 class Shuffled:
-    """All photos in random order, whatever their classes; the last batch of an epoch is what is left.
+    """Batches of shuffled photos, independent of their classes; the last batch of an epoch may be smaller.
 
     Attributes:
-        batch_size: photos in the other batches.
+        batch_size: photos per batch.
     """
 
     batch_size: Annotated[int, Field(ge=4)] = 64
@@ -136,13 +143,13 @@ class Shuffled:
 
 @dataclass(frozen=True)
 class Head:
-    """From features to the embedding.
+    """A multilayer perceptron from features to the embedding.
 
     Attributes:
-        dropout: of the features.
-        hidden: width of a dense layer with ReLU before the embedding's own; None: no such layer.
-        relu: whether the embedding's layer has a ReLU, too.
-        zeros: whether its weights begin at zero.
+        dropout: dropout rate of the features.
+        hidden: width of a hidden layer with ReLU; None: no hidden layer.
+        relu: whether the output layer has a ReLU.
+        zeros: whether the kernel of the output layer is initialized to zeros instead of Glorot uniform.
     """
 
     dropout: Share = 0.5
@@ -153,15 +160,15 @@ class Head:
 
 @dataclass(frozen=True)
 class MeanCentred:
-    """The features, seen from the middle of the training photos, in place of a head that is learned.
+    """A head without trainable weights: unit-length features, minus their mean over the training photos, projected.
 
-    What a head learns to pass over may be what tells other classes apart; here nearly all of it stays. Features of unit
-    length point into one corner of their space, so that their mean is taken away (Wang et al., "SimpleShot: Revisiting
-    Nearest-Neighbor Classification for Few-Shot Learning", 2019). A random projection, which does not learn, brings
-    them to the embedding's length and hardly changes their angles (Johnson and Lindenstrauss, 1984).
+    A trained head discards features that its classes do not need but unseen classes may; this head keeps nearly all of
+    them. Centring spreads features that share a large common component (Wang et al., "SimpleShot: Revisiting
+    Nearest-Neighbor Classification for Few-Shot Learning", 2019). A frozen random orthogonal projection to the
+    embedding's dimension approximately preserves angles (Johnson and Lindenstrauss, 1984).
 
     Attributes:
-        dropout: of the embedding, in training.
+        dropout: dropout rate of the embedding.
     """
 
     kind: ClassVar[str] = "centred"
@@ -170,14 +177,14 @@ class MeanCentred:
 
 @dataclass(frozen=True)
 class TripletLoss:
-    """Triplet loss, and beside it a classification by the nearest class proxy, which steadies it on noisy labels.
+    """Triplet loss plus a weighted cross-entropy over learned class proxies, which is robust to noisy labels.
 
     Attributes:
-        triplets: which triplets a batch is held to, in the sense of TensorFlow Addons.
-        margin: of the triplet loss, in Euclidean distance between embeddings of unit length.
-        proxies: weight of the classification term; 0 leaves the triplet loss alone.
-        temperature: what cosine similarities to the proxies are divided by.
-        label_smoothing: how much of each label is spread over all classes.
+        triplets: triplet mining of TensorFlow Addons, semi-hard or hard.
+        margin: margin of the triplet loss, as a Euclidean distance between unit-length embeddings.
+        proxies: weight of the cross-entropy; 0: triplet loss only.
+        temperature: divisor of the cosine similarities to the proxies.
+        label_smoothing: probability mass that is distributed evenly over all classes.
     """
 
     triplets: Literal["semihard", "hard"] = "semihard"
@@ -189,10 +196,10 @@ class TripletLoss:
 
 @dataclass(frozen=True)
 class SoftmaxLoss:
-    """Cross-entropy of a softmax layer on the embedding, before that is scaled to unit length.
+    """Cross-entropy of a softmax classifier on the embedding before it is scaled to unit length.
 
     Attributes:
-        dropout: of the embedding, before that layer.
+        dropout: dropout rate of the classifier's input.
     """
 
     dropout: Share = 0.5
@@ -200,12 +207,12 @@ class SoftmaxLoss:
 
 @dataclass(frozen=True)
 class AdamW:
-    """AdamW.
+    """AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019).
 
     Attributes:
-        pretrained: learning rate of the layers that start with trained weights.
-        fresh: learning rate of the layers that start with random weights.
-        weight_decay: decoupled, as a share of the learning rate.
+        pretrained: base learning rate of pretrained layers.
+        fresh: base learning rate of randomly initialized layers.
+        weight_decay: decoupled weight decay, multiplied by the learning rate in each step.
     """
 
     pretrained: Positive = 3e-4
@@ -215,7 +222,7 @@ class AdamW:
 
 @dataclass(frozen=True)
 class Adam:
-    """Adam; see `AdamW`."""
+    """Adam; for the learning rates see `AdamW`."""
 
     pretrained: Positive = 1e-3
     fresh: Positive = 1e-3
@@ -228,7 +235,7 @@ class Sgd:
     Attributes:
         pretrained: see `AdamW`.
         fresh: see `AdamW`.
-        momentum: how much of a step goes on in the next.
+        momentum: fraction of the previous update that is added to each update.
     """
 
     pretrained: Positive = 0.003
@@ -238,10 +245,10 @@ class Sgd:
 
 @dataclass(frozen=True)
 class Constant:
-    """The optimizer's rate.
+    """The base learning rate, after linear warm-up.
 
     Attributes:
-        warm_up: steps in which the rate grows from 0 before.
+        warm_up: steps of linear warm-up from 0.
     """
 
     warm_up: Whole = 20
@@ -249,11 +256,11 @@ class Constant:
 
 @dataclass(frozen=True)
 class Cosine:
-    """From the optimizer's rate along a cosine to 0.
+    """Cosine decay from the base learning rate to 0, after linear warm-up.
 
     Attributes:
-        warm_up: steps in which the rate grows from 0 before.
-        steps: where it reaches 0; None: at the end of training.
+        warm_up: steps of linear warm-up from 0.
+        steps: the step at which the rate reaches 0; None: the last step of training.
     """
 
     warm_up: Whole = 20
@@ -262,10 +269,10 @@ class Cosine:
 
 @dataclass(frozen=True)
 class CosineRestarts:
-    """Along a cosine to 0, then from the start again, each time for twice as long (Loshchilov and Hutter, 2017).
+    """Cosine decay with warm restarts, each period twice as long as the last (Loshchilov and Hutter, "SGDR", 2017).
 
     Attributes:
-        steps: of the first cosine.
+        steps: steps of the first period.
     """
 
     steps: Count = 1000
@@ -273,15 +280,15 @@ class CosineRestarts:
 
 @dataclass(frozen=True)
 class NoisyLinearCosine:
-    """Along a straight line with noise, times half a cosine (Bello et al., "Neural Optimizer Search", 2017).
+    """Linear decay with Gaussian noise, times cosine decay (Bello et al., "Neural Optimizer Search", 2017).
 
-    The noise can turn the rate negative: at first about one time in six.
+    The noise can make the rate negative: in about one of six steps at the start.
 
     Attributes:
-        steps: where it reaches 0.
-        variance: of the noise at the first step.
-        variance_decay: the noise's variance falls with the step to this power.
-        floor: what is left at the end, as a share of the optimizer's rate.
+        steps: the step at which both decays reach 0.
+        variance: variance of the noise at the first step.
+        variance_decay: exponent with which the variance decreases over the steps.
+        floor: final learning rate, as a fraction of the base learning rate.
     """
 
     steps: Count = 1000
@@ -292,14 +299,14 @@ class NoisyLinearCosine:
 
 @dataclass(frozen=True)
 class RampUp:
-    """Epoch by epoch up to the optimizer's rate, then down to a minimum.
+    """Linear increase to the base learning rate, then exponential decay to a minimum; constant within an epoch.
 
     Attributes:
-        start: the rate of the first epoch.
-        epochs: how long it grows.
-        sustained: epochs at the optimizer's rate.
-        decay: what is above the minimum shrinks by this factor each epoch.
-        minimum: where it ends.
+        start: learning rate of the first epoch.
+        epochs: epochs of linear increase.
+        sustained: epochs at the base learning rate.
+        decay: factor per epoch by which the difference to the minimum decreases.
+        minimum: limit of the decay.
     """
 
     start: Positive = 1e-5
@@ -311,12 +318,12 @@ class RampUp:
 
 @dataclass(frozen=True)
 class Steps:
-    """The optimizer's rate times one factor after another.
+    """Piecewise constant: the base learning rate times a factor that changes at given steps, after linear warm-up.
 
     Attributes:
-        boundaries: the steps at which the next factor begins.
-        factors: one more than there are boundaries.
-        warm_up: steps in which the rate grows from 0 before.
+        boundaries: the steps at which the next factor takes effect, in ascending order.
+        factors: one factor per interval, one more than there are boundaries.
+        warm_up: steps of linear warm-up from 0.
     """
 
     boundaries: tuple[Count, ...] = (200, 300, 400)
@@ -326,10 +333,10 @@ class Steps:
 
 @dataclass(frozen=True)
 class HeadFirst:
-    """Where the backbone has trained weights, the head learns alone first, on features that are computed once.
+    """Training of the head alone on precomputed features of a pretrained backbone.
 
     Attributes:
-        steps: how long.
+        steps: number of steps.
     """
 
     steps: Count = 300
@@ -337,12 +344,12 @@ class HeadFirst:
 
 @dataclass(frozen=True)
 class Stopping:
-    """When training ends before its last epoch, and which epoch's weights are kept.
+    """Early stopping with patience, and which epoch's weights are kept.
 
     Attributes:
-        on: what is watched on the validation photos: `map_at_r` or `loss`.
-        patience: training ends after so many epochs without a better value; None: it goes on to the last.
-        keep: the weights of the epoch with the best value, or of the last one.
+        on: the monitored metric of the validation split, MAP@R or the loss.
+        patience: epochs without improvement after which training stops; None: no early stopping.
+        keep: `best`: the weights of the epoch with the best monitored metric; `last`: of the last epoch.
     """
 
     on: Literal["map_at_r", "loss"] = "map_at_r"

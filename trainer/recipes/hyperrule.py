@@ -1,4 +1,4 @@
-"""BiT-HyperRule: how its authors fine-tune Big Transfer (Kolesnikov et al., "Big Transfer (BiT)", 2020).
+"""BiT-HyperRule: the fine-tuning rule of Big Transfer (Kolesnikov et al., "Big Transfer (BiT)", 2020).
 
 https://github.com/google-research/big_transfer/blob/master/bit_hyperrule.py
 """
@@ -18,7 +18,7 @@ STEPS_PER_EPOCH = 10
 
 
 class Regime(NamedTuple):
-    """How long to train, in batches of 512, and when the rate falls tenfold."""
+    """Steps of training, and those at which the learning rate is divided by ten, for batches of 512 photos."""
 
     fewer_than: float
     steps: int
@@ -34,30 +34,30 @@ REGIMES = (
 
 
 def _fit(recipe: Recipe, facts: Facts) -> Recipe:
-    """The rule: sizes by the photos' area; length, boundaries and MixUp by their number.
+    """Choose the sizes by the median area of the photos; steps, boundaries and MixUp by the number of photos.
 
-    Batches here are smaller than 512, so that steps are as many times more and the rate is as many times lower.
+    Batches are smaller than the authors' by a factor of 8, so steps are multiplied and learning rates divided by it.
     """
     photo, crop = (160, 128) if facts.area <= LARGEST_SMALL_AREA else (512, 480)
     regime = next(regime for regime in REGIMES if facts.examples < regime.fewer_than)
-    longer = OFFICIAL_BATCH // BATCH
+    scale = OFFICIAL_BATCH // BATCH
     return replace(
         recipe,
         preparation=Preparation(resize="squash", size=crop, train_photo=photo, train_size=crop),
         mixup=regime.mixup,
         schedule=Steps(
-            boundaries=tuple(longer * boundary for boundary in regime.boundaries),
+            boundaries=tuple(scale * boundary for boundary in regime.boundaries),
             factors=(1.0, 0.1, 0.01, 0.001),
-            warm_up=longer * WARM_UP,
+            warm_up=scale * WARM_UP,
         ),
-        epochs=longer * regime.steps // STEPS_PER_EPOCH,
+        epochs=scale * regime.steps // STEPS_PER_EPOCH,
     )
 
 
 BIT_HYPERRULE = _fit(
     Recipe(
         name="bit-hyperrule",
-        description="BiT-HyperRule as its authors have it, chosen by the photos' size and number; semi-hard triplets",
+        description="BiT-HyperRule of its authors, which depends on the size and number of photos; semi-hard triplets",
         augmentation=CropAndFlip(),
         sampling=Balanced(batch_size=BATCH),
         head=Head(dropout=0),

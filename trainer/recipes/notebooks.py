@@ -1,8 +1,7 @@
-"""The experiments of the notebooks of 2020, as they were run, faults included.
+"""The experiments of the 2020 notebooks, reproduced with their faults.
 
-Source: Sayak Paul and Dipam Paul, "A Barebones Image Retrieval System". A recipe does not say which backbone it is for:
-an experiment is a recipe with `--backbone`, `--dimension` and data. Where an experiment says nothing else, the shared
-settings of `FACENET` hold.
+Source: Sayak Paul and Dipam Paul, "A Barebones Image Retrieval System". An experiment is a recipe together with
+`--backbone`, `--dimension` and data. Recipes share the settings of `FACENET` unless they replace them.
 """
 
 from dataclasses import replace
@@ -28,18 +27,18 @@ from trainer.recipes.components import (
 )
 from trainer.recipes.recipe import Fault, Recipe
 
-SQUASHED = Fault("photos squashed without antialiasing", ("preparation.resize", "preparation.antialias"))
-UNIT_PIXELS = Fault("pixels divided by 255, whatever the backbone expects", ("preparation.pixels",))
-UNBALANCED = Fault("batches without class balance", ("sampling",))
+SQUASHED = Fault("photos are squashed without antialiasing", ("preparation.resize", "preparation.antialias"))
+UNIT_PIXELS = Fault("pixels are divided by 255, not normalized as in pretraining", ("preparation.pixels",))
+UNBALANCED = Fault("batches are not balanced by class", ("sampling",))
 SHARED_FAULTS = (SQUASHED, UNIT_PIXELS, UNBALANCED)
 
 AS_RUN = Preparation(pixels="unit", resize="squash", antialias=False, size=224, train_size=224)
 TRIPLETS = TripletLoss(triplets="semihard", margin=1.0, proxies=0)
-TO_THE_END = Stopping(on="loss", patience=None, keep="last")
+NO_EARLY_STOPPING = Stopping(on="loss", patience=None, keep="last")
 
 FACENET = Recipe(
     name="notebook-facenet",
-    description="Experiments 2-5: semi-hard triplets, Adam at 1e-5 to 5e-5, stops on the validation loss",
+    description="Experiments 2-5: semi-hard triplets, Adam at 1e-5 to 5e-5, early stopping on the validation loss",
     faults=SHARED_FAULTS,
     preparation=AS_RUN,
     augmentation=Unchanged(),
@@ -58,7 +57,7 @@ FACENET = Recipe(
 CLASSIFIER = replace(
     FACENET,
     name="notebook-classifier",
-    description="Experiment 1: a softmax classifier, whose 512 features before the softmax are the embedding",
+    description="Experiment 1: a softmax classifier; the 512 activations before the softmax are the embedding",
     dimension=512,
     head=Head(dropout=0, relu=True),
     loss=SoftmaxLoss(dropout=0.5),
@@ -68,39 +67,39 @@ CLASSIFIER = replace(
 FACENET_NO_STOP = replace(
     FACENET,
     name="notebook-facenet-no-stop",
-    description="Experiment 6: notebook-facenet for all its 50 epochs, whose last weights are kept",
-    stopping=TO_THE_END,
+    description="Experiment 6: notebook-facenet without early stopping; keeps the weights of the last epoch",
+    stopping=NO_EARLY_STOPPING,
 )
 
 AUGMENTATION = replace(
     FACENET,
     name="notebook-augmentation",
-    description="Experiments 7 and 8: notebook-facenet on photos that are turned by 90° and mirrored",
-    faults=(*SHARED_FAULTS, Fault("every training photo is turned by 90°, no validation photo is", ("augmentation",))),
+    description="Experiments 7 and 8: notebook-facenet on training photos that are rotated by 90° and flipped",
+    faults=(*SHARED_FAULTS, Fault("only the training photos are rotated by 90°", ("augmentation",))),
     augmentation=QuarterTurn(),
 )
 
 AUGMENTATION_NO_STOP = replace(
     AUGMENTATION,
     name="notebook-augmentation-no-stop",
-    description="Experiment 9: notebook-augmentation for all its 50 epochs, whose last weights are kept",
-    stopping=TO_THE_END,
+    description="Experiment 9: notebook-augmentation without early stopping; keeps the weights of the last epoch",
+    stopping=NO_EARLY_STOPPING,
 )
 
 STRONG = replace(
     FACENET,
     name="notebook-strong-augmentation",
-    description="Experiments 10 and 11: notebook-facenet on photos mirrored, cropped, recoloured and grey at random",
+    description="Experiments 10 and 11: notebook-facenet with random flips, crops, colour jitter and greyscale",
     augmentation=Strong(),
 )
 
 SGD = replace(
     FACENET,
     name="notebook-sgd-cosine",
-    description="Experiment 12: notebook-facenet with SGD at 0.1 and cosine decay over 1,000 steps; it failed",
+    description="Experiment 12: notebook-facenet with SGD at 0.1 and cosine decay over 1,000 steps; failed",
     faults=(
         *SHARED_FAULTS,
-        Fault("a learning rate at which the embeddings collapse", ("optimizer.pretrained", "optimizer.fresh")),
+        Fault("the learning rate is so high that the embeddings collapse", ("optimizer.pretrained", "optimizer.fresh")),
     ),
     optimizer=Sgd(pretrained=0.1, fresh=0.1, momentum=0),
     schedule=Cosine(warm_up=0, steps=1000),
@@ -109,24 +108,24 @@ SGD = replace(
 SGD_RESTARTS = replace(
     SGD,
     name="notebook-sgd-restarts",
-    description="Experiment 13: notebook-sgd-cosine with restarts, the first after 1,000 steps; it failed",
+    description="Experiment 13: notebook-sgd-cosine with warm restarts, the first after 1,000 steps; failed",
     schedule=CosineRestarts(steps=1000),
 )
 
 SGD_NOISY = replace(
     SGD,
     name="notebook-sgd-noisy",
-    description="Experiment 14: notebook-sgd-cosine with a noisy linear cosine over 1,000 steps; it failed",
+    description="Experiment 14: notebook-sgd-cosine with noisy linear cosine decay over 1,000 steps; failed",
     schedule=NoisyLinearCosine(steps=1000),
 )
 
 BIT_FROZEN = replace(
     FACENET,
     name="notebook-bit-frozen",
-    description="Experiment 15: a frozen backbone below a dense layer of zeros; the loss stays at the margin for ever",
+    description="Experiment 15: a frozen backbone and a dense layer initialized to zeros; the loss stays at the margin",
     faults=(
         *SHARED_FAULTS,
-        Fault("embeddings of zeros, which have no direction and no gradient", ("head.zeros",)),
+        Fault("all embeddings are zero and get no gradient", ("head.zeros",)),
     ),
     head=Head(dropout=0, zeros=True),
     learns="head",
@@ -135,14 +134,14 @@ BIT_FROZEN = replace(
 BIT = replace(
     FACENET,
     name="notebook-bit",
-    description="Experiment 16: a dense layer on the backbone and the notebook's version of BiT-HyperRule",
+    description="Experiment 16: a dense layer on the backbone, trained by the notebook's version of BiT-HyperRule",
     faults=(
         *SHARED_FAULTS,
         Fault(
-            "the rate skips a hundredth and changes at steps 200, 300, 400 of 4,000",
+            "the learning-rate factors omit 0.01, and all changes are in the first 400 of 4,000 steps",
             ("schedule", "schedule.boundaries", "schedule.factors"),
         ),
-        Fault("trained on crops of 128 pixels, measured at 160", ("preparation.size", "preparation.train_size")),
+        Fault("training uses crops of 128 px, evaluation 160 px", ("preparation.size", "preparation.train_size")),
     ),
     preparation=Preparation(pixels="unit", resize="squash", antialias=False, size=160, train_size=128),
     augmentation=CropAndFlip(),

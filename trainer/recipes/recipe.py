@@ -1,4 +1,4 @@
-"""A recipe: how a network is trained, as one small object that reads like its description."""
+"""A recipe: all settings of a training in one frozen dataclass."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,11 +26,11 @@ AnySchedule = (
 
 @dataclass(frozen=True)
 class Facts:
-    """What a recipe may depend on.
+    """Properties of the training split that a recipe may depend on.
 
     Attributes:
-        examples: training photos.
-        area: the median of their areas, in pixels.
+        examples: number of photos.
+        area: median area of the photos, in pixels.
     """
 
     examples: int
@@ -38,7 +38,7 @@ class Facts:
 
 
 class Fault(NamedTuple):
-    """What a recipe does wrong, and the settings, each as `--set` takes it, of which any one may have mended it."""
+    """A known mistake of a recipe, and the settings (as `--set` names them) any of which fixes it when changed."""
 
     phrase: str
     settings: tuple[str, ...]
@@ -46,33 +46,37 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained, whatever its backbone.
+    """How a network is trained, independent of its backbone. All fields but the first three and `fit` are settings.
 
     Attributes:
-        name: what the command line calls it.
+        name: its name on the command line.
         description: one line for `lookalike recipes`.
-        faults: what it does wrong on purpose, because the experiment that it repeats did, and nobody has mended.
-        dimension: length of the embeddings.
-        preparation: how a photo becomes an input.
-        augmentation: of training photos; None: what suits the backbone.
-        mixup: how evenly pairs of photos are mixed (Zhang et al., "mixup", 2018), as the part of the network sees them
-            that learns (Verma et al., "Manifold Mixup", 2019): α of a beta distribution; 0: not.
-        sampling: which photos make a batch.
-        head: from features to the embedding.
-        loss: what is minimised.
-        optimizer: how, and at which rates.
-        schedule: how the rates change.
-        learns: `upper`: the backbone's upper part, its batch normalisation at rest, or all of a backbone that has no
-            trained weights; `all`: every weight; `head`: the head alone.
-        head_first: how the head is trained before the backbone follows; None: both at once.
+        faults: known mistakes of the experiment that the recipe reproduces, less those that `--set` has fixed.
+        dimension: length of the embedding.
+        preparation: how a photo becomes an input of the network.
+        augmentation: random augmentation of training photos; None: the backbone's default.
+        mixup: α of the beta distribution from which the mixing weights of MixUp are drawn (Zhang et al., "mixup",
+            2018); 0: no MixUp. If lower layers are frozen, their activations are mixed instead of pixels (Verma et
+            al., "Manifold Mixup", 2019).
+        sampling: how batches are sampled.
+        head: the layers from the backbone's features to the embedding.
+        loss: the loss function.
+        optimizer: the optimizer and its base learning rates.
+        schedule: the learning-rate schedule.
+        learns: the trainable layers. `upper`: the head and the upper layers of the backbone, except batch
+            normalization (all layers if the backbone is not pretrained); `all`: all layers; `head`: the head. Batch
+            normalization of a pretrained backbone always uses its stored statistics (inference mode).
+        head_first: training of the head alone on the features of the frozen backbone, before fine-tuning; skipped if
+            the backbone is not pretrained; None: no such phase.
         views: number of augmented views per photo whose activations of the frozen lower layers are cached; see
             `augmented_views`.
-        rounds: where the backbone has trained weights, the epochs are shared out among so many trainings that all begin
-            where the head's own ended, and measured and kept is the mean of their weights; see `Soup`.
-        epochs: at most so many.
-        steps_per_epoch: batches between two looks at the validation photos; None: as many as show every photo once.
-        stopping: when training ends, and which weights are kept.
-        fit: what the recipe becomes where it depends on the photos.
+        rounds: number of fine-tuning runs whose weights are averaged (model soup, see `Soup`). The runs share the
+            epochs and start from the same weights. One run if the backbone is not pretrained.
+        epochs: maximum number of epochs.
+        steps_per_epoch: batches per epoch, after each of which the network is evaluated on the validation split;
+            None: as many as it takes to see every photo once.
+        stopping: early stopping, and which weights are kept.
+        fit: adapts the recipe to the training split; None: it does not depend on it.
     """
 
     name: str
@@ -97,5 +101,5 @@ class Recipe:
     fit: Callable[["Recipe", Facts], "Recipe"] | None = field(default=None, compare=False, repr=False)
 
     def fitted(self, facts: Facts) -> "Recipe":
-        """The recipe for photos of which these facts hold."""
+        """Return the recipe adapted to a training split with these properties."""
         return self if self.fit is None else self.fit(self, facts)

@@ -17,9 +17,8 @@ from PIL import Image
 from retrieval.images import ResizeRule, read_pixels
 from retrieval.neighbours import Embeddings, ranked_without_self
 from retrieval.photo_ref import PhotoRef, display
-from trainer.data import Dataset, labels_of
+from trainer.data import Dataset, LabelledImages, labels_of
 from trainer.evaluation import shown_split
-from trainer.learner import LabelledImages
 from trainer.report import charts
 from trainer.report.findings import best_and_worst, confusion, suspects
 from trainer.report.templates import render
@@ -147,7 +146,7 @@ def _learning_rates(report: Report) -> Markup:
     plan = report.plan
     table = timetable(plan.recipe, report.dataset.counts["train"], plan.pretrained)
     rates = planned_learning_rates(plan.recipe, table, plan.pretrained, report.kept.seed)
-    return charts.learning_rate_curves(rates, table.taken(report.kept.epochs[-1].number))
+    return charts.learning_rate_curves(rates, table.steps_until_end_of(report.kept.epochs[-1].number))
 
 
 def _sample(batch: LabelledImages) -> list[Shown]:
