@@ -94,7 +94,6 @@ def _cropped(photos: tf.Tensor, size: int, probability: float, flip: float) -> t
 
 
 def _crop_and_resize(photos: tf.Tensor, boxes: tf.Tensor, size: int) -> tf.Tensor:
-    """One box per photo, float32 [batch, 4] as fractions of the sides."""
     return tf.image.crop_and_resize(photos, boxes, tf.range(_count(photos)), (size, size))
 
 

@@ -69,8 +69,8 @@ class CachedViews:
     """A fixed number of views per photo, drawn once; see `augmented_views`."""
 
     def __init__(self, fresh: FreshViews, photos: int, views: int) -> None:
-        batches = [np.arange(photos)[part] for part in slices(photos)]
-        self._activations = [tf.concat([fresh(batch, batch) for batch in batches], axis=0) for _ in range(views)]
+        chunks = [np.arange(photos)[chunk] for chunk in slices(photos)]
+        self._activations = [tf.concat([fresh(chunk, chunk) for chunk in chunks], axis=0) for _ in range(views)]
 
     def __call__(self, photos: Indices, numbers: Indices) -> tf.Tensor:
         """Return the activations of the given view of each photo, float32 [batch, height, width, channels]."""

@@ -3,11 +3,10 @@
 import io
 import json
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -26,14 +25,8 @@ STATE = "state.json"
 DAMAGED = (OSError, EOFError, ValueError, KeyError, AssertionError, BadZipFile, tf.errors.OpError)
 
 
-@dataclass(frozen=True)
-class SavedProgress:
-    """The progress of a training.
-
-    Attributes:
-        epochs: the fields of each completed epoch.
-        kept: the weights that are kept so far.
-    """
+class SavedProgress(NamedTuple):
+    """The fields of each completed epoch, and the weights that are kept so far."""
 
     epochs: list[Fields]
     kept: Weights
@@ -95,62 +88,57 @@ def _packed(weights: Weights) -> bytes:
     return buffer.getvalue()
 
 
-class WorkFolder:
-    """The folder `<bundle>.unfinished` beside the bundle, for the files of a training until its bundle is written.
+@contextmanager
+def work_folder(out: Path, plan: Mapping[str, Any], say: Say, resume: bool) -> Iterator[Path]:
+    """Within the context, provide the folder `<bundle>.unfinished` for the files of a training.
 
-    A context manager that returns the folder. On exit the folder is deleted, unless the training failed or was
-    interrupted and can be resumed.
+    Afterwards the folder is deleted, unless the training failed or was interrupted and can be resumed.
 
     Args:
         out: folder of the future bundle.
         plan: settings and data of the training, which must be equal to resume it.
         say: receives messages for the user.
         resume: whether to resume an unfinished training or to delete it.
+
+    Raises:
+        LookalikeError: the training to resume had another plan, or the folder is not writable, such as on a full disk.
     """
-
-    def __init__(self, out: Path, plan: Mapping[str, Any], say: Say, resume: bool) -> None:
-        self._path = out.with_name(f"{out.name}.unfinished")
-        self._plan, self._say, self._resume = dict(plan), say, resume
-
-    def __enter__(self) -> Path:
-        """Raise `LookalikeError` if the folder is not writable, or the training to resume had another plan."""
-        try:
-            if self._path.exists() and self._resume:
-                self._check(json.loads((self._path / STATE).read_bytes()))
-                return self._path
-            if self._path.exists():
-                self._say(
-                    f"The unfinished training in {display(self._path)} is deleted; --resume would have continued it."
-                )
-                shutil.rmtree(self._path)
-            elif self._resume:
-                self._say("There is no unfinished training to resume; starting a new one.")
-            self._path.mkdir(parents=True)
-            write_atomically(self._path / STATE, json.dumps(self._plan))
-        except (OSError, ValueError) as error:
-            raise LookalikeError(
-                f"The folder {display(self._path)} can't be used ({error}).", "Free disk space, or remove the folder."
-            ) from None
-        return self._path
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Raise `LookalikeError` if a file could not be read or written, such as on a full disk."""
-        resumable = any(self._path.glob(f"*/*/{STATE}")) or any(self._path.glob("*/*.onnx"))
-        if error is None or not resumable:
-            shutil.rmtree(self._path, ignore_errors=True)
+    folder = out.with_name(f"{out.name}.unfinished")
+    try:
+        _prepare(folder, dict(plan), say, resume)
+    except (OSError, ValueError) as error:
+        raise LookalikeError(
+            f"The folder {display(folder)} can't be used ({error}).", "Free disk space, or remove the folder."
+        ) from None
+    try:
+        yield folder
+    except BaseException as error:
+        if any(folder.glob(f"*/*/{STATE}")) or any(folder.glob("*/*.onnx")):
+            say(f"The progress is saved in {display(folder)}; repeat the command with --resume to continue.")
         else:
-            self._say(f"The progress is saved in {display(self._path)}; repeat the command with --resume to continue.")
+            shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError):
             raise LookalikeError(
                 f"The training could not be finished ({error}).", "Free disk space, and run the command again."
             ) from error
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
 
-    def _check(self, before: Mapping[str, Any]) -> None:
-        for name in self._plan:
-            if before.get(name) != self._plan[name]:
-                raise LookalikeError(
-                    f"The unfinished training in {display(self._path)} had another {name}.",
-                    "Repeat the original command, or omit --resume to start again.",
-                )
+
+def _prepare(folder: Path, plan: dict[str, Any], say: Say, resume: bool) -> None:
+    """Check that the training in the folder can be resumed, or create the folder."""
+    if resume and folder.exists():
+        before = json.loads((folder / STATE).read_bytes())
+        if other := [name for name in plan if before.get(name) != plan[name]]:
+            raise LookalikeError(
+                f"The unfinished training in {display(folder)} had another {other[0]}.",
+                "Repeat the original command, or omit --resume to start again.",
+            )
+        return
+    if folder.exists():
+        say(f"The unfinished training in {display(folder)} is deleted; --resume would have continued it.")
+        shutil.rmtree(folder)
+    elif resume:
+        say("There is no unfinished training to resume; starting a new one.")
+    folder.mkdir(parents=True)
+    write_atomically(folder / STATE, json.dumps(plan))

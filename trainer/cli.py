@@ -1,5 +1,6 @@
 """The commands train, evaluate, compare, recipes and backbones. Only training imports TensorFlow."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,15 +26,10 @@ DataOption = Annotated[
     str, typer.Option("--data", help="A folder with a folder per class, a CSV/JSONL manifest, tfds:NAME, or digits.")
 ]
 SplitsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--splits",
-        help="A CSV file path,label,split that assigns photos to splits; paths are relative to the data set.",
-    ),
+    Path | None, typer.Option("--splits", help="A CSV file path,label,split with paths relative to the data set.")
 ]
 UnseenOption = Annotated[
-    list[str] | None,
-    typer.Option("--unseen-class", help="A class to hold out of training for testing. Repeat for more."),
+    list[str] | None, typer.Option("--unseen-class", help="A class to hold out for testing only; repeat for several.")
 ]
 
 
@@ -42,27 +38,18 @@ def train(  # noqa: PLR0917 - a command line is all options
     out: Annotated[Path, typer.Option(help="Folder of the new bundle.")],
     backbone: Annotated[str, typer.Option(help="Name of a backbone; see `lookalike backbones`.")] = DEFAULT_BACKBONE,
     recipe: Annotated[str, typer.Option(help="Name of a recipe; see `lookalike recipes`.")] = "default",
-    weights: Annotated[
-        str, typer.Option(help="auto (pretrained if available), none (random), or a weights file.")
-    ] = "auto",
+    weights: Annotated[str, typer.Option(help="auto (pretrained if possible), none (random) or a file.")] = "auto",
     seed: Annotated[int, typer.Option(min=0, max=2**31, help="Seed of splits, batches and random weights.")] = 0,
     seeds: Annotated[
-        int,
-        typer.Option(
-            min=1, max=100, help="Train once for each of the seeds seed, seed + 1, …, and keep the best model."
-        ),
+        int, typer.Option(min=1, max=100, help="Number of runs, with seed, seed + 1, …; the best model is kept.")
     ] = 1,
     dimension: Annotated[
         int | None, typer.Option(min=2, max=4096, help="Length of the embeddings. Default: set by the recipe.")
     ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Maximum number of epochs. Default: set by the recipe.")
-    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Maximum number. Default: set by the recipe.")] = None,
     changed: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", metavar="SETTING=VALUE", help="Change a setting of the recipe; see `lookalike recipes RECIPE`."
-        ),
+        typer.Option("--set", metavar="SETTING=VALUE", help="Change the recipe; see `lookalike recipes RECIPE`."),
     ] = None,
     splits: SplitsOption = None,
     unseen_class: UnseenOption = None,
@@ -132,7 +119,7 @@ def evaluate(  # noqa: PLR0917 - as above
     photos = dataset.split(split)
     embedder = Embedder(model, settings.embedding_threads)
     embeddings = np.concatenate(
-        [embedder.embed(read_all(photos[part], model.resize, settings.max_pixels)) for part in slices(len(photos))]
+        [embedder.embed(read_all(photos[batch], model.resize, settings.max_pixels)) for batch in slices(len(photos))]
     )
     metrics = evaluate_embeddings(embeddings, labels_of(photos)).as_dict()
     untrained = None
@@ -182,43 +169,31 @@ def recipes(
         }
         for one in chosen
     ]
-    print_result({"recipes": described}, as_json, _recipes_table(described, in_full=name is not None))
+    print_result({"recipes": described}, as_json, _table(_recipe_rows(described, with_settings=name is not None)))
 
 
 def backbones(as_json: JsonFlag = False) -> None:
     """List the backbone networks."""
     lines = {backbone.name: backbone.description for backbone in BACKBONES.values()} | FAMILIES
-    print_result({"backbones": _named(lines)}, as_json, _lines_table(lines))
+    described = [{"name": name, "description": description} for name, description in lines.items()]
+    print_result({"backbones": described}, as_json, _table(lines.items()))
 
 
 def _dataset(data: str, settings: Settings, splits: Path | None, seed: int, unseen: list[str] | None) -> Dataset:
-    return load_dataset(
-        data,
-        settings.home,
-        say,
-        splits=splits,
-        seed=seed,
-        unseen=unseen or (),
-        max_pixels=settings.max_pixels,
-    )
+    max_pixels = settings.max_pixels
+    return load_dataset(data, settings.home, say, splits=splits, seed=seed, unseen=unseen or (), max_pixels=max_pixels)
 
 
-def _named(lines: dict[str, str]) -> list[dict[str, str]]:
-    return [{"name": name, "description": description} for name, description in lines.items()]
-
-
-def _lines_table(lines: dict[str, str]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for name, description in lines.items():
-        table.add_row(name, description)
-    return table
-
-
-def _recipes_table(recipes: list[dict[str, Any]], in_full: bool) -> Table:
-    table = Table.grid(padding=(0, 2))
+def _recipe_rows(recipes: list[dict[str, Any]], with_settings: bool) -> Iterator[tuple[str, str]]:
     for recipe in recipes:
         faults = f"\n[dim]faults of the experiment: {escape('; '.join(recipe['faults']))}[/dim]"
-        table.add_row(recipe["name"], escape(recipe["description"]) + (faults if recipe["faults"] else ""))
-        for setting, value in recipe["settings"].items() if in_full else ():
-            table.add_row(f"  --set {setting}=", value)
+        yield recipe["name"], escape(recipe["description"]) + (faults if recipe["faults"] else "")
+        for setting, value in recipe["settings"].items() if with_settings else ():
+            yield f"  --set {setting}=", value
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for row in rows:
+        table.add_row(*row)
     return table

@@ -101,8 +101,7 @@ def load_dataset(
         say: receives a message for each photo or group of photos that is left out.
         splits: a CSV file `path,label,split` with paths relative to the data set; overrides splits of a manifest.
         seed: seed of the stratified splits, which are drawn if no splits are given.
-        unseen: classes that are held out of training and validation; the test split has all of their photos and no
-            others.
+        unseen: classes that are held out of training and validation; the test split has their photos and no others.
         max_pixels: photos with more pixels are left out.
 
     Raises:

@@ -12,9 +12,10 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from retrieval.errors import BadSource, LookalikeError
+from retrieval.errors import BadSource
 from retrieval.photo_ref import display
 from trainer.download import reachable
+from trainer.extra import require_training_extra
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
@@ -74,19 +75,13 @@ def _digits() -> Iterator[EncodedPhoto]:
 
 def _tfds(name: str) -> Iterator[EncodedPhoto]:
     """Yield the photos of a data set of TensorFlow Datasets in their original encoding, with its class names."""
-    try:
+    with require_training_extra():
         import tensorflow_datasets as tfds  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise LookalikeError(
-            f"TensorFlow Datasets can't be used ({error}).",
-            "Run `pip install 'lookalike[train]'` under Python 3.11.",
-        ) from None
     try:
         builder = tfds.builder(name)
     except (tfds.core.registered.DatasetNotFoundError, ValueError):
         raise BadSource(
-            f"TensorFlow Datasets has no data set {name!r}.",
-            "Check its name in their catalogue.",
+            f"TensorFlow Datasets has no data set {name!r}.", "Check its name in their catalogue."
         ) from None
     features = builder.info.features
     if not {"image", "label"} <= set(features) or not isinstance(features["label"], tfds.features.ClassLabel):

@@ -15,11 +15,8 @@ class Unreachable(ConnectionError):
 
 @contextmanager
 def fail_fast_downloads() -> Iterator[None]:
-    """Within the context, `urllib.request.urlopen` raises `Unreachable` if the host does not respond within seconds.
-
-    The opener that was installed before is installed again at the end.
-    """
-    previous = getattr(urllib.request, "_opener", None)  # urllib has no public way to read it
+    """Within the context, downloads of `urllib` raise `Unreachable` within seconds if the host does not respond."""
+    previous = getattr(urllib.request, "_opener", None)  # there is no public way to read it
     urllib.request.install_opener(urllib.request.build_opener(_ReachabilityCheck()))
     try:
         yield

@@ -1,6 +1,5 @@
 """Export from Keras to ONNX, and the check that both compute the same embeddings."""
 
-import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,7 +41,7 @@ def export_onnx(network: EmbeddingNetwork, path: Path) -> None:
     if explained:
         signature.append(tf.TensorSpec((), tf.bool, name="explain"))
     function = tf.function(run, input_signature=signature)
-    with _without_xla(network.features), _silenced("tf2onnx"):  # ONNX Runtime reports what could not be converted
+    with _without_xla(network.features):
         model, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
     _keep_constants(model.graph, function.get_concrete_function().graph)
     if explained:  # the initializer makes the input optional
@@ -75,7 +74,7 @@ def run_onnx(path: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float3
             f"ONNX Runtime can't run the network ({first_line(error)}).",
             "No bundle was written; choose another backbone.",
         ) from None
-    return np.concatenate([session.run(["embeddings"], {"images": images[part]})[0] for part in slices(len(images))])
+    return np.concatenate([session.run(["embeddings"], {"images": images[batch]})[0] for batch in slices(len(images))])
 
 
 def check_parity(embedder: tf.keras.Model, path: Path, images: npt.NDArray[np.uint8]) -> Parity:
@@ -133,15 +132,3 @@ def _keep_constants(converted: onnx.GraphProto, traced: tf.Graph) -> None:
     for entry in [entry for entry in converted.input if entry.name in constants]:
         converted.input.remove(entry)
         converted.initializer.append(onnx.numpy_helper.from_array(constants[entry.name].numpy(), entry.name))
-
-
-@contextmanager
-def _silenced(logger_name: str) -> Iterator[None]:
-    """Within the context, the logger discards messages below CRITICAL."""
-    logger = logging.getLogger(logger_name)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -35,9 +35,10 @@ def import_tensorflow() -> None:
 
 
 def silence_tensorflow() -> None:
-    """Make TensorFlow log errors only, for the rest of this process; call it before TensorFlow is imported."""
+    """Turn off the log messages of TensorFlow and its converter in this process, before TensorFlow is imported."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # ONNX Runtime reports what could not be converted
 
 
 def first_line(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """Trains a network by a recipe: batches, steps, epochs, and the weights to evaluate after each epoch."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -17,9 +17,10 @@ from trainer.recipes.recipe import Recipe
 from trainer.sampling import BATCH, Indices, batches, slices
 from trainer.schedules import learning_rates, timetable
 from trainer.soup import Soup
-from trainer.training_step import ParameterGroup, TrainingStep, parameter_group
+from trainer.training_step import Forward, ParameterGroup, TrainingStep, parameter_group
 
 Features = npt.NDArray[np.float32]
+Variables = list[tf.Variable]
 
 VALIDATION_SEED = 0
 MAX_PHOTOS_FOR_MEAN = 1024
@@ -55,7 +56,7 @@ class Learner:
         self._is_centred = isinstance(recipe.head, MeanCentred)
         if self._is_centred:
             self._centre_on_views()
-        fine_tuned = self._backbone_variables(), self._head_variables()
+        fine_tuned = network.features.trainable_variables, self._head_variables()
         self._groups = self._parameter_groups(*fine_tuned, self.timetable.steps_per_round)
         several_runs = self.timetable.epochs > self.timetable.epochs_per_round
         self._soup = Soup([variable for variables in fine_tuned for variable in variables] if several_runs else [])
@@ -73,11 +74,12 @@ class Learner:
         Epoch 0 trains the head alone, if the recipe has such a phase.
 
         Args:
-            after: the last completed epoch of a restored checkpoint; the random batches until its end are skipped.
+            after: the last completed epoch of a restored checkpoint; the batches until its end are drawn and skipped.
         """
         table = self.timetable
         if after is not None:
-            self._skip_batches(table.steps_until_end_of(after))
+            for _ in range(table.steps_until_end_of(after)):
+                self._draw_batch()
         elif table.head_steps:
             yield 0, self._train_head()
         if not after:
@@ -118,9 +120,9 @@ class Learner:
         unknown = {label: -1 - number for number, label in enumerate(sorted(set(labels) - set(known)))}
         codes = np.array([(known | unknown)[label] for label in labels], np.int32)
         order = np.random.default_rng(VALIDATION_SEED).permutation(len(labels))
-        batches = [order[part] for part in slices(len(order))]
-        losses = [float(self._objective(tf.constant(codes[batch]), tf.constant(outputs[batch]))) for batch in batches]
-        return float(np.average(losses, weights=[len(batch) for batch in batches]))
+        chunks = [order[chunk] for chunk in slices(len(order))]
+        losses = [float(self._objective(tf.constant(codes[chunk]), tf.constant(outputs[chunk]))) for chunk in chunks]
+        return float(np.average(losses, weights=[len(chunk) for chunk in chunks]))
 
     def _train_head(self) -> Iterator[float]:
         """Train the head on the features of a few views per photo, which are computed once."""
@@ -129,8 +131,8 @@ class Learner:
         step = self._step(lambda features: self._head(features, training=True), groups)
         features = np.stack([self._features_of_views(view) for view in range(self._recipe.views)])
         for _ in range(steps):
-            photos, views = self._draw_batch()
-            yield step(features[views, photos], self._labels[photos], self._draw_mixing_weight())
+            photos, views, weight = self._draw_batch()
+            yield step(features[views, photos], self._labels[photos], weight)
 
     def _fine_tuning_step(self) -> TrainingStep:
         """Batch normalization of a pretrained backbone uses its stored statistics."""
@@ -138,38 +140,24 @@ class Learner:
         return self._step(lambda views: head(features(views, training=from_scratch), training=True), self._groups)
 
     def _fine_tune(self, step: TrainingStep) -> float:
-        photos, views = self._draw_batch()
-        return step(self._views(photos, views), self._labels[photos], self._draw_mixing_weight())
+        photos, views, weight = self._draw_batch()
+        return step(self._views(photos, views), self._labels[photos], weight)
 
     def _start_next_run(self) -> None:
         self._soup.start_next_run()
         for group in self._groups:
             group.reset_optimizer()
 
-    def _skip_batches(self, steps: int) -> None:
-        """Draw and discard batches, so that the random number generator is where it was after so many steps."""
-        for _ in range(steps):
-            self._draw_batch()
-            self._draw_mixing_weight()
+    def _draw_batch(self) -> tuple[Indices, Indices, float]:
+        """Draw the photos of a batch, the number of a view for each, and the weight of MixUp."""
+        photos, alpha = next(self._batches), self._recipe.mixup
+        views = self._rng.integers(self._recipe.views, size=len(photos))
+        return photos, views, self._rng.beta(alpha, alpha) if alpha else 1.0
 
-    def _draw_batch(self) -> tuple[Indices, Indices]:
-        """Draw photos, and the number of a view for each."""
-        photos = next(self._batches)
-        return photos, self._rng.integers(self._recipe.views, size=len(photos))
-
-    def _draw_mixing_weight(self) -> float:
-        alpha = self._recipe.mixup
-        return self._rng.beta(alpha, alpha) if alpha else 1.0
-
-    def _backbone_variables(self) -> list[tf.Variable]:
-        return list(self._network.features.trainable_variables)
-
-    def _head_variables(self) -> list[tf.Variable]:
+    def _head_variables(self) -> Variables:
         return [*self._head.trainable_variables, *self._objective.trainable_variables]
 
-    def _parameter_groups(
-        self, backbone: list[tf.Variable], head: list[tf.Variable], steps: int
-    ) -> list[ParameterGroup]:
+    def _parameter_groups(self, backbone: Variables, head: Variables, steps: int) -> list[ParameterGroup]:
         """Make a group of the backbone's variables and one of the head's, without empty groups."""
         config, schedule, per_epoch = self._recipe.optimizer, self._recipe.schedule, self.timetable.steps_per_epoch
         of_backbone = config.pretrained if self._network.pretrained else config.fresh
@@ -179,7 +167,7 @@ class Learner:
             if variables
         ]
 
-    def _step(self, forward: Callable[[tf.Tensor], tf.Tensor], groups: list[ParameterGroup]) -> TrainingStep:
+    def _step(self, forward: Forward, groups: list[ParameterGroup]) -> TrainingStep:
         return TrainingStep(forward, self._objective, groups, mixup=self._recipe.mixup > 0)
 
     def _centre_on_views(self) -> None:
@@ -192,13 +180,13 @@ class Learner:
     def _features_of_views(self, number: int) -> Features:
         """Compute the features of one view of each training photo, float32 [photos, f]."""
         photos = np.arange(len(self._labels))
-        views = (self._views(photos[part], np.full_like(photos[part], number)) for part in slices(len(photos)))
+        views = (self._views(photos[chunk], np.full_like(photos[chunk], number)) for chunk in slices(len(photos)))
         return _predict(self._network.trainable, views)
 
     def _features_of_photos(self) -> Features:
         """Compute the features of at most 1,024 training photos without augmentation, float32 [photos, f]."""
         photos, size = self._random_photos(MAX_PHOTOS_FOR_MEAN), self._network.backbone.resize.size
-        return _predict(self._network.features, (self._resized(photos[part], size) for part in slices(len(photos))))
+        return _predict(self._network.features, (self._resized(photos[chunk], size) for chunk in slices(len(photos))))
 
     def _random_photos(self, at_most: int) -> Indices:
         return np.random.default_rng(self._seed).permutation(len(self._images))[:at_most]

@@ -17,7 +17,7 @@ from retrieval.bundle import Bundle, TrainingData, write_bundle
 from retrieval.neighbours import Embeddings
 from trainer.augmented_views import sample_batch
 from trainer.calibration import calibrate
-from trainer.checkpoints import WorkFolder
+from trainer.checkpoints import work_folder
 from trainer.data import Dataset, LabelledImages, Say, check_trainable, labels_of, read_all
 from trainer.evaluation import evaluate_embeddings
 from trainer.network import embed
@@ -59,7 +59,7 @@ def train_bundle(
         say(warning(duplicates))
     photos = {split: _read(dataset, split, plan) for split in dataset.counts}
     untrained = _untrained(plan, photos, seed)
-    with WorkFolder(out, _identity(dataset, plan, seed), say, resume) as work:
+    with work_folder(out, _identity(dataset, plan, seed), say, resume) as work:
 
         def train_one(number: int) -> Run:
             return train_run(plan, photos, number, work / f"seed-{number}", say)

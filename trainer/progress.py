@@ -1,16 +1,14 @@
 """The progress of a training in the terminal."""
 
-from types import TracebackType
-
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from retrieval.console import messages
 from trainer.data import Say
 from trainer.schedules import Timetable
-from trainer.training import Epoch
+from trainer.training import Epoch, TrainingCallback
 
 
-class TrainingProgress:
+class TrainingProgress(TrainingCallback):
     """A training callback that shows a progress bar with the current loss, and a line for each epoch.
 
     Attributes:
@@ -37,9 +35,7 @@ class TrainingProgress:
         self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
     def on_resume(self, epoch: Epoch) -> None:

@@ -64,7 +64,7 @@ def shuffled_batches(photos: int, batch_size: int, rng: np.random.Generator) -> 
 
 
 def slices(photos: int) -> Iterator[slice]:
-    """Split so many photos into consecutive batches of 64, for inference."""
+    """Split a number of photos into consecutive slices of at most 64, for inference."""
     return (slice(start, start + BATCH) for start in range(0, photos, BATCH))
 
 

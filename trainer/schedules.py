@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -122,10 +121,6 @@ class PrecomputedSchedule(tf.keras.optimizers.schedules.LearningRateSchedule):  
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """Return the learning rate of a step."""
         return tf.gather(self._rates, tf.minimum(tf.cast(step, tf.int32), len(self._rates) - 1))
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments for Keras's serialization."""
-        return {"rates": self._rates.numpy().tolist()}
 
 
 def _cosine(config: Cosine, rate: float, steps: int) -> tf.keras.optimizers.schedules.LearningRateSchedule:

@@ -1,7 +1,6 @@
 """TensorBoard logs."""
 
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import tensorflow as tf
@@ -9,10 +8,10 @@ import tensorflow as tf
 from retrieval.errors import LookalikeError
 from retrieval.photo_ref import display
 from trainer.schedules import Rates, Timetable
-from trainer.training import Epoch
+from trainer.training import Epoch, TrainingCallback
 
 
-class TensorBoardLog:
+class TensorBoardLog(TrainingCallback):
     """A training callback that logs the loss and learning rates of each step and the metrics of each epoch.
 
     Args:
@@ -37,9 +36,7 @@ class TensorBoardLog:
     def __enter__(self) -> "TensorBoardLog":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._writer.close()
 
     def on_resume(self, epoch: Epoch) -> None:
@@ -57,12 +54,6 @@ class TensorBoardLog:
         self._write({"loss/training": epoch.loss, "loss/validation": epoch.val_loss})
         self._write({"validation/MAP@R": epoch.map_at_r, "validation/R@1": epoch.recall_at_1})
         self._writer.flush()
-
-    def on_interruption(self) -> None:
-        """Do nothing."""
-
-    def on_divergence(self, why: str) -> None:
-        """Do nothing."""
 
     def _write(self, values: dict[str, float]) -> None:
         with self._writer.as_default(step=self._step):

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -42,8 +41,8 @@ class Epoch:
     seconds: float
 
 
-class TrainingCallback(Protocol):
-    """Receives the events of a training."""
+class TrainingCallback:
+    """Receives the events of a training; does nothing unless a method is overridden."""
 
     def on_resume(self, epoch: Epoch) -> None:
         """Training resumes after this epoch, which was completed before."""

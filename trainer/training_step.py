@@ -11,6 +11,8 @@ from trainer.recipes.recipe import AnyOptimizer
 from trainer.sampling import Indices
 from trainer.schedules import PrecomputedSchedule, Rates
 
+Forward = Callable[[tf.Tensor], tf.Tensor]  # inputs float32 [batch, …] → embeddings float32 [batch, d]
+
 
 @dataclass(frozen=True)
 class ParameterGroup:
@@ -40,35 +42,20 @@ def parameter_group(variables: list[tf.Variable], config: AnyOptimizer, rates: R
 
 
 class TrainingStep:
-    """A compiled step that updates all groups by the gradient of the loss of a batch.
+    """A compiled step that updates groups of variables by the gradient of the loss of a batch.
 
     With MixUp, each input is mixed with the one at the opposite position of the batch, and the loss is the mean of the
-    losses for both labels, with the same weights.
-
-    Args:
-        forward: from inputs float32 [batch, …] to embeddings float32 [batch, d].
-        objective: the loss.
-        groups: the variables to update.
-        mixup: whether to use MixUp.
+    losses for both labels with the same weights.
     """
 
-    def __init__(
-        self,
-        forward: Callable[[tf.Tensor], tf.Tensor],
-        objective: Objective,
-        groups: Sequence[ParameterGroup],
-        mixup: bool,
-    ) -> None:
+    def __init__(self, forward: Forward, objective: Objective, groups: Sequence[ParameterGroup], mixup: bool) -> None:
         self._forward, self._objective, self._groups, self._mixup = forward, objective, groups, mixup
         self._compiled = tf.function(self._update, reduce_retracing=True)
 
     def __call__(self, inputs: tf.Tensor, labels: Indices, weight: float) -> float:
-        """Take a step and return the loss.
+        """Take a step on inputs float32 [batch, …] with labels int32 [batch], and return the loss.
 
-        Args:
-            inputs: float32 [batch, …].
-            labels: int32 [batch].
-            weight: weight of each input in its mixture, in 0…1; ignored without MixUp.
+        `weight` is the weight of each input in its mixture, in 0…1; it is ignored without MixUp.
         """
         return float(self._compiled(inputs, labels, tf.constant(weight)))
 

@@ -25,7 +25,7 @@ def test_views_have_the_size_and_range_of_pixels() -> None:
     assert made.max() <= 255
 
 
-def test_half_of_the_views_are_mirrored_and_none_is_upside_down() -> None:
+def test_half_of_the_views_are_flipped_horizontally_and_none_vertically() -> None:
     made = views(RandomViews(colour=0))
     rightwards = made[:, 16, -1, 0] > made[:, 16, 0, 0]
     assert 0.35 < rightwards.mean() < 0.65
@@ -43,7 +43,7 @@ def test_a_view_shows_no_less_than_the_smallest_area() -> None:
     assert np.ptp(width * height) > 0.3
 
 
-def test_nothing_to_change_changes_nothing() -> None:
+def test_augmentation_of_strength_zero_changes_nothing() -> None:
     (same,) = random_views(tf.constant(RAMP), 64, RandomViews(smallest_area=1, stretch=1, colour=0, flip=False))
     assert np.abs(same - RAMP[0]).max() < 1e-2
 
@@ -53,13 +53,13 @@ def test_the_notebooks_quarter_turn_is_numpy_s() -> None:
     assert (turned.numpy() == np.fliplr(np.rot90(RAMP[0]))).all()
 
 
-def test_unchanged_views_are_the_photo_in_the_size_that_is_asked_for() -> None:
+def test_unchanged_views_are_the_resized_photo() -> None:
     (same,) = random_views(tf.constant(RAMP), 64, Unchanged())
     assert (same.numpy() == RAMP[0]).all()
     assert random_views(tf.constant(RAMP), 32, Unchanged()).shape == (1, 32, 32, 3)
 
 
-def test_crops_keep_the_scale_and_half_of_them_are_mirrored() -> None:
+def test_crops_keep_the_scale_and_half_of_them_are_flipped() -> None:
     made = views(CropAndFlip())
     left, top = made[:, 0, 0, 0] / 4, made[:, 0, 0, 1] / 4
     mirrored = left > made[:, 0, -1, 0] / 4
@@ -69,7 +69,7 @@ def test_crops_keep_the_scale_and_half_of_them_are_mirrored() -> None:
     assert np.abs(np.ptp(made[:, 0, :, 0], axis=1) / 4 - 31).max() < 0.01
 
 
-def test_strong_views_are_now_and_then_mirrored_moved_recoloured_and_grey() -> None:
+def test_strong_views_are_sometimes_flipped_moved_recoloured_and_grey() -> None:
     def strong(**options: float) -> np.ndarray:
         how = Strong(**({"flip": 0, "crop": 0, "jitter": 0, "grey": 0} | options))
         tf.random.set_seed(0)

@@ -1,5 +1,6 @@
 import socket
 import sys
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def test_fine_tuning_starts_at_a_layer_that_exists(name: str) -> None:
         ("keras:MobileNetV2", "MobileNetV2", 224),
     ],
 )
-def test_every_network_of_keras_is_known_in_any_spelling(name: str, function: str, size: int) -> None:
+def test_keras_names_are_accepted_in_any_spelling(name: str, function: str, size: int) -> None:
     backbone = backbone_named(name)
     assert isinstance(backbone, KerasApplication)
     assert (backbone.function, backbone.resize.size) == (function, size)
@@ -73,19 +74,19 @@ WHITE, RED = np.full((1, 1, 1, 3), 255, np.float32), np.float32([[[[255, 0, 0]]]
         ("small_cnn", "conv0a", [1, 1, 1], [1, -1, -1]),
     ],
 )
-def test_pixels_are_normalised_as_the_authors_did(name: str, first: str, white: list[float], red: list[float]) -> None:
+def test_pixels_are_normalized_as_in_pretraining(name: str, first: str, white: list[float], red: list[float]) -> None:
     network = backbone_named(name).build("none")
     normalised = tf.keras.Model(network.input, network.get_layer(first).input)
     assert normalised(WHITE).numpy().ravel() == pytest.approx(white, abs=1e-3)
     assert normalised(RED).numpy().ravel() == pytest.approx(red, abs=1e-3)
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+def test_an_unknown_backbone_lists_the_known_ones() -> None:
     with pytest.raises(LookalikeError, match=r"'vgg99'.*mobilenet_v2"):
         backbone_named("vgg99")
 
 
-def test_efficientnet_lite0_normalises_and_pads_as_its_authors_did() -> None:
+def test_efficientnet_lite0_normalizes_and_pads_as_its_authors_did() -> None:
     network = BACKBONES["efficientnet_lite0"].build("auto")
     normalised = tf.keras.Model(network.input, network.get_layer("rescaling").output)
     assert normalised(np.array([0.0, 127.0, 255.0]).reshape(1, 1, 1, 3)).numpy().ravel().tolist() == [
@@ -122,7 +123,7 @@ def test_weights_that_are_not_installed_name_their_package() -> None:
         ("vgg16", "missing.h5"),
     ],
 )
-def test_what_holds_no_weights_is_refused(name: str, file: str, tmp_path: Path) -> None:
+def test_a_file_without_weights_is_rejected(name: str, file: str, tmp_path: Path) -> None:
     (tmp_path / "letter.h5").write_bytes(b"Dear photo")
     (tmp_path / "letter.txt").write_bytes(b"Dear photo")
     (tmp_path / "folder.h5").mkdir()
@@ -132,7 +133,7 @@ def test_what_holds_no_weights_is_refused(name: str, file: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("other", ["MobileNet", "VGG16", "mobilenet_v2 with its top"])
-def test_weights_of_another_network_are_refused(other: str, tmp_path: Path) -> None:
+def test_weights_of_another_network_are_rejected(other: str, tmp_path: Path) -> None:
     top = other.endswith("top")
     function = tf.keras.applications.MobileNetV2 if top else getattr(tf.keras.applications, other)
     function(weights=None, include_top=top, classes=5).save_weights(tmp_path / "other.h5")
@@ -140,28 +141,30 @@ def test_weights_of_another_network_are_refused(other: str, tmp_path: Path) -> N
         BACKBONES["mobilenet_v2"].build(str(tmp_path / "other.h5"))
 
 
-def test_a_checkpoint_of_another_efficientnet_is_refused() -> None:
+def test_a_checkpoint_of_another_efficientnet_is_rejected() -> None:
     path = BACKBONES["efficientnet_lite0"]._installed_weights()
     with pytest.raises(LookalikeError, match="does not contain the weights of efficientnet_lite1"):
         BACKBONES["efficientnet_lite1"].build(str(path))
 
 
 @pytest.mark.parametrize(("name", "size"), [("inception_v3", 64), ("vgg16", 31), ("small_cnn", 4)])
-def test_an_input_smaller_than_a_backbone_accepts_is_refused(name: str, size: int) -> None:
+def test_an_input_below_the_minimum_size_is_rejected(name: str, size: int) -> None:
     backbone = backbone_named(name)
     for change in ({"resize": ResizeRule(size=size, shorter_side=size)}, {"train_size": size}):
         with pytest.raises(LookalikeError, match=rf"{size} px; the minimum is {backbone.minimum_size} px"):
             replace(backbone, **change)
 
 
-def test_a_network_from_scratch_takes_no_weights_file() -> None:
+def test_a_network_without_pretrained_weights_rejects_a_weights_file() -> None:
     with pytest.raises(LookalikeError, match="has no pretrained weights"):
         BACKBONES["small_cnn"].build("weights.h5")
 
 
-def test_weights_that_cannot_be_downloaded_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_names_the_weights_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".keras").mkdir()
+    opener = urllib.request.build_opener()
+    monkeypatch.setattr(urllib.request, "_opener", opener)
     with socket.create_server(("127.0.0.1", 0)) as mute:  # takes connections and never answers
         source = sys.modules[tf.keras.applications.MobileNetV2.__module__]
         monkeypatch.setattr(source, "BASE_WEIGHT_PATH", f"http://127.0.0.1:{mute.getsockname()[1]}/")
@@ -169,6 +172,7 @@ def test_weights_that_cannot_be_downloaded_are_named(tmp_path: Path, monkeypatch
             BACKBONES["mobilenet_v2"].build("auto")
     assert "~/.keras/models" in raised.value.remedy
     assert "--weights" in raised.value.remedy
+    assert urllib.request._opener is opener, "a program's own opener is installed again"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Backbones of TensorFlow Hub, with SavedModels of BiT's structure and random weights, made here."""
+"""Backbones of TensorFlow Hub, with SavedModels that have BiT's structure and random weights."""
 
 import hashlib
 import socket
@@ -115,7 +115,7 @@ def test_bit_is_the_same_in_onnx_runtime(model: str, size: int, request: pytest.
     assert np.unique(run_onnx(tmp_path / "embedder.onnx", images).round(4), axis=0).shape == (4, 16)
 
 
-def test_all_of_it_learns(any_size: Path) -> None:
+def test_all_layers_are_trainable(any_size: Path) -> None:
     network = BIT_M_R50X1.build(str(any_size))
     before = [weight.numpy() for weight in network.trainable_variables]
     assert len(before) == len(bit(None).trainable_variables)
@@ -149,9 +149,7 @@ def test_a_handle_is_found_in_the_cache_of_tensorflow_hub(
     assert backbone_named(f"hub:{url}").name == "hub_google_bit_m-r50x1_1"
 
 
-def test_a_handle_that_cannot_be_downloaded_says_what_to_bring_and_where_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_download_names_the_archive_and_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path))
     with socket.create_server(("127.0.0.1", 0)) as mute:  # takes connections and never answers
         url = f"http://127.0.0.1:{mute.getsockname()[1]}/bit/1"
@@ -161,7 +159,7 @@ def test_a_handle_that_cannot_be_downloaded_says_what_to_bring_and_where_to(
     assert str(tmp_path / hashlib.sha1(url.encode()).hexdigest()) in raised.value.remedy
 
 
-def test_a_saved_model_comes_with_its_weights() -> None:
+def test_a_saved_model_cannot_be_built_without_weights() -> None:
     with pytest.raises(LookalikeError, match="without its weights"):
         BIT_M_R50X1.build("none")
 
@@ -178,7 +176,7 @@ def test_a_saved_model_comes_with_its_weights() -> None:
     ],
     ids=["photos", "a dictionary", "a table", "whole numbers", "text", "oblong photos"],
 )
-def test_what_is_no_feature_vector_is_refused(
+def test_a_saved_model_without_feature_vectors_is_rejected(
     answer: Callable[[tf.Tensor], object], takes: tf.TensorSpec, reason: str, tmp_path: Path
 ) -> None:
     folder = saved(tmp_path / "other", answer, takes)
@@ -186,7 +184,7 @@ def test_what_is_no_feature_vector_is_refused(
         backbone_named(f"hub:{folder}").build()
 
 
-def test_what_is_no_saved_model_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_saved_model_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "saved_model.pb").write_text("Dear photo")

@@ -1,4 +1,4 @@
-"""The commands as a user runs them, in processes of their own."""
+"""The commands, run as separate processes."""
 
 import json
 import subprocess
@@ -36,7 +36,9 @@ def test_train_writes_a_bundle(trained: tuple[Path, dict[str, object]]) -> None:
     assert made == {"embedder.weights.h5", "history.csv", "metrics.json", "report.html"}
 
 
-def test_every_seed_is_told_and_the_best_on_the_validation_photos_kept(trained: tuple[Path, dict[str, object]]) -> None:
+def test_every_seed_is_recorded_and_the_best_on_the_validation_split_is_kept(
+    trained: tuple[Path, dict[str, object]],
+) -> None:
     home, printed = trained
     metrics = json.loads((home / "bundle" / "training" / "metrics.json").read_text())
     seeds = metrics["seeds"]
@@ -52,15 +54,13 @@ def test_every_seed_is_told_and_the_best_on_the_validation_photos_kept(trained: 
 
 
 @pytest.mark.parametrize("option", [("--seeds", "0"), ("--seeds", "many"), ("--seed", "-1")])
-def test_seeds_that_are_no_number_are_wrong_usage(
-    lookalike: Lookalike, option: tuple[str, str], tmp_path: Path
-) -> None:
+def test_invalid_seeds_are_usage_errors(lookalike: Lookalike, option: tuple[str, str], tmp_path: Path) -> None:
     run = lookalike("train", "--data", "colours", "--out", "bundle", *option, home=tmp_path)
     assert run.returncode == 2
     assert "Traceback" not in run.stderr
 
 
-def test_evaluate_finds_the_figures_of_the_training(
+def test_evaluate_computes_the_metrics_of_the_training(
     lookalike: Lookalike, trained: tuple[Path, dict[str, object]]
 ) -> None:
     home, printed = trained
@@ -94,7 +94,9 @@ def test_evaluate_needs_no_tensorflow(trained: tuple[Path, dict[str, object]]) -
     subprocess.run([sys.executable, "-c", script], cwd=home, env=environment, check=True, capture_output=True)
 
 
-def test_other_data_has_no_untrained_figures(lookalike: Lookalike, trained: tuple[Path, dict[str, object]]) -> None:
+def test_other_data_has_no_metrics_of_the_untrained_backbone(
+    lookalike: Lookalike, trained: tuple[Path, dict[str, object]]
+) -> None:
     home, _ = trained
     make.library(home / "others", per_label=12)
     (home / "others" / "green" / "0.jpg").unlink()
@@ -118,7 +120,7 @@ def test_other_data_has_no_untrained_figures(lookalike: Lookalike, trained: tupl
         (("--data", "colours", "--unseen-class", "violet", "--unseen-class", "red"), "no class 'violet'"),
     ],
 )
-def test_bad_input_is_one_sentence(
+def test_bad_input_is_reported_in_one_sentence(
     lookalike: Lookalike, trained: tuple[Path, dict[str, object]], arguments: tuple[str, ...], complaint: str
 ) -> None:
     home, _ = trained
@@ -133,14 +135,14 @@ def test_bad_input_is_one_sentence(
 
 
 @pytest.mark.parametrize("command", ["recipes", "backbones"])
-def test_what_can_be_named_is_listed(lookalike: Lookalike, command: str, tmp_path: Path) -> None:
+def test_recipes_and_backbones_are_listed(lookalike: Lookalike, command: str, tmp_path: Path) -> None:
     run = lookalike(command, "--json", home=tmp_path)
     names = [entry["name"] for entry in json.loads(run.stdout)[command]]
     assert {"recipes": "default", "backbones": "efficientnet_lite0"}[command] in names
     assert all(entry["description"] for entry in json.loads(run.stdout)[command])
 
 
-def test_a_recipe_is_shown_with_all_that_can_be_set(lookalike: Lookalike, tmp_path: Path) -> None:
+def test_a_recipe_is_shown_with_its_settings(lookalike: Lookalike, tmp_path: Path) -> None:
     (shown,) = json.loads(lookalike("recipes", "notebook-bit", "--json", home=tmp_path).stdout)["recipes"]
     assert shown["settings"]["schedule.factors"] == "1,0.1,0.001,0.0001"
     assert "batches are not balanced by class" in shown["faults"]
@@ -149,7 +151,7 @@ def test_a_recipe_is_shown_with_all_that_can_be_set(lookalike: Lookalike, tmp_pa
     assert "--set schedule.factors=" in text
 
 
-def test_logs_for_tensorboard_tell_each_step_and_epoch(trained: tuple[Path, dict[str, object]]) -> None:
+def test_tensorboard_logs_contain_each_step_and_epoch(trained: tuple[Path, dict[str, object]]) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: PLC0415 - slow
     from tensorboard.util.tensor_util import make_ndarray  # noqa: PLC0415 - slow
 
@@ -165,7 +167,7 @@ def test_logs_for_tensorboard_tell_each_step_and_epoch(trained: tuple[Path, dict
         assert float(make_ndarray(measured.tensor_proto)) == pytest.approx(told["val"]["map_at_r"], abs=1e-4)
 
 
-def test_a_folder_that_takes_no_logs_is_told(tmp_path: Path) -> None:
+def test_an_unwritable_log_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(LookalikeError, match=r"TensorBoard logs can't be written to \S+/file/logs"):
         TensorBoardLog(
@@ -199,7 +201,7 @@ def test_embeddings_of_zeros_and_a_single_test_photo_have_a_bundle_and_a_report(
     assert "MixUp" not in page
 
 
-def test_classes_that_training_never_saw_and_a_photo_that_it_saw_twice(lookalike: Lookalike, tmp_path: Path) -> None:
+def test_unseen_classes_and_a_photo_in_two_splits(lookalike: Lookalike, tmp_path: Path) -> None:
     colours = make.library(tmp_path / "colours", per_label=12)
     make.library(tmp_path / "more", per_label=12, labels=("red",)).joinpath("red").rename(colours / "scarlet")
     (colours / "blue" / "copy.jpg").write_bytes((colours / "blue" / "0.jpg").read_bytes())

@@ -46,7 +46,7 @@ def test_splits_depend_on_the_seed_alone(colours: Path, tmp_path: Path) -> None:
     assert first.digest != other.digest
 
 
-def test_the_digest_is_of_the_contents_not_of_the_place(colours: Path, tmp_path: Path) -> None:
+def test_the_digest_depends_on_the_contents_not_on_the_folder(colours: Path, tmp_path: Path) -> None:
     before, _ = load(colours, tmp_path)
     after, _ = load(colours.rename(tmp_path / "moved"), tmp_path)
     assert before.digest == after.digest
@@ -109,7 +109,7 @@ def test_unseen_classes_are_tested_on_and_never_trained_on(colours: Path, tmp_pa
         (["red", "green"], "Fewer than two of the 3 classes"),
     ],
 )
-def test_unseen_classes_that_make_no_sense(colours: Path, tmp_path: Path, unseen: list[str], complaint: str) -> None:
+def test_invalid_unseen_classes(colours: Path, tmp_path: Path, unseen: list[str], complaint: str) -> None:
     with pytest.raises(LookalikeError, match=complaint):
         load(colours, tmp_path, unseen=unseen)
 
@@ -124,13 +124,13 @@ def test_unseen_classes_that_make_no_sense(colours: Path, tmp_path: Path, unseen
         ("path,label,split\ngreen/0.jpg,blue,train\n", "has two labels: 'green' in .*, 'blue' in"),
     ],
 )
-def test_a_splits_file_that_makes_no_sense(colours: Path, tmp_path: Path, content: str, complaint: str) -> None:
+def test_an_invalid_splits_file(colours: Path, tmp_path: Path, content: str, complaint: str) -> None:
     (tmp_path / "split.csv").write_text(content)
     with pytest.raises(LookalikeError, match=complaint):
         load(colours, tmp_path, splits=tmp_path / "split.csv")
 
 
-def test_photos_that_cannot_be_read_are_left_out_and_said(colours: Path, tmp_path: Path) -> None:
+def test_unreadable_photos_are_left_out_and_reported(colours: Path, tmp_path: Path) -> None:
     (colours / "green" / "letter.jpg").write_text("Dear photo")
     (colours / "green" / "nothing.jpg").touch()
     whole = (colours / "green" / "0.jpg").read_bytes()
@@ -156,7 +156,7 @@ def test_photos_outside_the_class_folders_have_no_label(colours: Path, tmp_path:
     assert said == ["1 photos without a label are left out."]
 
 
-def test_data_that_cannot_be_learnt_from(tmp_path: Path) -> None:
+def test_data_without_classes_to_train_on(tmp_path: Path) -> None:
     empty, unlabelled, lonely = tmp_path / "empty", tmp_path / "unlabelled", tmp_path / "lonely"
     empty.mkdir()
     for number in range(8):
@@ -201,7 +201,7 @@ def test_the_digits_are_written_once_as_photos(tmp_path: Path) -> None:
     assert written.stat().st_mtime_ns == stamp
 
 
-def test_a_split_that_is_not_there(colours: Path, tmp_path: Path) -> None:
+def test_a_missing_split(colours: Path, tmp_path: Path) -> None:
     dataset, _ = load(colours, tmp_path)
     with pytest.raises(LookalikeError, match="no photo in the split 'tset'"):
         dataset.split("tset")
@@ -218,26 +218,26 @@ def test_a_split_that_is_not_there(colours: Path, tmp_path: Path) -> None:
         ("path,label\ngreen/0.jpg,\nblue/0.jpg,\n", "have no labels"),
     ],
 )
-def test_a_manifest_that_makes_no_sense(colours: Path, tmp_path: Path, content: str, complaint: str) -> None:
+def test_an_invalid_manifest(colours: Path, tmp_path: Path, content: str, complaint: str) -> None:
     (colours / "list.csv").write_text(content)
     with pytest.raises(LookalikeError, match=complaint) as raised:
         load(colours / "list.csv", tmp_path)
     assert raised.value.remedy
 
 
-def test_a_label_that_is_a_number_is_told(colours: Path, tmp_path: Path) -> None:
+def test_a_numeric_label_is_reported(colours: Path, tmp_path: Path) -> None:
     (colours / "list.jsonl").write_text('{"path": "green/0.jpg", "label": 7}\n')
     with pytest.raises(LookalikeError, match="label 7 is no text"):
         load(colours / "list.jsonl", tmp_path)
 
 
-def test_a_photo_that_a_manifest_names_twice_counts_once(colours: Path, tmp_path: Path) -> None:
+def test_a_photo_listed_twice_in_a_manifest_counts_once(colours: Path, tmp_path: Path) -> None:
     rows = [f"{label}/{number}.jpg,{label}" for label in ("green", "blue") for number in range(6)]
     (colours / "list.csv").write_text("\n".join(["path,label", *rows, *rows]))
     assert len(load(colours / "list.csv", tmp_path)[0].photos) == 12
 
 
-def test_one_picture_with_two_labels_is_told(colours: Path, tmp_path: Path) -> None:
+def test_identical_files_with_different_labels_are_reported(colours: Path, tmp_path: Path) -> None:
     (colours / "blue" / "copy.jpg").write_bytes((colours / "green" / "0.jpg").read_bytes())
     dataset, (told,) = load(colours, tmp_path)
     assert len(dataset.photos) == 37
@@ -255,7 +255,7 @@ def test_a_photo_with_too_many_pixels_is_left_out(colours: Path, tmp_path: Path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may list everything")
-def test_a_folder_that_cannot_be_listed_is_told_and_passed_over(colours: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_listed_is_reported_and_skipped(colours: Path, tmp_path: Path) -> None:
     (colours / "green" / "locked").mkdir(mode=0)
     dataset, (told,) = load(colours, tmp_path)
     assert len(dataset.photos) == 36

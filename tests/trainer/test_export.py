@@ -52,13 +52,13 @@ def test_both_runtimes_agree(exported: tuple[tf.keras.Model, Path]) -> None:
     assert 0 <= parity.max_difference < 1e-3
 
 
-def test_networks_that_disagree_are_refused(exported: tuple[tf.keras.Model, Path], tmp_path: Path) -> None:
+def test_networks_that_disagree_are_rejected(exported: tuple[tf.keras.Model, Path], tmp_path: Path) -> None:
     other = build_network(BACKBONES["small_cnn"], "none", 16, Head()).whole()
     with pytest.raises(LookalikeError, match="lowest cosine"):
         check_parity(other, exported[1], IMAGES)
 
 
-def test_embeddings_that_are_no_numbers_are_refused(exported: tuple[tf.keras.Model, Path], tmp_path: Path) -> None:
+def test_embeddings_that_are_nan_are_rejected(exported: tuple[tf.keras.Model, Path], tmp_path: Path) -> None:
     damaged = onnx.load(exported[1])
     weights = max(damaged.graph.initializer, key=lambda tensor: len(tensor.raw_data))
     weights.raw_data = np.full(len(weights.raw_data) // 4, np.nan, np.float32).tobytes()
@@ -67,7 +67,7 @@ def test_embeddings_that_are_no_numbers_are_refused(exported: tuple[tf.keras.Mod
         check_parity(exported[0], tmp_path / "damaged.onnx", IMAGES)
 
 
-def test_a_network_that_onnx_runtime_cannot_run_is_refused(tmp_path: Path) -> None:
+def test_a_network_that_onnx_runtime_cannot_run_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "letter.onnx").write_text("Dear photo")
     with pytest.raises(LookalikeError, match=r"can't run the network .*letter.onnx.*choose another backbone"):
         run_onnx(tmp_path / "letter.onnx", IMAGES)
@@ -89,7 +89,7 @@ def test_every_backbone_is_the_same_in_onnx_runtime(name: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("head", [Head(), Head(hidden=24), Head(hidden=24, relu=True), MeanCentred()], ids=str)
-def test_regions_add_up_to_the_embedding_whatever_the_head(head: AnyHead, tmp_path: Path) -> None:
+def test_regions_add_up_to_the_embedding_for_every_head(head: AnyHead, tmp_path: Path) -> None:
     network = build_network(BACKBONES["small_cnn"], "none", 16, head)
     for layer in network.projection.layers:
         if isinstance(layer, tf.keras.layers.Dense):
@@ -115,7 +115,7 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
         yield disk
 
 
-def test_a_full_disk_is_said(full_disk: Path) -> None:
+def test_a_full_disk_is_reported(full_disk: Path) -> None:
     network = build_network(BACKBONES["small_cnn"], "none", 16, Head())
     with pytest.raises(LookalikeError, match=r"no space left on device.*free \d+ MB"):
         export_onnx(network, full_disk / "embedder.onnx")

@@ -60,7 +60,7 @@ def test_one_triplet_worked_out_on_paper() -> None:
 
 
 @pytest.mark.parametrize("triplets", ["semihard", "hard"])
-def test_a_batch_without_a_positive_pair_costs_nothing_and_teaches_nothing(triplets: str) -> None:
+def test_a_batch_without_a_positive_pair_has_no_loss_and_no_gradient(triplets: str) -> None:
     embeddings = tf.Variable(np.eye(3, dtype=np.float32))
     with tf.GradientTape() as tape:
         loss = triplet_loss(tf.constant([0, 1, 2]), embeddings, 1.0, triplets)
@@ -105,7 +105,7 @@ def test_the_softmax_loss_is_cross_entropy_over_the_classes_it_knows() -> None:
     assert with_a_stranger == pytest.approx(expected[:3].sum() / 4, rel=1e-5)
 
 
-def test_proxies_begin_in_the_middle_of_their_classes() -> None:
+def test_proxies_are_initialized_with_the_means_of_their_classes() -> None:
     embeddings = unit_vectors(0, len(LABELS), 6)
     objective = TripletObjective(TripletLoss(), classes=4, dimension=6)
     objective.initialize_proxies(tf.constant(LABELS), tf.constant(embeddings))

@@ -1,4 +1,4 @@
-"""The recipes, each taking a real step, and what a user changes of them."""
+"""Recipes in real training steps, and changes of their settings."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def photos(side: int, seed: int) -> LabelledImages:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_takes_real_steps_and_its_bundle_is_faithful(name: str, tmp_path: Path) -> None:
+def test_every_recipe_trains_and_exports_a_faithful_network(name: str, tmp_path: Path) -> None:
     recipe = override(recipe_named(name), SMALL)
     recipe = override(recipe, ["preparation.train_photo=36"] if recipe.preparation.train_photo else [])
     plan = Plan(BACKBONES["small_cnn"], recipe, "none")
@@ -47,7 +47,7 @@ def test_every_recipe_takes_real_steps_and_its_bundle_is_faithful(name: str, tmp
 
 
 @pytest.mark.parametrize("learns", ["upper", "head"])
-def test_batch_normalisation_knows_the_photos_where_there_are_no_trained_weights(learns: str, tmp_path: Path) -> None:
+def test_batch_norm_has_the_statistics_of_the_photos_without_pretrained_weights(learns: str, tmp_path: Path) -> None:
     brief = ["sampling.batch_size=12", "steps_per_epoch=8", "preparation.train_size=32", f"learns={learns}"]
     plan = Plan(BACKBONES["mobilenet_v2"], override(RECIPES["default"], [*SMALL, *brief]), "none")
     run = train_run(plan, {"train": photos(32, seed=0), "val": photos(32, seed=1)}, 0, tmp_path / "run", print)
@@ -59,7 +59,7 @@ def test_batch_normalisation_knows_the_photos_where_there_are_no_trained_weights
     assert normalisation.moving_mean.numpy().any()
 
 
-def test_new_classes_are_seen_from_the_middle_of_the_training_photos(tmp_path: Path) -> None:
+def test_new_classes_subtracts_the_mean_of_the_training_photos(tmp_path: Path) -> None:
     recipe = override(RECIPES["new-classes"], [*SMALL, "dimension=200"])
     plan, train = Plan(BACKBONES["small_cnn"], recipe, "none"), photos(32, seed=0)
     run = train_run(plan, {"train": train, "val": photos(32, seed=1)}, 0, tmp_path / "run", print)
@@ -85,7 +85,7 @@ def test_mixed_precision_trains_in_bfloat16_and_exports_float32(tmp_path: Path) 
     assert plan.build(0).features.layers[-1].compute_dtype == "float32"
 
 
-def test_a_recipe_is_there_for_each_experiment_and_says_what_is_wrong_with_it() -> None:
+def test_each_experiment_has_a_recipe_that_lists_its_faults() -> None:
     notebooks = [recipe for recipe in RECIPES.values() if recipe.name.startswith("notebook-")]
     named = " ".join(recipe.description.partition(":")[0] for recipe in notebooks)
     told = {int(word) for word in named.replace("-", " ").split() if word.isdigit()}
@@ -95,7 +95,7 @@ def test_a_recipe_is_there_for_each_experiment_and_says_what_is_wrong_with_it() 
     assert not RECIPES["bit-hyperrule"].faults
 
 
-def test_a_notebook_recipe_brings_its_own_preparation() -> None:
+def test_a_notebook_recipe_has_its_own_preparation() -> None:
     rule = RECIPES["notebook-facenet"].preparation.rule(ResizeRule(size=299, shorter_side=320))
     assert rule == ResizeRule(size=224, shorter_side=240, mode="squash", antialias=False)
     own = ResizeRule(size=299, shorter_side=320)
@@ -111,7 +111,7 @@ def test_a_notebook_recipe_brings_its_own_preparation() -> None:
         (500_000, 97 * 96, (512, 480), 160_000, (48_000, 96_000, 144_000), 0.1),
     ],
 )
-def test_bit_hyperrule_goes_by_the_size_and_number_of_the_photos(
+def test_bit_hyperrule_depends_on_the_size_and_number_of_the_photos(
     examples: int, area: float, sizes: tuple[int, int], steps: int, boundaries: tuple[int, ...], mixup: float
 ) -> None:
     recipe = RECIPES["bit-hyperrule"].fitted(Facts(examples, area))
@@ -124,12 +124,12 @@ def test_bit_hyperrule_goes_by_the_size_and_number_of_the_photos(
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_what_is_listed_can_be_set(name: str) -> None:
+def test_all_listed_settings_can_be_set(name: str) -> None:
     recipe = RECIPES[name]
     assert override(recipe, [f"{path}={value}" for path, value in settings_of(recipe).items()]) == recipe
 
 
-def test_a_part_and_its_numbers_can_be_changed() -> None:
+def test_a_component_and_its_settings_can_be_changed() -> None:
     changes = ["optimizer.pretrained=1e-4", "loss.margin=0.5", "schedule=steps", "schedule.boundaries=5,9"]
     changes += ["head_first=none", "steps_per_epoch=none", "augmentation=strong", "augmentation.grey=0", "learns=all"]
     recipe = override(RECIPES["default"], changes)
@@ -172,18 +172,18 @@ def test_a_fault_that_is_fixed_is_no_longer_listed() -> None:
         ("epochs", "sets nothing"),
     ],
 )
-def test_a_change_that_makes_no_sense_is_told_with_what_does(change: str, complaint: str) -> None:
+def test_an_invalid_change_lists_the_valid_ones(change: str, complaint: str) -> None:
     with pytest.raises(LookalikeError) as raised:
         override(RECIPES["default"], [change])
     assert complaint in str(raised.value)
 
 
-def test_an_unknown_recipe_is_answered_with_the_known_ones() -> None:
+def test_an_unknown_recipe_lists_the_known_ones() -> None:
     with pytest.raises(LookalikeError, match=r"'soup'.*notebook-facenet"):
         recipe_named("soup")
 
 
-def test_an_input_smaller_than_the_backbone_accepts_is_refused() -> None:
+def test_an_input_below_the_minimum_size_is_rejected() -> None:
     recipe = override(RECIPES["default"], ["preparation.size=16"])
     with pytest.raises(LookalikeError, match="accepts no photos of 16 px; the minimum is 32 px"):
         Plan(BACKBONES["mobilenet_v2"], recipe, "none").build(0)

@@ -22,7 +22,7 @@ from retrieval.bundle import load_bundle
 from retrieval.errors import LookalikeError
 from trainer.backbones import BACKBONES
 from trainer.backbones.base import Backbone
-from trainer.checkpoints import Checkpoints, WorkFolder
+from trainer.checkpoints import Checkpoints, work_folder
 from trainer.data import LabelledImages
 from trainer.network import build_for, embed
 from trainer.recipes import RECIPES
@@ -220,7 +220,7 @@ def test_a_work_folder_is_kept_only_if_the_training_can_be_resumed(tmp_path: Pat
     def cut_short(after_an_epoch: bool, resume: bool = False) -> Path:
         with (
             pytest.raises(KeyboardInterrupt),
-            WorkFolder(tmp_path / "bundle", {"seed": 1}, said.append, resume) as folder,
+            work_folder(tmp_path / "bundle", {"seed": 1}, said.append, resume) as folder,
         ):
             if after_an_epoch:
                 Checkpoints(folder / "seed-1" / "checkpoints", print).save(
@@ -234,12 +234,12 @@ def test_a_work_folder_is_kept_only_if_the_training_can_be_resumed(tmp_path: Pat
     kept = cut_short(after_an_epoch=True)
     assert kept.exists()
     assert "with --resume to continue" in said.pop()
-    with WorkFolder(tmp_path / "bundle", {"seed": 1}, said.append, resume=True) as folder:
+    with work_folder(tmp_path / "bundle", {"seed": 1}, said.append, resume=True) as folder:
         assert (folder / "seed-1").exists()
     assert not kept.exists()
     cut_short(after_an_epoch=True)
     said.clear()
-    with WorkFolder(tmp_path / "bundle", {"seed": 1}, said.append, resume=False) as folder:
+    with work_folder(tmp_path / "bundle", {"seed": 1}, said.append, resume=False) as folder:
         assert "is deleted" in said.pop()
         assert not (folder / "seed-1").exists()
 
@@ -248,7 +248,7 @@ def test_a_full_disk_is_reported_and_the_checkpoint_is_kept(tmp_path: Path) -> N
     said: list[str] = []
     with (
         pytest.raises(LookalikeError, match=r"could not be finished .*No space left") as raised,
-        WorkFolder(tmp_path / "bundle", {"seed": 1}, said.append, resume=False) as folder,
+        work_folder(tmp_path / "bundle", {"seed": 1}, said.append, resume=False) as folder,
     ):
         Checkpoints(folder / "seed-1" / "checkpoints", print).save(tf.train.Checkpoint(), [{"number": 1}], [], 1)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "embedder.onnx"))

@@ -23,7 +23,7 @@ def test_a_batch_is_balanced_over_several_classes(sizes: list[int], batch_size: 
 
 
 @given(sizes=st.lists(st.integers(2, 30), min_size=2, max_size=6), seed=st.integers(0, 9))
-def test_photos_of_a_class_come_in_turns(sizes: list[int], seed: int) -> None:
+def test_photos_of_a_class_are_drawn_without_replacement(sizes: list[int], seed: int) -> None:
     labels = np.repeat(np.arange(len(sizes)), sizes)
     seen: Counter[int] = Counter()
     for batch in islice(balanced_batches(labels, 24, np.random.default_rng(seed)), 20):
@@ -40,7 +40,7 @@ def test_batches_depend_on_the_seed_alone() -> None:
 
 
 @given(photos=st.integers(1, 200), batch_size=st.integers(4, 96), seed=st.integers(0, 9))
-def test_shuffled_batches_show_every_photo_once_a_round(photos: int, batch_size: int, seed: int) -> None:
+def test_shuffled_batches_have_every_photo_once_per_pass(photos: int, batch_size: int, seed: int) -> None:
     made = batches(np.zeros(photos, int), Shuffled(batch_size), np.random.default_rng(seed))
     rounds = [np.concatenate(list(islice(made, -(-photos // batch_size)))) for _ in range(2)]
     assert all(sorted(one.tolist()) == list(range(photos)) for one in rounds)

@@ -44,7 +44,7 @@ def test_identical_files_in_two_splits(album: Album) -> None:
     assert album.duplicates()[0].similarity == 1
 
 
-def test_copies_within_one_split_are_no_matter(album: Album) -> None:
+def test_copies_within_one_split_are_ignored(album: Album) -> None:
     for name in ("a.jpg", "b.jpg"):
         album.add(name, "train", encoded(picture(1)))
     album.add("c.jpg", "test", encoded(picture(2)))
@@ -69,13 +69,13 @@ def test_a_changed_copy_is_near_identical(album: Album, copy: bytes) -> None:
     assert 0.96 <= album.duplicates()[0].similarity <= 1
 
 
-def test_a_test_photo_may_also_have_been_validated_on(album: Album) -> None:
+def test_a_test_photo_may_be_in_the_validation_split(album: Album) -> None:
     album.add("a.jpg", "val", encoded(picture(1)))
     album.add("b.jpg", "test", encoded(picture(1)))
     assert album.pairs() == [("b.jpg", "a.jpg", True)]
 
 
-def test_pictures_too_small_to_say_are_compared_as_files(album: Album) -> None:
+def test_small_photos_are_compared_as_files(album: Album) -> None:
     tiny = picture(1).resize((32, 24))
     album.add("a.png", "train", encoded(tiny, "PNG"))
     album.add("b.png", "test", encoded(tiny, "PNG"))
@@ -83,7 +83,7 @@ def test_pictures_too_small_to_say_are_compared_as_files(album: Album) -> None:
     assert album.pairs() == [("b.png", "a.png", True)]
 
 
-def test_pictures_of_one_colour_only_resemble_nothing(album: Album) -> None:
+def test_photos_of_one_colour_have_no_duplicates(album: Album) -> None:
     album.add("black.png", "train", encoded(Image.new("RGB", (100, 100), "black"), "PNG"))
     album.add("white.png", "test", encoded(Image.new("RGB", (100, 100), "white"), "PNG"))
     assert album.pairs() == []
@@ -99,7 +99,7 @@ def test_the_warning_names_the_first_and_counts_the_rest(album: Album) -> None:
     assert "and 2 more" in said
 
 
-def test_of_the_real_sunflowers_two_scenes_are_there_twice(flowers: Path) -> None:
+def test_two_scenes_of_the_real_sunflowers_occur_twice(flowers: Path) -> None:
     scenes = {
         ("14741866338_bdc8bfc8d5_n.jpg", "14925398301_55a180f919_n.jpg"),
         ("2823659190_afdabee45c.jpg", "2979133707_84aab35b5d.jpg"),

@@ -71,7 +71,7 @@ def test_tensors_are_views_of_their_storage(tmp_path: Path) -> None:
     assert tensors["columns"].tolist() == values[6:].reshape(2, 3).T.tolist()
 
 
-def test_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
+def test_code_is_rejected_and_does_not_run(tmp_path: Path) -> None:
     class Attack:
         def __reduce__(self) -> tuple[object, ...]:
             return os.mkdir, (str(tmp_path / "attacked"),)
@@ -86,19 +86,19 @@ def test_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "name"), [("builtins", "eval"), ("os", "system"), ("torch", "load"), ("collections", "defaultdict")]
 )
-def test_every_name_that_is_no_part_of_a_tensor_is_refused(tmp_path: Path, module: str, name: str) -> None:
+def test_every_name_that_is_not_part_of_a_tensor_is_rejected(tmp_path: Path, module: str, name: str) -> None:
     path = checkpoint(tmp_path / "weights.pth", OrderedDict(x=Named(module, name)), {})
     with pytest.raises(BadCheckpoint, match=f"{module}.{name}"):
         read_state_dict(path)
 
 
-def test_a_tensor_beyond_its_storage_is_refused(tmp_path: Path) -> None:
+def test_a_tensor_beyond_its_storage_is_rejected(tmp_path: Path) -> None:
     path = checkpoint(tmp_path / "weights.pth", OrderedDict(x=Tensor("1", 4, (3, 4), (4, 1))), {"1": np.zeros(4)})
     with pytest.raises(BadCheckpoint, match="exceeds its storage"):
         read_state_dict(path)
 
 
-def test_damaged_files_and_other_files_are_refused(tmp_path: Path) -> None:
+def test_damaged_files_and_other_files_are_rejected(tmp_path: Path) -> None:
     whole = checkpoint(tmp_path / "whole.pth", OrderedDict(x=Tensor("1", 4, (4,), (1,))), {"1": np.zeros(4)})
     endless = whole.read_bytes()[:-24] + (2**62).to_bytes(8, "little")  # where there were the size and four numbers
     for name, content in [("cut", whole.read_bytes()[:-3]), ("endless", endless), ("text", b"weights"), ("empty", b"")]:

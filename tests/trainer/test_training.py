@@ -1,4 +1,4 @@
-"""Training for real, on a few of scikit-learn's digits: 8 × 8 pixels, four classes."""
+"""Training on a few digits of scikit-learn: 8 × 8 pixels, four classes."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,7 +25,7 @@ class Watched:
         self.losses: list[float] = []
         self.epochs: list[Epoch] = []
         self.interrupted = False
-        self.astray: str | None = None
+        self.diverged: str | None = None
         self._interrupt_at_step = interrupt_at_step
 
     def on_step(self, loss: float) -> None:
@@ -37,13 +37,13 @@ class Watched:
         self.epochs.append(epoch)
 
     def on_resume(self, epoch: Epoch) -> None:
-        raise AssertionError("nothing is resumed here")
+        raise AssertionError("nothing is resumed")
 
     def on_interruption(self) -> None:
         self.interrupted = True
 
     def on_divergence(self, why: str) -> None:
-        self.astray = why
+        self.diverged = why
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def map_at_r(network: EmbeddingNetwork, photos: LabelledImages) -> float:
     return evaluate_embeddings(embed(network.whole(), photos.images), photos.labels).overall["map_at_r"]
 
 
-def test_it_learns_and_tells_how(digits: tuple[LabelledImages, LabelledImages]) -> None:
+def test_training_improves_the_network_and_reports_its_progress(digits: tuple[LabelledImages, LabelledImages]) -> None:
     watched = Watched()
     untrained = map_at_r(build_for(SHORT, BACKBONES["small_cnn"], "none"), digits[1])
     network, epochs = train(digits, watched=watched)
@@ -86,42 +86,42 @@ def test_the_weights_with_the_best_map_at_r_are_kept(digits: tuple[LabelledImage
     assert map_at_r(network, digits[1]) == pytest.approx(max(epoch.map_at_r for epoch in epochs), abs=1e-6)
 
 
-def test_it_stops_when_nothing_gets_better(digits: tuple[LabelledImages, LabelledImages]) -> None:
+def test_early_stopping(digits: tuple[LabelledImages, LabelledImages]) -> None:
     still = ["epochs=9", "steps_per_epoch=1", "stopping.patience=2", "optimizer.fresh=1e-12"]
     for watched in ("map_at_r", "loss"):
         _, epochs = train(digits, override(SHORT, [*still, f"stopping.on={watched}"]))
         assert len(epochs) < 9
 
 
-def test_the_last_weights_are_kept_where_a_recipe_says_so(digits: tuple[LabelledImages, LabelledImages]) -> None:
+def test_the_last_weights_are_kept_if_the_recipe_says_so(digits: tuple[LabelledImages, LabelledImages]) -> None:
     wild = ["epochs=3", "steps_per_epoch=4", "optimizer.fresh=0.1", "stopping.patience=none", "stopping.keep=last"]
     network, epochs = train(digits, override(SHORT, wild))
     assert len(epochs) == 3
     assert map_at_r(network, digits[1]) == pytest.approx(epochs[-1].map_at_r, abs=1e-6)
 
 
-def test_a_loss_that_is_no_number_ends_training_and_keeps_what_there_is(
+def test_a_loss_of_nan_stops_training_and_keeps_the_best_weights(
     digits: tuple[LabelledImages, LabelledImages],
 ) -> None:
     fatal = ["steps_per_epoch=2", "epochs=4", "optimizer=sgd", "schedule=steps", "schedule.boundaries=2"]
     fatal += ["schedule.factors=0,1", "optimizer.fresh=1e30"]
     watched = Watched()
     network, epochs = train(digits, override(SHORT, fatal), watched=watched)
-    assert watched.astray is not None
-    assert "the loss is nan" in watched.astray
+    assert watched.diverged is not None
+    assert "the loss is nan" in watched.diverged
     assert all(np.isfinite(epoch.loss) for epoch in epochs)
     assert np.isfinite(embed(network.whole(), digits[1].images)).all()
     with pytest.raises(Diverged, match="Lower the learning rates"):
         train(digits, override(SHORT, [*fatal, "schedule.factors=1,1"]))
 
 
-def test_embeddings_that_are_no_numbers_end_training_too(digits: tuple[LabelledImages, LabelledImages]) -> None:
+def test_embeddings_that_are_not_finite_stop_training(digits: tuple[LabelledImages, LabelledImages]) -> None:
     fatal = ["steps_per_epoch=1", "epochs=4", "optimizer=sgd", "schedule=steps", "schedule.boundaries=1"]
     watched = Watched()
     network, epochs = train(
         digits, override(SHORT, [*fatal, "schedule.factors=0,1", "optimizer.fresh=1e30"]), watched=watched
     )
-    assert watched.astray == "Training diverged in epoch 2: embeddings are not finite."
+    assert watched.diverged == "Training diverged in epoch 2: embeddings are not finite."
     assert [epoch.number for epoch in epochs] == [1]
     assert np.isfinite(embed(network.whole(), digits[1].images)).all()
 
@@ -135,7 +135,7 @@ TWO_ROUNDS = override(SHORT, ["rounds=2", "steps_per_epoch=6", "mixup=0", "stopp
 
 
 @pytest.mark.parametrize("changes", [[], ["head_first=none"], ["learns=head"]], ids=" ".join)
-def test_without_chance_each_round_is_the_one_before_again(changes: list[str], few: LabelledImages) -> None:
+def test_fine_tuning_runs_without_randomness_are_equal(changes: list[str], few: LabelledImages) -> None:
     always_all = ["sampling=shuffled", "sampling.batch_size=24", "augmentation=unchanged", "head.dropout=0"]
     watched = Watched()
     recipe = override(TWO_ROUNDS, [*always_all, "epochs=4", *changes])
@@ -146,7 +146,7 @@ def test_without_chance_each_round_is_the_one_before_again(changes: list[str], f
     assert watched.losses[-12:] == pytest.approx(watched.losses[-24:-12], rel=1e-3)
 
 
-def test_the_mean_of_the_rounds_is_kept(few: LabelledImages) -> None:
+def test_the_mean_weights_of_the_fine_tuning_runs_are_kept(few: LabelledImages) -> None:
     ended: list[list[np.ndarray]] = []
 
     class Weighing(Watched):
@@ -162,7 +162,7 @@ def test_the_mean_of_the_rounds_is_kept(few: LabelledImages) -> None:
     assert map_at_r(network, few) == pytest.approx(epochs[-1].map_at_r, abs=1e-6)
 
 
-def test_what_is_searched_is_seen_from_its_own_middle_and_what_is_learnt_from_its_own(few: LabelledImages) -> None:
+def test_evaluation_and_training_subtract_different_means(few: LabelledImages) -> None:
     recipe = override(TWO_ROUNDS, ["head=centred", "epochs=2", "dimension=16"])
     network = built(recipe)
     learner = Learner(network, recipe, few, seed=0)
@@ -180,7 +180,7 @@ def test_what_is_searched_is_seen_from_its_own_middle_and_what_is_learnt_from_it
 
 
 @pytest.mark.parametrize("loss", ["loss.proxies=0", "loss=softmax-loss"])
-def test_a_head_that_has_nothing_to_learn_is_no_obstacle(loss: str, few: LabelledImages) -> None:
+def test_a_head_without_trainable_variables(loss: str, few: LabelledImages) -> None:
     recipe = override(SHORT, ["head=centred", loss, "head_first.steps=3", "epochs=2"])
     network = built(recipe)
     epochs = train_network(network, recipe, train=few, val=few, seed=0)
@@ -189,7 +189,7 @@ def test_a_head_that_has_nothing_to_learn_is_no_obstacle(loss: str, few: Labelle
 
 
 def built(recipe: Recipe) -> EmbeddingNetwork:
-    """A network that counts as one with trained weights."""
+    """A network that counts as pretrained."""
     tf.keras.utils.set_random_seed(0)
     return replace(build_for(recipe, BACKBONES["small_cnn"], "none"), pretrained=True)
 
@@ -209,7 +209,7 @@ def test_an_interruption_keeps_the_best_so_far(digits: tuple[LabelledImages, Lab
     assert map_at_r(network, digits[1]) == pytest.approx(epochs[0].map_at_r, abs=1e-6)
 
 
-def test_an_interruption_before_anything_was_learnt_is_an_interruption(
+def test_an_interruption_in_the_first_epoch_is_raised(
     digits: tuple[LabelledImages, LabelledImages],
 ) -> None:
     with pytest.raises(KeyboardInterrupt):

@@ -1,7 +1,4 @@
-"""The components of a recipe, each with its settings and their valid ranges.
-
-Field names and kinds are the settings of `--set`, and are recorded in bundles: do not rename them.
-"""
+"""The components of a recipe. Their fields and kinds are the settings of `--set`, and are stored in bundles."""
 
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
@@ -230,11 +227,9 @@ class Adam:
 
 @dataclass(frozen=True)
 class Sgd:
-    """Stochastic gradient descent; see `AdamW`.
+    """Stochastic gradient descent; for the learning rates see `AdamW`.
 
     Attributes:
-        pretrained: see `AdamW`.
-        fresh: see `AdamW`.
         momentum: fraction of the previous update that is added to each update.
     """
 
