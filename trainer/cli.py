@@ -176,7 +176,9 @@ def backbones(as_json: JsonFlag = False) -> None:
     """List the backbone networks."""
     lines = {backbone.name: backbone.description for backbone in BACKBONES.values()} | FAMILIES
     described = [{"name": name, "description": description} for name, description in lines.items()]
-    print_result({"backbones": described}, as_json, _table(lines.items()))
+    print_result(
+        {"backbones": described}, as_json, _table((name, escape(description)) for name, description in lines.items())
+    )
 
 
 def _dataset(data: str, settings: Settings, splits: Path | None, seed: int, unseen: list[str] | None) -> Dataset:

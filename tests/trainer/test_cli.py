@@ -142,6 +142,10 @@ def test_recipes_and_backbones_are_listed(lookalike: Lookalike, command: str, tm
     assert all(entry["description"] for entry in json.loads(run.stdout)[command])
 
 
+def test_square_brackets_are_shown_as_they_are(lookalike: Lookalike, tmp_path: Path) -> None:
+    assert "lookalike[train]" in lookalike("backbones", home=tmp_path, COLUMNS="200").stdout
+
+
 def test_a_recipe_is_shown_with_its_settings(lookalike: Lookalike, tmp_path: Path) -> None:
     (shown,) = json.loads(lookalike("recipes", "notebook-bit", "--json", home=tmp_path).stdout)["recipes"]
     assert shown["settings"]["schedule.factors"] == "1,0.1,0.001,0.0001"

@@ -57,7 +57,7 @@ def _fit(recipe: Recipe, facts: Facts) -> Recipe:
 BIT_HYPERRULE = _fit(
     Recipe(
         name="bit-hyperrule",
-        description="BiT-HyperRule of its authors, which depends on the size and number of photos; semi-hard triplets",
+        description="BiT-HyperRule as published, adapted to the size and number of photos; semi-hard triplets",
         augmentation=CropAndFlip(),
         sampling=Balanced(batch_size=BATCH),
         head=Head(dropout=0),
