@@ -1,8 +1,7 @@
-"""A batch of photos: read → decode → embed → upsert. The same code in this process and on a Celery worker.
+"""A batch of photos: read → decode → embed → upsert, in the job's process or on a Celery worker.
 
-Each batch has one time, which is its photos' `indexed_at`. A batch that is done again, because its worker was lost
-before it could answer, finds its own time in the index, and counts what it finds as indexed: by itself, an hour ago or
-on another machine, whatever the clocks say.
+The time of a batch identifies it: its photos get it as `indexed_at`. If a worker crashes after writing and before
+reporting, the batch is run again; photos that carry its time already then count as indexed rather than unchanged.
 """
 
 import hashlib
@@ -45,10 +44,17 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What became of a batch: how many photos were seen, indexed and found unchanged, and those that failed.
+    """The counts of a batch, and the photos that failed.
 
-    A photo that its sources name twice counts twice, and is one point with the label that came last; to remember
-    every photo of a job would take too much memory. Photos that are `unprocessed`, for lack of time, do not count.
+    A photo that is listed twice counts twice and is one point, with the label that was listed last; remembering every
+    photo of a job would take too much memory.
+
+    Args:
+        seen: photos processed, `unprocessed` excluded.
+        indexed: photos written to the index.
+        unchanged: photos that the index has already.
+        failures: photos that could not be indexed.
+        unprocessed: photos that were not started before the deadline.
     """
 
     seen: int = 0
@@ -59,41 +65,36 @@ class BatchResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
-    """A photo that the index must take up: its pixels, uint8 [size, size, 3], and what the index shall keep of it.
+class _Pending:
+    """A point to be written: its payload, and the pixels to embed, uint8 [size, size, 3]; None to keep its vector."""
 
-    No pixels: the photo is the one that the index has, and only what is kept of it changes.
-    """
-
-    photo: uuid.UUID
+    id: uuid.UUID
     payload: Payload
     pixels: npt.NDArray[np.uint8] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Unchanged:
-    """A photo that the index has as it is, and whether this very batch put it there, before it was done again."""
+class _Unchanged:
+    """A photo that the index has already, and whether an earlier run of the same batch wrote it."""
 
     by_this_batch: bool
 
 
-Examined = Changed | Unchanged | Failure
-Embedded = Point | Unchanged | Failure | PhotoRef  # a reference: nobody had time to look at it
-Prepared = list[Future[list[Embedded]]]
+_Result = Point | _Unchanged | Failure | PhotoRef  # of a photo; a PhotoRef is unprocessed
+PreparedBatch = list[Future[list[_Result]]]
 
 
 class BatchIndexer(Closing):
-    """Puts photos into an index, several groups of photos at a time, each from file to vector on one thread.
+    """Indexes photos in groups; a pool of threads takes each group from file to vector on one thread.
 
-    So decoding and embedding share the cores as they need them. With a thread to a core, a photo takes 10 ms of
-    processor time (MobileNetV2, two cores); embedding on all cores at once beside decoding threads takes 12 to 15,
-    which go into waiting for each other.
+    With one thread per core, a photo takes 10 ms of CPU time (MobileNetV2, two cores). Decoding threads beside an
+    embedder of several threads take 12 to 15 ms, since they wait for each other.
 
-    Build it in the process that uses it: neither its threads nor its embedder survive a fork.
+    Create it in the process that uses it: neither its threads nor its embedder survive a fork.
 
     Args:
         embedder: the model, on one thread.
-        index: its index.
+        index: the model's index.
         max_pixels: larger photos fail.
         threads: how many groups are worked on at a time.
     """
@@ -107,35 +108,36 @@ class BatchIndexer(Closing):
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="embed")
 
     def run(self, photos: Iterable[PhotoRef]) -> Iterator[BatchResult]:
-        """Index a stream of photos; an outcome means that its photos are durably in the index.
+        """Index a stream of photos, and yield the result of each batch once its points are written.
 
         Raises:
-            IndexWriteFailed: the index refused; earlier outcomes stand.
+            IndexWriteFailed: the index can't be written; the batches before are indexed.
         """
-        prepared: deque[Prepared] = deque()
+        prepared: deque[PreparedBatch] = deque()
         for batch in batches(photos, BATCH):
             prepared.append(self.prepare(batch, now()))
-            if len(prepared) > 1:  # the threads have the next batch while this one is written
+            if len(prepared) > 1:  # the threads work on the next batch while this one is written
                 yield self.store(prepared.popleft())
         while prepared:
             yield self.store(prepared.popleft())
 
-    def prepare(self, photos: Sequence[PhotoRef], time: str, until: float = math.inf) -> Prepared:
-        """Ask what the index knows of a batch, and set the threads to read, decode and embed the rest of it.
+    def prepare(self, photos: Sequence[PhotoRef], time: str, deadline: float = math.inf) -> PreparedBatch:
+        """Look the photos up in the index, and start reading, decoding and embedding those that are new or changed.
 
         Args:
             photos: the batch.
-            time: the batch's own, see `now`.
-            until: what is not begun at this reading of the monotonic clock, in seconds, is left.
+            time: identifies the batch, see `now`.
+            deadline: seconds on the monotonic clock after which no group of photos is started.
         """
         known = self._index.get([photo.id for photo in photos])
-        return [self._threads.submit(self._embed_group, group, known, time, until) for group in batches(photos, GROUP)]
+        groups = batches(photos, GROUP)
+        return [self._threads.submit(self._embed_group, group, known, time, deadline) for group in groups]
 
-    def store(self, prepared: Prepared) -> BatchResult:
+    def store(self, prepared: PreparedBatch) -> BatchResult:
         """Wait for a prepared batch and write it to the index."""
         results = [result for group in prepared for result in group.result()]
         points = [result for result in results if isinstance(result, Point)]
-        unchanged = [result for result in results if isinstance(result, Unchanged)]
+        unchanged = [result for result in results if isinstance(result, _Unchanged)]
         failures = tuple(result for result in results if isinstance(result, Failure))
         unprocessed = tuple(result for result in results if isinstance(result, PhotoRef))
         self._index.upsert(points)
@@ -149,45 +151,45 @@ class BatchIndexer(Closing):
         )
 
     def close(self) -> None:
-        """Give up what the threads have not begun, and end them."""
+        """Cancel the groups that are not started, and end the threads."""
         self._threads.shutdown(cancel_futures=True)
 
     def _embed_group(
-        self, photos: Sequence[PhotoRef], known: Mapping[uuid.UUID, Payload], time: str, until: float
-    ) -> list[Embedded]:
-        if monotonic() > until:
+        self, photos: Sequence[PhotoRef], known: Mapping[uuid.UUID, Payload], time: str, deadline: float
+    ) -> list[_Result]:
+        if monotonic() > deadline:
             return list(photos)
         examined = [self._examine(photo, known.get(photo.id), time) for photo in photos]
-        changed = [photo for photo in examined if isinstance(photo, Changed)]
-        others: list[Embedded] = [photo for photo in examined if not isinstance(photo, Changed)]
-        if not changed:
-            return others
-        vectors = self._vectors(changed)
-        return others + [_point(photo, vectors.get(photo.photo)) for photo in changed]
+        pending = [result for result in examined if isinstance(result, _Pending)]
+        finished: list[_Result] = [result for result in examined if not isinstance(result, _Pending)]
+        if not pending:
+            return finished
+        vectors = self._vectors(pending)
+        return finished + [_point(point, vectors.get(point.id)) for point in pending]
 
-    def _vectors(self, photos: Sequence[Changed]) -> dict[uuid.UUID, Vector]:
-        """The embeddings of new pixels, and those that the index has where the pixels are known."""
-        new = [(photo.photo, photo.pixels) for photo in photos if photo.pixels is not None]
-        old = [photo.photo for photo in photos if photo.pixels is None]
+    def _vectors(self, pending: Sequence[_Pending]) -> dict[uuid.UUID, Vector]:
+        """Embed new pixels; read the vectors of known pixels from the index."""
+        new = [(point.id, point.pixels) for point in pending if point.pixels is not None]
+        old = [point.id for point in pending if point.pixels is None]
         vectors = self._index.vectors(old) if old else {}
         if new:
-            names, pixels = zip(*new, strict=True)
-            vectors |= zip(names, self._embedder.embed(np.stack(pixels)), strict=True)
+            ids, pixels = zip(*new, strict=True)
+            vectors |= zip(ids, self._embedder.embed(np.stack(pixels)), strict=True)
         return vectors
 
-    def _examine(self, photo: PhotoRef, known: Payload | None, time: str) -> Examined:
+    def _examine(self, photo: PhotoRef, known: Payload | None, time: str) -> _Pending | _Unchanged | Failure:
         try:
-            if known is not None and _is_at_rest(photo, known):
-                return _kept(photo, known, replace(known, label=photo.label, extra=photo.extra), time)
+            if known is not None and _has_same_status(photo, known):
+                return _same_content(photo, known, replace(known, label=photo.label, extra=photo.extra), time)
             return self._read(photo, known, time)
         except UnreadablePhoto as error:
             return Failure(photo.uri, str(error))
-        except Exception as error:  # whatever a decoder makes of a hostile file, it must not stop the job
+        except Exception as error:  # no exception that a hostile file causes in a decoder may stop the job
             return Failure(photo.uri, f"It can't be decoded ({type(error).__name__}: {error}).")
 
-    def _read(self, photo: PhotoRef, known: Payload | None, time: str) -> Examined:
+    def _read(self, photo: PhotoRef, known: Payload | None, time: str) -> _Pending | _Unchanged:
         data, status = _content(photo)
-        stays: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "label": photo.label,
             "extra": photo.extra,
             "bytes": len(data),
@@ -196,49 +198,49 @@ class BatchIndexer(Closing):
         }
         sha256 = hashlib.sha256(data).hexdigest()
         if known is not None and known.sha256 == sha256:
-            return _kept(photo, known, replace(known, **stays), time)
+            return _same_content(photo, known, replace(known, **fields), time)
         decoded = read_pixels(data, self._embedder.bundle.resize, self._max_pixels)
-        stays |= {"width": decoded.width, "height": decoded.height}
-        payload = Payload(uri=photo.uri, sha256=sha256, indexed_at=time, **stays)
-        return Changed(photo.id, payload, decoded.pixels)
+        fields |= {"width": decoded.width, "height": decoded.height}
+        payload = Payload(uri=photo.uri, sha256=sha256, indexed_at=time, **fields)
+        return _Pending(photo.id, payload, decoded.pixels)
 
 
 def now() -> str:
-    """The time, ISO 8601 in UTC; finer than any two batches are apart."""
+    """Return the time, ISO 8601 in UTC, in microseconds, so that no two batches have the same."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """The items in lists of `size`, the last one shorter."""
+    """Yield the items in lists of `size`; the last one may be shorter."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
 
 
-def _point(photo: Changed, vector: Vector | None) -> Embedded:
+def _point(pending: _Pending, vector: Vector | None) -> Point | Failure:
     if vector is None or not has_direction(vector):
-        return Failure(photo.payload.uri, "The model has no embedding for it; a photo of one colour may have none.")
-    return Point(photo.photo, vector, photo.payload)
+        return Failure(pending.payload.uri, "The model has no embedding for it; a photo of one colour may have none.")
+    return Point(pending.id, vector, pending.payload)
 
 
-def _kept(photo: PhotoRef, known: Payload, payload: Payload, time: str) -> Unchanged | Changed:
-    """What becomes of a photo whose content the index has: nothing, or another label, time or the like is written."""
+def _same_content(photo: PhotoRef, known: Payload, payload: Payload, time: str) -> _Unchanged | _Pending:
+    """Return what to do with a photo whose content is indexed: nothing, or write its changed payload."""
     if payload == known:
-        return Unchanged(known.indexed_at == time)
-    return Changed(photo.id, replace(payload, indexed_at=time), None)
+        return _Unchanged(known.indexed_at == time)
+    return _Pending(photo.id, replace(payload, indexed_at=time), None)
 
 
-def _is_at_rest(photo: PhotoRef, known: Payload) -> bool:
-    """Whether a photo's file is, by its status, the one that the index knows."""
+def _has_same_status(photo: PhotoRef, known: Payload) -> bool:
+    """Return whether the size and times of a photo's file are those in the index, so that it need not be read."""
     status = photo.status or photo_status(photo)
     return status.is_sure and status == FileStatus(known.bytes, known.modified_at, known.etag)
 
 
 def _content(photo: PhotoRef) -> tuple[bytes, FileStatus]:
-    """A photo's content, and a status of its file from before it was read.
+    """Read a photo; return its content, and the status of its file before it was read.
 
-    A file on this machine that has another status afterwards is read once more. A photo in a store that changed since
-    will have another status the next time.
+    A local file whose status changes meanwhile is read once more. A remote photo that changes meanwhile has another
+    status in the next job, which reads it again.
     """
     if not photo.is_local:
         status = photo.status or photo_status(photo)

@@ -1,8 +1,6 @@
-"""Indexing jobs: what each was asked and has done so far, kept on disk so that any process can follow and stop it.
+"""Job records: the request, state and counts of each job, on disk, so that any process can follow and cancel it.
 
-For the command line and the web: `list_jobs`, `load_job`, `read_failures`, `cancel_job`; with `indexer.runner`'s
-`run_job` (here and now), `BackgroundJobs` (on a thread of this process) and `retry_request` (what failed in a job, as
-the request of a new one).
+Jobs are run by `indexer.runner`.
 """
 
 import fcntl
@@ -33,24 +31,25 @@ State = Literal["running", "done", "failed", "interrupted", "cancelled"]
 SAVED_EVERY_SECONDS = 1.0
 RECORD = "job.json"
 FAILURES = "failures.jsonl"
-RUNNING = "running"  # locked by the process that runs the job
-CANCEL = "cancel"  # there once somebody asked for the job's end
+RUNNING = "running"  # a file that is locked by the process that runs the job
+CANCEL = "cancel"  # a file that exists once the job is to be cancelled
+SHOWN_FAILURES = 10
 JOB_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 
 
 @dataclass(frozen=True, slots=True)
 class IndexRequest:
-    """What to index.
+    """What a job is to do.
 
     Args:
-        sources: folders and manifests; URLs where `urls` allows them.
-        bundle: the model bundle; None: `LOOKALIKE_BUNDLE` or the current model's.
-        label_from: where labels come from; None: by the kind of source.
+        sources: folders and manifests; URLs if `urls` allows them.
+        bundle: the model bundle; None for `LOOKALIKE_BUNDLE` or the current model's.
+        label_from: where labels come from; None to decide by the kind of source.
         sync: also remove the points of these sources whose photo is gone.
-        urls: whether sources, and the manifests among them, may name URLs. For the operator alone: what a client of
-            the web names must never make this machine fetch anything.
-        retry_of: the job whose failed photos alone are taken up; None: all photos.
-        kind: whether to index, or to compute the map of the model's index (`indexer.map`), which has no sources.
+        urls: whether sources, and manifests, may name URLs. Only for requests of the operator: a client of the web
+            server must not make it fetch URLs.
+        retry_of: a job, to index only the photos that failed in it; None for all photos.
+        kind: "index", or "map" to compute the map of the model's index (`indexer.map`), which needs no sources.
     """
 
     sources: Sequence[str]
@@ -63,9 +62,9 @@ class IndexRequest:
 
 
 class Job(BaseModel):
-    """What is known of a job; times are ISO 8601 in UTC, `seconds` without the cross-check.
+    """A job's request, state and counts; times are ISO 8601 in UTC, `seconds` excludes the cross-check.
 
-    A source whose path is no printable text is named by its `file://` URI.
+    A source whose path is not printable is recorded as its `file://` URI.
     """
 
     id: str
@@ -86,42 +85,42 @@ class Job(BaseModel):
     failed: int = 0
     seconds: float = 0.0
 
-    @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated properties
+    @computed_field  # type: ignore[prop-decorator]  # mypy does not support decorated properties
     @property
     def images_per_second(self) -> float:
-        """The photos seen a second, 0 before the first."""
+        """Photos seen per second, 0 before the first."""
         return round(self.seen / self.seconds, 3) if self.seconds else 0.0
 
 
 def list_jobs(settings: Settings) -> list[Job]:
-    """The jobs of this place, the newest first; a record that is damaged is passed over."""
+    """Return all jobs, newest first; damaged records are skipped."""
     folders = [path.parent for path in settings.jobs_folder.glob(f"*/{RECORD}")]
     jobs = [_read(folder) for folder in sorted(folders, key=lambda folder: folder.name, reverse=True)]
     return [job for job in jobs if job is not None]
 
 
 def load_job(settings: Settings, job_id: str) -> Job:
-    """A job as it stands; one whose process was killed is "interrupted", with the counts that it saved last.
+    """Return a job; its state is "interrupted", with the counts saved last, if its process was killed.
 
     Raises:
-        NotFound: there is none of this id.
+        NotFound: there is no such job.
     """
     job = _read(settings.jobs_folder / job_id) if JOB_ID.fullmatch(job_id) else None
     if job is None:
-        raise NotFound(f"There is no job {job_id}.", "`lookalike jobs list` shows those there are.")
+        raise NotFound(f"There is no job {job_id}.", "`lookalike jobs list` shows all jobs.")
     return job
 
 
 def read_failures(settings: Settings, job_id: str, offset: int = 0, limit: int | None = None) -> list[Failure]:
-    """A job's failed photos, in the order in which they failed.
+    """Return a job's failed photos, in the order in which they failed.
 
-    A line without its end is being written, or was when the job was killed or the disk was full; it does not count.
+    A last line without line break is skipped: it is being written, or the job was killed or the disk was full then.
 
     Args:
         settings: the settings.
         job_id: the job.
-        offset: how many to pass over.
-        limit: how many at most; None: all.
+        offset: how many to skip.
+        limit: the maximum number; None for all.
 
     Raises:
         NotFound: there is no such job.
@@ -136,9 +135,9 @@ def read_failures(settings: Settings, job_id: str, offset: int = 0, limit: int |
 
 
 def cancel_job(settings: Settings, job_id: str) -> Job:
-    """Ask a job to end after the batch at hand, whichever process runs it; returns it as it stands.
+    """Request that a job stops after the current batch, whichever process runs it; return its present state.
 
-    A job that has ended stays as it is.
+    A job that has ended does not change.
 
     Raises:
         NotFound: there is no such job.
@@ -155,14 +154,14 @@ def cancel_job(settings: Settings, job_id: str) -> Job:
 
 
 class JobRecord:
-    """A running job and its folder: `job.json`, replaced atomically, and `failures.jsonl`, one failed photo a line.
+    """Writes the record of a running job: `job.json`, replaced atomically, and `failures.jsonl`, one line per photo.
 
-    The process that runs the job holds a lock on a file of that folder, which the system frees when the process ends,
-    however it ends. So nobody takes a killed job for a running one, whatever the clocks and process numbers say.
+    The process that runs the job holds a lock on a file in the record's folder. The operating system releases it when
+    the process ends, even if it is killed, so the lock shows whether the job is running.
 
     Args:
-        jobs_folder: where the records of all jobs lie.
-        request: what is indexed.
+        jobs_folder: the folder of all records.
+        request: what the job is to do.
         model: the model's id.
 
     Raises:
@@ -195,47 +194,47 @@ class JobRecord:
 
     @property
     def failures(self) -> Path:
-        """The file that lists the failed photos; it exists where there are any."""
+        """The file of failed photos; it exists if there are any."""
         return self.folder / FAILURES
 
-    def count(self, outcome: BatchResult) -> None:
-        """Add the outcome of a batch."""
-        self.job.seen += outcome.seen
-        self.job.indexed += outcome.indexed
-        self.job.unchanged += outcome.unchanged
-        self.job.failed += len(outcome.failures)
+    def count(self, result: BatchResult) -> None:
+        """Add the counts of a batch."""
+        self.job.seen += result.seen
+        self.job.indexed += result.indexed
+        self.job.unchanged += result.unchanged
+        self.job.failed += len(result.failures)
         self.job.seconds = round(time.monotonic() - self._start, 3)
-        self._list(outcome.failures)
+        self._append(result.failures)
         if time.monotonic() - self._saved >= SAVED_EVERY_SECONDS:
             self._save()
 
     def count_removed(self, removed: int) -> None:
-        """Say how many photos were removed; the job's clock stops."""
+        """Set the number of removed photos; `seconds` stops there."""
         self.job.removed = removed
         self.job.seconds = round(time.monotonic() - self._start, 3)
         self._save()
 
     def end(self, state: State, error: str | None = None) -> None:
-        """Say how the job ended."""
+        """Record how the job ended, and release its lock."""
         self.job.state, self.job.error = state, error
         with self._lock:
             self._save()
 
     def cancellation(self, process: CancellationToken) -> CancellationToken:
-        """A token that is cancelled by `cancel_job` and with the given token of this process."""
+        """Return a token that is cancelled by `cancel_job`, and with the given token of this process."""
         return CancellationToken(lambda: process.cancelled or self._cancel_requested())
 
     def stopped_state(self) -> State:
-        """The state of a job that was stopped early: "cancelled" by `cancel_job`, otherwise "interrupted"."""
+        """Return the state of a job that was stopped early: "cancelled" by `cancel_job`, otherwise "interrupted"."""
         return "cancelled" if self._cancel_requested() else "interrupted"
 
     @contextmanager
     def ended_by_errors(self) -> Iterator[None]:
-        """Whatever ends the job before its time, its record says so."""
+        """Record an exception as the end of the job."""
         try:
             yield
         except BaseException as error:
-            with suppress(LookalikeError):  # the disk that the job failed on may be the record's own
+            with suppress(LookalikeError):  # the disk that caused the error may be the record's
                 if isinstance(error, KeyboardInterrupt):
                     self.end("interrupted")
                 else:
@@ -245,10 +244,10 @@ class JobRecord:
     def _cancel_requested(self) -> bool:
         return (self.folder / CANCEL).exists()
 
-    def _list(self, failures: Sequence[Failure]) -> None:
+    def _append(self, failures: Sequence[Failure]) -> None:
         if not failures:
             return
-        self.first_failures += failures[: 10 - len(self.first_failures)]
+        self.first_failures += failures[: SHOWN_FAILURES - len(self.first_failures)]
         try:
             with self.failures.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(asdict(failure), ensure_ascii=False) + "\n" for failure in failures)
@@ -264,25 +263,26 @@ class JobRecord:
 
 
 def _recorded(source: str) -> str:
-    """A source as one printable line; a path that is none, as its `file://` URI, from which it is found again."""
+    """Return a source as one printable line: a path that is not printable as its `file://` URI."""
     if source.isprintable():
         return source
     return display(source) if is_url(source) else file_uri(source)
 
 
 def _read(folder: Path) -> Job | None:
-    """The job of a folder; None where there is no record, or a damaged one."""
+    """Return the job of a folder; None if its record is missing or damaged."""
     try:
         job = Job.model_validate_json((folder / RECORD).read_bytes())
         if job.state != "running" or _is_locked(folder / RUNNING):
             return job
-        ended = Job.model_validate_json((folder / RECORD).read_bytes())  # it may have ended between the two looks
+        ended = Job.model_validate_json((folder / RECORD).read_bytes())  # it may have ended meanwhile
     except (OSError, ValidationError):
         return None
     return ended if ended.state != "running" else ended.model_copy(update={"state": "interrupted"})
 
 
 def _is_locked(path: Path) -> bool:
+    # flock rather than filelock, which tests a lock by taking it: one reader would look like a running job to another.
     try:
         with path.open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -296,5 +296,5 @@ def _is_locked(path: Path) -> bool:
 def _not_written(path: Path, error: OSError) -> LookalikeError:
     return LookalikeError(
         f"The job's record {path} can't be written ({error.strerror}).",
-        "What is indexed is kept. Make room or correct the permissions, then run the same command again.",
+        "What is indexed is kept. Free disk space or correct the permissions, then run the same command again.",
     )

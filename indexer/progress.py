@@ -1,4 +1,4 @@
-"""The live progress of a job on standard error, and a stop that loses nothing."""
+"""The progress of a job on standard error, and its cancellation by Ctrl-C."""
 
 import signal
 import threading
@@ -19,9 +19,9 @@ INTERRUPTED = 130  # the exit status of a command that the user stopped
 
 @contextmanager
 def progress_bar(sources: Sequence[str] = ()) -> Iterator[Callable[[Job], None]]:
-    """A bar with counts, photos a second and time left, on a terminal; yields what to call with the job's counts.
+    """Show a progress bar on a terminal: counts, photos per second, time left; yield a function that updates it.
 
-    The photos of sources on this machine are counted meanwhile.
+    The photos of the sources are counted meanwhile, on a thread.
     """
     bar = Progress(
         SpinnerColumn(),
@@ -41,7 +41,7 @@ def progress_bar(sources: Sequence[str] = ()) -> Iterator[Callable[[Job], None]]
         bar.update(task, completed=job.seen, rate=job.images_per_second, notes=notes)
 
     def count() -> None:
-        with suppress(LookalikeError, OSError):  # the job itself says what is wrong with its sources
+        with suppress(LookalikeError, OSError):  # the job reports errors of its sources
             bar.update(task, total=sum(1 for _ in list_sources(sources, None, lambda *_: None)))
 
     if messages.is_terminal and sources:
@@ -52,7 +52,7 @@ def progress_bar(sources: Sequence[str] = ()) -> Iterator[Callable[[Job], None]]
 
 @contextmanager
 def cancel_on_interrupt() -> Iterator[CancellationToken]:
-    """Yield a token that the first Ctrl-C cancels; the second one ends the process as usual."""
+    """Yield a token that the first Ctrl-C cancels; a second one ends the process as usual."""
     cancellation = CancellationToken()
 
     def cancel(number: int, frame: FrameType | None) -> None:

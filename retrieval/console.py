@@ -1,4 +1,4 @@
-"""How commands speak: results on standard output, everything else on standard error."""
+"""Output of commands: results on standard output, messages and progress on standard error."""
 
 import json
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ messages = Console(stderr=True)
 
 
 def say(text: str, style: str | None = None) -> None:
-    """Tell a person something on standard error, as it stands: names of files are no markup."""
+    """Print a message on standard error; file names in it are not interpreted as markup."""
     messages.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_result(result: Mapping[str, Any], as_json: bool, text: RenderableType) -> None:
-    """Print a command's result: as one JSON object, or as the text (or rich table) meant for a person."""
+    """Print the result of a command: as one JSON object, or as text or a rich table."""
     if as_json:
         print(json_line(result))
     else:
@@ -26,5 +26,5 @@ def print_result(result: Mapping[str, Any], as_json: bool, text: RenderableType)
 
 
 def json_line(result: Mapping[str, Any]) -> str:
-    """An object as JSON in one line; what is no UTF-8 in a file's name is escaped, as JSON allows."""
+    """Return an object as one line of JSON; bytes of file names that are not UTF-8 are escaped."""
     return json.dumps(result, ensure_ascii=False, default=str).encode(errors="backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""Small files that other processes read while they are written."""
+"""Atomic writes of small files."""
 
 import os
 import threading
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file, text in UTF-8, so that a reader sees the whole old content or the whole new one.
+    """Replace a file, text in UTF-8; a reader in another process sees either the old or the new content.
 
     Raises:
-        OSError: the disk refuses; the old content stays.
+        OSError: the file can't be written; it keeps its old content.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
