@@ -79,7 +79,7 @@ def worker(
     settings = load_settings()
     if settings.redis_url is None:
         raise LookalikeError("A worker needs Redis.", "Set LOOKALIKE_REDIS_URL, for example redis://127.0.0.1:6379/0.")
-    if concurrency > 1 and settings.qdrant_url is None:
+    if concurrency > 1 and not open_store(settings).allows_many_processes:
         raise LookalikeError(
             f"{concurrency} processes can't share the embedded index.",
             "Set LOOKALIKE_QDRANT_URL, or leave --concurrency away.",

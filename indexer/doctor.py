@@ -12,7 +12,7 @@ from typing import Literal
 from indexer.crosscheck import load_cross_check
 from retrieval.current_model import bundle_in_use
 from retrieval.errors import IndexBusy, LookalikeError, NotFound
-from retrieval.index import open_store
+from retrieval.index import IndexStore, open_store
 from retrieval.settings import Settings, load_settings
 
 Status = Literal["ok", "warning", "problem"]
@@ -36,20 +36,22 @@ def examine() -> list[Check]:
         settings = load_settings()
     except LookalikeError as error:
         return [_versions(), Check("settings", "problem", error.message, error.remedy)]
-    looks: Mapping[str, Callable[[Settings], Check]] = {
-        "disk": _disk,
-        "bundle": _bundle,
-        "index": _index,
-        "crosscheck": _cross_check,
-        "redis": _redis,
+    store = open_store(settings)
+    checks: Mapping[str, Callable[[], Check]] = {
+        "disk": lambda: _disk(settings),
+        "bundle": lambda: _bundle(settings, store),
+        "index": lambda: _index(settings, store),
+        "crosscheck": lambda: _cross_check(settings, store),
+        "redis": lambda: _redis(settings),
     }
     home = Check("settings", "ok", f"Everything is kept in {settings.home.absolute()}.")
-    return [_versions(), home, *(_look(name, look, settings) for name, look in looks.items()), _training()]
+    with store:
+        return [_versions(), home, *(_run(name, check) for name, check in checks.items()), _training()]
 
 
-def _look(name: str, look: Callable[[Settings], Check], settings: Settings) -> Check:
+def _run(name: str, check: Callable[[], Check]) -> Check:
     try:
-        return look(settings)
+        return check()
     except NotFound as error:
         return Check(name, "warning", error.message, error.remedy)
     except LookalikeError as error:
@@ -76,31 +78,29 @@ def _disk(settings: Settings) -> Check:
     return Check("disk", "ok", message)
 
 
-def _bundle(settings: Settings) -> Check:
-    bundle = bundle_in_use(settings, open_store(settings))
+def _bundle(settings: Settings, store: IndexStore) -> Check:
+    bundle = bundle_in_use(settings, store)
     precision = bundle.manifest.precision
     return Check("bundle", "ok", f"{bundle.model_id}, {bundle.dimension} dimensions, {precision}, in {bundle.folder}")
 
 
-def _index(settings: Settings) -> Check:
-    """The index of the model in use, on the Qdrant server where one is named."""
-    place = f"Qdrant at {settings.qdrant_url}" if settings.qdrant_url else f"embedded in {settings.index_folder}"
-    store = open_store(settings)
+def _index(settings: Settings, store: IndexStore) -> Check:
+    """The index of the model in use."""
     bundle = bundle_in_use(settings, store)
     if bundle.model_id not in store.models():
         return Check(
-            "index", "warning", f"No photos have been indexed with {bundle.model_id} ({place}).", "Index some."
+            "index", "warning", f"No photos have been indexed with {bundle.model_id} ({store.location}).", "Index some."
         )
     try:
         with store.open(bundle.model_id, bundle.dimension) as index:
-            message, advice = f"{index.count():,} photos, {place}", index.advice()
+            message, advice = f"{index.count():,} photos, {store.location}", index.advice()
             return Check("index", "warning" if advice else "ok", message, advice or "")
     except IndexBusy as error:  # that a server or a job runs is no fault
         return Check("index", "warning", error.message, error.remedy)
 
 
-def _cross_check(settings: Settings) -> Check:
-    model = bundle_in_use(settings, open_store(settings)).model_id
+def _cross_check(settings: Settings, store: IndexStore) -> Check:
+    model = bundle_in_use(settings, store).model_id
     last = load_cross_check(settings, model)
     if last is None:
         return Check("crosscheck", "warning", f"{model} was never cross-checked.", "Run `lookalike crosscheck`.")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,17 +14,25 @@ from rich.text import Text
 from indexer.duplicates import MIN_SCORE, Duplicates, find_duplicates
 from indexer.gallery import Gallery, read_gallery
 from indexer.label_issues import VOTERS, find_doubtful
-from indexer.migrate import Migration, Place
+from indexer.migrate import Migration
 from indexer.migrate import migrate as run_migration
 from indexer.model_registry import open_index
 from indexer.progress import INTERRUPTED, cancel_on_interrupt
 from retrieval.console import JsonFlag, messages, print_result
 from retrieval.current_model import bundle_in_use
-from retrieval.index import open_store
+from retrieval.index import embedded_store, open_store, server_store
 from retrieval.photo_ref import display, display_uri
 from retrieval.settings import load_settings
 
 SHOWN = 50
+
+
+class Place(StrEnum):
+    """Where an index can be."""
+
+    SERVER = "server"
+    EMBEDDED = "embedded"
+
 
 BundleOption = Annotated[Path | None, typer.Option(help="The model bundle, instead of the current model's.")]
 
@@ -62,9 +71,16 @@ def migrate(
     as_json: JsonFlag = False,
 ) -> None:
     """Bring an index to the Qdrant server of LOOKALIKE_QDRANT_URL, or back; the photos are not embedded again."""
-    with cancel_on_interrupt() as cancellation, _progress() as show:
-        done = run_migration(load_settings(), to, model, cancellation, show)
-    print_result(asdict(done), as_json, _migration_text(done))
+    settings = load_settings()
+    with (
+        server_store(settings) as server,
+        embedded_store(settings) as embedded,
+        cancel_on_interrupt() as cancellation,
+        _progress() as show,
+    ):
+        source, target = (embedded, server) if to is Place.SERVER else (server, embedded)
+        done = run_migration(settings, source, target, cancellation, show, model=model)
+    print_result({"to": to, **asdict(done)}, as_json, _migration_text(done, to))
     if not done.complete:
         raise typer.Exit(INTERRUPTED)
     if done.cross_check is not None and not done.cross_check.passed:
@@ -91,12 +107,12 @@ def _text(lines: Sequence[str], hidden: int, otherwise: str) -> Text:
     return Text("\n".join(lines) if lines else otherwise)
 
 
-def _migration_text(done: Migration) -> str:
+def _migration_text(done: Migration, to: Place) -> str:
     counts = f"{done.points:,} photos seen, {done.copied:,} copied, {done.removed:,} removed, in {done.seconds:.1f} s."
     if not done.complete:
         return f"Interrupted: {counts} Run the same command again to continue."
     check = f" {done.cross_check.summary()}" if done.cross_check else ""
-    return f"The index of {done.model} is {done.to}: {counts}{check} The one that it was copied from is kept."
+    return f"The index of {done.model} is {to}: {counts}{check} The one that it was copied from is kept."
 
 
 @contextmanager

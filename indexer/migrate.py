@@ -1,10 +1,9 @@
-"""An index brought from this machine to a Qdrant server or back, point for point; nothing is embedded again."""
+"""Copying an index from one store to another, point for point; no photo is embedded again."""
 
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import numpy as np
 
@@ -12,38 +11,29 @@ from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
 from indexer.model_registry import open_index
 from retrieval.cancellation import CancellationToken
 from retrieval.current_model import bundle_in_use
-from retrieval.errors import IndexMismatch, LookalikeError
-from retrieval.index import IndexStore, Point, VectorIndex, open_store
+from retrieval.errors import IndexMismatch
+from retrieval.index import IndexStore, Point, VectorIndex
 from retrieval.settings import Settings
 
 WRITTEN_AT_ONCE = 256
-SAME_NUMBER = 1e-5  # what storing a unit vector may change in each of its numbers
-
-
-class Place(StrEnum):
-    """Where an index can be."""
-
-    SERVER = "server"
-    EMBEDDED = "embedded"
+TOLERANCE = 1e-5  # by which storing a unit vector may change each of its numbers
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """What a migration did.
+    """The result of a migration.
 
     Args:
-        model: the model whose index it was.
-        to: the place that holds it now, too.
-        points: how many photos were seen; all of them, where it is complete.
-        copied: how many of them were written; the others were there already.
-        removed: how many photos were at that place only, and are gone.
-        seconds: how long it took, without the cross-check.
-        complete: whether it came to its end.
-        cross_check: that of the index at its new place; None where it is not complete or empty.
+        model: the model whose index was copied.
+        points: the number of photos that were compared; all of them if the migration is complete.
+        copied: how many of them were written; the rest were in the target already.
+        removed: how many photos were removed from the target, because the source does not have them.
+        seconds: the duration, without the cross-check.
+        complete: False if it was interrupted.
+        cross_check: of the target; None if it is incomplete or empty.
     """
 
     model: str
-    to: Place
     points: int
     copied: int
     removed: int
@@ -54,29 +44,31 @@ class Migration:
 
 def migrate(
     settings: Settings,
-    to: Place,
-    model: str | None,
+    source_store: IndexStore,
+    target_store: IndexStore,
     cancellation: CancellationToken,
     on_progress: Callable[[int, int], None],
+    *,
+    model: str | None = None,
 ) -> Migration:
-    """Make the index of a model at one place equal to that at the other, which is kept.
+    """Make the index of a model in one store equal to its index in another, which stays as it is.
 
-    What is there already is not written again; so a migration that was interrupted goes on where it was. The model
-    serves at the new place where none does.
+    Points that are equal already are not written, so an interrupted migration resumes where it ended. If the target has
+    no current model, this one becomes it.
 
     Args:
-        settings: name the server and the folder.
-        to: the place that shall hold the index.
-        model: the model's id; None: the one that serves at the other place.
+        settings: name the folders of bundles and cross-checks.
+        source_store: has the index.
+        target_store: receives it.
         cancellation: stops the migration after the current batch.
-        on_progress: called with how many photos were seen, and how many there are.
+        on_progress: called with the number of photos that were compared, and of all photos.
+        model: the model's id; None: the current one of the source.
 
     Raises:
-        LookalikeError: no server is named, or one of the places can't be used.
-        NotFound: there is no index of the model.
-        IndexMismatch: photos were indexed or removed meanwhile.
+        LookalikeError: one of the stores can't be used.
+        NotFound: the source has no index of the model.
+        IndexMismatch: photos were indexed or removed during the migration.
     """
-    source_store, target_store = _stores(settings, to)
     bundle = bundle_in_use(settings, source_store, settings.models_folder / model if model else None)
     start = time.monotonic()
     with (
@@ -102,12 +94,12 @@ def migrate(
         save_cross_check(settings, check)
         if check.passed and target_store.current() is None:
             target_store.activate(bundle.model_id)
-    return Migration(bundle.model_id, to, copy.seen, copy.copied, copy.removed, seconds, complete, check)
+    return Migration(bundle.model_id, copy.seen, copy.copied, copy.removed, seconds, complete, check)
 
 
 @dataclass(slots=True)
 class _Copy:
-    """What was compared so far, and what is to be written to the target."""
+    """The points that were compared, and those that have to be written to the target or removed from it."""
 
     target: VectorIndex
     seen: int = 0
@@ -117,7 +109,7 @@ class _Copy:
     _surplus: list[uuid.UUID] = field(default_factory=list)
 
     def compare(self, mine: Point | None, theirs: Point | None) -> None:
-        """Take note of a point of the source and that of the target with the same id."""
+        """Compare a point of the source with the point of the target that has the same id."""
         if mine is not None:
             self.seen += 1
             if theirs is None or not _equal(mine, theirs):
@@ -128,7 +120,7 @@ class _Copy:
             self.write()
 
     def write(self) -> None:
-        """Write what was noted."""
+        """Write the missing points, and remove the surplus ones."""
         self.target.upsert(self._missing)
         self.target.delete(self._surplus)
         self.copied += len(self._missing)
@@ -136,16 +128,8 @@ class _Copy:
         self._missing, self._surplus = [], []
 
 
-def _stores(settings: Settings, to: Place) -> tuple[IndexStore, IndexStore]:
-    """The store to read from, and the one to write to."""
-    if settings.qdrant_url is None:
-        raise LookalikeError("No Qdrant server is named.", "Set LOOKALIKE_QDRANT_URL, http://127.0.0.1:6333 perhaps.")
-    server, embedded = open_store(settings), open_store(settings.model_copy(update={"qdrant_url": None}))
-    return (embedded, server) if to is Place.SERVER else (server, embedded)
-
-
 def _side_by_side(source: VectorIndex, target: VectorIndex) -> Iterator[tuple[Point | None, Point | None]]:
-    """The points of both in the order of their ids, those with the same id together."""
+    """The points of both in the order of their ids; those with the same id are paired."""
     ours, others = source.scroll(), target.scroll()
     mine, theirs = next(ours, None), next(others, None)
     while mine is not None or theirs is not None:
@@ -161,13 +145,13 @@ def _side_by_side(source: VectorIndex, target: VectorIndex) -> Iterator[tuple[Po
 
 
 def _equal(mine: Point, theirs: Point) -> bool:
-    return mine.payload == theirs.payload and bool(np.allclose(mine.vector, theirs.vector, rtol=0, atol=SAME_NUMBER))
+    return mine.payload == theirs.payload and bool(np.allclose(mine.vector, theirs.vector, rtol=0, atol=TOLERANCE))
 
 
 def _require_equal(source: VectorIndex, target: VectorIndex) -> None:
     if source.count() != target.count():
         raise IndexMismatch(
-            f"The source holds {source.count()} photos, and the index made from it {target.count()}: photos were "
-            "indexed or removed meanwhile.",
+            f"The source holds {source.count()} photos and its copy {target.count()}: photos were indexed or removed "
+            "during the migration.",
             "Run the same command again.",
         )

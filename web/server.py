@@ -37,6 +37,7 @@ from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from retrieval.errors import LookalikeError
+from retrieval.index import open_store
 from retrieval.photo_ref import display
 from retrieval.settings import Settings, usable_cores
 from web import logs
@@ -115,7 +116,9 @@ class _Server(BaseApplication):  # type: ignore[misc]
         self._local = ipaddress.ip_address(listener.getsockname()[0]).is_loopback
         self._ready = ready
         self._services: Services | None = None
-        self._counts = Path(tempfile.mkdtemp(prefix="lookalike-metrics-")) if settings.qdrant_url else None
+        self._store = open_store(settings)
+        many = self._store.allows_many_processes
+        self._counts = Path(tempfile.mkdtemp(prefix="lookalike-metrics-")) if many else None
         self.stopping = threading.Event()
         self._failure_reader, self._failure_writer = os.pipe()
         super().__init__()
@@ -124,7 +127,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         """See gunicorn."""
         options: dict[str, Any] = {
             "bind": f"fd://{self._listener.detach()}",
-            "workers": usable_cores() if self._settings.qdrant_url else 1,
+            "workers": usable_cores() if self._store.allows_many_processes else 1,
             "worker_class": _Worker,
             "threads": THREADS,
             "keepalive": 30,
@@ -143,17 +146,15 @@ class _Server(BaseApplication):  # type: ignore[misc]
         _keep_little_memory()
         if self._counts is not None:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._counts)
-        from retrieval.index import open_store  # noqa: PLC0415 - after the fork
         from web.app import create_app  # noqa: PLC0415 - after the fork
         from web.services import EXTENSION  # noqa: PLC0415 - after the fork
         from web.serving import open_warm  # noqa: PLC0415 - after the fork
 
         try:
-            store = open_store(self._settings)
-            searcher = open_warm(self._settings, store)
+            searcher = open_warm(self._settings, self._store)
         except LookalikeError as error:
             self._fail(error)
-        app = create_app(self._settings, store, searcher, local=self._local, stopping=self.stopping)
+        app = create_app(self._settings, self._store, searcher, local=self._local, stopping=self.stopping)
         for template in app.jinja_env.list_templates():
             app.jinja_env.get_template(template)  # compiled now, and kept
         self._services = services = app.extensions[EXTENSION]
@@ -199,7 +200,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
     def _let_go(self, _arbiter: Arbiter, _worker: ThreadWorker) -> None:
         if self._services is not None:
             self._services.close()
-            self._services.store.close()
+            self._store.close()
 
 
 def _keep_little_memory() -> None:

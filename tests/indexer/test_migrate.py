@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from waiting import free_port, until_it_listens
 
-from indexer.migrate import Place, migrate
+from indexer.migrate import migrate
 from retrieval.bundle import Bundle, install_bundle
 from retrieval.cancellation import CancellationToken
 from retrieval.errors import LookalikeError, NotFound
-from retrieval.index import IndexStore, Payload, Point, open_store
+from retrieval.index import IndexStore, Payload, Point, embedded_store, open_store
+from retrieval.index.embedded import EmbeddedStore
 from retrieval.photo_ref import photo_id
 from retrieval.settings import Settings
 
@@ -44,7 +45,7 @@ def payload(number: int) -> Payload:
 
 
 def embedded(settings: Settings) -> IndexStore:
-    return open_store(settings.model_copy(update={"qdrant_url": None}))
+    return embedded_store(settings)
 
 
 def contents(store: IndexStore, bundle: Bundle) -> list[Point]:
@@ -111,12 +112,13 @@ def test_an_interrupted_migration_goes_on(filled: Settings, bundle: Bundle, serv
         seen.append(progress)
         cancellation.cancel()
 
-    first = migrate(settings, Place.SERVER, None, cancellation, stop_early)
+    first = migrate(settings, embedded(settings), open_store(settings), cancellation, stop_early)
     assert seen == [(256, POINTS)]
     assert not first.complete
     assert first.cross_check is None
     assert open_store(settings).current() is None
-    second = migrate(settings, Place.SERVER, None, CancellationToken(), lambda *_: None)
+    stores = embedded(settings), open_store(settings)
+    second = migrate(settings, *stores, CancellationToken(), lambda *_: None)
     assert second.complete
     assert first.copied + second.copied == POINTS
     assert_equal(contents(open_store(settings), bundle), contents(embedded(settings), bundle))
@@ -129,7 +131,17 @@ def test_without_a_server_there_is_a_sentence(command, filled: Settings) -> None
 
 
 def test_a_model_without_index_is_told(filled: Settings, bundle: Bundle, server: str) -> None:
+    settings = Settings()
+    here, there = embedded(settings), open_store(settings)
     with pytest.raises(NotFound, match="no index of the model"):
-        migrate(Settings(), Place.EMBEDDED, bundle.model_id, CancellationToken(), lambda *_: None)
+        migrate(settings, there, here, CancellationToken(), lambda *_: None, model=bundle.model_id)
     with pytest.raises(LookalikeError):
-        migrate(Settings(), Place.SERVER, "no-such-model", CancellationToken(), lambda *_: None)
+        migrate(settings, here, there, CancellationToken(), lambda *_: None, model="no-such-model")
+
+
+def test_an_index_is_copied_between_any_two_stores(filled: Settings, bundle: Bundle, tmp_path: Path) -> None:
+    source, target = embedded(filled), EmbeddedStore(tmp_path / "copy")
+    done = migrate(filled, source, target, CancellationToken(), lambda *_: None)
+    assert (done.model, done.copied, done.complete) == (bundle.model_id, POINTS, True)
+    assert target.current() == bundle.model_id
+    assert_equal(contents(target, bundle), contents(source, bundle))
