@@ -19,8 +19,8 @@ from options import bundle_and_photos, show
 from timing import spread
 
 from retrieval.bundle import load_bundle
+from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
-from retrieval.images import read_pixels
 from retrieval.listing import list_photos
 from retrieval.settings import usable_cores
 
@@ -33,7 +33,7 @@ def main() -> None:
     options = _arguments()
     bundle, cores = load_bundle(options.bundle), usable_cores()
     listed = islice(cycle(list(list_photos(options.photos))), max(BATCHES))
-    pixels = np.stack([read_pixels(photo.path.read_bytes(), bundle.resize).pixels for photo in listed])
+    pixels = np.stack([PhotoDecoder().read_pixels(photo.path.read_bytes(), bundle.resize).pixels for photo in listed])
     counts = sorted({cores} | {2**power for power in range(cores.bit_length())})
     shared = {f"{threads}_threads_of_one_call": Embedder(bundle, threads).embed for threads in counts}
     alone = Embedder(bundle, threads=1).embed

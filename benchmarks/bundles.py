@@ -25,7 +25,8 @@ import tensorflow as tf
 from options import show
 
 from retrieval.bundle import Bundle, TrainingData, load_bundle, write_bundle
-from retrieval.images import ResizeRule, read_pixels
+from retrieval.decoder import PhotoDecoder
+from retrieval.images import ResizeRule
 from retrieval.listing import list_photos
 from retrieval.photo_ref import PhotoRef
 from retrieval.stores import read_file
@@ -137,7 +138,7 @@ def split(photos: Path) -> dict[str, list[PhotoRef]]:
 
 def pixels(photos: Sequence[PhotoRef], rule: ResizeRule) -> LabelledImages:
     """The photos as network input."""
-    images = [read_pixels(read_file(photo.path), rule).pixels for photo in photos]
+    images = [PhotoDecoder().read_pixels(read_file(photo.path), rule).pixels for photo in photos]
     return LabelledImages(np.stack(images), np.array([str(photo.label) for photo in photos]))
 
 

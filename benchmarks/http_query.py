@@ -27,7 +27,7 @@ from served import served, upload
 from timing import spread, timed
 
 from retrieval.bundle import Bundle, load_bundle
-from retrieval.images import read_pixels
+from retrieval.decoder import PhotoDecoder
 from retrieval.listing import list_photos
 from retrieval.settings import load_settings
 
@@ -67,7 +67,7 @@ def _measure(address: str, bundle: Bundle, photos: list[bytes], keras: Executor)
             steps.append(answer["took_ms"])
         time.sleep(PAUSE_SECONDS)
         for photo in turn:
-            seconds, decoded = timed(partial(read_pixels, photo, bundle.resize))
+            seconds, decoded = timed(partial(PhotoDecoder().read_pixels, photo, bundle.resize))
             decoding.append(1000 * seconds)
             embedding.append(1000 * timed(partial(bare, decoded.pixels[None]))[0])
         time.sleep(PAUSE_SECONDS)

@@ -29,8 +29,8 @@ from timing import spread
 
 from indexer.batch import GROUP
 from retrieval.bundle import Bundle, load_bundle
+from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
-from retrieval.images import read_pixels
 from retrieval.listing import list_photos
 from retrieval.settings import usable_cores
 
@@ -69,7 +69,7 @@ def _measure(server: Server, bundle: Bundle, photos: list[bytes], options: argpa
         return _rate([partial(ask, connection) for connection in connections], requests, seconds)
 
     def decode(group: list[bytes]) -> np.ndarray:
-        return np.stack([read_pixels(photo, bundle.resize).pixels for photo in group])
+        return np.stack([PhotoDecoder().read_pixels(photo, bundle.resize).pixels for photo in group])
 
     def on_all_cores(work: Callable[[Any], np.ndarray], items: list[Any]) -> float:
         return _rate([lambda item: len(work(item))] * usable_cores(), items, options.seconds)

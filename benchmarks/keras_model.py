@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from retrieval.bundle import Bundle, load_bundle
+from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
-from retrieval.images import read_pixels
 from retrieval.listing import list_photos
 
 COMPARED = 32
@@ -46,7 +46,7 @@ def main() -> None:
     contents = [photo.path.read_bytes() for photo in listed[:: -(-len(listed) // COMPARED)]]  # of all classes
     cosines = {}
     for bundle in map(load_bundle, bundles):
-        pixels = np.stack([read_pixels(content, bundle.resize).pixels for content in contents])
+        pixels = np.stack([PhotoDecoder().read_pixels(content, bundle.resize).pixels for content in contents])
         ours = Embedder(bundle, threads=1).embed(pixels)
         cosine = float((model.predict(pixels, verbose=0) * ours).sum(axis=1).mean())
         if not cosine >= LOWEST_COSINE[bundle.manifest.precision]:

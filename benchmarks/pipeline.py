@@ -22,8 +22,8 @@ from timing import spread, timed
 
 from indexer.batch import GROUP, BatchIndexer, batches
 from retrieval.bundle import load_bundle
+from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
-from retrieval.images import read_pixels
 from retrieval.index.embedded import EmbeddedStore
 from retrieval.listing import list_photos
 from retrieval.photo_ref import PhotoRef
@@ -54,8 +54,11 @@ def main() -> int:
 def rates(embedder: Embedder, photos: list[PhotoRef]) -> tuple[float, float, float]:
     """Photos per second of decoding alone, embedding alone and indexing."""
 
+    decoder = PhotoDecoder()
+
     def decode(group: list[PhotoRef]) -> npt.NDArray[np.uint8]:
-        return np.stack([read_pixels(read_photo(photo), embedder.bundle.resize).pixels for photo in group])
+        contents = [read_photo(photo) for photo in group]
+        return np.stack([decoder.read_pixels(content, embedder.bundle.resize).pixels for content in contents])
 
     decoding, pixels = on_all_cores(decode, list(batches(photos, GROUP)))
     embedding, _ = on_all_cores(embedder.embed, pixels)
@@ -63,7 +66,7 @@ def rates(embedder: Embedder, photos: list[PhotoRef]) -> tuple[float, float, flo
     with (
         tempfile.TemporaryDirectory() as folder,
         EmbeddedStore(Path(folder)).open(bundle.model_id, bundle.dimension) as index,
-        BatchIndexer(embedder, index, threads=usable_cores()) as indexer,
+        BatchIndexer(embedder, index, PhotoDecoder(), threads=usable_cores()) as indexer,
     ):
         indexing, indexed = timed(lambda: sum(outcome.indexed for outcome in indexer.run(photos)))
     assert indexed == len(photos)

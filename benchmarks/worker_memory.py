@@ -25,8 +25,8 @@ from qdrant_client import QdrantClient
 from indexer.batch import BATCH, batches, now
 from indexer.executor import LocalExecutor
 from retrieval.bundle import load_bundle
+from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
-from retrieval.images import DEFAULT_MAX_PIXELS
 from retrieval.index import Point
 from retrieval.index.qdrant_server import ServerIndex, ServerStore
 from retrieval.photo_ref import PhotoRef, uri_of
@@ -62,7 +62,7 @@ def measure(folder: Path, photos: int) -> dict[str, Any]:
     resident: list[float] = []
     with tempfile.TemporaryDirectory() as temporary:
         refs = references(make_photos(Path(temporary)), photos)
-        with LocalExecutor(Embedder(bundle, threads=1), index, DEFAULT_MAX_PIXELS, threads=1) as engine:
+        with LocalExecutor(Embedder(bundle, threads=1), index, PhotoDecoder(), threads=1) as engine:
             for number, batch in enumerate(batches(refs, BATCH), start=1):
                 outcome = engine.index_batch(batch, now(), float("inf"))
                 assert outcome.indexed == len(batch), outcome.failures

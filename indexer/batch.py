@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.closing import Closing
+from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
 from retrieval.errors import UnreadablePhoto
-from retrieval.images import DEFAULT_MAX_PIXELS, read_pixels
 from retrieval.index import Payload, Point, VectorIndex
 from retrieval.index.base import Vector, has_direction
 from retrieval.photo_ref import FileStatus, PhotoRef, display
@@ -95,16 +95,14 @@ class BatchIndexer(Closing):
     Args:
         embedder: the model, on one thread.
         index: the model's index.
-        max_pixels: larger photos fail.
+        decoder: reads the photos.
         threads: how many groups are worked on at a time.
     """
 
-    def __init__(
-        self, embedder: Embedder, index: VectorIndex, max_pixels: int = DEFAULT_MAX_PIXELS, threads: int = 1
-    ) -> None:
+    def __init__(self, embedder: Embedder, index: VectorIndex, decoder: PhotoDecoder, threads: int = 1) -> None:
         self._embedder = embedder
         self._index = index
-        self._max_pixels = max_pixels
+        self._decoder = decoder
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="embed")
 
     def run(self, photos: Iterable[PhotoRef]) -> Iterator[BatchResult]:
@@ -199,7 +197,7 @@ class BatchIndexer(Closing):
         sha256 = hashlib.sha256(data).hexdigest()
         if known is not None and known.sha256 == sha256:
             return _same_content(photo, known, replace(known, **fields), time)
-        decoded = read_pixels(data, self._embedder.bundle.resize, self._max_pixels)
+        decoded = self._decoder.read_pixels(data, self._embedder.bundle.resize)
         fields |= {"width": decoded.width, "height": decoded.height}
         payload = Payload(uri=photo.uri, sha256=sha256, indexed_at=time, **fields)
         return _Pending(photo.id, payload, decoded.pixels)

@@ -13,6 +13,7 @@ from indexer.redis_client import require_redis
 from retrieval.cancellation import CancellationToken
 from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
+from retrieval.source_policy import SourcePolicy
 
 MAX_OUTSTANDING = 256  # batches, about 4 MB of Redis' memory; enough for a hundred workers
 POLL_SECONDS = 0.5
@@ -52,9 +53,11 @@ class CeleryExecutor(BatchExecutor):
         finally:
             self._tasks.revoke()
 
-    def remove_gone(self, sources: Sequence[str], cancellation: CancellationToken, *, urls: bool = False) -> int:
+    def remove_gone(self, sources: Sequence[str], policy: SourcePolicy, cancellation: CancellationToken) -> int:
         """See `BatchExecutor.remove_gone`: done by one worker, which lists the sources itself."""
-        result = self._run(RemovalMessage(model=self._model, sources=list(sources), urls=urls), cancellation)
+        result = self._run(
+            RemovalMessage(model=self._model, sources=list(sources), urls=policy.allow_urls), cancellation
+        )
         return result.removed if result else 0
 
     def optimize(self, cancellation: CancellationToken) -> None:

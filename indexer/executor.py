@@ -10,10 +10,12 @@ from indexer.sources import remove_gone
 from retrieval.bundle import Bundle
 from retrieval.cancellation import CancellationToken
 from retrieval.closing import Closing
+from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
 from retrieval.index import IndexStore, VectorIndex
 from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
+from retrieval.source_policy import SourcePolicy
 
 
 class BatchExecutor(Closing):
@@ -30,13 +32,13 @@ class BatchExecutor(Closing):
         """
 
     @abstractmethod
-    def remove_gone(self, sources: Sequence[str], cancellation: CancellationToken, *, urls: bool = False) -> int:
+    def remove_gone(self, sources: Sequence[str], policy: SourcePolicy, cancellation: CancellationToken) -> int:
         """Remove the points of these sources whose photo is gone; see `indexer.sources.remove_gone`.
 
         Args:
             sources: the sources.
+            policy: whether sources may name URLs.
             cancellation: ends waiting for a worker; 0 is returned then.
-            urls: whether sources may name URLs.
         """
 
     @abstractmethod
@@ -54,16 +56,16 @@ class LocalExecutor(BatchExecutor):
     Args:
         embedder: the model, on one thread.
         index: its index, which is closed with the executor.
-        max_pixels: larger photos fail.
+        decoder: reads the photos.
         threads: how many groups of photos are embedded at a time.
     """
 
-    def __init__(self, embedder: Embedder, index: VectorIndex, max_pixels: int, threads: int) -> None:
+    def __init__(self, embedder: Embedder, index: VectorIndex, decoder: PhotoDecoder, threads: int) -> None:
         self._index = index
-        self._batches = BatchIndexer(embedder, index, max_pixels, threads)
+        self._batches = BatchIndexer(embedder, index, decoder, threads)
 
     @classmethod
-    def open(cls, settings: Settings, store: IndexStore, bundle: Bundle) -> Self:
+    def open(cls, settings: Settings, store: IndexStore, bundle: Bundle, decoder: PhotoDecoder) -> Self:
         """The executor for a bundle and its index.
 
         Raises:
@@ -73,7 +75,7 @@ class LocalExecutor(BatchExecutor):
         """
         embedder = Embedder(bundle, threads=1)
         index = store.open(bundle.model_id, bundle.dimension)
-        return cls(embedder, index, settings.max_pixels, settings.embedding_threads)
+        return cls(embedder, index, decoder, settings.embedding_threads)
 
     def index(self, photos: Iterable[PhotoRef]) -> Iterator[BatchResult]:
         """See `BatchExecutor.index`."""
@@ -83,9 +85,9 @@ class LocalExecutor(BatchExecutor):
         """Index one batch; see `BatchIndexer.prepare` and `store`."""
         return self._batches.store(self._batches.prepare(photos, time, until))
 
-    def remove_gone(self, sources: Sequence[str], cancellation: CancellationToken, *, urls: bool = False) -> int:
+    def remove_gone(self, sources: Sequence[str], policy: SourcePolicy, cancellation: CancellationToken) -> int:
         """See `BatchExecutor.remove_gone`."""
-        return remove_gone(self._index, sources, urls=urls)
+        return remove_gone(self._index, sources, policy)
 
     def optimize(self, cancellation: CancellationToken) -> None:
         """See `BatchExecutor.optimize`."""

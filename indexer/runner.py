@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 
 from indexer.batch import BatchResult, Failure
@@ -22,12 +23,14 @@ from retrieval.bundle import Bundle, install_bundle
 from retrieval.cancellation import CancellationToken
 from retrieval.closing import Closing
 from retrieval.current_model import bundle_in_use
+from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
 from retrieval.errors import IndexUnreachable, JobRunning, LookalikeError, NotFound
 from retrieval.index import IndexStore
 from retrieval.manifest import LINE
 from retrieval.photo_ref import PhotoRef, path_of
 from retrieval.settings import Settings
+from retrieval.source_policy import SourcePolicy
 from retrieval.stores import OnSkipped, store_of
 
 logger = logging.getLogger(__name__)
@@ -53,6 +56,8 @@ def run_job(
     request: IndexRequest,
     cancellation: CancellationToken,
     on_progress: Callable[[Job], None],
+    *,
+    decoder: PhotoDecoder | None = None,
 ) -> Finished:
     """Index what is asked for, in this process or, where `LOOKALIKE_REDIS_URL` is set, on workers.
 
@@ -65,15 +70,17 @@ def run_job(
         request: what to index.
         cancellation: stops the job after the current batch.
         on_progress: called when the job has begun, and after each batch.
+        decoder: shared with other threads; None: the job makes one.
 
     Raises:
         LookalikeError: the job could not go on; its record says why, and what is indexed is kept.
     """
     request = replace(request, sources=[lasting_name(source) for source in request.sources])
     unlistable: list[Failure] = []
-    photos = _photos(settings, request, lambda entry: unlistable.append(Failure(entry.uri, entry.reason)))
+    policy = settings.source_policy(allow_urls=request.urls)
+    photos = _photos(settings, request, policy, lambda entry: unlistable.append(Failure(entry.uri, entry.reason)))
     bundle = bundle_in_use(settings, store, request.bundle)
-    with _open_executor(settings, store, bundle) as executor:
+    with _open_executor(settings, store, bundle, decoder or PhotoDecoder(policy)) as executor:
         install_bundle(bundle, settings.models_folder)
         record = JobRecord(settings.jobs_folder, request, bundle.model_id)
         serving = store.current()
@@ -92,7 +99,7 @@ def run_job(
                 if stopped := cancellation.cancelled:
                     break
             record.count(_take(unlistable))
-            check = None if stopped else _finish(executor, record, request, cancellation)
+            check = None if stopped else _finish(executor, record, request, policy, cancellation)
             if serving is None and record.job.seen:
                 store.activate(serving := bundle.model_id)
             if check is not None:
@@ -122,11 +129,13 @@ class BackgroundJobs(Closing):
     Args:
         settings: the settings.
         store: holds the indexes.
+        decoder: shared with other threads; None: each job makes one.
     """
 
-    def __init__(self, settings: Settings, store: IndexStore) -> None:
+    def __init__(self, settings: Settings, store: IndexStore, decoder: PhotoDecoder | None = None) -> None:
         self._settings = settings
         self._store = store
+        self._decoder = decoder
         self._one_at_a_time = threading.Lock()
         self._closing = CancellationToken()
         self._thread: threading.Thread | None = None
@@ -159,7 +168,7 @@ class BackgroundJobs(Closing):
             if not begun.done():
                 begun.set_result(job.model_copy())
 
-        run = run_map if request.kind == "map" else run_job
+        run = run_map if request.kind == "map" else partial(run_job, decoder=self._decoder)
         try:
             run(self._settings, self._store, request, self._closing, tell)
         except Exception as error:
@@ -170,23 +179,27 @@ class BackgroundJobs(Closing):
 
 
 def _finish(
-    executor: BatchExecutor, record: JobRecord, request: IndexRequest, cancellation: CancellationToken
+    executor: BatchExecutor,
+    record: JobRecord,
+    request: IndexRequest,
+    policy: SourcePolicy,
+    cancellation: CancellationToken,
 ) -> CrossCheck | None:
     """Complete the index when every photo is in it; None if it is empty or the job is cancelled."""
-    removed = executor.remove_gone(request.sources, cancellation, urls=request.urls) if request.sync else 0
+    removed = executor.remove_gone(request.sources, policy, cancellation) if request.sync else 0
     record.count_removed(removed)
     executor.optimize(cancellation)
     return executor.cross_check(cancellation)
 
 
-def _open_executor(settings: Settings, store: IndexStore, bundle: Bundle) -> BatchExecutor:
+def _open_executor(settings: Settings, store: IndexStore, bundle: Bundle, decoder: PhotoDecoder) -> BatchExecutor:
     """The executor for a bundle; raises `BadBundle` where its network can't run, before anything is written."""
     if settings.redis_url:
         from indexer.celery_executor import CeleryExecutor  # noqa: PLC0415 - Celery is only needed beside Redis
 
         Embedder(bundle, threads=1)
         return CeleryExecutor(settings, bundle.model_id)
-    return LocalExecutor.open(settings, store, bundle)
+    return LocalExecutor.open(settings, store, bundle, decoder)
 
 
 def _take(unlistable: list[Failure]) -> BatchResult:
@@ -196,14 +209,16 @@ def _take(unlistable: list[Failure]) -> BatchResult:
     return BatchResult(failures=taken)
 
 
-def _photos(settings: Settings, request: IndexRequest, on_skipped: OnSkipped) -> Iterator[PhotoRef]:
+def _photos(
+    settings: Settings, request: IndexRequest, policy: SourcePolicy, on_skipped: OnSkipped
+) -> Iterator[PhotoRef]:
     """The photos of a request's sources; where it takes up a job again, those that failed in it.
 
     What a manifest's line that named no photo names now, nobody can tell from its other lines: they are all taken up.
     """
 
     def listed(sources: Sequence[str]) -> Iterator[PhotoRef]:
-        return list_sources(sources, request.label_from, on_skipped, urls=request.urls)
+        return list_sources(sources, request.label_from, on_skipped, policy)
 
     if request.retry_of is None:
         return listed(request.sources)

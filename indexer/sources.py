@@ -10,6 +10,7 @@ from retrieval.errors import BadSource, MissingPhoto, UnreadablePhoto
 from retrieval.index import VectorIndex
 from retrieval.listing import LabelFrom, is_folder, list_photos
 from retrieval.photo_ref import PhotoRef, display, is_url
+from retrieval.source_policy import DEFAULT_POLICY, SourcePolicy
 from retrieval.stores import LocalStore, OnSkipped, store_of
 
 AT_ONCE = 1000
@@ -19,8 +20,7 @@ def list_sources(
     sources: Sequence[str],
     label_from: LabelFrom | None = None,
     on_skipped: OnSkipped | None = None,
-    *,
-    urls: bool = False,
+    policy: SourcePolicy = DEFAULT_POLICY,
 ) -> Iterator[PhotoRef]:
     """The photos of several sources, one after the other.
 
@@ -29,12 +29,12 @@ def list_sources(
         label_from: where labels come from; None: a folder's from its folders, a manifest's from itself.
         on_skipped: called with each folder below a source that can't be listed, and each line of a manifest that
             names no photo; None: such an entry raises `BadSource`.
-        urls: whether sources, and manifests among them, may name URLs.
+        policy: whether sources, and manifests among them, may name URLs.
 
     Raises:
         BadSource: at once where one of them can't be listed or holds no photo; later where one vanishes midway.
     """
-    return chain.from_iterable([_list_source(source, label_from, on_skipped, urls) for source in sources])
+    return chain.from_iterable([_list_source(source, label_from, on_skipped, policy) for source in sources])
 
 
 def lasting_name(source: str) -> str:
@@ -42,7 +42,7 @@ def lasting_name(source: str) -> str:
     return source if is_url(source) else str(Path(source).absolute())
 
 
-def remove_gone(index: VectorIndex, sources: Sequence[str], *, urls: bool = False) -> int:
+def remove_gone(index: VectorIndex, sources: Sequence[str], policy: SourcePolicy = DEFAULT_POLICY) -> int:
     """Remove the points that belong to these sources and whose photo is gone; returns how many.
 
     A point belongs to a folder, or to a URL that is one, when its photo lay below it, and is gone when the folder no
@@ -55,7 +55,7 @@ def remove_gone(index: VectorIndex, sources: Sequence[str], *, urls: bool = Fals
     """
     in_folders, beside_manifests = _owned(index, sources)  # before the listing: what is indexed meanwhile is not gone
     unlistable: list[str] = []
-    for photo in list_sources(sources, None, lambda entry: unlistable.append(f"{entry.uri}/"), urls=urls):
+    for photo in list_sources(sources, None, lambda entry: unlistable.append(f"{entry.uri}/"), policy):
         in_folders.discard(photo.id)
     unknown = tuple(unlistable)
     removed = 0
@@ -90,12 +90,12 @@ def _owned(index: VectorIndex, sources: Sequence[str]) -> tuple[set[uuid.UUID], 
 
 
 def _list_source(
-    source: str, label_from: LabelFrom | None, on_skipped: OnSkipped | None, urls: bool
+    source: str, label_from: LabelFrom | None, on_skipped: OnSkipped | None, policy: SourcePolicy
 ) -> Iterator[PhotoRef]:
-    if is_url(source) and not urls:
+    if is_url(source) and not policy.allow_urls:
         raise BadSource(f"{display(source)} is a URL.", "Name a folder or manifest on this machine.")
     labels = label_from or ("folder" if is_folder(source) else "manifest")
-    photos = list_photos(source, labels, on_skipped, urls=urls)
+    photos = list_photos(source, labels, on_skipped, policy)
     first = next(photos, None)
     if first is None:
         raise BadSource(f"{display(source)} holds no photo.", "Name a folder or manifest that does.")

@@ -107,7 +107,8 @@ def index_batch(task: Task, executor: LocalExecutor, message: BatchMessage) -> R
 def remove_gone(task: Task, executor: LocalExecutor, message: RemovalMessage) -> ResultMessage:
     """Remove the points of the message's sources whose photo is gone."""
     with _heartbeat(task):
-        removed = executor.remove_gone(message.sources, CancellationToken(), urls=message.urls)
+        policy = worker_context().settings.source_policy(allow_urls=message.urls)
+        removed = executor.remove_gone(message.sources, policy, CancellationToken())
     return ResultMessage(task=task.request.id, removed=removed)
 
 

@@ -9,6 +9,7 @@ from indexer.executor import LocalExecutor
 from indexer.redis_client import connect
 from retrieval.bundle import Bundle, load_bundle
 from retrieval.closing import Closing
+from retrieval.decoder import PhotoDecoder
 from retrieval.errors import IndexMismatch
 from retrieval.index import IndexStore, open_store
 from retrieval.settings import Settings, load_settings
@@ -44,7 +45,9 @@ class WorkerContext(Closing):
         """
         if self._executor is None or self._model != model:
             self.close()
-            self._executor = LocalExecutor.open(self.settings, self.store, self._bundle(model))
+            self._executor = LocalExecutor.open(
+                self.settings, self.store, self._bundle(model), PhotoDecoder(self.settings.source_policy())
+            )
             self._model = model
         return self._executor
 

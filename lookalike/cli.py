@@ -71,7 +71,10 @@ def _not_loaded() -> None:
 
 
 def _load(name: str) -> Any:
-    """Import a command."""
+    """Import a command, and set this process up for it."""
+    from retrieval.decoder import configure_pillow  # noqa: PLC0415 - only when a command runs
+
+    configure_pillow()
     place, summary = COMMANDS[name]
     module, _, attribute = place.partition(":")
     command = getattr(import_module(module), attribute)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from retrieval.bundle import Bundle, load_bundle
+from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
 from retrieval.errors import NotFound
 from retrieval.index import IndexStore
@@ -29,8 +30,8 @@ def bundle_in_use(settings: Settings, store: IndexStore, chosen: Path | None = N
     return load_bundle(settings.models_folder / current)
 
 
-def open_searcher(settings: Settings, store: IndexStore) -> Searcher:
-    """A searcher on the model in use and its index.
+def open_searcher(settings: Settings, store: IndexStore, decoder: PhotoDecoder | None = None) -> Searcher:
+    """A searcher on the model in use and its index, with the decoder of this process or a new one.
 
     Raises:
         NotFound: no model is named and none is current, or its index does not exist.
@@ -44,4 +45,5 @@ def open_searcher(settings: Settings, store: IndexStore) -> Searcher:
             f"Run `lookalike index FOLDER --bundle {bundle.folder}`.",
         )
     embedder = Embedder(bundle, settings.embedding_threads)  # first: where it fails, no index stays open
-    return Searcher(embedder, store.open(bundle.model_id, bundle.dimension), settings.max_pixels)
+    decoder = decoder or PhotoDecoder(settings.source_policy())
+    return Searcher(embedder, store.open(bundle.model_id, bundle.dimension), decoder)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
-from retrieval.images import DEFAULT_MAX_PIXELS, Crop, read_pixels, seen_part
+from retrieval.images import Crop, seen_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Explanation:
 
 
 def explain(
-    embedder: Embedder, query: bytes, result: bytes, *, crop: Crop | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
+    embedder: Embedder, decoder: PhotoDecoder, query: bytes, result: bytes, crop: Crop | None = None
 ) -> Explanation:
     """Which regions of two encoded photos make them alike.
 
@@ -42,18 +43,18 @@ def explain(
 
     Args:
         embedder: the model.
+        decoder: decodes both photos.
         query: the photo that was searched with.
         result: the photo that was found.
         crop: the part of the query that was searched; all of it where None.
-        max_pixels: larger photos are refused.
 
     Raises:
         NotFound: the model does not say what its embeddings are made of.
         UnreadablePhoto: a photo can't be decoded.
     """
     rule = embedder.bundle.resize
-    asked = read_pixels(query, rule, max_pixels, crop=crop)
-    found = read_pixels(result, rule, max_pixels)
+    asked = decoder.read_pixels(query, rule, crop)
+    found = decoder.read_pixels(result, rule)
     of_query, of_result = embedder.regions(np.stack([asked.pixels, found.pixels]))
     query_embedding, result_embedding = of_query.sum(axis=(0, 1)), of_result.sum(axis=(0, 1))
     return Explanation(

@@ -8,6 +8,7 @@ from typing import Literal
 from retrieval.errors import BadSource
 from retrieval.manifest import Manifest, is_manifest
 from retrieval.photo_ref import PhotoRef, display, is_url
+from retrieval.source_policy import DEFAULT_POLICY, SourcePolicy
 from retrieval.stores import OnSkipped, store_of
 
 LabelFrom = Literal["folder", "manifest", "none"]
@@ -17,8 +18,7 @@ def list_photos(
     source: str | Path,
     label_from: LabelFrom = "folder",
     on_skipped: OnSkipped | None = None,
-    *,
-    urls: bool = False,
+    policy: SourcePolicy = DEFAULT_POLICY,
 ) -> Iterator[PhotoRef]:
     """The photos of a folder or of a CSV/JSONL manifest, in a fixed order.
 
@@ -29,17 +29,17 @@ def list_photos(
         label_from: where labels come from: a manifest has its own unless this is "none".
         on_skipped: called with each folder below the source that can't be listed, and each line of a manifest that
             names no photo.
-        urls: whether the source, and the rows of a manifest, may be URLs; they are fetched.
+        policy: whether the source, and the rows of a manifest, may be URLs; they are fetched.
 
     Raises:
         BadSource: it can't be listed, nor, without `on_skipped`, a folder below it; a manifest has no column
             `path`, or, without `on_skipped`, a line that names no photo.
     """
     source = str(source)
-    if is_url(source) and not urls:
+    if is_url(source) and not policy.allow_urls:
         raise BadSource(f"{display(source)} is a URL.", "Name a folder or manifest on this machine.")
     if _is_manifest(source):
-        photos = Manifest(source, urls).photos(on_skipped)
+        photos = Manifest(source, policy).photos(on_skipped)
     elif label_from == "manifest":
         raise BadSource(f"{display(source)} is not a .csv or .jsonl manifest.", "Name one, or omit --label-from.")
     else:

@@ -9,6 +9,7 @@ from typing import Any
 
 from retrieval.errors import BadSource
 from retrieval.photo_ref import Extra, PhotoRef, display, file_uri, is_url, path_of
+from retrieval.source_policy import SourcePolicy
 from retrieval.stores import OnSkipped, Skipped, store_of
 
 SUFFIXES = (".csv", ".jsonl")
@@ -26,15 +27,15 @@ class Manifest:
 
     Args:
         source: its path or URL.
-        urls: whether its rows may be URLs.
+        policy: whether its rows may be URLs.
 
     Raises:
         BadSource: no store understands its URL.
     """
 
-    def __init__(self, source: str, urls: bool = False) -> None:
+    def __init__(self, source: str, policy: SourcePolicy) -> None:
         self._source = source
-        self._urls = urls
+        self._policy = policy
         self._uri = store_of(source).canonical(source)
         self._folder = self._uri.rpartition("/")[0] if is_url(source) else os.fspath(path_of(self._uri).parent)
 
@@ -82,7 +83,7 @@ class Manifest:
             target.encode()
         except UnicodeEncodeError:
             raise BadSource(f"{where}: no file can have the name {display(name)}.", "Correct the path.") from None
-        if not self._urls:
+        if not self._policy.allow_urls:
             raise BadSource(f"{where}: {display(name)} is a URL.", "Only the command line may index what it names.")
         return store_of(target).canonical(target)
 

@@ -13,9 +13,10 @@ from threading import Lock
 import numpy as np
 
 from retrieval.closing import Closing
+from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
 from retrieval.errors import BadQuery, NotFound, UnreadablePhoto
-from retrieval.images import DEFAULT_MAX_PIXELS, Crop, read_pixels
+from retrieval.images import Crop
 from retrieval.index import Hit, VectorIndex
 from retrieval.index.base import Vector, has_direction
 from retrieval.index.filter import NO_FILTER, Filter
@@ -100,13 +101,13 @@ class Searcher(Closing):
     Args:
         embedder: the model, ready to run.
         index: its index.
-        max_pixels: larger query photos are refused.
+        decoder: decodes query photos.
     """
 
-    def __init__(self, embedder: Embedder, index: VectorIndex, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+    def __init__(self, embedder: Embedder, index: VectorIndex, decoder: PhotoDecoder) -> None:
         self.embedder = embedder
         self.index = index
-        self._max_pixels = max_pixels
+        self.decoder = decoder
         self._embedding = Lock()
         self._in_hand = 0
 
@@ -140,7 +141,7 @@ class Searcher(Closing):
         """
         with self._one_more() as alone:
             start = time.perf_counter()
-            photo = read_pixels(data, self.embedder.bundle.resize, self._max_pixels, crop=crop)
+            photo = self.decoder.read_pixels(data, self.embedder.bundle.resize, crop)
             decoded = time.perf_counter()
             (vector,) = self.embedder.embed(photo.pixels[None], alone=alone())
         if not has_direction(vector):

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from retrieval.errors import LookalikeError
+from retrieval.source_policy import DEFAULT_MAX_PIXELS, SourcePolicy
 
 
 def usable_cores() -> int:
@@ -45,7 +46,7 @@ class Settings(BaseSettings):
         (), description="folders and URLs whose indexed photos may be shown; unset: every indexed photo"
     )
     max_upload_mb: int = Field(20, gt=0, description="the largest upload, in megabytes")
-    max_pixels: int = Field(64_000_000, gt=0, description="the largest photo, in pixels")
+    max_pixels: int = Field(DEFAULT_MAX_PIXELS, gt=0, description="the largest photo, in pixels")
     embedding_threads: int = Field(default_factory=usable_cores, gt=0, description="threads that embed photos")
     log_format: Literal["text", "json"] = Field("text", description="how log lines look")
     rate_limit: str | None = Field(
@@ -89,6 +90,10 @@ class Settings(BaseSettings):
         if value and not field.data.get("api_keys"):
             raise PydanticCustomError("keys", "there are no keys; name some in LOOKALIKE_API_KEYS")
         return value
+
+    def source_policy(self, *, allow_urls: bool = False) -> SourcePolicy:
+        """The limits of reading photos; `allow_urls` only for sources that the operator named."""
+        return SourcePolicy(allow_urls, self.library_roots, max_pixels=self.max_pixels)
 
     @cached_property
     def models_folder(self) -> Path:

@@ -11,10 +11,17 @@ from commands import Called, Command
 
 from lookalike.cli import main
 from retrieval.bundle import Bundle
+from retrieval.decoder import configure_pillow
 from retrieval.settings import Settings
 
 BUCKET = "photos"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pillow() -> None:
+    """Pillow as the commands set it up."""
+    configure_pillow()
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ from flask.testing import FlaskClient
 
 from retrieval.bundle import Bundle, install_bundle
 from retrieval.current_model import open_searcher
+from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
-from retrieval.images import read_pixels
 from retrieval.index import IndexStore, Payload, Point, open_store
 from retrieval.listing import list_photos
 from retrieval.photo_ref import PhotoRef
@@ -102,7 +102,7 @@ def workers() -> list[psutil.Process]:
 
 def _point(photo: PhotoRef, embedder: Embedder) -> Point:
     data = photo.path.read_bytes()
-    decoded = read_pixels(data, embedder.bundle.resize)
+    decoded = PhotoDecoder().read_pixels(data, embedder.bundle.resize)
     (vector,) = embedder.embed(decoded.pixels[None])
     digest = hashlib.sha256(data).hexdigest()
     now = "2026-01-01T00:00:00+00:00"

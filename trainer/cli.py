@@ -11,6 +11,7 @@ from rich.table import Table
 
 from retrieval.bundle import Precision, check_target, load_bundle
 from retrieval.console import JsonFlag, print_result, say
+from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
 from retrieval.settings import Settings, load_settings
 from trainer.backbones import BACKBONES, FAMILIES, backbone_named
@@ -119,7 +120,7 @@ def evaluate(  # noqa: PLR0917 - as above
     photos = dataset.split(split)
     embedder = Embedder(model, settings.embedding_threads)
     embeddings = np.concatenate(
-        [embedder.embed(read_all(photos[batch], model.resize, settings.max_pixels)) for batch in slices(len(photos))]
+        [embedder.embed(read_all(photos[batch], model.resize, dataset.decoder)) for batch in slices(len(photos))]
     )
     metrics = evaluate_embeddings(embeddings, labels_of(photos)).as_dict()
     untrained = None
@@ -182,8 +183,8 @@ def backbones(as_json: JsonFlag = False) -> None:
 
 
 def _dataset(data: str, settings: Settings, splits: Path | None, seed: int, unseen: list[str] | None) -> Dataset:
-    max_pixels = settings.max_pixels
-    return load_dataset(data, settings.home, say, splits=splits, seed=seed, unseen=unseen or (), max_pixels=max_pixels)
+    decoder = PhotoDecoder(settings.source_policy())
+    return load_dataset(data, settings.home, say, splits=splits, seed=seed, unseen=unseen or (), decoder=decoder)
 
 
 def _recipe_rows(recipes: list[dict[str, Any]], with_settings: bool) -> Iterator[tuple[str, str]]:

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.decoder import PhotoDecoder
 from retrieval.errors import BadSource, LookalikeError, UnreadablePhoto
-from retrieval.images import DEFAULT_MAX_PIXELS, ResizeRule, read_pixels
+from retrieval.images import ResizeRule
 from retrieval.listing import list_photos
 from retrieval.photo_ref import PhotoRef, display
 from retrieval.stores import read_file
@@ -35,14 +36,14 @@ class Dataset:
         digest: sha256 over the content, label and split of each photo.
         photos: all photos, sorted by URI.
         fingerprints: fingerprint of each photo by URI, by which copies are found.
-        max_pixels: photos with more pixels were left out.
+        decoder: decodes the photos.
     """
 
     name: str
     digest: str
     photos: tuple[PhotoRef, ...]
     fingerprints: Mapping[str, Fingerprint] = field(compare=False, repr=False)
-    max_pixels: int = DEFAULT_MAX_PIXELS
+    decoder: PhotoDecoder = field(default_factory=PhotoDecoder, compare=False, repr=False)
 
     @property
     def classes(self) -> list[str]:
@@ -91,7 +92,7 @@ def load_dataset(
     splits: Path | None = None,
     seed: int = 0,
     unseen: Collection[str] = (),
-    max_pixels: int = DEFAULT_MAX_PIXELS,
+    decoder: PhotoDecoder | None = None,
 ) -> Dataset:
     """Find the photos of a data set, leave out unreadable ones, and split them.
 
@@ -102,7 +103,7 @@ def load_dataset(
         splits: a CSV file `path,label,split` with paths relative to the data set; overrides splits of a manifest.
         seed: seed of the stratified splits, which are drawn if no splits are given.
         unseen: classes that are held out of training and validation; the test split has their photos and no others.
-        max_pixels: photos with more pixels are left out.
+        decoder: photos that it refuses are left out; None for one with the default limits.
 
     Raises:
         LookalikeError: there are no photos, no labels or fewer than two classes; a photo has two labels or two splits
@@ -112,7 +113,8 @@ def load_dataset(
     photos = _once_each(_labelled(source, say), source)
     if splits is not None:
         photos = splits_from_file(photos, source, splits, say)
-    fingerprints = _fingerprints(photos, max_pixels, say)
+    decoder = decoder or PhotoDecoder()
+    fingerprints = _fingerprints(photos, decoder, say)
     photos = sorted((photo for photo in photos if photo.uri in fingerprints), key=lambda photo: photo.uri)
     if len({photo.label for photo in photos}) < 2:
         raise BadSource(
@@ -125,7 +127,7 @@ def load_dataset(
     _report_label_conflicts(photos, fingerprints, say)
     lines = "".join(f"{fingerprints[photo.uri].sha256}\t{photo.label}\t{photo.split}\n" for photo in photos)
     digest = hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
-    return Dataset(display(data), digest, tuple(photos), fingerprints, max_pixels)
+    return Dataset(display(data), digest, tuple(photos), fingerprints, decoder)
 
 
 def check_trainable(dataset: Dataset, say: Say) -> None:
@@ -160,14 +162,12 @@ def labels_of(photos: Iterable[PhotoRef]) -> npt.NDArray[np.str_]:
     return np.array([str(photo.label) for photo in photos])
 
 
-def read_all(
-    photos: Sequence[PhotoRef], rule: ResizeRule, max_pixels: int = DEFAULT_MAX_PIXELS
-) -> npt.NDArray[np.uint8]:
+def read_all(photos: Sequence[PhotoRef], rule: ResizeRule, decoder: PhotoDecoder) -> npt.NDArray[np.uint8]:
     """Decode and resize photos on several threads: uint8 [photos, size, size, 3]."""
     pixels = np.empty((len(photos), rule.size, rule.size, 3), np.uint8)
 
     def read(index: int) -> None:
-        pixels[index] = read_pixels(read_file(photos[index].path), rule, max_pixels).pixels
+        pixels[index] = decoder.read_pixels(read_file(photos[index].path), rule).pixels
 
     with ThreadPoolExecutor() as threads:
         list(threads.map(read, range(len(photos))))
@@ -237,12 +237,12 @@ def _outside_class_folders(photo: PhotoRef, source: Path) -> bool:
     return source.is_dir() and str(photo.path.parent) == os.path.realpath(source)
 
 
-def _fingerprints(photos: Sequence[PhotoRef], max_pixels: int, say: Say) -> dict[str, Fingerprint]:
+def _fingerprints(photos: Sequence[PhotoRef], decoder: PhotoDecoder, say: Say) -> dict[str, Fingerprint]:
     """Return the fingerprints of all readable photos by URI; report the others."""
 
     def read(photo: PhotoRef) -> Fingerprint | None:
         try:
-            return fingerprint(read_file(photo.path), max_pixels)
+            return fingerprint(read_file(photo.path), decoder)
         except UnreadablePhoto as error:
             say(f"Left out: {display(photo.path)}. {error}")
         return None

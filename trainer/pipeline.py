@@ -100,14 +100,14 @@ def _read(dataset: Dataset, split: str, plan: Plan) -> LabelledImages:
     photos, rule = dataset.split(split), plan.fed.resize
     if split == "train":
         rule = plan.recipe.preparation.train_rule(rule)
-    return LabelledImages(read_all(photos, rule, dataset.max_pixels), labels_of(photos))
+    return LabelledImages(read_all(photos, rule, dataset.decoder), labels_of(photos))
 
 
 def _calibration_photos(dataset: Dataset, plan: Plan, seed: int) -> npt.NDArray[np.uint8]:
     """Some training photos as the network takes them; for training they may have been read larger."""
     photos = dataset.split("train")
     drawn = np.random.default_rng(seed).permutation(len(photos))[:CALIBRATION_PHOTOS]
-    return read_all([photos[index] for index in drawn], plan.fed.resize, dataset.max_pixels)
+    return read_all([photos[index] for index in drawn], plan.fed.resize, dataset.decoder)
 
 
 def _identity(dataset: Dataset, plan: Plan, seed: int) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.images import DEFAULT_MAX_PIXELS, ResizeRule, read_pixels
+from retrieval.decoder import PhotoDecoder
+from retrieval.images import ResizeRule
 from retrieval.neighbours import exact_neighbours
 from retrieval.photo_ref import PhotoRef, display
 
@@ -68,9 +69,9 @@ class Duplicate:
         }
 
 
-def fingerprint(content: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Fingerprint:
+def fingerprint(content: bytes, decoder: PhotoDecoder) -> Fingerprint:
     """Compute the fingerprint of an encoded photo; raise `UnreadablePhoto` if it can't be decoded."""
-    decoded = read_pixels(content, THUMBNAIL, max_pixels)
+    decoded = decoder.read_pixels(content, THUMBNAIL)
     large_enough = min(decoded.width, decoded.height) >= MIN_SIDE
     area = decoded.width * decoded.height
     return Fingerprint(hashlib.sha256(content).hexdigest(), area, decoded.pixels if large_enough else None)

@@ -11,9 +11,9 @@ from pathlib import Path
 from PIL import Image
 
 from retrieval import formats
+from retrieval.decoder import PhotoDecoder
 from retrieval.errors import BadQuery, NotFound, UnreadablePhoto
 from retrieval.files import write_atomically
-from retrieval.images import decode_photo
 from retrieval.photo_ref import PhotoRef, display, file_name, is_url, path_of
 from retrieval.settings import Settings
 from retrieval.stores import read_file
@@ -47,18 +47,20 @@ class PhotoFiles:
     """The photos that may be given out: with `library_roots`, those below them or uploaded.
 
     Args:
-        settings: the library's roots, the home that keeps thumbnails, and the largest photo.
+        settings: the library's roots, and the home, where thumbnails are stored.
+        decoder: decodes photos for thumbnails.
         computing: held while a thumbnail is made, and not while a store is waited for.
     """
 
-    def __init__(self, settings: Settings, computing: AbstractContextManager[object]) -> None:
-        roots = settings.library_roots
+    def __init__(self, settings: Settings, decoder: PhotoDecoder, computing: AbstractContextManager[object]) -> None:
+        policy = settings.source_policy()
+        roots = policy.roots
         folders = [*(root for root in roots if not is_url(root)), str(uploads_folder(settings))] if roots else []
         self._folders = [os.path.realpath(folder) for folder in folders]
-        self._remote = RemotePhotos([root for root in roots if is_url(root)] if roots else None)
+        self._remote = RemotePhotos(policy)
         self._computing = computing
         self._cache = settings.home / "cache" / "thumbnails"
-        self._max_pixels = settings.max_pixels
+        self._decoder = decoder
 
     def original(self, uri: str) -> PhotoFile:
         """The file of an indexed photo.
@@ -114,7 +116,7 @@ class PhotoFiles:
             return kept.read_bytes()
         data = self.content(photo)
         with self._computing:
-            made = make_thumbnail(data, self._max_pixels)
+            made = make_thumbnail(data, self._decoder)
         with suppress(OSError):  # a full disk costs time, not the answer
             _keep(kept, made)
         return made
@@ -143,9 +145,9 @@ class PhotoFiles:
         return Path(real)
 
 
-def make_thumbnail(data: bytes, max_pixels: int) -> bytes:
+def make_thumbnail(data: bytes, decoder: PhotoDecoder) -> bytes:
     """An encoded photo as a JPEG, no side longer than 320 pixels; raises `UnreadablePhoto`."""
-    image = decode_photo(data, max_pixels, enough=THUMBNAIL_SIDE)
+    image = decoder.decode(data, enough=THUMBNAIL_SIDE)
     image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True)

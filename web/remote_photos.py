@@ -2,17 +2,17 @@
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TypeVar
 from urllib.parse import unquote
 
 from retrieval.errors import BadSource, LookalikeError, MissingPhoto, NotFound, UnreadablePhoto
-from retrieval.photo_ref import FileStatus, PhotoRef, display
+from retrieval.photo_ref import FileStatus, PhotoRef, display, is_url
+from retrieval.source_policy import SourcePolicy
 from retrieval.stores import photo_status, read_photo, store_of
 
-PATIENCE_SECONDS = 20
 ASKED_AT_ONCE = 16
 
 Result = TypeVar("Result")
@@ -23,15 +23,15 @@ log = logging.getLogger("lookalike")
 class RemotePhotos:
     """The photos at URLs that may be given out.
 
-    Stores have time limits and retries of their own, and together they come to minutes. So they are asked on a few
-    threads beside those that answer requests, which turn away from a store that is silent for 20 seconds.
+    The time limits and retries of a store's own library add up to minutes. So stores are queried on a few separate
+    threads, and a request gives up on a store after `policy.timeout_seconds`.
 
     Args:
-        roots: URLs, below one of which a photo must lie; None: every indexed one may be given out.
+        policy: its roots, if it has any, must include the photo.
     """
 
-    def __init__(self, roots: Sequence[str] | None) -> None:
-        self._roots = roots
+    def __init__(self, policy: SourcePolicy) -> None:
+        self._policy = policy
         self._threads = ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="store")
 
     def status(self, uri: str) -> FileStatus:
@@ -45,10 +45,10 @@ class RemotePhotos:
 
     def content(self, uri: str) -> bytes:
         """The content of a photo that has a status; raises as `status` does."""
-        return self._ask(uri, lambda uri: read_photo(PhotoRef(uri)))
+        return self._ask(uri, lambda uri: read_photo(PhotoRef(uri), self._policy.max_bytes))
 
     def _status(self, uri: str) -> FileStatus:
-        if self._roots is not None and not self._is_below_a_root(uri):
+        if self._policy.roots and not self._is_below_a_root(uri):
             raise NotFound(f"{display(uri)} lies outside the library.", "Add its URL to LOOKALIKE_LIBRARY_ROOTS.")
         return photo_status(PhotoRef(uri))
 
@@ -61,13 +61,13 @@ class RemotePhotos:
 
     @cached_property
     def _prefixes(self) -> list[tuple[str, str]]:
-        return [store_of(root).prefix(root) for root in self._roots or ()]
+        return [store_of(root).prefix(root) for root in self._policy.roots if is_url(root)]
 
     def _ask(self, uri: str, request: Callable[[str], Result]) -> Result:
         """What its store answers; why it does not is for the log, as it may name what clients need not know."""
         answer = self._threads.submit(request, uri)
         try:
-            return answer.result(PATIENCE_SECONDS)
+            return answer.result(self._policy.timeout_seconds)
         except MissingPhoto:
             raise NotFound(
                 f"{display(uri)} is indexed, but no longer in its store.",
@@ -77,5 +77,5 @@ class RemotePhotos:
             log.warning("%s", error)
         except TimeoutError:
             answer.cancel()
-            log.warning("The store of %s has been silent for %d seconds.", display(uri), PATIENCE_SECONDS)
+            log.warning("The store of %s has not replied for %d s.", display(uri), self._policy.timeout_seconds)
         raise LookalikeError(f"The store of {display(uri)} does not give it out now.")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from retrieval.closing import Closing
 from retrieval.current_model import open_searcher
-from retrieval.images import read_pixels
+from retrieval.decoder import PhotoDecoder
 from retrieval.index import IndexStore
 from retrieval.search import Searcher, SearchParameters
 from retrieval.settings import Settings
@@ -55,7 +55,7 @@ class Serving(Closing):
         with self._exchanging:
             current = self._store.current()
             if self._settings.bundle is None and current not in (None, self.model):
-                opened = open_warm(self._settings, self._store)
+                opened = open_warm(self._settings, self._store, self._searcher.decoder)
                 with self._lock:
                     before, self._searcher = self._searcher, opened
                 before.close()
@@ -71,16 +71,16 @@ def warm_up(searcher: Searcher) -> None:
     resize = searcher.embedder.bundle.resize
     photo = io.BytesIO()
     Image.new("RGB", (resize.size, resize.size), "grey").save(photo, "JPEG")
-    pixels = read_pixels(photo.getvalue(), resize).pixels[None]
+    pixels = searcher.decoder.read_pixels(photo.getvalue(), resize).pixels[None]
     for alone in (True, False):
         searcher.embedder.embed(pixels, alone=alone)
     # Grey has no embedding in some models; any vector warms the index.
     searcher.by_vector(np.ones(searcher.index.dimension, np.float32), SearchParameters())
 
 
-def open_warm(settings: Settings, store: IndexStore) -> Searcher:
+def open_warm(settings: Settings, store: IndexStore, decoder: PhotoDecoder | None = None) -> Searcher:
     """A searcher on the current model that has decoded, embedded and searched once; raises as `open_searcher`."""
-    searcher = open_searcher(settings, store)
+    searcher = open_searcher(settings, store, decoder)
     try:
         warm_up(searcher)
     except BaseException:

@@ -80,7 +80,7 @@ class Uploads:
         return photo.is_local and Path(os.path.realpath(photo.path)).is_relative_to(os.path.realpath(self._folder))
 
     def _index(self, searcher: Searcher, photo: PhotoRef) -> None:
-        with self._computing, BatchIndexer(searcher.embedder, searcher.index, self._settings.max_pixels) as indexer:
+        with self._computing, BatchIndexer(searcher.embedder, searcher.index, searcher.decoder) as indexer:
             (outcome,) = indexer.run([photo])
         for failure in outcome.failures:
             raise UnreadablePhoto(failure.reason)

@@ -20,6 +20,7 @@ from waiting import until
 from indexer.batch import BatchIndexer
 from indexer.jobs import list_jobs
 from retrieval.bundle import Bundle
+from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
 from retrieval.index import Point
 from retrieval.index.embedded import EmbeddedStore
@@ -42,7 +43,7 @@ def machines(tmp_path: Path, bundle: Bundle, settings: object) -> Iterator[Machi
 def expected(large_library: Path, bundle: Bundle, tmp_path: Path) -> dict[uuid.UUID, Point]:
     """The points that one process leaves in an index of its own, with nothing in its way."""
     with EmbeddedStore(tmp_path / "alone").open(bundle.model_id, bundle.dimension) as index:
-        with BatchIndexer(Embedder(bundle, threads=1), index) as indexer:
+        with BatchIndexer(Embedder(bundle, threads=1), index, PhotoDecoder()) as indexer:
             assert sum(outcome.indexed for outcome in indexer.run(list_photos(large_library))) == PHOTOS
         return {point.id: point for point in index.scroll()}
 

@@ -4,9 +4,11 @@ import pytest
 
 from indexer.batch import BatchIndexer
 from retrieval.bundle import Bundle
+from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
 from retrieval.index import IndexStore, VectorIndex, open_store
 from retrieval.settings import Settings
+from retrieval.source_policy import SourcePolicy
 
 
 @pytest.fixture
@@ -23,5 +25,5 @@ def index(store: IndexStore, bundle: Bundle):
 
 @pytest.fixture
 def indexer(bundle: Bundle, index: VectorIndex):
-    with BatchIndexer(Embedder(bundle, threads=1), index, max_pixels=1_000_000) as made:
+    with BatchIndexer(Embedder(bundle, threads=1), index, PhotoDecoder(SourcePolicy(max_pixels=1_000_000))) as made:
         yield made

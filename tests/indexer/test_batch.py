@@ -15,8 +15,8 @@ from PIL import Image
 import indexer.batch
 from indexer.batch import BATCH, BatchIndexer
 from retrieval.bundle import Bundle
+from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
-from retrieval.images import read_pixels
 from retrieval.index import VectorIndex
 from retrieval.listing import list_photos
 from retrieval.photo_ref import PhotoRef, display, photo_id, uri_of
@@ -52,7 +52,7 @@ def test_a_point_holds_the_photos_embedding_and_what_is_known_of_it(
     assert modified.utcoffset().total_seconds() == 0
     assert round(modified.timestamp() * 1e6) == microseconds
     assert datetime.fromisoformat(payload.indexed_at) <= datetime.now(UTC)
-    expected = Embedder(bundle, threads=1).embed(read_pixels(data, bundle.resize).pixels[None])[0]
+    expected = Embedder(bundle, threads=1).embed(PhotoDecoder().read_pixels(data, bundle.resize).pixels[None])[0]
     np.testing.assert_allclose(index.vectors([photo])[photo], expected, atol=1e-6)
 
 

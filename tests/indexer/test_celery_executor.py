@@ -21,11 +21,13 @@ from indexer.messages import ResultMessage
 from indexer.result_queue import ResultQueue
 from retrieval.bundle import Bundle
 from retrieval.cancellation import CancellationToken
+from retrieval.decoder import PhotoDecoder
 from retrieval.errors import LookalikeError
 from retrieval.index import open_store
 from retrieval.listing import list_photos
 from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
+from retrieval.source_policy import DEFAULT_POLICY
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +181,7 @@ def test_a_batch_that_is_done_again_counts_what_it_did_the_first_time(
 ) -> None:
     """A worker was lost between writing and answering; the other's clock is a year behind."""
     photos = list(list_photos(library))
-    with LocalExecutor.open(settings, open_store(settings), bundle) as executor:
+    with LocalExecutor.open(settings, open_store(settings), bundle, PhotoDecoder()) as executor:
         first = executor.index_batch(photos, "2026-06-01T00:00:00.000000+00:00", time.monotonic() + 60)
         again = executor.index_batch(photos, "2026-06-01T00:00:00.000000+00:00", time.monotonic() + 60)
         later = executor.index_batch(photos, "2025-06-01T00:00:00.000000+00:00", time.monotonic() + 60)
@@ -189,7 +191,7 @@ def test_a_batch_that_is_done_again_counts_what_it_did_the_first_time(
 
 def test_a_batch_without_time_is_handed_back(settings: Settings, bundle: Bundle, library: Path) -> None:
     photos = list(list_photos(library))
-    with LocalExecutor.open(settings, open_store(settings), bundle) as executor:
+    with LocalExecutor.open(settings, open_store(settings), bundle, PhotoDecoder()) as executor:
         outcome = executor.index_batch(photos, "now", time.monotonic() - 1)
     assert (outcome.seen, set(outcome.unprocessed)) == (0, set(photos))
 
@@ -211,13 +213,13 @@ def test_a_cancelled_job_revokes_what_waits(client: redis.Redis, executor: Celer
 def test_a_job_that_is_to_end_waits_for_no_worker(client: redis.Redis, executor: CeleryExecutor) -> None:
     checks = iter([False, True])
     assert executor.cross_check(CancellationToken(lambda: next(checks))) is None
-    assert executor.remove_gone(["/photos"], CancellationToken(lambda: True)) == 0
+    assert executor.remove_gone(["/photos"], DEFAULT_POLICY, CancellationToken(lambda: True)) == 0
     assert len(taken(client)) == 2
     answers = threading.Thread(
         target=lambda: answer(client, *wait_for_tasks(client, 1), removed=3),
     )
     answers.start()
-    assert executor.remove_gone(["/photos"], CancellationToken()) == 3
+    assert executor.remove_gone(["/photos"], DEFAULT_POLICY, CancellationToken()) == 3
     answers.join()
 
 

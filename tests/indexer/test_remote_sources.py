@@ -21,14 +21,16 @@ from retrieval.index import VectorIndex
 from retrieval.listing import list_photos
 from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
+from retrieval.source_policy import SourcePolicy
 from retrieval.stores.remote import RemoteStore
 
 BUCKET = "photos"
+URLS = SourcePolicy(allow_urls=True)
 
 
 def run(indexer: BatchIndexer, *sources: str) -> tuple[int, ...]:
     """Seen, indexed, unchanged and failed."""
-    outcomes = list(indexer.run(list_sources(sources, urls=True)))
+    outcomes = list(indexer.run(list_sources(sources, policy=URLS)))
     counted = ((outcome.seen, outcome.indexed, outcome.unchanged, len(outcome.failures)) for outcome in outcomes)
     return tuple(map(sum, zip(*counted, strict=True)))
 
@@ -69,12 +71,12 @@ def test_sync_removes_what_left_the_bucket_and_nothing_where_it_cannot_be_listed
 ) -> None:
     run(indexer, f"s3://{BUCKET}/2026")
     s3.delete_object(Bucket=BUCKET, Key="2026/red/0.jpg")
-    assert remove_gone(index, [f"s3://{BUCKET}/2026"], urls=True) == 1
+    assert remove_gone(index, [f"s3://{BUCKET}/2026"], policy=URLS) == 1
     with pytest.raises(BadSource):
-        remove_gone(index, ["s3://no-such-bucket/2026"], urls=True)
+        remove_gone(index, ["s3://no-such-bucket/2026"], policy=URLS)
     monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": "http://127.0.0.1:1"})
     with pytest.raises(BadSource):
-        remove_gone(index, [f"s3://{BUCKET}/2026"], urls=True)
+        remove_gone(index, [f"s3://{BUCKET}/2026"], policy=URLS)
     assert index.count() == 23
 
 
@@ -90,7 +92,7 @@ def test_credentials_that_fail_are_one_sentence(s3, indexer: BatchIndexer, monke
 def test_a_bucket_that_vanishes_midway_loses_nothing(s3, indexer: BatchIndexer, index: VectorIndex) -> None:
     run(indexer, f"s3://{BUCKET}/2026")
     told: list[str] = []
-    photos = list_sources([f"s3://{BUCKET}/2026"], None, lambda entry: told.append(entry.uri), urls=True)
+    photos = list_sources([f"s3://{BUCKET}/2026"], None, lambda entry: told.append(entry.uri), policy=URLS)
     some = [next(photos) for _ in range(3)]
     for entry in s3.list_objects_v2(Bucket=BUCKET)["Contents"]:
         s3.delete_object(Bucket=BUCKET, Key=entry["Key"])
@@ -114,7 +116,7 @@ def test_photos_in_an_archive_have_the_archives_name_in_theirs(
         for path in library.rglob("*.jpg"):
             file.write(path, f"all/{path.relative_to(library)}")
     source = f"zip://all::{archive}"
-    assert f"zip://all/red/0.jpg::file://{archive}" in names(list_sources([source], urls=True))
+    assert f"zip://all/red/0.jpg::file://{archive}" in names(list_sources([source], policy=URLS))
     assert run(indexer, source) == (24, 24, 0, 0)
     assert run(indexer, f"zip://all/::file://{archive}") == (24, 0, 24, 0)
     assert index.labels() == {"red": 8, "green": 8, "blue": 8}
@@ -144,7 +146,7 @@ def test_a_name_that_no_store_can_have_is_told_by_line(indexer: BatchIndexer) ->
     memory.pipe("/own/red.jpg", make.encoded(make.photo("red")))
     memory.pipe("/own/list.csv", b"path,label\na\xff.jpg,red\nred.jpg,red\n")
     told: list[tuple[str, str]] = []
-    photos = list_sources(["memory://own/list.csv"], None, lambda bad: told.append((bad.uri, bad.reason)), urls=True)
+    photos = list_sources(["memory://own/list.csv"], None, lambda bad: told.append((bad.uri, bad.reason)), policy=URLS)
     assert sum(outcome.indexed for outcome in indexer.run(photos)) == 1
     assert "line 2: no file can have the name a\\xff.jpg" in told[0][1]
     memory.rm("/own", recursive=True)
@@ -157,10 +159,10 @@ def test_memory_is_a_store_too(indexer: BatchIndexer, index: VectorIndex) -> Non
     assert run(indexer, "memory://own") == (3, 3, 0, 0)
     assert run(indexer, "memory://own") == (3, 0, 3, 0)
     memory.rm("/own/red", recursive=True)
-    assert remove_gone(index, ["memory://own"], urls=True) == 1
+    assert remove_gone(index, ["memory://own"], policy=URLS) == 1
     memory.rm("/own", recursive=True)
     with pytest.raises(BadSource):
-        remove_gone(index, ["memory://own"], urls=True)
+        remove_gone(index, ["memory://own"], policy=URLS)
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from retrieval.bundle import Bundle
+from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
 from retrieval.errors import BadBundle, NotFound
-from retrieval.images import read_pixels
 
 
 def batch(bundle: Bundle) -> np.ndarray:
     photos = [make.encoded(make.photo("red", seed)) for seed in range(6)]
-    return np.stack([read_pixels(photo, bundle.resize).pixels for photo in photos])
+    return np.stack([PhotoDecoder().read_pixels(photo, bundle.resize).pixels for photo in photos])
 
 
 def test_embeddings_have_unit_length(bundle: Bundle) -> None:

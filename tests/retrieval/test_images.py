@@ -13,22 +13,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, features
 
+from retrieval.decoder import PhotoDecoder
 from retrieval.errors import BadQuery, UnreadablePhoto
-from retrieval.images import Crop, ResizeRule, decode_photo, fit, read_pixels
+from retrieval.images import Crop, ResizeRule, fit
+from retrieval.source_policy import SourcePolicy
 
 RULE = ResizeRule(size=32, shorter_side=32)
 RED = (200, 40, 40)
 
 
 def pixel(data: bytes, x: int = 0, y: int = 0) -> tuple[int, ...]:
-    return decode_photo(data).getpixel((x, y))
+    return PhotoDecoder().decode(data).getpixel((x, y))
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 def test_every_format_is_read(format: str) -> None:
     if format == "AVIF" and not features.check("avif"):
         pytest.skip("this Pillow reads no AVIF")
-    image = decode_photo(make.encoded(Image.new("RGB", (40, 30), RED), format))
+    image = PhotoDecoder().decode(make.encoded(Image.new("RGB", (40, 30), RED), format))
     assert image.mode == "RGB"
     assert image.size == (40, 30)
     assert image.getpixel((20, 15)) == pytest.approx(RED, abs=6)
@@ -59,11 +61,11 @@ def test_the_camera_orientation_is_applied(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = make.encoded(stored, "JPEG", exif=exif, quality=95)
-    image = decode_photo(data)
+    image = PhotoDecoder().decode(data)
     assert image.size == (64, 32)
     assert image.getpixel((8, 4)) == pytest.approx(RED, abs=12)
     assert image.getpixel((56, 28)) == pytest.approx((255, 255, 255), abs=12)
-    photo = read_pixels(data, RULE)
+    photo = PhotoDecoder().read_pixels(data, RULE)
     assert (photo.width, photo.height) == (64, 32)
 
 
@@ -71,7 +73,7 @@ def test_the_camera_orientation_is_applied(orientation: int) -> None:
     "exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"]
 )
 def test_damaged_camera_data_is_no_reason_to_refuse_a_photo(exif: bytes) -> None:
-    assert decode_photo(make.encoded(Image.new("RGB", (40, 30), RED), "JPEG", exif=exif)).size == (40, 30)
+    assert PhotoDecoder().decode(make.encoded(Image.new("RGB", (40, 30), RED), "JPEG", exif=exif)).size == (40, 30)
 
 
 def test_transparent_pixels_lie_on_white() -> None:
@@ -110,13 +112,13 @@ def test_cmyk_is_turned_into_rgb() -> None:
 @pytest.mark.parametrize("format", ["PNG", "TIFF"])
 def test_sixteen_bits_keep_their_tones(format: str) -> None:
     grey = np.linspace(0, 65535, 64, dtype=np.uint16).reshape(8, 8)
-    values = np.asarray(decode_photo(make.encoded(Image.fromarray(grey), format)))[..., 0]
+    values = np.asarray(PhotoDecoder().decode(make.encoded(Image.fromarray(grey), format)))[..., 0]
     np.testing.assert_allclose(values, grey / 257, atol=1)
 
 
 def test_floating_point_is_read_as_fractions_of_white() -> None:
     grey = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
-    values = np.asarray(decode_photo(make.encoded(Image.fromarray(grey), "TIFF")))[..., 0]
+    values = np.asarray(PhotoDecoder().decode(make.encoded(Image.fromarray(grey), "TIFF")))[..., 0]
     np.testing.assert_allclose(values, grey * 255, atol=1)
 
 
@@ -126,7 +128,7 @@ def test_black_and_white_is_read() -> None:
 
 def refused(data: bytes, **limits: int) -> str:
     with pytest.raises(UnreadablePhoto) as error:
-        read_pixels(data, RULE, **limits)
+        PhotoDecoder(SourcePolicy(**limits)).read_pixels(data, RULE)
     return str(error.value)
 
 
@@ -160,7 +162,7 @@ def test_a_bomb_is_refused_by_its_header() -> None:
 def test_the_pixel_limit_is_a_setting() -> None:
     data = make.encoded(make.photo(size=(101, 100)))
     assert "10,000 allowed" in refused(data, max_pixels=10_000)
-    read_pixels(data, RULE, max_pixels=10_100)
+    PhotoDecoder(SourcePolicy(max_pixels=10_100)).read_pixels(data, RULE)
 
 
 @settings(max_examples=150, deadline=None)
@@ -172,7 +174,8 @@ def test_damage_never_ends_in_anything_but_a_sentence(data: st.DataObject) -> No
     for _ in range(data.draw(st.integers(1, 8))):
         photo[data.draw(st.integers(0, len(photo) - 1))] = data.draw(st.integers(0, 255))
     try:
-        pixels = read_pixels(bytes(photo[: data.draw(st.integers(1, len(photo)))]), RULE, 1_000_000).pixels
+        cut = bytes(photo[: data.draw(st.integers(1, len(photo)))])
+        pixels = PhotoDecoder(SourcePolicy(max_pixels=1_000_000)).read_pixels(cut, RULE).pixels
     except UnreadablePhoto:
         return
     assert pixels.shape == (32, 32, 3)
@@ -219,9 +222,9 @@ def test_small_photos_are_enlarged() -> None:
 def test_a_large_jpeg_decoded_at_reduced_scale_looks_the_same() -> None:
     photo = make.photo(size=(1600, 1200)).resize((1600, 1200))
     data = make.encoded(photo, quality=92)
-    reduced, whole = read_pixels(data, RULE).pixels, fit(decode_photo(data), RULE)
+    reduced, whole = PhotoDecoder().read_pixels(data, RULE).pixels, fit(PhotoDecoder().decode(data), RULE)
     assert np.abs(reduced.astype(int) - whole).mean() < 2
-    assert read_pixels(data, RULE).width == 1600
+    assert PhotoDecoder().read_pixels(data, RULE).width == 1600
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "CMYK", "I;16", "F"])
@@ -234,7 +237,7 @@ def test_a_large_photo_reduced_before_it_is_converted_looks_the_same(mode: str) 
     else:
         photo = photo.convert(mode)
     data = make.encoded(photo, "TIFF" if mode in ("CMYK", "F") else "PNG")
-    reduced, whole = read_pixels(data, RULE), fit(decode_photo(data), RULE)
+    reduced, whole = PhotoDecoder().read_pixels(data, RULE), fit(PhotoDecoder().decode(data), RULE)
     assert np.abs(reduced.pixels.astype(int) - whole).mean() < 1
     assert (reduced.width, reduced.height) == (1350, 1050)
 
@@ -244,7 +247,7 @@ def test_a_nearly_square_photo_keeps_its_width_and_height(orientation: int, size
     """At an eighth of its size, as the decoder gives it, this one is square."""
     exif = Image.Exif()
     exif[0x0112] = orientation
-    photo = read_pixels(make.encoded(Image.new("RGB", (3592, 3591), RED), exif=exif), RULE)
+    photo = PhotoDecoder().read_pixels(make.encoded(Image.new("RGB", (3592, 3591), RED), exif=exif), RULE)
     assert (photo.width, photo.height) == size
 
 
@@ -252,8 +255,11 @@ PEAK = """
 import re, sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from retrieval.images import ResizeRule, read_pixels
-def read(path): return read_pixels(Path(path).read_bytes(), ResizeRule(size=224, shorter_side=256)).width
+from retrieval.decoder import PhotoDecoder, configure_pillow
+from retrieval.images import ResizeRule
+configure_pillow()
+decoder = PhotoDecoder()
+def read(path): return decoder.read_pixels(Path(path).read_bytes(), ResizeRule(size=224, shorter_side=256)).width
 print(*ThreadPoolExecutor(8).map(read, sys.argv[1:]), file=sys.stderr)
 kilobytes = re.findall(r"Vm(?:HWM|RSS):\\s+(\\d+)", Path("/proc/self/status").read_text())
 print(*(int(number) // 1024 for number in kilobytes))
@@ -280,9 +286,9 @@ def test_large_photos_take_little_more_memory_than_their_pixels(
 def test_a_part_of_a_photo_is_read_alone() -> None:
     image = Image.new("RGB", (200, 100), "white")
     image.paste(RED, (100, 50, 200, 100))
-    part = read_pixels(make.encoded(image, "PNG"), RULE, crop=Crop(0.5, 0.5, 0.5, 0.5))
+    part = PhotoDecoder().read_pixels(make.encoded(image, "PNG"), RULE, crop=Crop(0.5, 0.5, 0.5, 0.5))
     np.testing.assert_array_equal(part.pixels, np.broadcast_to(RED, (32, 32, 3)))
-    sliver = read_pixels(make.encoded(image, "PNG"), RULE, crop=Crop(0.999, 0.999, 0.0001, 0.0001))
+    sliver = PhotoDecoder().read_pixels(make.encoded(image, "PNG"), RULE, crop=Crop(0.999, 0.999, 0.0001, 0.0001))
     np.testing.assert_array_equal(sliver.pixels, np.broadcast_to(RED, (32, 32, 3)))
 
 
@@ -296,6 +302,6 @@ def test_a_crop_beyond_the_photo_is_refused(crop: tuple[float, ...]) -> None:
 
 def test_real_photos_are_read(flowers: Path) -> None:
     for path in sorted(flowers.glob("*/*.jpg"))[::50]:
-        photo = read_pixels(path.read_bytes(), ResizeRule(size=224, shorter_side=256))
+        photo = PhotoDecoder().read_pixels(path.read_bytes(), ResizeRule(size=224, shorter_side=256))
         assert photo.pixels.shape == (224, 224, 3)
         assert max(photo.width, photo.height) <= 384

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from retrieval.bundle import Bundle
+from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
 from retrieval.errors import BadQuery, NotFound, UnreadablePhoto
-from retrieval.images import Crop, read_pixels
+from retrieval.images import Crop
 from retrieval.index import Filter, Payload, Point
 from retrieval.index.embedded import EmbeddedStore
 from retrieval.listing import list_photos
@@ -28,7 +29,7 @@ def photos(library: Path) -> list[PhotoRef]:
 @pytest.fixture
 def searcher(bundle: Bundle, photos: list[PhotoRef], tmp_path: Path) -> Iterator[Searcher]:
     embedder = Embedder(bundle, threads=1)
-    decoded = [read_pixels(photo.path.read_bytes(), bundle.resize) for photo in photos]
+    decoded = [PhotoDecoder().read_pixels(photo.path.read_bytes(), bundle.resize) for photo in photos]
     vectors = embedder.embed(np.stack([photo.pixels for photo in decoded]))
     with EmbeddedStore(tmp_path).open(bundle.model_id, bundle.dimension) as index:
         index.upsert(
@@ -37,7 +38,7 @@ def searcher(bundle: Bundle, photos: list[PhotoRef], tmp_path: Path) -> Iterator
                 for photo, vector in zip(photos, vectors, strict=True)
             ]
         )
-        yield Searcher(embedder, index)
+        yield Searcher(embedder, index, PhotoDecoder())
 
 
 def test_an_indexed_photo_finds_itself_first_with_score_one(searcher: Searcher, photos: list[PhotoRef]) -> None:

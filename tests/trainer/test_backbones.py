@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from retrieval.decoder import PhotoDecoder
 from retrieval.errors import LookalikeError
 from retrieval.images import ResizeRule
 from trainer.backbones import BACKBONES, backbone_named
@@ -187,7 +188,7 @@ def test_imagenet_features_already_find_flowers(
     backbone = BACKBONES[name]
     if name == "vgg16":  # which is slow: smaller photos, and fewer, so that each has fewer neighbours of its class
         photos, backbone = photos[::3], replace(backbone, resize=ResizeRule(size=128, shorter_side=128), train_size=128)
-    embeddings = embed(backbone.build(weights), read_all(photos, backbone.resize))
+    embeddings = embed(backbone.build(weights), read_all(photos, backbone.resize, PhotoDecoder()))
     found = evaluate_embeddings(embeddings, labels_of(photos)).overall
     assert found["recall_at_1"] > recall
     assert found["map_at_r"] > map_at_r

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from make import COLOURS, encoded, photo
 
+from retrieval.decoder import PhotoDecoder
 from retrieval.errors import LookalikeError
+from retrieval.source_policy import SourcePolicy
 from trainer.data import Dataset, check_trainable, load_dataset
 from trainer.splits import SPLITS
 
@@ -246,7 +248,7 @@ def test_identical_files_with_different_labels_are_reported(colours: Path, tmp_p
 
 def test_a_photo_with_too_many_pixels_is_left_out(colours: Path, tmp_path: Path) -> None:
     (colours / "green" / "large.jpg").write_bytes(encoded(photo("green", size=(400, 300))))
-    dataset, (told,) = load(colours, tmp_path, max_pixels=100_000)
+    dataset, (told,) = load(colours, tmp_path, decoder=PhotoDecoder(SourcePolicy(max_pixels=100_000)))
     assert len(dataset.photos) == 36
     assert "large.jpg" in told
     assert "LOOKALIKE_MAX_PIXELS" in told

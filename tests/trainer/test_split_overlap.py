@@ -4,8 +4,15 @@ import pytest
 from make import encoded, photo
 from PIL import Image, ImageEnhance
 
+from retrieval.decoder import PhotoDecoder
 from retrieval.photo_ref import PhotoRef, uri_of
 from trainer.split_overlap import Duplicate, find_duplicates, fingerprint, warning
+
+DECODER = PhotoDecoder()
+
+
+def all_duplicates(photos: list[PhotoRef]) -> list[Duplicate]:
+    return find_duplicates(photos, {one.uri: fingerprint(one.path.read_bytes(), DECODER) for one in photos})
 
 
 class Album:
@@ -21,7 +28,7 @@ class Album:
         self.photos.append(PhotoRef(uri_of(path), "red", split))
 
     def duplicates(self) -> list[Duplicate]:
-        return find_duplicates(self.photos, {one.uri: fingerprint(one.path.read_bytes()) for one in self.photos})
+        return all_duplicates(self.photos)
 
     def pairs(self) -> list[tuple[str, str, bool]]:
         return [(one.photo.path.name, one.original.path.name, one.identical) for one in self.duplicates()]
@@ -109,5 +116,5 @@ def test_two_scenes_of_the_real_sunflowers_occur_twice(flowers: Path) -> None:
         PhotoRef(uri_of(path), "sunflower", "train" if path.name in seen else "test")
         for path in sorted((flowers / "sunflower").glob("*.jpg"))
     ]
-    found = find_duplicates(photos, {one.uri: fingerprint(one.path.read_bytes()) for one in photos})
+    found = all_duplicates(photos)
     assert {(one.original.path.name, one.photo.path.name) for one in found} == scenes

@@ -36,7 +36,7 @@ from indexer.runner import run_job
 
 from retrieval.bundle import Bundle, Calibration, load_bundle
 from retrieval.models import open_searcher
-from retrieval.photo_ref import photo_id
+from retrieval.photos import photo_id
 from retrieval.settings import Settings, load_settings
 
 HERE = "/proc/self/cwd"

@@ -18,9 +18,10 @@ from serving import ROOT, Site, client_of
 from indexer.batch import BatchIndexer
 from indexer.sources import list_sources
 from retrieval.photo_ref import photo_id
+from retrieval.source_policy import SourcePolicy
 from retrieval.stores import remote
 from retrieval.stores.remote import RemoteStore
-from web import remote_photos
+from web.services import EXTENSION
 
 LIBRARY = "s3://photos/2026"
 RED, BLUE = f"{LIBRARY}/red/0.jpg", f"{LIBRARY}/blue/0.jpg"
@@ -29,8 +30,9 @@ PARTS = pytest.mark.parametrize("part", ["file", "thumbnail"])
 
 def index(own: Site, source: str) -> None:
     """Index what lies below a URL beside the photos that a site has."""
-    with BatchIndexer(own.searcher.embedder, own.searcher.index) as indexer:
-        assert not any(outcome.failures for outcome in indexer.run(list_sources([source], urls=True)))
+    with BatchIndexer(own.searcher.embedder, own.searcher.index, own.searcher.decoder) as indexer:
+        photos = list_sources([source], policy=SourcePolicy(allow_urls=True))
+        assert not any(outcome.failures for outcome in indexer.run(photos))
 
 
 def pretend(own: Site, uri: str) -> None:
@@ -149,7 +151,7 @@ def test_a_store_that_refuses_is_unavailable_and_only_the_log_says_why(
 
 @PARTS
 def test_a_store_that_is_silent_holds_nobody_for_long(own: Site, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
-    monkeypatch.setattr(remote_photos, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(own.app.extensions[EXTENSION].photo_files._remote, "_policy", SourcePolicy(timeout_seconds=0.2))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}/1.jpg"
         pretend(own, uri)

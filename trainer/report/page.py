@@ -14,9 +14,11 @@ import numpy.typing as npt
 from markupsafe import Markup
 from PIL import Image
 
-from retrieval.images import ResizeRule, read_pixels
+from retrieval.decoder import PhotoDecoder
+from retrieval.images import ResizeRule
 from retrieval.neighbours import Embeddings, ranked_without_self
 from retrieval.photo_ref import PhotoRef, display
+from retrieval.source_policy import SourcePolicy
 from trainer.data import Dataset, LabelledImages, labels_of
 from trainer.evaluation import shown_split
 from trainer.report import charts
@@ -34,6 +36,7 @@ MOST_VIEWS = 30
 MOST_CLASSES_CROSSED = 20
 MOST_MISTAKES = 5
 THUMBNAIL = ResizeRule(size=120, shorter_side=120)
+ANY_SIZE = SourcePolicy(max_pixels=sys.maxsize)
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ def _mistakes(held: HeldOut) -> dict[str, Any]:
 
 
 def _shown(photo: PhotoRef, note: str, kind: str = "") -> Shown:
-    picture = Image.fromarray(read_pixels(photo.path.read_bytes(), THUMBNAIL, sys.maxsize).pixels)
+    picture = Image.fromarray(PhotoDecoder(ANY_SIZE).read_pixels(photo.path.read_bytes(), THUMBNAIL).pixels)
     return Shown(_data_uri(picture), str(photo.label), note, kind)
 
 

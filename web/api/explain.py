@@ -28,7 +28,7 @@ def show() -> Response:
     result, crop = photo_bytes(asked.result), asked.crop.crop()
     embedder = served.searcher.embedder
     with served.computing:
-        explained = explain(embedder, query, result, crop=crop, max_pixels=served.settings.max_pixels)
+        explained = explain(embedder, served.searcher.decoder, query, result, crop)
     body = Explanation(
         model=embedder.bundle.model_id,
         score=round(explained.score, 6),

@@ -62,7 +62,7 @@ def upload() -> str:
     served = services()
     with served.computing:
         vector, took_ms = served.searcher.embed(data, query.crop.crop())
-        preview = make_thumbnail(data, served.settings.max_pixels)
+        preview = make_thumbnail(data, served.searcher.decoder)
     model = served.searcher.index.model
     query = query.model_copy(update={"id": None, "vector": encode_int8(vector), "model": model})
     return _results(query, Subject(Picture.embedded(preview), vector, took_ms=took_ms))
