@@ -24,6 +24,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from options import show
 
+from retrieval.analysis.evaluation import evaluate_embeddings
 from retrieval.bundle import Bundle, TrainingData, load_bundle, write_bundle
 from retrieval.decoder import PhotoDecoder
 from retrieval.images import ResizeRule
@@ -32,7 +33,6 @@ from retrieval.photo_ref import PhotoRef
 from retrieval.stores import read_file
 from trainer.backbones import backbone_named
 from trainer.data import LabelledImages
-from trainer.evaluation import evaluate_embeddings
 from trainer.export import check_parity, export_onnx, run_onnx, save_weights
 from trainer.network import build_for
 from trainer.quantization import CALIBRATION_PHOTOS, FLOAT32_AT_FIRST, LARGEST_LOSS, quantize_onnx

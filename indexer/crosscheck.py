@@ -18,6 +18,7 @@ from retrieval.files import write_atomically
 from retrieval.index import Hit, Point, VectorIndex
 from retrieval.photo_ref import display_uri
 from retrieval.settings import Settings
+from retrieval.top_k import top_k
 
 SAMPLE = 200
 NEIGHBOURS = 10
@@ -163,12 +164,10 @@ def _shared_name(model: str) -> str:
 
 def _exact(index: VectorIndex, queries: Sequence[Point], k: int) -> list[list[_Neighbour]]:
     """The k true neighbours of each query, highest score first; the gallery passes through memory in pieces."""
-    from retrieval.neighbours import exact_neighbours  # noqa: PLC0415 - scikit-learn takes seconds to import
-
     wanted = np.stack([query.vector for query in queries])
     best: list[list[_Neighbour]] = [[] for _ in queries]
     for piece in batches(index.scroll(), COMPARED_AT_ONCE):
-        scores, positions = exact_neighbours(np.stack([point.vector for point in piece]), wanted, k)
+        scores, positions = top_k(np.stack([point.vector for point in piece]), wanted, k)
         for row, (row_scores, row_positions) in enumerate(zip(scores, positions, strict=True)):
             found = [
                 _Neighbour(float(score), piece[at].id, piece[at].payload.uri)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from indexer.gallery import Gallery
-from retrieval.neighbours import neighbours_of_each
+from retrieval.top_k import top_k_of_each
 
 MIN_SCORE = 0.999
 NEIGHBOURS = 10  # of each photo that are looked at
@@ -64,7 +64,7 @@ def _near_identical(gallery: Gallery, copies: Mapping[str, Sequence[int]], min_s
     """Pairs of different files, each file by the first of its photos."""
     first = [positions[0] for positions in copies.values()]
     photos = [gallery.photos[position] for position in first]
-    scores, neighbours = neighbours_of_each(gallery.embeddings[first], NEIGHBOURS)
+    scores, neighbours = top_k_of_each(gallery.embeddings[first], NEIGHBOURS)
     close = {
         (min(photo, int(neighbour)), max(photo, int(neighbour))): float(score)
         for photo in (scores[:, :1] >= min_score).nonzero()[0].tolist()

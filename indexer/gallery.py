@@ -6,7 +6,7 @@ import numpy as np
 
 from retrieval.errors import NotFound
 from retrieval.index import Payload, Point, VectorIndex
-from retrieval.neighbours import Embeddings
+from retrieval.top_k import Embeddings
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,24 +1,21 @@
-"""Photos whose label their neighbours contradict: the first to look at where labels are noisy."""
+"""Indexed photos whose label is likely wrong: `lookalike doubtful`."""
 
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from indexer.gallery import Gallery
-from retrieval.neighbours import neighbours_of_each
-
-VOTERS = 10
+from retrieval.analysis.label_issues import VOTERS, find_label_issues
+from retrieval.top_k import top_k_of_each
 
 
 @dataclass(frozen=True, slots=True)
 class Doubtful:
-    """A photo whose nearest neighbours mostly carry another label.
+    """A photo whose nearest neighbours mostly have another label.
 
     Args:
-        uri: the photo.
-        label: what it is labelled.
-        suggested: what most of its neighbours are labelled.
-        confidence: their share of the vote, 0 to 1.
+        uri: of the photo.
+        label: of the photo.
+        suggested: the label of most of its neighbours.
+        confidence: its share of the vote, 0 to 1.
         support: the share of the photo's own label.
     """
 
@@ -30,28 +27,23 @@ class Doubtful:
 
 
 def find_doubtful(gallery: Gallery, voters: int = VOTERS) -> list[Doubtful]:
-    """The labelled photos that their nearest labelled neighbours outvote, the likely mislabelled first.
+    """Return the labelled photos that their nearest labelled neighbours outvote, the likely mislabelled first.
 
-    Each of the `voters` nearest votes with its cosine similarity, as for a search's predicted label. The order is that
-    of the lead of the suggested label over the photo's own.
+    Each of the `voters` nearest votes with its cosine similarity, as for a search's predicted label. Photos are sorted
+    by the lead of the suggested label over their own.
     """
     labelled = [position for position, photo in enumerate(gallery.photos) if photo.label is not None]
     photos = [gallery.photos[position] for position in labelled]
-    labels = [str(photo.label) for photo in photos]
-    scores, neighbours = neighbours_of_each(gallery.embeddings[labelled], voters)
-    doubtful: list[Doubtful] = []
-    for photo, label, row, nearest in zip(photos, labels, scores.tolist(), neighbours.tolist(), strict=True):
-        shares = _shares((labels[neighbour], score) for neighbour, score in zip(nearest, row, strict=True))
-        suggested = max(shares, key=lambda name: (shares[name], name == label), default=label)
-        if suggested != label:
-            support = round(shares.get(label, 0.0), 4)
-            doubtful.append(Doubtful(photo.uri, label, suggested, round(shares[suggested], 4), support))
+    scores, neighbours = top_k_of_each(gallery.embeddings[labelled], voters)
+    issues = find_label_issues([str(photo.label) for photo in photos], neighbours, scores)
+    doubtful = [
+        Doubtful(
+            photos[issue.position].uri,
+            issue.label,
+            issue.suggested,
+            round(issue.confidence, 4),
+            round(issue.support, 4),
+        )
+        for issue in issues
+    ]
     return sorted(doubtful, key=lambda found: (found.support - found.confidence, found.uri))
-
-
-def _shares(votes: Iterable[tuple[str, float]]) -> dict[str, float]:
-    weights: dict[str, float] = defaultdict(float)
-    for label, score in votes:
-        weights[label] += max(score, 0.0)
-    total = sum(weights.values())
-    return {label: weight / total for label, weight in weights.items()} if total else {}

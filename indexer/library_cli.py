@@ -13,11 +13,12 @@ from rich.text import Text
 
 from indexer.duplicates import MIN_SCORE, Duplicates, find_duplicates
 from indexer.gallery import Gallery, read_gallery
-from indexer.label_issues import VOTERS, find_doubtful
+from indexer.label_issues import find_doubtful
 from indexer.migrate import Migration
 from indexer.migrate import migrate as run_migration
 from indexer.model_registry import open_index
 from indexer.progress import INTERRUPTED, cancel_on_interrupt
+from retrieval.analysis.label_issues import VOTERS
 from retrieval.console import JsonFlag, messages, print_result
 from retrieval.current_model import bundle_in_use
 from retrieval.index import embedded_store, open_store, server_store

@@ -1,7 +1,7 @@
-"""The map: the photos of an index laid out in the plane so that neighbours are alike, for the page to draw.
+"""The map: the photos of an index projected to two dimensions so that similar photos are near each other.
 
-t-SNE (van der Maaten and Hinton 2008) from the principal components, in a process of its own and at the lowest
-priority: 20,000 photos take a minute of one core. A cancelled job ends that process.
+t-SNE runs in a separate process at the lowest priority: 20,000 photos take a minute of one core. Cancelling the job
+kills that process.
 """
 
 import json
@@ -29,8 +29,8 @@ from retrieval.settings import Settings
 
 MOST_POINTS = 20_000
 COMPONENTS = 32  # of 128 and more dimensions; the distances that t-SNE works with hardly change
-PERPLEXITY = 30
 ITERATIONS = 500
+ANGLE = 0.7
 POLL_SECONDS = 0.5
 
 Positions = npt.NDArray[np.float32]
@@ -43,11 +43,11 @@ def run_map(
     cancellation: CancellationToken,
     on_progress: Callable[[Job], None],
 ) -> None:
-    """Compute the map of a model as a job, like `indexer.runner.run_job`, and keep it for `load_map`.
+    """Compute the map of a model as a job, like `indexer.runner.run_job`, and save it for `load_map`.
 
     Raises:
         NotFound: the model has no index, or an empty one.
-        LookalikeError: the job could not go on; its record says why.
+        LookalikeError: the job failed; its record has the reason.
     """
     bundle = bundle_in_use(settings, store, request.bundle)
     with open_index(store, bundle) as index:
@@ -59,14 +59,14 @@ def run_map(
 
 
 def load_map(settings: Settings, model: str) -> bytes:
-    """The map of a model, as JSON.
+    """Return the map of a model, as JSON.
 
     Returns:
         `model`, `computed_at`, `total` (photos in the index), `labels` and `points`: columns `id`, `x`, `y` (0 to 1)
         and `label` (position in `labels`, or null).
 
     Raises:
-        NotFound: it was never computed.
+        NotFound: it has not been computed.
     """
     try:
         return _file(settings, model).read_bytes()
@@ -74,24 +74,6 @@ def load_map(settings: Settings, model: str) -> bytes:
         raise NotFound(
             f"The map of {model} has not been computed yet.", 'Start a job of the kind "map", and wait for its end.'
         ) from None
-
-
-def project_2d(vectors: npt.NDArray[np.float32]) -> Positions:
-    """Positions in the unit square, float32 [n, 2], for embeddings float32 [n, d]; the same for the same ones."""
-    from sklearn.decomposition import PCA  # noqa: PLC0415 - scikit-learn takes seconds to import
-    from sklearn.manifold import TSNE  # noqa: PLC0415
-
-    count = len(vectors)
-    components = PCA(min(COMPONENTS, *vectors.shape), random_state=0).fit_transform(vectors)
-    if count > 4 and components[:, 0].std() > 1e-6:  # otherwise there are no neighbourhoods to keep
-        perplexity = min(PERPLEXITY, (count - 1) / 3)
-        components = TSNE(
-            init="pca", perplexity=perplexity, max_iter=ITERATIONS, angle=0.7, n_jobs=1, random_state=0
-        ).fit_transform(components)
-    positions = np.zeros((count, 2))
-    positions[:, : components.shape[1]] = components[:, :2]
-    low, high = positions.min(axis=0), positions.max(axis=0)
-    return np.asarray((positions - low) / np.maximum(high - low, 1e-9), np.float32)
 
 
 def _compute(settings: Settings, index: VectorIndex, record: JobRecord, cancellation: CancellationToken) -> bool:
@@ -119,7 +101,7 @@ def _project_in_process(vectors: npt.NDArray[np.float32], cancellation: Cancella
                 return None
         positions: Positions = ours.recv()
     except EOFError:
-        raise LookalikeError("The process that computes the map ended early, for want of memory most likely.") from None
+        raise LookalikeError("The process that computes the map was killed, most likely for lack of memory.") from None
     else:
         return positions
     finally:
@@ -127,12 +109,11 @@ def _project_in_process(vectors: npt.NDArray[np.float32], cancellation: Cancella
         process.join()
 
 
-def _work(answer: "Connection[Positions, Any]", vectors: npt.NDArray[np.float32]) -> None:
-    from threadpoolctl import threadpool_limits  # noqa: PLC0415 - it comes with scikit-learn
+def _work(results: "Connection[Positions, Any]", vectors: npt.NDArray[np.float32]) -> None:
+    from retrieval.analysis.projection import project_2d  # noqa: PLC0415 - scikit-learn takes seconds to import
 
     os.nice(19)
-    with threadpool_limits(1):
-        answer.send(project_2d(vectors))
+    results.send(project_2d(vectors, components=COMPONENTS, iterations=ITERATIONS, angle=ANGLE))
 
 
 def _save(settings: Settings, model: str, total: int, points: Sequence[Point], positions: Positions) -> None:

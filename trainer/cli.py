@@ -112,7 +112,7 @@ def evaluate(  # noqa: PLR0917 - as above
     as_json: JsonFlag = False,
 ) -> None:
     """Evaluate how well a bundle retrieves photos: each photo of a split is a query among the others."""
-    from trainer.evaluation import evaluate_embeddings  # noqa: PLC0415 - imports scikit-learn
+    from retrieval.analysis.evaluation import evaluate_embeddings  # noqa: PLC0415 - imports scikit-learn
     from trainer.tables import evaluation_table  # noqa: PLC0415 - as above
 
     model, settings = load_bundle(bundle), load_settings()

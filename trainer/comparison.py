@@ -140,7 +140,7 @@ def _figure(entries: Sequence[Entry]) -> "Figure":
     """A dot for each bundle and metric with its interval, and a ring for the untrained backbone."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
 
-    from trainer.evaluation import METRICS  # noqa: PLC0415 - imports scikit-learn
+    from retrieval.analysis.evaluation import METRICS  # noqa: PLC0415 - imports scikit-learn
     from trainer.report.charts import plain  # noqa: PLC0415 - as above
 
     figure = Figure(figsize=(9, 1.2 + 0.5 * len(entries)), layout="constrained")

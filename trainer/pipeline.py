@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.analysis.calibration import calibrate
+from retrieval.analysis.evaluation import evaluate_embeddings
 from retrieval.bundle import Bundle, TrainingData, write_bundle
-from retrieval.neighbours import Embeddings
+from retrieval.top_k import Embeddings
 from trainer.augmented_views import sample_batch
-from trainer.calibration import calibrate
 from trainer.checkpoints import work_folder
 from trainer.data import Dataset, LabelledImages, Say, check_trainable, labels_of, read_all
-from trainer.evaluation import evaluate_embeddings
 from trainer.network import embed
 from trainer.quantization import CALIBRATION_PHOTOS, quantized
 from trainer.recipes.overrides import settings_of

@@ -23,9 +23,9 @@ import onnxruntime
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from retrieval.analysis.evaluation import evaluate_embeddings
 from retrieval.embedder import IMAGES
 from trainer.data import Say
-from trainer.evaluation import evaluate_embeddings
 from trainer.export import check_free_space, run_onnx
 from trainer.extra import first_line
 from trainer.runs import Photos, Run

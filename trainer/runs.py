@@ -11,13 +11,13 @@ from typing import Any
 
 import tensorflow as tf
 
+from retrieval.analysis.evaluation import METRICS, Evaluation, evaluate_embeddings
 from retrieval.bundle import Parity, Precision
 from retrieval.files import write_atomically
-from retrieval.neighbours import Embeddings
+from retrieval.top_k import Embeddings
 from trainer.backbones.base import Backbone
 from trainer.checkpoints import Checkpoints
 from trainer.data import LabelledImages, Say
-from trainer.evaluation import METRICS, Evaluation, evaluate_embeddings
 from trainer.export import check_parity, export_onnx, run_onnx, save_weights
 from trainer.network import EmbeddingNetwork, build_for, is_pretrained, prepared
 from trainer.progress import TrainingProgress

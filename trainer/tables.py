@@ -7,9 +7,9 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from retrieval.analysis.evaluation import METRICS, shown_split
 from retrieval.photo_ref import display
 from trainer.comparison import Entry
-from trainer.evaluation import METRICS, shown_split
 
 # Without R-precision, so that the table fits into 80 columns.
 HEADINGS = {metric: heading for metric, heading in METRICS.items() if metric != "r_precision"}

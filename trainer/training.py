@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import tensorflow as tf
 
+from retrieval.analysis.evaluation import evaluate_embeddings
 from retrieval.errors import LookalikeError
-from retrieval.neighbours import Embeddings
+from retrieval.top_k import Embeddings
 from trainer.checkpoints import Checkpoints
 from trainer.data import LabelledImages
-from trainer.evaluation import evaluate_embeddings
 from trainer.learner import Learner
 from trainer.network import EmbeddingNetwork, to_unit_length
 from trainer.recipes.components import Stopping
@@ -156,12 +156,8 @@ def _validation_metrics(learner: Learner, outputs: Embeddings, val: LabelledImag
     """Compute the fields of `Epoch` that follow from the outputs of the validation model, float32 [photos, d]."""
     if not np.isfinite(outputs).all():
         raise Diverged(epoch, "embeddings are not finite")
-    metrics = evaluate_embeddings(to_unit_length(outputs), val.labels).overall
-    return {
-        "val_loss": learner.validation_loss(outputs, val.labels),
-        "map_at_r": metrics["map_at_r"],
-        "recall_at_1": metrics["recall_at_1"],
-    }
+    evaluation = evaluate_embeddings(to_unit_length(outputs), val.labels, metrics=("map_at_r", "recall_at_1"))
+    return {"val_loss": learner.validation_loss(outputs, val.labels), **evaluation.overall}
 
 
 def _reported(losses: Iterator[float], epoch: int, callbacks: Sequence[TrainingCallback]) -> Iterator[float]:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from retrieval.errors import BadQuery, IndexMismatch, NotFound
 from retrieval.index import Filter, IndexStore, Payload, Point, VectorIndex
 from retrieval.index.embedded import EmbeddedStore
-from retrieval.neighbours import exact_neighbours
 from retrieval.photo_ref import photo_id
+from retrieval.top_k import top_k
 
 DIMENSION = 12
 
@@ -120,7 +120,7 @@ def test_search_agrees_with_exact_neighbours(index: VectorIndex, seed: int, k: i
     query = np.random.default_rng(seed).normal(size=DIMENSION).astype(np.float32)
     hits = index.search(query, k, exact=True)
     gallery = np.stack([point.vector for point in stored])
-    scores, positions = exact_neighbours(gallery, query[None] / np.linalg.norm(query), k)
+    scores, positions = top_k(gallery, query[None] / np.linalg.norm(query), k)
     assert [hit.id for hit in hits] == [stored[position].id for position in positions[0]]
     np.testing.assert_allclose([hit.score for hit in hits], scores[0], atol=1e-5)
 

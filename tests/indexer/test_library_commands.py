@@ -12,7 +12,6 @@ from indexer.gallery import Gallery
 from indexer.label_issues import find_doubtful
 from retrieval.bundle import Bundle
 from retrieval.index import Payload, edge, open_store
-from retrieval.neighbours import exact_neighbours, neighbours_of_each
 from retrieval.photo_ref import path_of
 from retrieval.settings import Settings
 
@@ -87,15 +86,6 @@ def test_photos_without_label_neither_vote_nor_are_doubtful() -> None:
 def test_a_draw_is_no_doubt() -> None:
     drawn = gallery(np.array([[1, 0], [1, 0.1], [1, -0.1]]), ["a", "a", "b"])
     assert "file:///0.jpg" not in {found.uri for found in find_doubtful(drawn, voters=2)}
-
-
-def test_neighbours_of_each_are_the_exact_ones_without_the_photo_itself() -> None:
-    vectors = np.random.default_rng(0).normal(size=(200, 16))
-    unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    scores, positions = neighbours_of_each(unit, 5)
-    exact_scores, exact_positions = exact_neighbours(unit, unit, 6)
-    np.testing.assert_array_equal(positions, exact_positions[:, 1:])
-    np.testing.assert_allclose(scores, exact_scores[:, 1:], atol=1e-6)
 
 
 def test_a_job_ends_with_a_graph_where_photos_are_many(

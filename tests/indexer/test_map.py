@@ -1,15 +1,14 @@
-"""The layout of an index in the plane."""
+"""The map of an index."""
 
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from serving import fill_index
 
 from indexer import map as maps
 from indexer.jobs import IndexRequest, cancel_job, load_job
-from indexer.map import load_map, project_2d, run_map
+from indexer.map import load_map, run_map
 from retrieval.bundle import Bundle
 from retrieval.cancellation import CancellationToken
 from retrieval.errors import NotFound
@@ -17,32 +16,6 @@ from retrieval.index import IndexStore
 from retrieval.settings import Settings
 
 MAP = IndexRequest(sources=(), kind="map")
-
-
-def clusters(count: int, per_cluster: int) -> np.ndarray:
-    rng = np.random.default_rng(0)
-    centres = np.repeat(np.eye(64, dtype=np.float32)[:count], per_cluster, axis=0)
-    vectors = centres + rng.normal(size=centres.shape).astype(np.float32) * 0.05
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def test_neighbours_on_the_map_are_neighbours_in_the_index() -> None:
-    positions = project_2d(clusters(5, 40))
-    assert positions.shape == (200, 2) and positions.dtype == np.float32
-    assert positions.min() == 0 and positions.max() == 1
-    distances = np.linalg.norm(positions[:, None] - positions[None], axis=2)
-    nearest = np.argsort(distances, axis=1)[:, 1:11] // 40
-    assert (nearest == np.arange(200)[:, None] // 40).mean() > 0.99
-
-
-@pytest.mark.parametrize("count", [1, 2, 4, 5, 7])
-def test_a_few_photos_are_laid_out_too(count: int) -> None:
-    positions = project_2d(clusters(count, 1))
-    assert positions.shape == (count, 2) and np.isfinite(positions).all()
-
-
-def test_photos_that_are_all_the_same_have_a_map() -> None:
-    assert np.isfinite(project_2d(np.ones((8, 4), np.float32) / 2)).all()
 
 
 def test_a_job_keeps_the_map(settings: Settings, store: IndexStore, bundle: Bundle, library: Path) -> None:

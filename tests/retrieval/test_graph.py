@@ -20,8 +20,8 @@ from retrieval.errors import IndexWriteFailed
 from retrieval.index import Filter, Payload, Point, VectorIndex, edge
 from retrieval.index.edge import EmbeddedIndex
 from retrieval.index.embedded import EmbeddedStore
-from retrieval.neighbours import exact_neighbours
 from retrieval.photo_ref import photo_id
+from retrieval.top_k import top_k
 
 DIMENSION = 16
 POINTS = 2_000
@@ -104,7 +104,7 @@ def expected(points: list[Point]) -> dict[object, tuple[object, list[float]]]:
 def recall(index: VectorIndex, points: list[Point], labels: tuple[str, ...] = ()) -> float:
     gallery = np.stack([point.vector for point in points if not labels or point.payload.label in labels])
     queries = np.stack([numbered(number).vector for number in range(POINTS, POINTS + 50)])
-    scores, _ = exact_neighbours(gallery, queries, 10)
+    scores, _ = top_k(gallery, queries, 10)
     hits = [index.search(query, 10, Filter(labels)) for query in queries]
     found = [hit.score >= truth[-1] - 1e-6 for answer, truth in zip(hits, scores, strict=True) for hit in answer]
     return sum(found) / (10 * len(queries))

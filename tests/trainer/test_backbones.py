@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from retrieval.analysis.evaluation import evaluate_embeddings
 from retrieval.decoder import PhotoDecoder
 from retrieval.errors import LookalikeError
 from retrieval.images import ResizeRule
 from trainer.backbones import BACKBONES, backbone_named
 from trainer.backbones.keras_application import KerasApplication, keras_application
 from trainer.data import labels_of, load_dataset, read_all
-from trainer.evaluation import evaluate_embeddings
 from trainer.network import embed
 
 WEIGHTS = Path(__file__).resolve().parents[3] / "shared" / "weights"

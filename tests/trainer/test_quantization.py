@@ -10,12 +10,12 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 
+from retrieval.analysis.evaluation import evaluate_embeddings
 from retrieval.bundle import Manifest, Parity, load_bundle
 from retrieval.embedder import Embedder
 from retrieval.images import ResizeRule
 from trainer.backbones import backbone_named
 from trainer.data import LabelledImages
-from trainer.evaluation import evaluate_embeddings
 from trainer.export import export_onnx, run_onnx
 from trainer.network import build_network, initialize_batch_norm
 from trainer.quantization import LARGEST_LOSS, quantize_onnx, quantized

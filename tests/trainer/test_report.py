@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retrieval.analysis.evaluation import evaluate_embeddings
+from retrieval.analysis.label_issues import LabelIssue
 from trainer.report.charts import maps
-from trainer.report.findings import Suspect, best_and_worst, confusion, suspects
+from trainer.report.findings import best_and_worst, confusion, label_issues
 
 
 class References(HTMLParser):
@@ -58,41 +60,42 @@ def test_the_report_has_every_part(trained: tuple[Path, dict[str, object]]) -> N
         assert text in page
 
 
-def test_figures_take_their_ink_from_the_page(trained: tuple[Path, dict[str, object]]) -> None:
+def test_charts_take_their_ink_from_the_page(trained: tuple[Path, dict[str, object]]) -> None:
     page = (trained[0] / "bundle" / "training" / "report.html").read_text(encoding="utf-8")
-    figures = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    assert all("var(--soft)" in figure for figure in figures)
+    drawn = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert all("var(--soft)" in chart for chart in drawn)
     assert "prefers-color-scheme: dark" in page
 
 
-RANKED = np.array([[1, 2, 3, 4], [0, 2, 3, 4], [3, 4, 0, 1], [4, 0, 1, 2], [3, 2, 0, 1]])
 LABELS = np.array(["a", "a", "a", "b", "b"])
 EMBEDDINGS = np.array([[1, 0], [1, 0], [0, 1], [0.6, 0.8], [0.8, 0.6]], np.float32)
+NEAREST = np.array([1, 0, 3, 4, 3])
 
 
 def test_the_best_of_each_class_and_the_worst_of_all() -> None:
-    # 0 and 1 find both others at once; 2 finds none within R = 2; 3 finds 4 first, and so does 4 find 3.
-    best, worst = best_and_worst(EMBEDDINGS, LABELS, RANKED, most=2)
-    assert best == [0, 3]
-    assert worst == [2, 4]
+    # 0 and 1 find each other, then 4; 2 finds 3 and 4, none of its own; 3 and 4 find each other.
+    nearest = np.array([0.9, 1, 0.8, 0.5, 0.6])  # of equals, the one whose neighbour is nearer is better
+    best, worst = best_and_worst(evaluate_embeddings(EMBEDDINGS, LABELS), nearest, most=2)
+    assert best == [4, 1]
+    assert worst == [2, 0]
 
 
 def test_which_class_is_nearest_to_which() -> None:
-    assert confusion(LABELS, RANKED) == {"a": Counter(a=2, b=1), "b": Counter(b=2)}
+    assert confusion(LABELS, NEAREST) == {"a": Counter(a=2, b=1), "b": Counter(b=2)}
 
 
-def test_a_label_that_no_neighbour_shares_is_suspect() -> None:
+def test_a_label_that_no_neighbour_shares_is_an_issue() -> None:
     angles = np.concatenate([np.linspace(0, 0.3, 12), np.linspace(2, 2.3, 12)])
     embeddings = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     labels = np.repeat(["cat", "dog"], 12)
     ranked = np.argsort(-(embeddings @ embeddings.T), axis=1)
     ranked = np.array([[other for other in row if other != own] for own, row in enumerate(ranked)])
-    assert suspects(labels, ranked) == []
+    assert label_issues(labels, ranked) == []
     labels[5] = "dog"
-    assert suspects(labels, ranked) == [Suspect(5, "cat", 1.0)]
+    assert label_issues(labels, ranked) == [LabelIssue(5, "dog", "cat", 1.0, 0.0)]
     labels[5] = "cow"
-    assert suspects(labels, ranked) == []
-    assert suspects(LABELS, RANKED) == []
+    assert label_issues(labels, ranked) == []
+    assert label_issues(LABELS, NEAREST[:, None]) == []
 
 
 @pytest.mark.parametrize("photos", [2, 3, 40])

@@ -3,15 +3,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retrieval.analysis.evaluation import METRICS, Evaluation
 from retrieval.bundle import Parity
-from trainer.evaluation import METRICS, Evaluation
 from trainer.runs import Run, best_run, over_seeds, train_runs
 from trainer.training import Epoch
 
 
 def run(seed: int, val: float = 0.5, test: float = 0.5, interrupted: bool = False) -> Run:
     def evaluation(value: float) -> Evaluation:
-        return Evaluation(np.full(4, "a"), {metric: np.full(4, value) for metric in METRICS})
+        return Evaluation(np.full(4, "a"), {metric: np.full(4, value) for metric in METRICS}, np.arange(4))
 
     epochs = [Epoch(1, 0.5, 0.6, val, val, 10.0 + seed)]
     evaluations = {"val": evaluation(val), "test": evaluation(test)}

@@ -8,9 +8,9 @@ import pytest
 import tensorflow as tf
 from sklearn.datasets import load_digits
 
+from retrieval.analysis.evaluation import evaluate_embeddings
 from trainer.backbones import BACKBONES
 from trainer.data import LabelledImages
-from trainer.evaluation import evaluate_embeddings
 from trainer.learner import Learner
 from trainer.network import EmbeddingNetwork, build_for, embed
 from trainer.recipes import RECIPES, Recipe

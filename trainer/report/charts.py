@@ -1,4 +1,4 @@
-"""The figures of reports, as SVG that takes its colours from the page around it, light or dark."""
+"""The charts of reports, as SVG that takes its colours from the page around it, light or dark."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,9 @@ import numpy.typing as npt
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from sklearn.manifold import TSNE
-from threadpoolctl import threadpool_limits
 
-from retrieval.neighbours import Embeddings
+from retrieval.analysis.projection import project_2d
+from retrieval.top_k import Embeddings
 
 if TYPE_CHECKING:
     from trainer.training import Epoch
@@ -35,7 +34,7 @@ CLASS_COLOURS = (
 MARKERS = "osD^vPX*<>"
 LOSS, QUALITY = "#d55e00", "#0072b2"
 
-# What matplotlib draws in, and what the page makes of it.
+# The colours that matplotlib draws with, and the variables of the page that replace them.
 INK, LINE = "#4a5058", "#e3e6e9"
 THEME = {INK: "var(--soft)", LINE: "var(--line)"}
 STYLE: dict[Any, Any] = {
@@ -59,9 +58,9 @@ def training_curves(runs: Sequence[Sequence["Epoch"]], shown: Sequence["Epoch"],
     """Loss, validation loss and validation MAP@R by epoch.
 
     Args:
-        runs: each training.
-        shown: the one whose network is in the bundle; the others are drawn fainter.
-        kept: its epoch whose weights were kept.
+        runs: the epochs of each training.
+        shown: those of the training whose network is in the bundle; the others are drawn fainter.
+        kept: its epoch with the weights that were kept.
     """
     with style():
         figure = Figure(figsize=(9, 3), layout="constrained")
@@ -82,17 +81,17 @@ def training_curves(runs: Sequence[Sequence["Epoch"]], shown: Sequence["Epoch"],
 
 
 def learning_rate_curves(rates: Mapping[str, npt.NDArray[np.float32]], taken: int) -> Markup:
-    """Learning rates by step, one line for each part of the network, and where training ended.
+    """Learning rates by step, a line each for head and backbone, and the step at which training ended.
 
     Args:
-        rates: part → learning rate at each step; NaN while the part rests.
-        taken: steps that were taken.
+        rates: `head` or `backbone` → learning rate at each step; NaN while its layers are frozen.
+        taken: number of steps taken.
     """
     with style():
         figure = Figure(figsize=(9, 2.4), layout="constrained")
         axes = figure.subplots()
-        for (part, values), colour, line in zip(rates.items(), CLASS_COLOURS, ("-", "--"), strict=False):
-            axes.plot(np.arange(1, len(values) + 1), values, line, color=colour, label=part)
+        for (name, values), colour, line in zip(rates.items(), CLASS_COLOURS, ("-", "--"), strict=False):
+            axes.plot(np.arange(1, len(values) + 1), values, line, color=colour, label=name)
         if taken < max(map(len, rates.values())):
             axes.axvline(taken, color=INK, linestyle=":", label="training ended")
         axes.set(xlabel="step")
@@ -102,12 +101,12 @@ def learning_rate_curves(rates: Mapping[str, npt.NDArray[np.float32]], taken: in
 
 
 def maps(panels: Mapping[str, Embeddings], labels: npt.NDArray[np.str_], seed: int) -> Markup:
-    """t-SNE of the same photos by several embeddings, side by side, a colour and a marker for each class.
+    """t-SNE of the same photos by several embeddings, side by side, with a colour and a marker for each class.
 
     Args:
         panels: title → float32 [photos, d].
         labels: str [photos].
-        seed: of t-SNE, and of which photos are drawn where there are more than a thousand.
+        seed: of t-SNE, and of the sample that is drawn if there are more than a thousand photos.
     """
     chosen = np.sort(np.random.default_rng(seed).permutation(len(labels))[:MOST_POINTS])
     with style():
@@ -115,7 +114,7 @@ def maps(panels: Mapping[str, Embeddings], labels: npt.NDArray[np.str_], seed: i
         for axes, (title, embeddings) in zip(
             figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
         ):
-            _scatter(axes, _tsne(embeddings[chosen], seed), labels[chosen])
+            _scatter(axes, project_2d(embeddings[chosen], seed=seed), labels[chosen])
             axes.set(title=title, xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
         if len(np.unique(labels)) <= 2 * len(CLASS_COLOURS):
@@ -124,32 +123,23 @@ def maps(panels: Mapping[str, Embeddings], labels: npt.NDArray[np.str_], seed: i
 
 
 def style() -> AbstractContextManager[None]:
-    """The look of all figures, while it is open."""
+    """A context in which all charts have the style of the report."""
     return matplotlib.rc_context(STYLE)
 
 
 def svg(figure: Figure) -> Markup:
-    """A figure as an `<svg>` element that takes ink and lines from the page."""
+    """A figure as an `<svg>` element that takes the colours of text and lines from the page."""
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     text = file.getvalue()
     for colour, variable in THEME.items():
         text = text.replace(colour, variable)
-    return Markup(text[text.index("<svg") :])  # without the XML declaration of a file of its own
+    return Markup(text[text.index("<svg") :])  # without the XML declaration
 
 
 def plain(label: str) -> str:
-    """A label as matplotlib takes it literally: no mathematics, no leading underscore that would hide it."""
+    """A label escaped for matplotlib, which would typeset mathematics and hide a leading underscore."""
     return "\u200b" + label.replace("$", r"\$")
-
-
-def _tsne(embeddings: Embeddings, seed: int) -> npt.NDArray[np.float32]:
-    """The photos on a plane: float32 [photos, 2]. Equal embeddings have no principal components to begin with."""
-    start = "pca" if np.ptp(embeddings, axis=0).any() else "random"
-    tsne = TSNE(perplexity=min(30.0, (len(embeddings) - 1) / 3), init=start, random_state=seed)
-    with threadpool_limits(1):  # its threads spin while they wait: beside other work they take ten times as long
-        points: npt.NDArray[np.float32] = tsne.fit_transform(embeddings)
-    return points
 
 
 def _scatter(axes: Axes, points: npt.NDArray[np.float32], labels: npt.NDArray[np.str_]) -> None:

@@ -1,77 +1,62 @@
-"""What the neighbours of photos tell: which queries go well, which classes are mixed up, which labels look wrong."""
+"""What the nearest neighbours of photos show: the best and worst queries, confused classes, likely wrong labels."""
 
 from collections import Counter
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from retrieval import ranking_metrics
-from retrieval.neighbours import Embeddings
+from retrieval.analysis.evaluation import Evaluation
+from retrieval.analysis.label_issues import VOTERS, LabelIssue, find_label_issues
+from retrieval.top_k import Positions, Scores
 
 Labels = npt.NDArray[np.str_]
-Ranking = npt.NDArray[np.int64]
 
-VOTERS = 10
 AGREEMENT = 0.8
 
 
-@dataclass(frozen=True)
-class Suspect:
-    """A photo whose neighbours agree on another label.
-
-    Attributes:
-        position: its place among the photos.
-        proposed: the label of most of its neighbours.
-        share: of its nearest neighbours that have it.
-    """
-
-    position: int
-    proposed: str
-    share: float
-
-
-def best_and_worst(embeddings: Embeddings, labels: Labels, ranked: Ranking, most: int) -> tuple[list[int], list[int]]:
-    """The best query of each class, and the worst queries of all, by average precision at R.
+def best_and_worst(evaluation: Evaluation, nearest: Scores, most: int) -> tuple[list[int], list[int]]:
+    """Return the best query of each class, and the worst queries of all, by average precision at R.
 
     Args:
-        embeddings: float32 [photos, d], unit length.
-        labels: str [photos].
-        ranked: int [photos, photos − 1], for each photo all others, nearest first.
-        most: how many of either.
+        evaluation: of the photos.
+        nearest: the score of each photo's nearest neighbour, float64 [photos].
+        most: the largest number of either.
 
     Returns:
-        Positions, the best first and the worst first; of equals, the one whose nearest neighbour is nearer is better.
+        Positions, the best first and the worst first; among equals, a query with a higher `nearest` is better.
     """
-    relevant = labels[ranked] == labels[:, None]
-    quality = ranking_metrics.map_at_r(relevant, relevant.sum(axis=1))
-    nearest = np.sum(embeddings * embeddings[ranked[:, 0]], axis=1)
-    order = [int(position) for position in np.lexsort((-nearest, -quality)) if relevant[position].any()]
+    quality = evaluation.values["map_at_r"]
+    order = np.lexsort((-nearest[evaluation.positions], -quality))
     best_of_class: dict[str, int] = {}
-    for position in order:
-        best_of_class.setdefault(str(labels[position]), position)
+    for label, position in zip(evaluation.labels[order], evaluation.positions[order].tolist(), strict=True):
+        best_of_class.setdefault(str(label), position)
     best = list(best_of_class.values())[:most]
-    return best, [position for position in reversed(order) if position not in best][:most]
+    worst = [position for position in evaluation.positions[order[::-1]].tolist() if position not in best]
+    return best, worst[:most]
 
 
-def confusion(labels: Labels, ranked: Ranking) -> dict[str, Counter[str]]:
-    """For each class, how often each class is the nearest neighbour of its photos."""
-    return {
-        str(label): Counter(str(found) for found in labels[ranked[labels == label, 0]]) for label in np.unique(labels)
-    }
+def confusion(labels: Labels, nearest: Positions) -> dict[str, Counter[str]]:
+    """Count, for the photos of each class, the classes of their nearest neighbours.
+
+    Args:
+        labels: str [photos].
+        nearest: the position of each photo's nearest neighbour, int64 [photos].
+    """
+    return {str(label): Counter(labels[nearest[labels == label]].tolist()) for label in np.unique(labels)}
 
 
-def suspects(labels: Labels, ranked: Ranking) -> list[Suspect]:
-    """The photos of whose ten nearest neighbours eight or more agree on another label, the most agreed first.
+def label_issues(labels: Labels, ranked: Positions) -> list[LabelIssue]:
+    """Return the photos of whose ten nearest neighbours at least eight agree on another label, most votes first.
 
-    A photo that is the only one of its class is no suspect, nor is any where there are fewer than ten neighbours.
+    The only photo of a class is left out; so are all photos if there are fewer than ten neighbours.
+
+    Args:
+        labels: str [photos].
+        ranked: for each photo the positions of others, nearest first, int64 [photos, depth].
     """
     if ranked.shape[1] < VOTERS:
         return []
-    photos = Counter(map(str, labels))
-    found = []
-    for position, neighbours in enumerate(ranked[:, :VOTERS]):
-        label, votes = Counter(map(str, labels[neighbours])).most_common(1)[0]
-        if label != labels[position] and votes >= AGREEMENT * VOTERS and photos[str(labels[position])] > 1:
-            found.append(Suspect(position, label, votes / VOTERS))
-    return sorted(found, key=lambda suspect: -suspect.share)
+    photos, neighbours = Counter(labels.tolist()), ranked[:, :VOTERS]
+    issues = find_label_issues(labels.tolist(), neighbours, np.ones(neighbours.shape))
+    found = [issue for issue in issues if issue.confidence >= AGREEMENT and photos[issue.label] > 1]
+    return sorted(found, key=lambda issue: -issue.confidence)

@@ -1,4 +1,4 @@
-"""The training report: one HTML file that needs nothing else."""
+"""The training report: one self-contained HTML file."""
 
 import base64
 import io
@@ -14,15 +14,16 @@ import numpy.typing as npt
 from markupsafe import Markup
 from PIL import Image
 
+from retrieval.analysis.evaluation import shown_split
+from retrieval.analysis.label_issues import VOTERS
 from retrieval.decoder import PhotoDecoder
 from retrieval.images import ResizeRule
-from retrieval.neighbours import Embeddings, ranked_without_self
 from retrieval.photo_ref import PhotoRef, display
 from retrieval.source_policy import SourcePolicy
+from retrieval.top_k import Embeddings, Positions, Scores, top_k_of_each
 from trainer.data import Dataset, LabelledImages, labels_of
-from trainer.evaluation import shown_split
 from trainer.report import charts
-from trainer.report.findings import best_and_worst, confusion, suspects
+from trainer.report.findings import best_and_worst, confusion, label_issues
 from trainer.report.templates import render
 from trainer.runs import Plan, Run
 from trainer.schedules import planned_learning_rates, timetable
@@ -30,7 +31,7 @@ from trainer.split_overlap import Duplicate
 
 NEIGHBOURS = 6
 MOST_QUERIES = 8
-MOST_SUSPECTS = 12
+MOST_ISSUES = 12
 MOST_DUPLICATES = 20
 MOST_VIEWS = 30
 MOST_CLASSES_CROSSED = 20
@@ -41,18 +42,18 @@ ANY_SIZE = SourcePolicy(max_pixels=sys.maxsize)
 
 @dataclass(frozen=True)
 class Report:
-    """What a report tells.
+    """The content of a report.
 
     Attributes:
         plan: what was trained.
-        dataset: on what.
+        dataset: the photos that it was trained and measured on.
         seed: of splits, sample batch and map.
-        runs: each training.
-        kept: the one whose network is in the bundle.
-        metrics: by split, under `untrained` by split, and under `seeds` where there are several.
-        untrained: the backbone's own features by held-out split, float32 [photos, f], unit length.
-        duplicates: photos that an earlier split has, too.
-        sample: a batch after augmentation.
+        runs: one for each seed.
+        kept: the run whose network is in the bundle.
+        metrics: by split, under `untrained` by split, and under `seeds` if there are several.
+        untrained: the features of the untrained backbone by held-out split, float32 [photos, f], unit length.
+        duplicates: held-out photos that also occur in an earlier split.
+        sample: a batch of training photos after augmentation.
     """
 
     plan: Plan
@@ -78,8 +79,8 @@ class Shown:
     Attributes:
         picture: a data URI.
         label: its class.
-        note: what is said of it.
-        kind: `right` or `wrong` for a neighbour, `asked` for a query.
+        note: its caption.
+        kind: `right` or `wrong` for a neighbour, `query` for a query.
     """
 
     picture: str
@@ -90,26 +91,25 @@ class Shown:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Photos of a split (or several) and how they lie to each other: the k-th nearest of photo i is `ranked[i, k]`."""
+    """The photos of one held-out split or several, and their embeddings, float32 [photos, d]."""
 
     photos: Sequence[PhotoRef]
     embeddings: Embeddings
 
     @cached_property
     def labels(self) -> npt.NDArray[np.str_]:
-        """Their labels."""
+        """The class of each photo, str [photos]."""
         return labels_of(self.photos)
 
     @cached_property
-    def ranked(self) -> npt.NDArray[np.int64]:
-        """For each photo all others, nearest first."""
-        return ranked_without_self(self.embeddings)
+    def nearest(self) -> tuple[Scores, Positions]:
+        """The scores and positions of each photo's ten nearest neighbours, [photos, 10]."""
+        return top_k_of_each(self.embeddings, VOTERS)
 
     def row(self, position: int, note: str) -> list[Shown]:
-        """A photo, then its nearest neighbours with their distances, right and wrong ones told apart."""
+        """A photo and its nearest neighbours with their distances, marked as right or wrong."""
         query = self.photos[position]
-        nearest = self.ranked[position, :NEIGHBOURS]
-        scores = self.embeddings[nearest] @ self.embeddings[position]
+        scores, positions = (of_each[position, :NEIGHBOURS] for of_each in self.nearest)
         distances = np.sqrt(np.maximum(0.0, 2 - 2 * scores))
         neighbours = [
             _shown(
@@ -117,16 +117,16 @@ class HeldOut:
                 f"distance {distance:.3f}",
                 "right" if self.photos[other].label == query.label else "wrong",
             )
-            for other, distance in zip(nearest, distances, strict=True)
+            for other, distance in zip(positions, distances, strict=True)
         ]
-        return [_shown(query, note, "asked"), *neighbours]
+        return [_shown(query, note, "query"), *neighbours]
 
 
 def write_report(path: Path, report: Report) -> None:
     """Write the report as one self-contained HTML file."""
     split = report.split
     shown = HeldOut(report.dataset.split(split), report.kept.embeddings[split])
-    best, worst = best_and_worst(shown.embeddings, shown.labels, shown.ranked, MOST_QUERIES)
+    best, worst = best_and_worst(report.kept.evaluations[split], shown.nearest[0][:, 0], MOST_QUERIES)
     page = render(
         "report.html",
         report=report,
@@ -138,7 +138,7 @@ def write_report(path: Path, report: Report) -> None:
         maps=charts.maps({"before": report.untrained[split], "after": shown.embeddings}, shown.labels, report.seed),
         best=[shown.row(position, "query") for position in best],
         worst=[shown.row(position, "query") for position in worst],
-        suspects=_suspects(report),
+        label_issues=_label_issues(report),
         duplicates=_duplicates(report.duplicates[:MOST_DUPLICATES]),
         **_mistakes(shown),
     )
@@ -157,13 +157,13 @@ def _sample(batch: LabelledImages) -> list[Shown]:
     return [Shown(_data_uri(Image.fromarray(batch.images[place])), str(batch.labels[place])) for place in chosen]
 
 
-def _suspects(report: Report) -> list[list[Shown]]:
-    """Held-out photos whose neighbours agree on another label; the network has not learnt their labels by heart."""
+def _label_issues(report: Report) -> list[list[Shown]]:
+    """Held-out photos whose neighbours agree on another label; the network has not memorized their labels."""
     splits = sorted(report.kept.embeddings)
     photos = [photo for split in splits for photo in report.dataset.split(split)]
     held_out = HeldOut(photos, np.concatenate([report.kept.embeddings[split] for split in splits]))
-    found = suspects(held_out.labels, held_out.ranked)[:MOST_SUSPECTS]
-    return [held_out.row(one.position, f"neighbours: {one.proposed} ({one.share:.0%})") for one in found]
+    found = label_issues(held_out.labels, held_out.nearest[1])[:MOST_ISSUES]
+    return [held_out.row(issue.position, f"neighbours: {issue.suggested} ({issue.confidence:.0%})") for issue in found]
 
 
 def _duplicates(duplicates: Sequence[Duplicate]) -> list[tuple[Duplicate, Shown, Shown]]:
@@ -174,13 +174,13 @@ def _duplicates(duplicates: Sequence[Duplicate]) -> list[tuple[Duplicate, Shown,
 
 
 def _mistakes(held: HeldOut) -> dict[str, Any]:
-    """How often each class is the nearest neighbour of each, as a table where it fits, and the worst in a list."""
-    counts = confusion(held.labels, held.ranked)
+    """How often each class is the nearest neighbour of each, as a table if it fits, and the most frequent mistakes."""
+    counts = confusion(held.labels, held.nearest[1][:, 0])
     pairs = [
-        (asked, found, number, number / of_class.total())
-        for asked, of_class in counts.items()
+        (label, found, number, number / of_class.total())
+        for label, of_class in counts.items()
         for found, number in of_class.items()
-        if found != asked
+        if found != label
     ]
     return {
         "crossed": counts if len(counts) <= MOST_CLASSES_CROSSED else None,

@@ -5,7 +5,7 @@ from typing import Any
 
 import jinja2
 
-from trainer.evaluation import METRICS
+from retrieval.analysis.evaluation import METRICS
 
 
 def render(template: str, **context: Any) -> str:

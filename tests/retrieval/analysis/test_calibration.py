@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from retrieval.analysis.calibration import calibrate
 from retrieval.bundle import Calibration
-from trainer.calibration import calibrate
 
 
 def on_circle(angles: list[float]) -> np.ndarray:
@@ -54,7 +54,7 @@ def test_many_photos_are_measured_part_by_part(monkeypatch: pytest.MonkeyPatch) 
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
     labels = rng.integers(0, 3, 50).astype(str)
     whole = calibrate(embeddings, labels)
-    monkeypatch.setattr("trainer.calibration.QUERIES_AT_ONCE", 7)
+    monkeypatch.setattr("retrieval.top_k.ENTRIES_PER_BATCH", 7)
     parts = calibrate(embeddings, labels)
     assert parts.same_label == pytest.approx(whole.same_label, abs=1e-6)
     assert parts.other_label == pytest.approx(whole.other_label, abs=1e-6)

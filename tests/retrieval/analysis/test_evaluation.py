@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from trainer.evaluation import METRICS, Evaluation, evaluate_embeddings, shown_split
+from retrieval.analysis.evaluation import METRICS, Evaluation, evaluate_embeddings, shown_split
 
 
 def on_circle(*degrees: float) -> np.ndarray:
@@ -32,7 +32,7 @@ def test_a_photo_without_another_of_its_class_asks_nothing() -> None:
 def test_the_intervals_are_those_of_a_binomial_share() -> None:
     # 300 of 400 queries find their class first: the normal approximation gives 0.75 ± 1.96·√(0.75·0.25/400).
     values = {"recall_at_1": np.repeat([1.0, 0.0], [300, 100]), "mrr": np.ones(400)}
-    intervals = Evaluation(np.full(400, "a"), values).intervals()
+    intervals = Evaluation(np.full(400, "a"), values, np.arange(400)).intervals()
     half = 1.96 * np.sqrt(0.75 * 0.25 / 400)
     assert intervals["recall_at_1"] == pytest.approx((0.75 - half, 0.75 + half), abs=0.01)
     assert intervals["mrr"] == (1, 1)

@@ -1,0 +1,152 @@
+"""How well embeddings retrieve photos of the same label: each photo in turn is the query, all others the gallery."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from retrieval.ranking_metrics import (
+    Counts,
+    Relevance,
+    Values,
+    map_at_r,
+    precision_at_k,
+    r_precision,
+    recall_at_k,
+    reciprocal_rank,
+)
+from retrieval.top_k import Embeddings, Positions, top_k_in_batches
+
+METRICS = {
+    "recall_at_1": "R@1",
+    "recall_at_5": "R@5",
+    "recall_at_10": "R@10",
+    "precision_at_5": "P@5",
+    "r_precision": "R-precision",
+    "map_at_r": "MAP@R",
+    "mrr": "MRR",
+}
+DEEPEST_CUT = 10  # of the metrics at a fixed rank
+CONFIDENCE = 0.95
+RESAMPLES = 1000
+RESAMPLES_PER_BATCH = 100
+
+COMPUTE: dict[str, Callable[[Relevance, Counts], Values]] = {
+    "recall_at_1": lambda relevant, _: recall_at_k(relevant, 1),
+    "recall_at_5": lambda relevant, _: recall_at_k(relevant, 5),
+    "recall_at_10": lambda relevant, _: recall_at_k(relevant, 10),
+    "precision_at_5": lambda relevant, _: precision_at_k(relevant, 5),
+    "r_precision": r_precision,
+    "map_at_r": map_at_r,
+    "mrr": lambda relevant, _: reciprocal_rank(relevant),
+}
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Retrieval metrics of each query, and their means.
+
+    Attributes:
+        labels: the class of each query, str [queries]; queries are the photos with another of their class to find.
+        values: metric → its value for each query, float64 [queries].
+        positions: of the queries among the photos, int64 [queries].
+    """
+
+    labels: npt.NDArray[np.str_]
+    values: dict[str, Values]
+    positions: Positions
+
+    @property
+    def queries(self) -> int:
+        """The number of queries."""
+        return len(self.labels)
+
+    @cached_property
+    def overall(self) -> dict[str, float]:
+        """Metric → mean over all queries; 0 if there are none."""
+        return {name: float(value.mean()) if self.queries else 0.0 for name, value in self.values.items()}
+
+    def of_class(self, label: str) -> "Evaluation":
+        """The evaluation of the queries of one class."""
+        chosen = self.labels == label
+        values = {name: value[chosen] for name, value in self.values.items()}
+        return Evaluation(self.labels[chosen], values, self.positions[chosen])
+
+    def intervals(self) -> dict[str, Interval]:
+        """Metric → the 95 % bootstrap interval of its mean: percentiles over resampled queries, with a fixed seed.
+
+        The queries are resampled, the gallery is not: an interval shows how much a metric depends on the choice of the
+        queries. How much it depends on chance in training is seen from several seeds.
+        """
+        if self.queries < 2:
+            return {name: (mean, mean) for name, mean in self.overall.items()}
+        from scipy import stats  # noqa: PLC0415 - takes long to import, and a server needs no intervals
+
+        found = stats.bootstrap(
+            (np.stack(list(self.values.values())),),
+            np.mean,
+            axis=1,
+            n_resamples=RESAMPLES,
+            batch=RESAMPLES_PER_BATCH,
+            confidence_level=CONFIDENCE,
+            method="percentile",
+            rng=np.random.default_rng(0),
+        ).confidence_interval
+        return {name: (float(low), float(high)) for name, low, high in zip(self.values, *found, strict=True)}
+
+    def as_dict(self) -> dict[str, Any]:
+        """The overall metrics as top-level keys, and beside them `queries`, `intervals` and `per_class`."""
+        classes = [str(label) for label in np.unique(self.labels)]
+        return self._summary() | {"per_class": {label: self.of_class(label)._summary() for label in classes}}
+
+    def _summary(self) -> dict[str, Any]:
+        return {**self.overall, "queries": self.queries, "intervals": self.intervals()}
+
+
+def evaluate_embeddings(
+    embeddings: Embeddings,
+    labels: npt.NDArray[np.str_],
+    *,
+    queries: Positions | None = None,
+    metrics: Iterable[str] = METRICS,
+) -> Evaluation:
+    """Measure how well embeddings bring photos of one class together.
+
+    Args:
+        embeddings: float32 [photos, d], unit length.
+        labels: str [photos].
+        queries: positions of the query photos; all by default. A photo without another of its class is never a query.
+        metrics: which of `METRICS` to compute.
+    """
+    _, codes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    total = sizes[codes] - 1
+    positions = np.arange(len(labels)) if queries is None else queries
+    positions = positions[total[positions] > 0]
+    values = {metric: np.zeros(len(positions)) for metric in metrics}
+    depth = max(DEEPEST_CUT, total[positions].max(initial=0))
+    for part, relevant in _relevance(embeddings, codes, positions, depth):
+        for metric, of_metric in values.items():
+            of_metric[part] = COMPUTE[metric](relevant, total[positions[part]])
+    if "mrr" in values:  # of queries without a relevant photo within that depth, it depends on the whole ranking
+        unfound = np.flatnonzero(values["mrr"] == 0)
+        for part, relevant in _relevance(embeddings, codes, positions[unfound], len(labels)):
+            values["mrr"][unfound[part]] = reciprocal_rank(relevant)
+    return Evaluation(labels[positions], values, positions)
+
+
+def _relevance(
+    embeddings: Embeddings, codes: npt.NDArray[np.int_], queries: Positions, depth: int
+) -> Iterator[tuple[slice, Relevance]]:
+    """Yield, for parts of the queries, whether the photos ranked have the query's label, bool [batch, depth]."""
+    for part, _, ranked in top_k_in_batches(embeddings, depth, queries):
+        yield part, codes[ranked] == codes[queries[part], None]
+
+
+def shown_split(metrics: Mapping[str, Any]) -> str:
+    """The split whose metrics are shown first: test, or val if no photo of the test split can be a query."""
+    return "test" if metrics.get("test", {}).get("queries") else "val"
