@@ -26,34 +26,34 @@ from retrieval.settings import load_settings
 FIRST_DISAGREEMENTS = 5
 MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}
 
-jobs = typer.Typer(help="Follow the indexing jobs, end them, and take up what failed.", no_args_is_help=True)
-JobArgument = Annotated[str, typer.Argument(help="The job's id, as `lookalike jobs list` shows it.")]
+jobs = typer.Typer(help="List, inspect, cancel and retry indexing jobs.", no_args_is_help=True)
+JobArgument = Annotated[str, typer.Argument(help="The job's id; see `lookalike jobs list`.")]
 
 
 def index(
     sources: Annotated[
-        list[str], typer.Argument(help="Folders or CSV/JSONL manifests, here or at a URL.", metavar="SOURCE...")
+        list[str], typer.Argument(help="Folders or CSV/JSONL manifests; paths or URLs.", metavar="SOURCE...")
     ],
     *,
     label_from: Annotated[
-        LabelFrom | None, typer.Option(help="Where labels come from; a folder's name, or the manifest, by default.")
+        LabelFrom | None, typer.Option(help="Where labels come from. Default: folder names, or the manifest.")
     ] = None,
-    sync: Annotated[bool, typer.Option("--sync", help="Also remove indexed photos that are gone.")] = False,
+    sync: Annotated[bool, typer.Option("--sync", help="Also remove indexed photos whose file is gone.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if any photo failed.")] = False,
     bundle: Annotated[Path | None, typer.Option(help="The model bundle, instead of the current model's.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Embed photos and put them into the index."""
+    """Embed photos and add them to the index."""
     _run(IndexRequest(sources, bundle, label_from, sync, urls=True), strict, as_json)
 
 
 def crosscheck(
-    sample: Annotated[int, typer.Option(min=1, help="How many query photos to draw.")] = SAMPLE,
-    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many neighbours of each to compare.")] = NEIGHBOURS,
+    sample: Annotated[int, typer.Option(min=1, help="Number of query photos to sample.")] = SAMPLE,
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Number of neighbours to compare per photo.")] = NEIGHBOURS,
     min_recall: Annotated[float, typer.Option(min=0, max=1, help="Exit with 1 below this recall@k.")] = MIN_RECALL,
     as_json: JsonFlag = False,
 ) -> None:
-    """Compare the index with exact nearest neighbours."""
+    """Compare search results with exact nearest neighbours."""
     settings = load_settings()
     with (
         open_store(settings) as store,
@@ -69,10 +69,10 @@ def crosscheck(
 
 
 def worker(
-    concurrency: Annotated[int, typer.Option(min=1, help="How many processes; the embedded index allows one.")] = 1,
+    concurrency: Annotated[int, typer.Option(min=1, help="Number of processes; the embedded index allows one.")] = 1,
     *,
     beat: Annotated[
-        bool, typer.Option("--beat", help="Also start the scheduled cross-checks; on one worker of all.")
+        bool, typer.Option("--beat", help="Also schedule cross-checks; for a single worker only.")
     ] = False,
 ) -> None:
     """Run a worker for distributed indexing jobs."""
@@ -82,13 +82,13 @@ def worker(
     if concurrency > 1 and not open_store(settings).allows_many_processes:
         raise LookalikeError(
             f"{concurrency} processes can't share the embedded index.",
-            "Set LOOKALIKE_QDRANT_URL, or leave --concurrency away.",
+            "Set LOOKALIKE_QDRANT_URL, or omit --concurrency.",
         )
     from indexer.redis_client import require_redis  # noqa: PLC0415 - Celery is only needed here
     from indexer.tasks import run_worker  # noqa: PLC0415
 
     if beat and settings.crosscheck_minutes is None:
-        raise LookalikeError("Nothing is scheduled.", "Set LOOKALIKE_CROSSCHECK_MINUTES, or leave --beat away.")
+        raise LookalikeError("Nothing is scheduled.", "Set LOOKALIKE_CROSSCHECK_MINUTES, or omit --beat.")
     require_redis(settings)
     settings.home.mkdir(parents=True, exist_ok=True)
     schedule = ["--beat", "--schedule", str(settings.home / "beat-schedule")] if beat else []
@@ -109,7 +109,7 @@ def doctor(as_json: JsonFlag = False) -> None:
 
 @jobs.command("list")
 def list_jobs(as_json: JsonFlag = False) -> None:
-    """List the indexing jobs, the newest first."""
+    """List indexing jobs, newest first."""
     found = job_records.list_jobs(load_settings())
     table = Table(Column("job", no_wrap=True), "state", "seen", "indexed", "failed", "sources", box=None)
     for job in found:
@@ -122,7 +122,7 @@ def list_jobs(as_json: JsonFlag = False) -> None:
 
 @jobs.command("show")
 def show_job(job: JobArgument, as_json: JsonFlag = False) -> None:
-    """Show what a job was asked, and how far it is."""
+    """Show the request, state and counts of a job."""
     found = job_records.load_job(load_settings(), job)
     lines = (f"{name}: {', '.join(value) if isinstance(value, list) else value}" for name, value in found)
     print_result(found.model_dump(), as_json, escape("\n".join(lines)))
@@ -132,11 +132,11 @@ def show_job(job: JobArgument, as_json: JsonFlag = False) -> None:
 def show_failures(
     job: JobArgument,
     *,
-    offset: Annotated[int, typer.Option(min=0, help="How many to pass over.")] = 0,
-    limit: Annotated[int, typer.Option(min=1, help="How many to show.")] = 1000,
+    offset: Annotated[int, typer.Option(min=0, help="Number of failures to skip.")] = 0,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of failures to show.")] = 1000,
     as_json: JsonFlag = False,
 ) -> None:
-    """List the photos that failed in a job, and why."""
+    """List the photos that failed in a job, with the reasons."""
     found = job_records.read_failures(load_settings(), job, offset, limit)
     lines = "\n".join(f"{display_uri(failure.uri)}: {failure.reason}" for failure in found)
     result = {"job": job, "failures": [asdict(failure) for failure in found]}
@@ -150,24 +150,24 @@ def retry(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if any photo fails again.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Index just those photos again that failed in a job, as a new job."""
+    """Index the photos that failed in a job again, as a new job."""
     _run(retry_request(load_settings(), job), strict, as_json)
 
 
 @jobs.command("cancel")
 def cancel(job: JobArgument, as_json: JsonFlag = False) -> None:
-    """End a job after the batch at hand; what is indexed is kept."""
+    """Stop a job after the current batch; indexed photos are kept."""
     found = job_records.cancel_job(load_settings(), job)
     running = found.state == "running"
     print_result(
         {"job": job, "state": found.state, "cancelled": running},
         as_json,
-        f"{job} ends after the batch at hand." if running else f"{job} has ended already: {found.state}.",
+        f"{job} stops after the current batch." if running else f"{job} has already ended: {found.state}.",
     )
 
 
 def _run(request: IndexRequest, strict: bool, as_json: bool) -> None:
-    """Run a job in the foreground, and tell how it went."""
+    """Run a job in the foreground, and print its result."""
     settings = load_settings()
     shown = () if request.retry_of else request.sources
     with cancel_on_interrupt() as cancellation, progress_bar(shown) as show, open_store(settings) as store:
@@ -217,7 +217,7 @@ def _report_failures(finished: Finished) -> None:
 def _report_model(finished: Finished) -> None:
     model = finished.job.model
     if finished.current_model not in (None, model):
-        say(f"{finished.current_model} still serves. To switch: lookalike models activate {model}")
+        say(f"The current model is still {finished.current_model}. To switch: lookalike models activate {model}")
 
 
 def _report_cross_check(check: CrossCheck) -> None:
@@ -226,9 +226,9 @@ def _report_cross_check(check: CrossCheck) -> None:
         say(text, "dim")
         return
     for disagreement in check.disagreements[:FIRST_DISAGREEMENTS]:
-        say(f"{display_uri(disagreement.query)}: {len(disagreement.missing)} of its neighbours are not found", "yellow")
+        say(f"{display_uri(disagreement.query)}: {len(disagreement.missing)} of its neighbours were not found", "yellow")
     say(
-        f"The cross-check failed. {text} Index the photos again into a fresh index: in another LOOKALIKE_HOME, "
-        f"or after `lookalike models remove {check.model}`.",
+        f"The cross-check failed. {text} Index the photos again into a new index: after "
+        f"`lookalike models remove {check.model}`, or in another LOOKALIKE_HOME.",
         "red",
     )

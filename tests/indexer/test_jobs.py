@@ -163,7 +163,7 @@ def test_a_job_of_another_process_is_cancelled(command, settings: Settings, bund
     assert process.returncode == 130
     assert result["state"] == load_job(settings, job.id).state == "cancelled"
     assert result["indexed"] < 1500
-    assert "has ended already: cancelled" in command("jobs", "cancel", job.id).out
+    assert "has already ended: cancelled" in command("jobs", "cancel", job.id).out
     with open_store(settings).open(bundle.model_id, bundle.dimension) as index:
         assert index.count() >= result["indexed"]
 
