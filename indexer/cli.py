@@ -49,7 +49,9 @@ def index(
 
 def crosscheck(
     sample: Annotated[int, typer.Option(min=1, help="Number of query photos to sample.")] = SAMPLE,
-    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Number of neighbours to compare per photo.")] = NEIGHBOURS,
+    k: Annotated[
+        int, typer.Option("-k", min=1, max=1000, help="Number of neighbours to compare.")
+    ] = NEIGHBOURS,
     min_recall: Annotated[float, typer.Option(min=0, max=1, help="Exit with 1 below this recall@k.")] = MIN_RECALL,
     as_json: JsonFlag = False,
 ) -> None:
@@ -71,9 +73,7 @@ def crosscheck(
 def worker(
     concurrency: Annotated[int, typer.Option(min=1, help="Number of processes; the embedded index allows one.")] = 1,
     *,
-    beat: Annotated[
-        bool, typer.Option("--beat", help="Also schedule cross-checks; for a single worker only.")
-    ] = False,
+    beat: Annotated[bool, typer.Option("--beat", help="Also schedule cross-checks; for a single worker only.")] = False,
 ) -> None:
     """Run a worker for distributed indexing jobs."""
     settings = load_settings()
@@ -226,7 +226,9 @@ def _report_cross_check(check: CrossCheck) -> None:
         say(text, "dim")
         return
     for disagreement in check.disagreements[:FIRST_DISAGREEMENTS]:
-        say(f"{display_uri(disagreement.query)}: {len(disagreement.missing)} of its neighbours were not found", "yellow")
+        say(
+            f"{display_uri(disagreement.query)}: {len(disagreement.missing)} of its neighbours were not found", "yellow"
+        )
     say(
         f"The cross-check failed. {text} Index the photos again into a new index: after "
         f"`lookalike models remove {check.model}`, or in another LOOKALIKE_HOME.",

@@ -1,4 +1,4 @@
-"""What a person should check when something does not work, checked."""
+"""The checks of `lookalike doctor`."""
 
 import importlib.util
 import os
@@ -16,13 +16,13 @@ from retrieval.index import IndexStore, open_store
 from retrieval.settings import Settings, load_settings
 
 Status = Literal["ok", "warning", "problem"]
-LITTLE_SPACE = 1_000_000_000
+LOW_DISK_BYTES = 1_000_000_000
 LIBRARIES = ("numpy", "pillow", "onnxruntime", "qdrant-edge-py", "qdrant-client", "scikit-learn", "celery", "flask")
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at: how it stands, what was seen, and how to mend it."""
+    """The result of a check: what was found, and what to do about it."""
 
     name: str
     status: Status
@@ -31,7 +31,7 @@ class Check:
 
 
 def examine() -> list[Check]:
-    """Check versions, settings, home and its disk, bundle, index and its last cross-check, Redis, training extra."""
+    """Check versions, settings, disk, bundle, index, last cross-check, Redis and the training extra."""
     try:
         settings = load_settings()
     except LookalikeError as error:
@@ -44,7 +44,7 @@ def examine() -> list[Check]:
         "crosscheck": lambda: _cross_check(settings, store),
         "redis": lambda: _redis(settings),
     }
-    home = Check("settings", "ok", f"Everything is kept in {settings.home.absolute()}.")
+    home = Check("settings", "ok", f"Models, index and job records are in {settings.home.absolute()}.")
     with store:
         return [_versions(), home, *(_run(name, check) for name, check in checks.items()), _training()]
 
@@ -56,7 +56,7 @@ def _run(name: str, check: Callable[[], Check]) -> Check:
         return Check(name, "warning", error.message, error.remedy)
     except LookalikeError as error:
         return Check(name, "problem", error.message, error.remedy)
-    except Exception as error:  # whatever is damaged, the other checks go on
+    except Exception as error:  # the other checks must still run
         return Check(name, "problem", f"It can't be checked ({type(error).__name__}: {error}).")
 
 
@@ -73,8 +73,8 @@ def _disk(settings: Settings) -> Check:
         return Check("disk", "problem", f"{existing} can't be written.", "Correct its permissions or LOOKALIKE_HOME.")
     free = shutil.disk_usage(existing).free
     message = f"{free / 1e9:.1f} GB are free in {existing}."
-    if free < LITTLE_SPACE:
-        return Check("disk", "warning", message, "Make room, or point LOOKALIKE_HOME to a larger disk.")
+    if free < LOW_DISK_BYTES:
+        return Check("disk", "warning", message, "Free disk space, or point LOOKALIKE_HOME to a larger disk.")
     return Check("disk", "ok", message)
 
 
@@ -85,17 +85,20 @@ def _bundle(settings: Settings, store: IndexStore) -> Check:
 
 
 def _index(settings: Settings, store: IndexStore) -> Check:
-    """The index of the model in use."""
+    """Check the index of the model in use."""
     bundle = bundle_in_use(settings, store)
     if bundle.model_id not in store.models():
         return Check(
-            "index", "warning", f"No photos have been indexed with {bundle.model_id} ({store.location}).", "Index some."
+            "index",
+            "warning",
+            f"No photos have been indexed with {bundle.model_id} ({store.location}).",
+            "Run `lookalike index`.",
         )
     try:
         with store.open(bundle.model_id, bundle.dimension) as index:
             message, advice = f"{index.count():,} photos, {store.location}", index.advice()
             return Check("index", "warning" if advice else "ok", message, advice or "")
-    except IndexBusy as error:  # that a server or a job runs is no fault
+    except IndexBusy as error:  # a server or a job is running, which is not an error
         return Check("index", "warning", error.message, error.remedy)
 
 
@@ -120,8 +123,8 @@ def _redis(settings: Settings) -> Check:
     with make_app(lambda: settings) as app:
         workers = count_workers(app)
     if not workers:
-        return Check("redis", "warning", "Redis answers, but no worker does.", "Start one with `lookalike worker`.")
-    return Check("redis", "ok", f"Redis answers, and {workers} workers.")
+        return Check("redis", "warning", "Redis is running, but no worker.", "Start one with `lookalike worker`.")
+    return Check("redis", "ok", f"Redis is running, with {workers} workers.")
 
 
 def _training() -> Check:

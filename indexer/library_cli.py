@@ -40,38 +40,42 @@ BundleOption = Annotated[Path | None, typer.Option(help="The model bundle, inste
 
 def duplicates(
     min_score: Annotated[
-        float, typer.Option(min=-1, max=1, help="The cosine similarity from which photos are near-identical.")
+        float, typer.Option(min=-1, max=1, help="Cosine similarity from which photos count as near-identical.")
     ] = MIN_SCORE,
     bundle: BundleOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List photos that the library holds twice: identical files, and files that the model can't tell apart."""
+    """List duplicates: identical files, and photos that the model can't tell apart."""
     found = find_duplicates(_open_gallery(bundle), min_score)
     print_result(asdict(found), as_json, _duplicates_text(found))
 
 
 def doubtful(
-    voters: Annotated[int, typer.Option(min=1, max=100, help="How many neighbours of each photo vote.")] = VOTERS,
-    limit: Annotated[int, typer.Option(min=1, help="How many photos to list.")] = 100,
+    voters: Annotated[int, typer.Option(min=1, max=100, help="Number of neighbours of each photo that vote.")] = VOTERS,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of photos to list.")] = 100,
     bundle: BundleOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List photos whose label their nearest neighbours contradict, the likely mislabelled first."""
+    """List photos whose label differs from those of their nearest neighbours, most likely mistakes first."""
     gallery = _open_gallery(bundle)
     found = find_doubtful(gallery, voters)
     shown = found[:limit]
     result = {"photos": len(gallery.photos), "doubtful": len(found), "results": [asdict(photo) for photo in shown]}
-    lines = [f"{display_uri(photo.uri)}: {display(photo.label)}, rather {display(photo.suggested)}" for photo in shown]
+    lines = [
+        f"{display_uri(photo.uri)}: {display(photo.label)}, suggested: {display(photo.suggested)}" for photo in shown
+    ]
     text = _text(lines, len(found) - len(shown), "Every label agrees with its photo's neighbours.")
     print_result(result, as_json, text)
 
 
 def migrate(
-    to: Annotated[Place, typer.Option(help="Where the index shall be: on the server, or embedded on this machine.")],
-    model: Annotated[str | None, typer.Option(help="The model whose index to bring; the one that serves.")] = None,
+    to: Annotated[Place, typer.Option(help="Target: the Qdrant server, or the embedded index on this machine.")],
+    model: Annotated[
+        str | None, typer.Option(help="The model whose index to copy. Default: the current model.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Bring an index to the Qdrant server of LOOKALIKE_QDRANT_URL, or back; the photos are not embedded again."""
+    """Copy an index to the Qdrant server of LOOKALIKE_QDRANT_URL, or back, without embedding photos again."""
     settings = load_settings()
     with (
         server_store(settings) as server,
@@ -98,14 +102,14 @@ def _duplicates_text(found: Duplicates) -> Text:
     groups = [("identical", group.photos) for group in found.identical]
     groups += [(f"{pair.score:.4f}", list(pair.photos)) for pair in found.near_identical]
     lines = ["\n  ".join([title, *map(display_uri, photos)]) for title, photos in groups[:SHOWN]]
-    return _text(lines, len(groups) - len(lines), f"None of the {found.photos:,} photos is there twice.")
+    return _text(lines, len(groups) - len(lines), f"No duplicates among {found.photos:,} photos.")
 
 
-def _text(lines: Sequence[str], hidden: int, otherwise: str) -> Text:
-    """The lines, and how many more there are; what to say otherwise."""
+def _text(lines: Sequence[str], hidden: int, empty: str) -> Text:
+    """Return the lines and the number of hidden ones; the text for an empty list if there are none."""
     if hidden:
         lines = [*lines, f"… and {hidden:,} more."]
-    return Text("\n".join(lines) if lines else otherwise)
+    return Text("\n".join(lines) if lines else empty)
 
 
 def _migration_text(done: Migration, to: Place) -> str:
@@ -113,7 +117,7 @@ def _migration_text(done: Migration, to: Place) -> str:
     if not done.complete:
         return f"Interrupted: {counts} Run the same command again to continue."
     check = f" {done.cross_check.summary()}" if done.cross_check else ""
-    return f"The index of {done.model} is {to}: {counts}{check} The one that it was copied from is kept."
+    return f"The index of {done.model} is {to}: {counts}{check} The original is kept."
 
 
 @contextmanager
