@@ -12,9 +12,10 @@ from indexer import jobs as job_records
 from indexer import model_registry as registry
 from indexer.crosscheck import MIN_RECALL, NEIGHBOURS, SAMPLE, CrossCheck, cross_check, save_cross_check
 from indexer.doctor import examine
+from indexer.job_retry import retry_request
 from indexer.jobs import IndexRequest
 from indexer.progress import INTERRUPTED, cancel_on_interrupt, progress_bar
-from indexer.runner import Finished, retry_request, run_job
+from indexer.runner import FinishedJob, run_job
 from retrieval.console import JsonFlag, print_result, say
 from retrieval.current_model import bundle_in_use
 from retrieval.errors import LookalikeError
@@ -49,9 +50,7 @@ def index(
 
 def crosscheck(
     sample: Annotated[int, typer.Option(min=1, help="Number of query photos to sample.")] = SAMPLE,
-    k: Annotated[
-        int, typer.Option("-k", min=1, max=1000, help="Number of neighbours to compare.")
-    ] = NEIGHBOURS,
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Number of neighbours to compare.")] = NEIGHBOURS,
     min_recall: Annotated[float, typer.Option(min=0, max=1, help="Exit with 1 below this recall@k.")] = MIN_RECALL,
     as_json: JsonFlag = False,
 ) -> None:
@@ -184,7 +183,7 @@ def _run(request: IndexRequest, strict: bool, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _index_result(finished: Finished) -> dict[str, Any]:
+def _index_result(finished: FinishedJob) -> dict[str, Any]:
     job, check = finished.job, finished.cross_check
     return {
         "job": job.id,
@@ -197,7 +196,7 @@ def _index_result(finished: Finished) -> dict[str, Any]:
     }
 
 
-def _index_text(finished: Finished) -> str:
+def _index_text(finished: FinishedJob) -> str:
     job = finished.job
     return (
         f"{job.indexed} photos indexed, {job.unchanged} unchanged, {job.removed} removed, {job.failed} failed, "
@@ -205,7 +204,7 @@ def _index_text(finished: Finished) -> str:
     )
 
 
-def _report_failures(finished: Finished) -> None:
+def _report_failures(finished: FinishedJob) -> None:
     record = finished.record
     for failure in record.first_failures:
         name = display_uri(failure.uri)
@@ -214,7 +213,7 @@ def _report_failures(finished: Finished) -> None:
         say(f"All {record.job.failed} failures: {record.failures}", "yellow")
 
 
-def _report_model(finished: Finished) -> None:
+def _report_model(finished: FinishedJob) -> None:
     model = finished.job.model
     if finished.current_model not in (None, model):
         say(f"The current model is still {finished.current_model}. To switch: lookalike models activate {model}")

@@ -1,4 +1,4 @@
-"""Executors run the batches of a job: in this process, or on Celery workers (`indexer.celery_executor`)."""
+"""Executors of a job: in this process, or on Celery workers (`indexer.celery_executor`)."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,16 +19,16 @@ from retrieval.source_policy import SourcePolicy
 
 
 class BatchExecutor(Closing):
-    """What a job asks for; one model, one index."""
+    """Runs the steps of a job on the index of one model."""
 
     @abstractmethod
     def index(self, photos: Iterable[PhotoRef]) -> Iterator[BatchResult]:
-        """Index a stream of photos; an outcome means that its photos are durably in the index.
+        """Index a stream of photos, and yield the result of each batch once its points are written.
 
-        Empty results come while there is nothing to report, so that the caller can stop.
+        Empty results are yielded while no batch is finished, so that the caller can check for cancellation.
 
         Raises:
-            IndexWriteFailed: the index refused; earlier outcomes stand.
+            IndexWriteFailed: the index can't be written; the batches before are indexed.
         """
 
     @abstractmethod
@@ -38,12 +38,12 @@ class BatchExecutor(Closing):
         Args:
             sources: the sources.
             policy: whether sources may name URLs.
-            cancellation: ends waiting for a worker; 0 is returned then.
+            cancellation: ends waiting for a worker, and returns 0.
         """
 
     @abstractmethod
     def optimize(self, cancellation: CancellationToken) -> None:
-        """Build what searches need to stay fast in so many photos; see `VectorIndex.optimize`."""
+        """Build what keeps searches fast; see `VectorIndex.optimize`."""
 
     @abstractmethod
     def cross_check(self, cancellation: CancellationToken) -> CrossCheck | None:
@@ -51,13 +51,13 @@ class BatchExecutor(Closing):
 
 
 class LocalExecutor(BatchExecutor):
-    """Does the work in this process, which must own the index.
+    """Runs the steps in this process.
 
     Args:
         embedder: the model, on one thread.
-        index: its index, which is closed with the executor.
+        index: the model's index, which is closed with the executor.
         decoder: reads the photos.
-        threads: how many groups of photos are embedded at a time.
+        threads: the number of groups of photos that are embedded at a time.
     """
 
     def __init__(self, embedder: Embedder, index: VectorIndex, decoder: PhotoDecoder, threads: int) -> None:
@@ -66,10 +66,10 @@ class LocalExecutor(BatchExecutor):
 
     @classmethod
     def open(cls, settings: Settings, store: IndexStore, bundle: Bundle, decoder: PhotoDecoder) -> Self:
-        """The executor for a bundle and its index.
+        """Return the executor of a bundle, with its index opened.
 
         Raises:
-            BadBundle: ONNX Runtime can't load it.
+            BadBundle: ONNX Runtime can't load the bundle.
             IndexBusy: another process holds the index.
             IndexMismatch: the index holds vectors of another dimension.
         """
@@ -81,9 +81,9 @@ class LocalExecutor(BatchExecutor):
         """See `BatchExecutor.index`."""
         return self._batches.run(photos)
 
-    def index_batch(self, photos: Sequence[PhotoRef], time: str, until: float) -> BatchResult:
-        """Index one batch; see `BatchIndexer.prepare` and `store`."""
-        return self._batches.store(self._batches.prepare(photos, time, until))
+    def index_batch(self, photos: Sequence[PhotoRef], time: str, deadline: float) -> BatchResult:
+        """Index one batch; see `BatchIndexer.prepare`."""
+        return self._batches.store(self._batches.prepare(photos, time, deadline))
 
     def remove_gone(self, sources: Sequence[str], policy: SourcePolicy, cancellation: CancellationToken) -> int:
         """See `BatchExecutor.remove_gone`."""
@@ -98,6 +98,6 @@ class LocalExecutor(BatchExecutor):
         return cross_check(self._index) if self._index.count() else None
 
     def close(self) -> None:
-        """End the threads, and close the index."""
+        """Stop the threads, and close the index."""
         self._batches.close()
         self._index.close()

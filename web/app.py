@@ -7,7 +7,7 @@ from apiflask import APIFlask
 from flask_compress import Compress
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from indexer.runner import BackgroundJobs
+from indexer.background import BackgroundJobs
 from retrieval.index import IndexStore
 from retrieval.search import Searcher
 from retrieval.settings import Settings

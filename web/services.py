@@ -6,7 +6,7 @@ from threading import BoundedSemaphore, Event
 
 from flask import Flask, current_app, g
 
-from indexer.runner import BackgroundJobs
+from indexer.background import BackgroundJobs
 from retrieval.index import IndexStore
 from retrieval.search import Searcher
 from retrieval.settings import Settings

@@ -11,9 +11,11 @@ import make
 import pytest
 from waiting import until
 
+from indexer.background import BackgroundJobs
 from indexer.batch import BatchResult, Failure
+from indexer.job_retry import retry_request
 from indexer.jobs import IndexRequest, Job, JobRecord, cancel_job, list_jobs, load_job, read_failures
-from indexer.runner import BackgroundJobs, retry_request, run_job
+from indexer.runner import run_job
 from retrieval.bundle import Bundle
 from retrieval.cancellation import CancellationToken
 from retrieval.errors import BadSource, JobRunning, NotFound

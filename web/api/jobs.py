@@ -10,9 +10,9 @@ from apiflask import APIBlueprint, FileSchema
 from flask import Response, request, url_for
 from werkzeug.exceptions import UnsupportedMediaType
 
+from indexer.job_retry import retry_request
 from indexer.jobs import IndexRequest, Job, cancel_job, list_jobs, load_job, read_failures
 from indexer.model_registry import installed
-from indexer.runner import retry_request
 from retrieval.errors import NotFound
 from web.keys import writes
 from web.schemas import Failures, IndexJob, Jobs, MapJob, NewJob, PageOptions

@@ -1,0 +1,51 @@
+"""Retrying a job: its request, and the photos that failed in it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+
+from indexer.jobs import IndexRequest, load_job, read_failures
+from retrieval.errors import NotFound
+from retrieval.manifest import LINE
+from retrieval.photo_ref import PhotoRef, path_of
+from retrieval.settings import Settings
+from retrieval.stores import store_of
+
+
+def retry_request(settings: Settings, job_id: str) -> IndexRequest:
+    """Return the request to index the photos and folders that failed in a job.
+
+    Raises:
+        NotFound: there is no such job, or nothing failed in it.
+    """
+    job = load_job(settings, job_id)
+    if not read_failures(settings, job_id, limit=1):
+        raise NotFound(f"Nothing failed in the job {job_id}.")
+    sources = [str(path_of(source)) if source.startswith("file:") else source for source in job.sources]
+    return IndexRequest(sources, settings.models_folder / job.model, job.label_from, urls=job.urls, retry_of=job_id)
+
+
+def failed_photos(
+    settings: Settings, job_id: str, sources: Sequence[str], listed: Callable[[Sequence[str]], Iterator[PhotoRef]]
+) -> Iterator[PhotoRef]:
+    """List the photos that failed in a job, and all photos of its folders that could not be listed.
+
+    If a line of a manifest named no photo, all photos of that manifest are listed, since the line may have changed.
+
+    Args:
+        settings: the settings.
+        job_id: the job.
+        sources: the sources of the job.
+        listed: lists the photos of sources.
+    """
+    failed = frozenset(failure.uri for failure in read_failures(settings, job_id))
+    manifests = {uri.partition(LINE)[0] for uri in failed if LINE in uri}
+    whole = [source for source in sources if manifests and store_of(source).canonical(source) in manifests]
+    rest = listed([source for source in sources if source not in whole])
+    return chain(listed(whole), (photo for photo in rest if any(uri in failed for uri in _with_parents(photo.uri))))
+
+
+def _with_parents(uri: str) -> Iterator[str]:
+    """Yield a URI and those of all folders above it."""
+    while uri:
+        yield uri
+        uri = uri.rpartition("/")[0]
