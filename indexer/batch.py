@@ -24,7 +24,7 @@ from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
 from retrieval.errors import UnreadablePhoto
 from retrieval.index import Payload, Point, VectorIndex
-from retrieval.index.base import Vector, has_direction
+from retrieval.index.vectors import Vector, has_direction
 from retrieval.photo_ref import FileStatus, PhotoRef, display
 from retrieval.stores import photo_status, read_photo
 

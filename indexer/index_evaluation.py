@@ -9,7 +9,7 @@ import numpy as np
 from indexer.batch import batches
 from retrieval.analysis.evaluation import evaluate_embeddings
 from retrieval.index import VectorIndex
-from retrieval.index.base import Vector
+from retrieval.index.vectors import Vector
 
 MOST_PHOTOS = 20_000
 MOST_QUERIES = 1_000

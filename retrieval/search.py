@@ -18,8 +18,8 @@ from retrieval.embedder import Embedder
 from retrieval.errors import BadQuery, NotFound, UnreadablePhoto
 from retrieval.images import Crop
 from retrieval.index import Hit, VectorIndex
-from retrieval.index.base import Vector, has_direction
 from retrieval.index.filter import NO_FILTER, Filter
+from retrieval.index.vectors import Vector, has_direction
 from retrieval.photo_ref import display, photo_id
 
 MOST_RESULTS = 100

@@ -5,18 +5,16 @@ import uuid
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, ClassVar
 
 from retrieval.cancellation import CancellationToken
 from retrieval.closing import Closing
-from retrieval.errors import BadQuery, IndexMismatch, NotFound
+from retrieval.errors import IndexMismatch, NotFound
 from retrieval.index.filter import NO_FILTER, Filter
 from retrieval.index.payload import Payload
 
-Vector = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    from retrieval.index.vectors import Vector  # NumPy is not imported before a server forks its workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +22,7 @@ class Point:
     """An indexed photo: id (UUIDv5 of its URI), embedding float32 [d] of unit length, payload."""
 
     id: uuid.UUID
-    vector: Vector
+    vector: "Vector"
     payload: Payload
 
 
@@ -63,7 +61,7 @@ class VectorIndex(Closing):
         """Remove points; unknown ids are ignored."""
 
     @abstractmethod
-    def search(self, vector: Vector, k: int, filter: Filter = NO_FILTER, *, exact: bool = False) -> list[Hit]:
+    def search(self, vector: "Vector", k: int, filter: Filter = NO_FILTER, *, exact: bool = False) -> list[Hit]:
         """Return the k nearest points, highest score first.
 
         Args:
@@ -81,7 +79,7 @@ class VectorIndex(Closing):
         """Return the payloads of those ids that are indexed."""
 
     @abstractmethod
-    def vectors(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Vector]:
+    def vectors(self, ids: Sequence[uuid.UUID]) -> "dict[uuid.UUID, Vector]":
         """Return the unit vectors of those ids that are indexed."""
 
     @abstractmethod
@@ -222,21 +220,6 @@ class IndexStore(Closing):
 
     def _lock(self, model: str) -> threading.Lock:
         return self._locks.setdefault(model, threading.Lock())
-
-
-def check_query(vector: Vector, dimension: int) -> Vector:
-    """Return the query as float32 [dimension]; raises `BadQuery` if it has another shape or no direction."""
-    query = np.asarray(vector, np.float32)
-    if query.shape != (dimension,):
-        raise BadQuery(f"The query vector has shape {query.shape}; this index holds vectors of {dimension} numbers.")
-    if not has_direction(query):
-        raise BadQuery("The query vector must hold finite numbers, not all of them zero.")
-    return query
-
-
-def has_direction(vector: Vector) -> bool:
-    """Whether a vector can be compared with others: its numbers are finite, and not all of them zero."""
-    return bool(np.isfinite(vector).all() and vector.any())
 
 
 def wrong_dimension(place: str, held: object, model: str, dimension: int) -> IndexMismatch:

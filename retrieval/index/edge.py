@@ -43,12 +43,13 @@ from retrieval.cancellation import CancellationToken
 from retrieval.errors import IndexUnreadable, IndexWriteFailed, LookalikeError
 from retrieval.files import write_atomically
 from retrieval.index import records
-from retrieval.index.base import Hit, IndexStore, Point, Vector, VectorIndex, check_query, wrong_dimension
+from retrieval.index.base import Hit, IndexStore, Point, VectorIndex, wrong_dimension
 from retrieval.index.filter import NO_FILTER, Filter
 from retrieval.index.filtered_search import filtered_search
 from retrieval.index.folder import DESCRIPTION, OPENING_BYTES, SPARE_BYTES, hold, require_space
 from retrieval.index.graph import bring_up_to_date, build_graph
 from retrieval.index.payload import INDEXED_FIELDS, Payload
+from retrieval.index.vectors import Vector, check_query
 
 SHARD = "shard"
 WRITTEN_AT_ONCE = 1_000  # the points that are copied while writes wait

@@ -12,11 +12,12 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 from retrieval.cancellation import CancellationToken
 from retrieval.errors import IndexWriteFailed
 from retrieval.index import records
-from retrieval.index.base import Hit, IndexStore, Point, Vector, VectorIndex, check_query, wrong_dimension
+from retrieval.index.base import Hit, IndexStore, Point, VectorIndex, wrong_dimension
 from retrieval.index.client import connect, with_retries
 from retrieval.index.filter import NO_FILTER, Filter
 from retrieval.index.filtered_search import filtered_search
 from retrieval.index.payload import INDEXED_FIELDS, Payload
+from retrieval.index.vectors import Vector, check_query
 from retrieval.settings import Settings
 
 PREFIX = "lookalike-"

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from retrieval.index.base import Hit, Point, Vector
+from retrieval.index.base import Hit, Point
 from retrieval.index.payload import Payload
+from retrieval.index.vectors import Vector
 
 MOST_LABELS = 1_000_000
 

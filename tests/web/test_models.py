@@ -16,7 +16,7 @@ from waiting import until
 from retrieval.bundle import Bundle
 from retrieval.current_model import open_searcher
 from retrieval.index import open_store
-from retrieval.index.base import has_direction
+from retrieval.index.vectors import has_direction
 from retrieval.search import SearchParameters
 from retrieval.settings import Settings
 from web.app import create_app

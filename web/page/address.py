@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from retrieval.errors import BadQuery
 from retrieval.index import Filter
-from retrieval.index.base import Vector
+from retrieval.index.vectors import Vector
 from retrieval.search import SearchParameters
 from web.schemas import DEEPEST_OFFSET, CropBox, CropText, Label
 

@@ -10,7 +10,7 @@ from flask import render_template, request
 
 from retrieval.errors import BadQuery
 from retrieval.images import Crop
-from retrieval.index.base import Vector
+from retrieval.index.vectors import Vector
 from retrieval.search import SearchResponse
 from web.label_counts import count_labels
 from web.links import photo_url
