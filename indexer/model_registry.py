@@ -1,8 +1,7 @@
-"""The models of this place: those with an installed bundle or an index, and which of them serves."""
+"""The models that have an installed bundle or an index, and which of them is the current one."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,14 +23,14 @@ class Model:
 
     Args:
         id: its name.
-        backbone: what its bundle was trained from; None, like the fields below, where the bundle is not here.
-        recipe: how it was trained.
+        backbone: of its bundle; None, like the fields below, if the bundle is not installed.
+        recipe: that it was trained with.
         dimension: the length of its embeddings.
-        precision: what most of its network computes in.
+        precision: the number format of most of its network.
         metrics: what its training measured.
-        points: how many photos its index holds; None where it has none or another process holds it.
-        current: whether it serves.
-        previous: whether it served before the current one.
+        points: the number of indexed photos; None if it has no index, or another process holds that.
+        current: whether it is the current model.
+        previous: whether it was the current model before.
         problem: what is wrong with its bundle or index.
     """
 
@@ -49,14 +48,14 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """A model that serves now, and what that was decided by.
+    """An activated model, and the checks that it passed.
 
     Args:
         current: the model.
         cross_check: of its index.
-        evaluation: of its index, on labelled photos; None where there are none.
-        before: of the model that served until now, on the same photos; None where there was none, or where another
-            process holds its index.
+        evaluation: of its index, on labelled photos; None if there are none.
+        before: of the model that it replaced, on the same photos; None if there was none, or its index could not be
+            opened.
     """
 
     current: str
@@ -66,7 +65,7 @@ class Activation:
 
 
 def list_models(settings: Settings, store: IndexStore) -> list[Model]:
-    """The models with an installed bundle or an index, in the order of their names."""
+    """Return the models with an installed bundle or an index, sorted by name."""
     indexed, bundles, current, previous = store.models(), installed(settings), store.current(), store.previous()
     names = sorted({*indexed, *bundles})
     models = [Model(name, current=name == current, previous=name == previous) for name in names]
@@ -74,50 +73,39 @@ def list_models(settings: Settings, store: IndexStore) -> list[Model]:
 
 
 def installed(settings: Settings) -> dict[str, Path]:
-    """The folders of the installed bundles, by model."""
+    """Return the folders of the installed bundles, by model."""
     return {path.parent.name: path.parent for path in settings.models_folder.glob(f"*/{MANIFEST}")}
 
 
 def activate(settings: Settings, store: IndexStore, model: str, *, max_loss: float = MAX_LOSS) -> Activation:
-    """Make a model the one that serves, after its index passed the cross-check and the evaluation.
+    """Make a model the current one, if its index passes the cross-check and its metrics are not worse.
 
     Args:
         settings: the settings.
-        store: holds the indexes.
+        store: the indexes.
         model: the model.
-        max_loss: how much less MAP@R it may have on the labelled photos than the model that serves; 1: any.
+        max_loss: by how much its MAP@R on the labelled photos may be below that of the current model; 1: any.
 
     Raises:
         NotFound: it has no index, or an empty one.
         IndexMismatch: the cross-check failed.
-        WorseModel: the evaluation did.
+        WorseModel: its MAP@R is too low.
         BadBundle: its bundle is not installed, or damaged.
     """
     if model not in store.models():
         raise no_index(model)
     with open_index(store, load_bundle(settings.models_folder / model)) as index:
-        check = cross_check(index)
-        save_cross_check(settings, check)
-        if not check.passed:
-            raise IndexMismatch(
-                f"{model} was not activated: its index failed the cross-check. {check.summary()}",
-                "Remove it with `lookalike models remove`, and index the photos again.",
-            )
-        with _serving(settings, store, model) as serving:
-            measured = evaluate(index, serving)
-    evaluation, before = (*measured, None, None)[:2]
-    if evaluation and before and evaluation.map_at_r < before.map_at_r - max_loss:
-        raise WorseModel(
-            f"{model} was not activated: its MAP@R on {evaluation.photos} photos is {evaluation.map_at_r:.4f}, "
-            f"and that of {before.model} {before.map_at_r:.4f}.",
-            "Keep the other, or allow the loss with --max-loss.",
-        )
+        check = _cross_check(settings, index)
+        with _open_current(settings, store, model) or nullcontext() as current:
+            evaluation, before = (*evaluate(index, current), None, None)[:2]
+    if evaluation and before:
+        _require_no_loss(evaluation, before, max_loss)
     store.activate(model)
     return Activation(model, check, evaluation, before)
 
 
 def rollback(settings: Settings, store: IndexStore) -> str:
-    """Make the model that served before the current one serve again; returns its id.
+    """Make the previous model the current one again, and return its id.
 
     Raises:
         NotFound: there is none.
@@ -125,7 +113,7 @@ def rollback(settings: Settings, store: IndexStore) -> str:
     """
     model = store.previous()
     if model is None:
-        raise NotFound("No model served before the current one.", "`lookalike models list` shows those there are.")
+        raise NotFound("There is no previous model.", "`lookalike models list` shows all models.")
     load_bundle(settings.models_folder / model)
     store.activate(model)
     return model
@@ -136,7 +124,7 @@ def remove(settings: Settings, store: IndexStore, model: str) -> None:
 
     Raises:
         NotFound: there is neither.
-        IndexMismatch: it is the one that serves.
+        IndexMismatch: it is the current model.
         IndexBusy: another process holds its index.
     """
     if model in store.models():
@@ -147,30 +135,47 @@ def remove(settings: Settings, store: IndexStore, model: str) -> None:
 
 
 def open_index(store: IndexStore, bundle: Bundle) -> VectorIndex:
-    """The index of a bundle's model; raises `NotFound` instead of making an empty one."""
+    """Return the index of a bundle's model; raises `NotFound` if there is none."""
     if bundle.model_id not in store.models():
         raise no_index(bundle.model_id)
     return store.open(bundle.model_id, bundle.dimension)
 
 
-@contextmanager
-def _serving(settings: Settings, store: IndexStore, model: str) -> Iterator[VectorIndex | None]:
-    """The index of the model that serves, if that is another one and nobody else holds it."""
+def _cross_check(settings: Settings, index: VectorIndex) -> CrossCheck:
+    """Cross-check an index and save the result; raises `IndexMismatch` if it fails."""
+    check = cross_check(index)
+    save_cross_check(settings, check)
+    if not check.passed:
+        raise IndexMismatch(
+            f"{index.model} was not activated: its index failed the cross-check. {check.summary()}",
+            "Remove it with `lookalike models remove`, and index the photos again.",
+        )
+    return check
+
+
+def _open_current(settings: Settings, store: IndexStore, model: str) -> VectorIndex | None:
+    """The index of the current model; None if that is this model, or it can't be opened."""
     current = store.current()
     if current is None or current == model or current not in store.models():
-        yield None
-    else:
-        try:
-            index = open_index(store, load_bundle(settings.models_folder / current))
-        except (BadBundle, IndexBusy):
-            yield None
-            return
-        with index:
-            yield index
+        return None
+    try:
+        return open_index(store, load_bundle(settings.models_folder / current))
+    except (BadBundle, IndexBusy):
+        return None
+
+
+def _require_no_loss(evaluation: Evaluation, before: Evaluation, max_loss: float) -> None:
+    """Raise `WorseModel` if a model's MAP@R is too far below that of the current one."""
+    if evaluation.map_at_r < before.map_at_r - max_loss:
+        raise WorseModel(
+            f"{evaluation.model} was not activated: its MAP@R on {evaluation.photos} photos is "
+            f"{evaluation.map_at_r:.4f}, and that of {before.model} {before.map_at_r:.4f}.",
+            "Keep the current model, or allow the loss with --max-loss.",
+        )
 
 
 def _describe(model: Model, folder: Path | None, store: IndexStore | None) -> Model:
-    """A model with what its bundle and its index, where there are any, say of it."""
+    """The model with the details from its bundle and its index, if it has them."""
     if folder is None:
         return replace(model, problem="Its bundle is not installed.")
     try:

@@ -16,7 +16,7 @@ from retrieval.settings import load_settings
 
 MEASURED = {"R@1": "recall_at_1", "MAP@R": "map_at_r"}
 
-models = typer.Typer(help="List the models, and choose the one that serves.", no_args_is_help=True)
+models = typer.Typer(help="List models, activate, roll back and remove them.", no_args_is_help=True)
 ModelArgument = Annotated[str, typer.Argument(help="The model's id, as `lookalike models list` shows it.")]
 
 
@@ -41,29 +41,31 @@ def activate(
     model: ModelArgument,
     *,
     max_loss: Annotated[
-        float, typer.Option(min=0, max=1, help="How much less MAP@R it may have on the labelled photos.")
+        float, typer.Option(min=0, max=1, help="By how much its MAP@R on the labelled photos may be lower.")
     ] = registry.MAX_LOSS,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make a model the one that serves, once its index passes the cross-check and finds no less than the current's."""
+    """Make a model the current one, if its index passes the cross-check and its MAP@R is not lower."""
     settings = load_settings()
     with open_store(settings) as store:
         done = registry.activate(settings, store, model, max_loss=max_loss)
     measured = [_evaluation_text(evaluation) for evaluation in (done.evaluation, done.before) if evaluation]
     if done.evaluation and done.before is None:
-        measured.append("It was not compared with another model: none served, or its index could not be opened here.")
+        measured.append("It was not compared with the current model: there was none, or its index could not be opened.")
     result = asdict(done)
     result["crosscheck"] = result.pop("cross_check")
-    print_result(result, as_json, " ".join([f"{model} serves now.", done.cross_check.summary(), *measured]))
+    print_result(
+        result, as_json, " ".join([f"{model} is the current model now.", done.cross_check.summary(), *measured])
+    )
 
 
 @models.command("rollback")
 def rollback(as_json: JsonFlag = False) -> None:
-    """Make the model that served before the current one serve again."""
+    """Make the previous model the current one again."""
     settings = load_settings()
     with open_store(settings) as store:
         model = registry.rollback(settings, store)
-    print_result({"current": model}, as_json, f"{model} serves again.")
+    print_result({"current": model}, as_json, f"{model} is the current model again.")
 
 
 @models.command("remove")
@@ -90,10 +92,10 @@ def _model_columns(model: registry.Model) -> tuple[str, ...]:
 
 
 def _measured(metrics: Mapping[str, Any]) -> str:
-    """What training measured on the test photos, or, where there were none, on the validation photos."""
+    """The metrics on the test photos, or on the validation photos if there were no test photos."""
     for split in ("test", "val"):
-        figures = metrics.get(split) or {}
-        shown = [f"{name} {figures[key]:.3f}" for name, key in MEASURED.items() if key in figures]
+        measured = metrics.get(split) or {}
+        shown = [f"{name} {measured[key]:.3f}" for name, key in MEASURED.items() if key in measured]
         if shown:
             return f"{', '.join(shown)} ({split})"
     return ""

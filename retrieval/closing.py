@@ -1,4 +1,4 @@
-"""What is opened, used in a `with` statement, and closed."""
+"""Resources that are closed at the end of a `with` statement."""
 
 from abc import ABC, abstractmethod
 from types import TracebackType
@@ -6,11 +6,11 @@ from typing import Self
 
 
 class Closing(ABC):
-    """Something that is closed at the end of its `with` statement."""
+    """A context manager that closes itself."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what it holds."""
+        """Free the resources."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""Which model answers: the bundle that was named, or the current one, with its index."""
+"""The model in use: the bundle that the user names, or the current model, with its index."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from retrieval.settings import Settings
 
 
 def bundle_in_use(settings: Settings, store: IndexStore, chosen: Path | None = None) -> Bundle:
-    """The bundle to work with: the chosen one, else `LOOKALIKE_BUNDLE`, else the current model's.
+    """Return the bundle to use: the chosen one, else `LOOKALIKE_BUNDLE`, else the current model's.
 
     Raises:
-        NotFound: none of them is given.
+        NotFound: there is none of them.
         BadBundle: it is damaged.
     """
     folder = chosen or settings.bundle

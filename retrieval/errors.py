@@ -1,12 +1,12 @@
-"""What can go wrong, said so that a person knows what to do next."""
+"""The errors that are shown to users: each says what is wrong and what to do about it."""
 
 
 class LookalikeError(Exception):
-    """A failure that the user can mend.
+    """An error that the user can fix.
 
     Args:
         message: one sentence: what is wrong, and where.
-        remedy: one sentence: what to do about it; empty where the message says it all.
+        remedy: one sentence: what to do about it; empty if the message suffices.
     """
 
     def __init__(self, message: str, remedy: str = "") -> None:
@@ -16,7 +16,7 @@ class LookalikeError(Exception):
 
 
 class UnreadablePhoto(LookalikeError):
-    """A file that is no photo, or one that is damaged, too large or out of reach."""
+    """A file that is not a photo, or one that is damaged, too large or unavailable."""
 
 
 class MissingPhoto(UnreadablePhoto):
@@ -24,7 +24,7 @@ class MissingPhoto(UnreadablePhoto):
 
 
 class BadSource(LookalikeError):
-    """A folder or manifest that cannot be listed, or holds no photo."""
+    """A folder or manifest that cannot be listed, or has no photos."""
 
 
 class BadBundle(LookalikeError):
@@ -32,36 +32,36 @@ class BadBundle(LookalikeError):
 
 
 class IndexBusy(LookalikeError):
-    """The embedded index is held by another process."""
+    """Another process holds the embedded index."""
 
 
 class IndexMismatch(LookalikeError):
-    """The index and the model do not belong together."""
+    """The index does not fit the model."""
 
 
 class WorseModel(LookalikeError):
-    """A model that finds less than the one that it shall replace."""
+    """A model whose metrics are worse than those of the current one."""
 
 
 class IndexWriteFailed(LookalikeError):
-    """The index could not be written, for want of disk space most likely; what it held before stays."""
+    """The index could not be written, most likely because the disk is full; its former contents are kept."""
 
 
 class IndexUnreadable(LookalikeError):
-    """The index could not be read: its files are damaged, or not this user's."""
+    """The index could not be read: its files are damaged, or belong to another user."""
 
 
 class IndexUnreachable(LookalikeError):
-    """The server that holds the index does not answer, or not now; another attempt may mend it."""
+    """The Qdrant server does not respond or is busy; a retry may succeed."""
 
 
 class JobRunning(LookalikeError):
-    """An indexing job runs in this process already."""
+    """Another job is running in this process."""
 
 
 class NotFound(LookalikeError):
-    """A photo, label, model or job that is not there."""
+    """A photo, label, model or job that does not exist."""
 
 
 class BadQuery(LookalikeError):
-    """A search whose options make no sense."""
+    """A search with invalid parameters."""

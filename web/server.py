@@ -194,7 +194,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
     def _announce(self, worker: ThreadWorker) -> None:
         if worker.age == 1 and self._services is not None:
-            with self._services.serving.lend() as searcher:
+            with self._services.serving.use() as searcher:
                 self._ready(searcher.index.model, searcher.index.count())
 
     def _let_go(self, _arbiter: Arbiter, _worker: ThreadWorker) -> None:

@@ -45,7 +45,7 @@ class Services:
         """The searcher of the current request: one and the same to its end, whatever is activated meanwhile."""
         if "searcher" not in g:
             g.lent = ExitStack()
-            g.searcher = g.lent.enter_context(self.serving.lend())
+            g.searcher = g.lent.enter_context(self.serving.use())
         found: Searcher = g.searcher
         return found
 

@@ -1,4 +1,4 @@
-"""The searcher that answers, exchanged for another model's while requests go on."""
+"""The searcher on the current model, and its replacement when another model becomes the current one."""
 
 import io
 import threading
@@ -30,16 +30,16 @@ class Serving(Closing):
         self._store = store
         self._searcher = searcher
         self._lock = threading.Lock()
-        self._exchanging = threading.Lock()
+        self._following = threading.Lock()
 
     @property
     def model(self) -> str:
-        """The model that serves."""
+        """The model of the searcher."""
         return self._searcher.index.model
 
     @contextmanager
-    def lend(self) -> Iterator[Searcher]:
-        """The searcher, whose index stays open until the end of the block even if it is replaced."""
+    def use(self) -> Iterator[Searcher]:
+        """Yield the searcher, whose index stays open until the end of the block even if it is replaced."""
         with self._lock:
             searcher = self._searcher
             index = self._store.open(searcher.index.model, searcher.index.dimension)
@@ -47,12 +47,12 @@ class Serving(Closing):
             yield searcher
 
     def follow(self) -> str:
-        """Serve the current model from now on, unless `LOOKALIKE_BUNDLE` names another; returns the one that serves.
+        """Replace the searcher if there is another current model, unless `LOOKALIKE_BUNDLE` is set; return the model.
 
         Raises:
-            LookalikeError: it can't be opened; the model before it goes on.
+            LookalikeError: the current model can't be opened; the searcher stays.
         """
-        with self._exchanging:
+        with self._following:
             current = self._store.current()
             if self._settings.bundle is None and current not in (None, self.model):
                 opened = open_warm(self._settings, self._store, self._searcher.decoder)
@@ -67,7 +67,7 @@ class Serving(Closing):
 
 
 def warm_up(searcher: Searcher) -> None:
-    """Decode, embed and search once, so that the first request finds everything warm."""
+    """Decode, embed and search once, so that the first request is as fast as later ones."""
     resize = searcher.embedder.bundle.resize
     photo = io.BytesIO()
     Image.new("RGB", (resize.size, resize.size), "grey").save(photo, "JPEG")
@@ -79,7 +79,7 @@ def warm_up(searcher: Searcher) -> None:
 
 
 def open_warm(settings: Settings, store: IndexStore, decoder: PhotoDecoder | None = None) -> Searcher:
-    """A searcher on the current model that has decoded, embedded and searched once; raises as `open_searcher`."""
+    """Return a searcher on the current model that is warmed up; raises as `open_searcher`."""
     searcher = open_searcher(settings, store, decoder)
     try:
         warm_up(searcher)

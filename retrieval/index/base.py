@@ -191,7 +191,7 @@ class IndexStore(Closing):
         if model not in self.models():
             raise no_index(model)
         if model == self.current():
-            raise IndexMismatch(f"{model} is the model that serves.", "Activate another one first.")
+            raise IndexMismatch(f"{model} is the current model.", "Activate another one first.")
         self._remove(model)
 
     @abstractmethod
@@ -232,4 +232,4 @@ def wrong_dimension(place: str, held: object, model: str, dimension: int) -> Ind
 
 def no_index(model: str) -> NotFound:
     """Return the error for a model that has no index."""
-    return NotFound(f"There is no index of the model {model}.", "`lookalike models list` shows those there are.")
+    return NotFound(f"There is no index of the model {model}.", "`lookalike models list` shows all models.")

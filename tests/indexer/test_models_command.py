@@ -130,7 +130,7 @@ def test_an_unknown_model_is_named(action: str, command) -> None:
 def test_there_is_nothing_to_roll_back_to(command) -> None:
     called = command("models", "rollback")
     assert called.status == 1
-    assert "No model served before" in called.err
+    assert "There is no previous model" in called.err
 
 
 def test_a_missing_bundle_is_a_note_in_the_list(command, two_models, settings: Settings, other: Bundle) -> None:

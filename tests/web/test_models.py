@@ -78,10 +78,10 @@ def test_an_unknown_model_is_not_found(site: Site, model: str) -> None:
 
 def test_a_search_ends_on_the_model_it_began_with(site: Site, other: Bundle) -> None:
     serving: Serving = site.app.extensions[EXTENSION].serving
-    with serving.lend() as before:
+    with serving.use() as before:
         open_store(site.settings).activate(other.model_id)
         assert serving.follow() == other.model_id
-        with serving.lend() as after:
+        with serving.use() as after:
             assert after is not before
         assert len(before.by_id(site.photos[0].id, SearchParameters(k=5)).results) == 5
     with open_store(site.settings).open(before.index.model, before.index.dimension) as index:
