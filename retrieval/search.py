@@ -1,4 +1,4 @@
-"""The search that command line, page and API share: a query in, the nearest photos out."""
+"""The search that command line, page and API share: from a query to the nearest photos."""
 
 import math
 import time
@@ -34,8 +34,8 @@ class SearchParameters:
         k: how many results, 1 to 100.
         offset: how many of the nearest photos to skip, for the next page.
         filter: which photos may be found.
-        min_score: leave out results below this cosine similarity.
-        exact: compare with every photo.
+        min_score: results below this cosine similarity are left out.
+        exact: compare with every photo instead of using the graph.
     """
 
     k: int = 10
@@ -55,8 +55,8 @@ class SearchParameters:
 class SearchResult:
     """A photo that looks like the query.
 
-    Its score is the cosine similarity; its distance, Euclidean between unit vectors, is √(2 − 2·score). Width and
-    height are the photo's, in pixels, upright.
+    The score is the cosine similarity; the distance is Euclidean between unit vectors, √(2 − 2·score). Width and height
+    are those of the upright photo, in pixels.
     """
 
     id: uuid.UUID
@@ -78,15 +78,15 @@ class PredictedLabel:
 
 @dataclass(frozen=True, slots=True)
 class SearchResponse:
-    """What a search found.
+    """The response to a search.
 
     Args:
         results: the photos, the nearest first.
-        predicted_label: by the photos nearest to the query; None where they have none.
-        close_match: whether the first result more likely shows the query's own kind than another, by what training
-            measured (`retrieval.bundle.Calibration`). None where that says nothing: it was measured for the nearest of
-            all photos to one photo, neither for later results nor among chosen labels nor for several examples.
-        took_ms: milliseconds that each step took.
+        predicted_label: predicted from the photos nearest to the query; None if they have no labels.
+        close_match: whether the first result probably has the label of the query, by the bundle's calibration
+            (`retrieval.bundle.Calibration`). None if that does not apply: it was measured for the nearest of all photos
+            to one photo, not for later pages, filtered searches or several examples.
+        took_ms: the duration of each step in milliseconds.
     """
 
     results: list[SearchResult]
@@ -96,11 +96,11 @@ class SearchResponse:
 
 
 class Searcher(Closing):
-    """Searches one model's index, which it closes in the end.
+    """Searches the index of one model.
 
     Args:
         embedder: the model, ready to run.
-        index: its index.
+        index: its index, which is closed with the searcher.
         decoder: decodes query photos.
     """
 
@@ -118,9 +118,9 @@ class Searcher(Closing):
     def by_photo(
         self, data: bytes, options: SearchParameters, *, uri: str | None = None, crop: Crop | None = None
     ) -> SearchResponse:
-        """The photos that look like an encoded photo, or like the part of it within `crop`.
+        """Return the photos that look like an encoded photo, or like the part of it within `crop`.
 
-        A photo that is indexed itself (its `uri` given) comes before its exact duplicates.
+        If the photo is indexed under `uri`, it comes before its exact duplicates.
 
         Raises:
             UnreadablePhoto: it can't be decoded, or the model has no embedding for it.
@@ -131,7 +131,7 @@ class Searcher(Closing):
         return replace(answer, took_ms=took_ms | answer.took_ms)
 
     def embed(self, data: bytes, crop: Crop | None = None) -> tuple[Vector, dict[str, float]]:
-        """The embedding of an encoded photo, or of the part of it within `crop`.
+        """Return the embedding of an encoded photo, or of the part of it within `crop`.
 
         Returns:
             A unit vector, float32 [d], and the milliseconds that decoding and embedding took.
@@ -163,7 +163,7 @@ class Searcher(Closing):
                 self._in_hand -= 1
 
     def by_id(self, photo: uuid.UUID, options: SearchParameters) -> SearchResponse:
-        """The photos that look like an indexed one, itself left out; raises `NotFound`."""
+        """Return the photos that look like an indexed one, which is left out; raises `NotFound`."""
         return self.by_examples([photo], [], options)
 
     def by_examples(
@@ -174,12 +174,11 @@ class Searcher(Closing):
         *,
         unindexed: Sequence[Vector] = (),
     ) -> SearchResponse:
-        """The photos that look like the positive examples and unlike the negative ones, which are left out.
+        """Return the photos that look like the positive examples and unlike the negative ones, which are left out.
 
-        Positive examples that are not indexed are given by their unit vectors, float32 [d].
-
-        The query is the mean of the positive vectors, moved away from the negatives' mean by the difference of the
-        two (Rocchio's relevance feedback, as Qdrant's recommendation by average vector).
+        The query is twice the mean of the positive vectors minus the mean of the negative ones (Rocchio's relevance
+        feedback; Qdrant's recommendation by average vector). Positive examples that are not indexed are given as unit
+        vectors, float32 [d], in `unindexed`.
 
         Raises:
             BadQuery: there is no positive example, or the examples cancel each other.
@@ -213,13 +212,13 @@ class Searcher(Closing):
         first: uuid.UUID | None = None,
         leave_out: frozenset[uuid.UUID] = frozenset(),
     ) -> SearchResponse:
-        """The photos nearest to a vector, float32 [d].
+        """Return the photos nearest to a vector, float32 [d].
 
         Args:
             vector: the query.
             options: how to search.
-            first: the photo that comes first among equals.
-            leave_out: photos that shall not be found.
+            first: this photo comes first among those with the same score.
+            leave_out: photos that are left out.
 
         Raises:
             NotFound: no indexed photo has one of the filter's labels.
@@ -241,10 +240,10 @@ class Searcher(Closing):
     def _nearest(
         self, vector: Vector, options: SearchParameters, leave_out: frozenset[uuid.UUID]
     ) -> tuple[list[Hit], list[Hit]]:
-        """The page of hits that the options ask for, and the nearest photos of any label, who vote.
+        """Return the requested page of hits, and the nearest photos of any label, which predict the label.
 
-        The photos left out count for nothing, wherever they rank. One question to the index serves both where no
-        label narrows it.
+        Photos that are left out are in neither, and do not count for the offset. Without a filter, one search of the
+        index suffices for both.
         """
         wanted = options.offset + options.k
         depth = max(wanted, VOTERS + 1) + len(leave_out)
@@ -256,13 +255,13 @@ class Searcher(Closing):
         return page, [hit for hit in voters if hit.id not in leave_out]
 
     def _require_labels(self, vector: Vector, unseen: set[str]) -> None:
-        """Raise `NotFound` where a label asked for and not found is on no photo at all."""
+        """Raise `NotFound` if one of the labels that were not found is not in the index at all."""
         unknown = sorted(label for label in unseen if not self.index.search(vector, 1, Filter((label,))))
         if unknown:
-            there = ", ".join(display(label) for label in islice(self.index.labels(), 5))
+            known = ", ".join(display(label) for label in islice(self.index.labels(), 5))
             raise NotFound(
                 f"No indexed photo has the label {', '.join(map(display, unknown))}.",
-                f"The most frequent labels are {there}." if there else "The indexed photos have no labels.",
+                f"The most frequent labels are {known}." if known else "The indexed photos have no labels.",
             )
 
     def _is_close(self, results: Sequence[SearchResult], options: SearchParameters) -> bool | None:

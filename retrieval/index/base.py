@@ -159,7 +159,8 @@ class IndexStore(Closing):
         with self._lock(index.model):
             index.users -= 1
             if index.users <= 0:
-                self._indexes.pop(index.model, None)
+                if self._indexes.get(index.model) is index:
+                    del self._indexes[index.model]
                 index.free()
 
     def close(self) -> None:

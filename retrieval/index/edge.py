@@ -69,7 +69,7 @@ class EmbeddedIndex(VectorIndex):
     Raises:
         IndexBusy: another process holds it.
         IndexMismatch: it holds vectors of another dimension.
-        IndexUnreadable: it is damaged, or not this user's.
+        IndexUnreadable: it is damaged, or belongs to another user.
         IndexWriteFailed: the disk is full.
     """
 
