@@ -1,13 +1,12 @@
 """Photos added over HTTP: files below the home, one folder a label, so that `lookalike index` finds them there, too."""
 
-import fcntl
 import hashlib
 import io
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from filelock import FileLock
 from PIL import Image
 
 from indexer.batch import BatchIndexer
@@ -52,7 +51,7 @@ class Uploads:
         path = self._folder_of(label) / f"{hashlib.sha256(data).hexdigest()}{_suffix(data)}"
         photo = PhotoRef(uri_of(path), label)
         try:
-            with _locked(path.parent):
+            with _lock(path.parent):
                 is_new = not path.exists()
                 if is_new:
                     write_atomically(path, data)
@@ -71,7 +70,7 @@ class Uploads:
         if not self._holds(photo):
             index.delete([photo.id])
             return
-        with _locked(photo.path.parent):
+        with _lock(photo.path.parent):
             index.delete([photo.id])
             photo.path.unlink(missing_ok=True)
 
@@ -96,16 +95,10 @@ class Uploads:
         return self._folder / "labelled" / label
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Holds a folder, made where it does not exist, against other threads and processes of this machine."""
+def _lock(folder: Path) -> FileLock:
+    """A lock on a folder, which is created if it does not exist, for all threads and processes of this machine."""
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+    return FileLock(folder / ".lock", poll_interval=0.01)
 
 
 def _suffix(data: bytes) -> str:

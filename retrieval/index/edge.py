@@ -46,7 +46,7 @@ from retrieval.index import records
 from retrieval.index.base import Hit, IndexStore, Point, VectorIndex, wrong_dimension
 from retrieval.index.filter import NO_FILTER, Filter
 from retrieval.index.filtered_search import filtered_search
-from retrieval.index.folder import DESCRIPTION, OPENING_BYTES, SPARE_BYTES, hold, require_space
+from retrieval.index.folder import DESCRIPTION, OPENING_BYTES, SPARE_BYTES, hold, release, require_space
 from retrieval.index.graph import bring_up_to_date, build_graph
 from retrieval.index.payload import INDEXED_FIELDS, Payload
 from retrieval.index.vectors import Vector, check_query
@@ -93,7 +93,7 @@ class EmbeddedIndex(VectorIndex):
             try:
                 self._shard = self._open()
             except BaseException:
-                self._holder.close()
+                release(self._holder)
                 raise
 
     def upsert(self, points: Sequence[Point]) -> None:
@@ -184,7 +184,7 @@ class EmbeddedIndex(VectorIndex):
         """See `VectorIndex.free`; building a graph is cancelled."""
         self._closing.cancel()
         with self._building, self._lock:
-            if self._holder.closed:
+            if not self._holder.is_locked:
                 return
             try:
                 with self._writing():
@@ -192,8 +192,7 @@ class EmbeddedIndex(VectorIndex):
                     self._describe(self._place)
             finally:
                 self._shard.close()
-                self._holder.truncate(0)
-                self._holder.close()
+                release(self._holder)
 
     def _open(self) -> EdgeShard:
         if not self._description.exists():

@@ -1,6 +1,5 @@
 """The folder of an embedded index: which process holds it, and whether its disk has space."""
 
-import fcntl
 import json
 import os
 import shutil
@@ -8,11 +7,13 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+
+from filelock import FileLock, Timeout
 
 from retrieval.errors import IndexBusy, IndexWriteFailed
 
 DESCRIPTION = "index.json"
+HOLDER = "holder.json"
 
 # Edge maps its files into memory, so that writing to a full disk would kill the process. One batch of points with its
 # log segment and payload takes a small part of this space; opening an index writes a few kilobytes.
@@ -32,35 +33,35 @@ def require_space(folder: Path, needed: int = SPARE_BYTES) -> None:
         )
 
 
-def hold(folder: Path) -> TextIO:
-    """Lock the folder of an index by the file that names its holder; closing the file unlocks it.
+def hold(folder: Path) -> FileLock:
+    """Lock the folder of an index by the file that names its holder.
 
     Raises:
-        IndexBusy: another process holds it, or has just removed it.
+        IndexBusy: another process holds it.
     """
-    file = (folder / "holder.json").open("a+", encoding="utf-8")
+    path = folder / HOLDER
+    lock = FileLock(path, blocking=False, thread_local=False)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        with file:
-            raise IndexBusy(
-                f"The index {folder} is held by another process{_name_holder(file)}.",
-                "Stop that process, or use it: while `lookalike serve` runs, search on its page or with its API.",
-            ) from None
-    if os.fstat(file.fileno()).st_nlink == 0:
-        file.close()
-        raise IndexBusy(f"The index {folder} was removed at this moment.", "Run the same command again.")
-    file.truncate(0)
-    json.dump({"pid": os.getpid(), "command": " ".join(["lookalike", *sys.argv[1:]])}, file)
-    file.flush()
-    return file
+        lock.acquire()
+    except Timeout:
+        raise IndexBusy(
+            f"The index {folder} is held by another process{_name_holder(path)}.",
+            "Stop that process, or use it: while `lookalike serve` runs, search on its page or with its API.",
+        ) from None
+    path.write_text(json.dumps({"pid": os.getpid(), "command": " ".join(["lookalike", *sys.argv[1:]])}))
+    return lock
 
 
-def _name_holder(file: TextIO) -> str:
+def release(lock: FileLock) -> None:
+    """Unlock the folder of an index, and clear the name of its holder."""
+    Path(lock.lock_file).write_text("")
+    lock.release()
+
+
+def _name_holder(path: Path) -> str:
     for _ in range(20):
-        file.seek(0)
         with suppress(ValueError):
-            holder = json.load(file)
+            holder = json.loads(path.read_text())
             return f": `{holder['command']}`, process {holder['pid']}"
         time.sleep(0.01)  # it has locked the file and not written its name yet
     return ""

@@ -33,7 +33,8 @@ def add(client: FlaskClient, data: bytes = PHOTO, name: str = "photo.jpg", **mor
 
 
 def kept(own: Site) -> list[Path]:
-    return [path for path in (own.settings.home / "uploads").rglob("*") if path.is_file()]
+    files = (path for path in (own.settings.home / "uploads").rglob("*") if path.is_file())
+    return [path for path in files if path.name != ".lock"]
 
 
 def test_an_added_photo_is_found_from_then_on(client: FlaskClient, own: Site) -> None:
