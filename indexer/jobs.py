@@ -145,11 +145,8 @@ def cancel_job(settings: Settings, job_id: str) -> Job:
     """
     job = load_job(settings, job_id)
     if job.state == "running":
-        marker = settings.jobs_folder / job_id / CANCEL
-        try:
+        with _writing(marker := settings.jobs_folder / job_id / CANCEL):
             marker.touch()
-        except OSError as error:
-            raise _not_written(marker, error) from None
     return job
 
 
@@ -184,12 +181,10 @@ class JobRecord:
         self.folder = jobs_folder / self.job.id
         self.first_failures: list[Failure] = []
         self._start = self._saved = time.monotonic()
-        try:
+        with _writing(self.folder):
             self.folder.mkdir(parents=True)
             self._lock = (self.folder / RUNNING).open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX)
-        except OSError as error:
-            raise _not_written(self.folder, error) from None
         self._save()
 
     @property
@@ -248,17 +243,12 @@ class JobRecord:
         if not failures:
             return
         self.first_failures += failures[: SHOWN_FAILURES - len(self.first_failures)]
-        try:
-            with self.failures.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(asdict(failure), ensure_ascii=False) + "\n" for failure in failures)
-        except OSError as error:
-            raise _not_written(self.failures, error) from None
+        with _writing(self.failures), self.failures.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(asdict(failure), ensure_ascii=False) + "\n" for failure in failures)
 
     def _save(self) -> None:
-        try:
+        with _writing(self.folder):
             write_atomically(self.folder / RECORD, self.job.model_dump_json(indent=2) + "\n")
-        except OSError as error:
-            raise _not_written(self.folder, error) from None
         self._saved = time.monotonic()
 
 
@@ -293,8 +283,13 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
-def _not_written(path: Path, error: OSError) -> LookalikeError:
-    return LookalikeError(
-        f"The job's record {path} can't be written ({error.strerror}).",
-        "What is indexed is kept. Free disk space or correct the permissions, then run the same command again.",
-    )
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Raise `LookalikeError` if a part of a record can't be written."""
+    try:
+        yield
+    except OSError as error:
+        raise LookalikeError(
+            f"The job's record {path} can't be written ({error.strerror}).",
+            "What is indexed is kept. Free disk space or correct the permissions, then run the same command again.",
+        ) from None

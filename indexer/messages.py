@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from indexer.batch import BatchResult
 from indexer.crosscheck import CrossCheck
@@ -11,7 +11,6 @@ from retrieval.photo_ref import PhotoRef
 
 MESSAGE_VERSION: Literal[3] = 3
 MAX_CRASHES = 3  # of workers, before a batch is not tried again
-PHOTOS = TypeAdapter(list[PhotoRef])
 
 
 class TaskMessage(BaseModel):
@@ -41,8 +40,8 @@ class TaskMessage(BaseModel):
             ) from None
 
     def content(self) -> dict[str, Any]:
-        """The message as JSON types."""
-        return self.model_dump()
+        """Return the message as JSON types, without default values."""
+        return {"version": self.version, **self.model_dump(exclude_defaults=True)}
 
 
 class BatchMessage(TaskMessage):
@@ -52,10 +51,6 @@ class BatchMessage(TaskMessage):
 
     photos: list[PhotoRef]
     time: str
-
-    def content(self) -> dict[str, Any]:
-        """The message as JSON types, without the default values of the photos."""
-        return self.model_dump(exclude={"photos"}) | {"photos": PHOTOS.dump_python(self.photos, exclude_defaults=True)}
 
     def halves(self) -> list[Self]:
         """The message in two, of the same time."""

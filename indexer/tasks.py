@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from time import monotonic
 from typing import Any
 
@@ -57,18 +57,21 @@ def run_worker(options: Sequence[str]) -> None:
         os.execv(sys.executable, sys.orig_argv)
 
 
-def _task(kind: type[TaskMessage], **options: Any) -> Callable[[Work], Task]:
+def _task(kind: type[TaskMessage], *, long: bool = False) -> Callable[[Work], Task]:
     """Register a function as the task of a kind of message: validate the message, and report the result to the job.
 
-    Errors that may pass (the index is busy, full or unreachable) are retried with growing pauses.
+    Errors that may pass (the index is busy, full or unreachable) are retried with growing pauses. A long task may take
+    longer than the redelivery time, so it is acknowledged before it starts, and regularly reports its progress.
     """
 
     def register(work: Work) -> Task:
         def run(task: Task, content: object) -> None:
-            result = _run(work, task, kind, content)
-            ResultQueue(worker_context().redis, task.request.reply_to).put(result)
+            results = ResultQueue(worker_context().redis, task.request.reply_to)
+            with _heartbeat(results, task.request.id) if long else nullcontext():
+                result = _run(work, task, kind, content)
+            results.put(result)
 
-        registered: Task = app.task(name=kind.task_name, bind=True, **options)(run)
+        registered: Task = app.task(name=kind.task_name, bind=True, acks_late=not long)(run)
         return registered
 
     return register
@@ -103,20 +106,18 @@ def index_batch(task: Task, executor: LocalExecutor, message: BatchMessage) -> R
         return ResultMessage(task=task.request.id, batch=result)
 
 
-@_task(RemovalMessage, acks_late=False)
+@_task(RemovalMessage, long=True)
 def remove_gone(task: Task, executor: LocalExecutor, message: RemovalMessage) -> ResultMessage:
     """Remove the points of the message's sources whose photo is gone."""
-    with _heartbeat(task):
-        policy = worker_context().settings.source_policy(allow_urls=message.urls)
-        removed = executor.remove_gone(message.sources, policy, CancellationToken())
+    policy = worker_context().settings.source_policy(allow_urls=message.urls)
+    removed = executor.remove_gone(message.sources, policy, CancellationToken())
     return ResultMessage(task=task.request.id, removed=removed)
 
 
-@_task(CrossCheckMessage, acks_late=False)
+@_task(CrossCheckMessage, long=True)
 def cross_check(task: Task, executor: LocalExecutor, message: CrossCheckMessage) -> ResultMessage:
     """Compare the index with exact neighbours."""
-    with _heartbeat(task):
-        result = executor.cross_check(CancellationToken())
+    result = executor.cross_check(CancellationToken())
     return ResultMessage(task=task.request.id, cross_check=result)
 
 
@@ -137,19 +138,14 @@ def scheduled_cross_check() -> None:
 
 
 @contextmanager
-def _heartbeat(task: Task) -> Iterator[None]:
-    """Report regularly that a long task is in progress.
-
-    Such a task is acknowledged before it starts, since it may take longer than the redelivery time.
-    """
+def _heartbeat(results: ResultQueue, task: str) -> Iterator[None]:
+    """Report regularly that a task is in progress."""
     ended = threading.Event()
-    results = ResultQueue(worker_context().redis, task.request.reply_to)
-    message = ResultMessage(task=task.request.id, in_progress=True)
 
     def report() -> None:
         while not ended.wait(_time_share()):
             with suppress(LookalikeError):
-                results.put(message)
+                results.put(ResultMessage(task=task, in_progress=True))
 
     thread = threading.Thread(target=report, name="heartbeat")
     thread.start()
