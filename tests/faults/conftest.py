@@ -19,7 +19,7 @@ Points = dict[uuid.UUID, tuple[list[float], dict[str, object]]]
 
 @pytest.fixture(scope="session")
 def large_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Different files of a few different photos, large enough that decoding takes its time."""
+    """Different files of a few different photos, large enough that decoding takes some time."""
     folder = tmp_path_factory.mktemp("large")
     for label in make.COLOURS:
         (folder / label).mkdir()
@@ -47,7 +47,7 @@ def start_index(settings: object, bundle: Bundle) -> Callable[..., subprocess.Po
 
 @pytest.fixture
 def points_of(bundle: Bundle) -> Callable[[Path], Points]:
-    """Everything that the index in a home holds, but for the times at which it was written."""
+    """The points of the index in a home, without the times at which they were written."""
 
     def read(home: Path) -> Points:
         with EmbeddedStore(home / "index").open(bundle.model_id, bundle.dimension) as index:

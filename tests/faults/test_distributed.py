@@ -1,4 +1,4 @@
-"""A job on several workers, while machines are killed and servers restarted, ends as if nothing had happened.
+"""A job on several workers completes although machines are killed and servers restarted.
 
 `LOOKALIKE_TEST_KILLS=50` kills fifty times; without it there are a few, for every day.
 """
@@ -41,7 +41,7 @@ def machines(tmp_path: Path, bundle: Bundle, settings: object) -> Iterator[Machi
 
 @pytest.fixture
 def expected(large_library: Path, bundle: Bundle, tmp_path: Path) -> dict[uuid.UUID, Point]:
-    """The points that one process leaves in an index of its own, with nothing in its way."""
+    """The points that an undisturbed job in one process writes."""
     with EmbeddedStore(tmp_path / "alone").open(bundle.model_id, bundle.dimension) as index:
         with BatchIndexer(Embedder(bundle, threads=1), index, PhotoDecoder()) as indexer:
             assert sum(outcome.indexed for outcome in indexer.run(list_photos(large_library))) == PHOTOS
@@ -55,13 +55,13 @@ def finish(job: subprocess.Popen[str]) -> dict[str, object]:
 
 
 def until_batches_wait(machines: Machines) -> None:
-    """Until the job has begun: a Redis that is away before that is the user's to start."""
+    """Wait until the job has started; if Redis is unavailable before, the user must start it."""
     with redis.Redis.from_url(machines.redis_url) as client:
         until(lambda: client.llen("lookalike") > 0)
 
 
 @pytest.mark.parametrize("job_number", range(max(1, KILLS // KILLS_A_JOB)))
-def test_no_photo_is_lost_or_counted_twice_whatever_is_killed(
+def test_kills_of_workers_lose_no_photo_and_count_none_twice(
     job_number: int, machines: Machines, expected: dict[uuid.UUID, Point], large_library: Path
 ) -> None:
     rng = random.Random(job_number)
@@ -90,8 +90,8 @@ def test_a_redis_that_loses_its_data_loses_no_photo(
     assert_same(machines.points(), expected)
 
 
-@pytest.mark.skipif("LOOKALIKE_TEST_QDRANT_URL" in os.environ, reason="a real server is not ours to stop")
-def test_an_index_server_that_is_away_for_a_while_loses_no_photo(
+@pytest.mark.skipif("LOOKALIKE_TEST_QDRANT_URL" in os.environ, reason="a real server must not be stopped by tests")
+def test_an_index_server_that_is_temporarily_unavailable_loses_no_photo(
     machines: Machines, expected: dict[uuid.UUID, Point], large_library: Path
 ) -> None:
     job = machines.start_index(large_library)

@@ -15,13 +15,13 @@ DISK_BYTES = 200 << 20
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A small disk of its own."""
+    """A small, separate disk."""
     with small_disk(tmp_path / "disk", DISK_BYTES) as disk:
         yield disk
 
 
 def fill(disk: Path, leave_megabytes: int = 0, pause: float = 0.0) -> Path:
-    """Fill the disk but for so many megabytes, with a pause after each; returns the file to delete."""
+    """Fill the disk except for the given megabytes, with a pause after each; return the file to delete."""
     filler = disk / "filler"
     megabyte = b"\1" * 1_000_000
     with filler.open("wb", buffering=0) as file:
@@ -83,9 +83,7 @@ def test_a_disk_that_fills_up_midway_ends_the_job_with_a_sentence(
     assert points_of(home) == points_of(tmp_path / "undisturbed")
 
 
-def test_the_record_says_why_the_job_failed_where_it_can_still_be_written(
-    start_index, large_library: Path, disk: Path
-) -> None:
+def test_the_record_has_the_error_if_it_can_still_be_written(start_index, large_library: Path, disk: Path) -> None:
     home = disk / "home"
     assert finish(start_index(large_library / "red", home))[0] == 0
     done = {path.parent.name for path in home.glob("jobs/*/job.json")}

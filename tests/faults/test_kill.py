@@ -1,4 +1,4 @@
-"""A job that is killed at any moment, run again, ends as if nothing had happened.
+"""A job that was killed at any moment completes when it is run again.
 
 `LOOKALIKE_TEST_KILLS=50` kills fifty times.
 """
@@ -18,7 +18,7 @@ KILLS_A_HOME = 4
 
 @pytest.fixture
 def undisturbed(start_index, large_library: Path, tmp_path: Path) -> tuple[Path, float]:
-    """A home with the complete index, and the seconds that the job took."""
+    """A home with the complete index, and the duration of the job in seconds."""
     home = tmp_path / "undisturbed"
     job = start_index(large_library, home)
     out, err = job.communicate(timeout=60)
@@ -51,7 +51,7 @@ def test_after_any_kill_the_next_run_completes_the_index(
 
 
 def _wait_for_a_new_job(home: Path, moment: float) -> None:
-    """Three times in four until photos are being indexed; otherwise the kill meets the start of the process."""
+    """Three times in four, wait until photos are being indexed; once in four, kill the process while it starts."""
     before = len(list(home.glob("jobs/*/job.json")))
     end = time.monotonic() + (20 if moment < 0.75 else 0.3)
     while len(list(home.glob("jobs/*/job.json"))) == before and time.monotonic() < end:

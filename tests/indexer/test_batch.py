@@ -36,7 +36,7 @@ def one_photo(folder: Path, content: bytes, name: str = "x.jpg") -> PhotoRef:
     return PhotoRef(uri_of(folder / name))
 
 
-def test_a_point_holds_the_photos_embedding_and_what_is_known_of_it(
+def test_a_point_has_the_photos_embedding_and_payload(
     indexer: BatchIndexer, index: VectorIndex, bundle: Bundle, library: Path
 ) -> None:
     assert run(indexer, list_photos(library)) == (24, 24, 0, {})
@@ -64,7 +64,7 @@ def test_more_photos_than_a_batch_all_arrive_once(indexer: BatchIndexer, index: 
     assert index.count() == len(photos)
 
 
-def test_a_photo_named_twice_counts_twice_and_is_one_point_with_the_last_label(
+def test_a_photo_listed_twice_counts_twice_and_is_one_point_with_the_last_label(
     indexer: BatchIndexer, index: VectorIndex, tmp_path: Path
 ) -> None:
     photo = one_photo(tmp_path, make.encoded(make.photo()))
@@ -125,7 +125,7 @@ def test_a_huge_png_is_refused_by_its_header(indexer: BatchIndexer, tmp_path: Pa
 
 
 def test_a_photo_without_an_embedding_fails_alone(indexer: BatchIndexer, index: VectorIndex, tmp_path: Path) -> None:
-    """Of a uniform grey, the tests' network makes the zero vector, and of that, NaN."""
+    """For uniform grey, the tests' network computes the zero vector, and normalizing that gives NaN."""
     grey = one_photo(tmp_path, make.encoded(Image.new("RGB", (64, 64), (128, 128, 128)), "PNG"), "grey.png")
     good = one_photo(tmp_path, make.encoded(make.photo()), "good.jpg")
     *counted, failures = run(indexer, [grey, good])
@@ -134,7 +134,7 @@ def test_a_photo_without_an_embedding_fails_alone(indexer: BatchIndexer, index: 
     assert [point.id for point in index.scroll()] == [good.id]
 
 
-def test_what_is_no_file_fails(indexer: BatchIndexer, tmp_path: Path) -> None:
+def test_anything_but_a_regular_file_fails(indexer: BatchIndexer, tmp_path: Path) -> None:
     (tmp_path / "folder.jpg").mkdir()
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "circle.jpg").symlink_to("circle.jpg")
@@ -148,7 +148,7 @@ def test_what_is_no_file_fails(indexer: BatchIndexer, tmp_path: Path) -> None:
     assert "No such file" in failures["gone.jpg"]
 
 
-def test_a_url_that_nobody_answers_fails(indexer: BatchIndexer) -> None:
+def test_an_unreachable_url_fails(indexer: BatchIndexer) -> None:
     (outcome,) = indexer.run([PhotoRef("http://127.0.0.1:1/photo.jpg")])
     assert "http://127.0.0.1:1/photo.jpg can't be read" in outcome.failures[0].reason
 
@@ -156,7 +156,7 @@ def test_a_url_that_nobody_answers_fails(indexer: BatchIndexer) -> None:
 @pytest.mark.parametrize(
     "name", [b"a b.jpg", b'"quoted".jpg', b"it's.jpg", b"new\nline.jpg", b"caf\xe9.jpg", b"%41.jpg"]
 )
-def test_any_name_will_do(name: bytes, indexer: BatchIndexer, index: VectorIndex, tmp_path: Path) -> None:
+def test_any_file_name_is_indexed(name: bytes, indexer: BatchIndexer, index: VectorIndex, tmp_path: Path) -> None:
     path = os.path.join(os.fsencode(tmp_path), name)
     try:
         Path(os.fsdecode(path)).write_bytes(make.encoded(make.photo()))
@@ -190,7 +190,7 @@ def test_a_photo_that_keeps_changing_while_it_is_read_fails(
 
 
 def _change_after_reading(monkeypatch: pytest.MonkeyPatch, contents: list[bytes]) -> None:
-    """Somebody else writes the file at the very moment between reading it and looking at it again."""
+    """Another process writes the file between reading it and checking its status again."""
 
     def read_then_change(photo: PhotoRef) -> bytes:
         data = read_photo(photo)

@@ -49,7 +49,7 @@ def client(server: ValkeyServer) -> Iterator[redis.Redis]:
 def executor(
     client: redis.Redis, server: ValkeyServer, settings: Settings, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[CeleryExecutor]:
-    """The executor of a job whose workers are played by the tests."""
+    """The executor of a job; the tests act as its workers."""
     url = f"{server.connection_url}/0"
     monkeypatch.setattr(outstanding, "SILENCE_SECONDS", 0.5)
     settings = settings.model_copy(update={"redis_url": url, "redelivery_seconds": 1})
@@ -63,8 +63,8 @@ def ten_million(pulled: list[int]) -> Iterator[PhotoRef]:
         yield PhotoRef(f"file:///library/{number // 1000}/{number}.jpg", "label")
 
 
-def taken(client: redis.Redis) -> list[dict[str, object]]:
-    """The tasks that wait in the queue, taken out: their ids, result queue and message."""
+def take_waiting(client: redis.Redis) -> list[dict[str, object]]:
+    """Take the waiting tasks out of the queue: their ids, result queue and message."""
     found = []
     while (raw := client.rpop(QUEUE)) is not None:
         task = json.loads(raw)
@@ -72,91 +72,91 @@ def taken(client: redis.Redis) -> list[dict[str, object]]:
     return found
 
 
-def answer(client: redis.Redis, task: dict[str, object], **result: object) -> None:
+def report(client: redis.Redis, task: dict[str, object], **result: object) -> None:
     ResultQueue(client, str(task["queue"])).put(ResultMessage(task=task["id"], **result))
 
 
 def test_ten_million_photos_fill_neither_redis_nor_the_job(client: redis.Redis, executor: CeleryExecutor) -> None:
     pulled = [0]
-    outcomes = executor.index(ten_million(pulled))
-    assert next(outcomes) == BatchResult()
+    results = executor.index(ten_million(pulled))
+    assert next(results) == BatchResult()
     for _ in range(2):
-        next(outcomes)
+        next(results)
     assert client.llen(QUEUE) <= MAX_OUTSTANDING
     assert pulled[0] <= MAX_OUTSTANDING * BATCH
     assert client.info("memory")["used_memory"] < 20_000_000
-    for task in taken(client)[:10]:
-        answer(client, task, batch={"seen": BATCH, "indexed": BATCH})
-    assert sum(next(outcomes).indexed for _ in range(10)) == 10 * BATCH
-    outcomes.close()
+    for task in take_waiting(client)[:10]:
+        report(client, task, batch={"seen": BATCH, "indexed": BATCH})
+    assert sum(next(results).indexed for _ in range(10)) == 10 * BATCH
+    results.close()
 
 
 def test_workers_can_start_before_the_source_is_listed(client: redis.Redis, executor: CeleryExecutor) -> None:
-    listed_on = threading.Event()
+    listing_resumes = threading.Event()
 
     def slow() -> Iterator[PhotoRef]:
         for number in range(2 * BATCH):
             if number == BATCH:
-                listed_on.wait(20)
+                listing_resumes.wait(20)
             yield PhotoRef(f"file:///{number}.jpg")
 
-    outcomes: list[BatchResult] = []
-    thread = threading.Thread(target=lambda: outcomes.extend(executor.index(slow())))
+    results: list[BatchResult] = []
+    thread = threading.Thread(target=lambda: results.extend(executor.index(slow())))
     thread.start()
     (first,) = wait_for_tasks(client, 1)
-    assert not listed_on.is_set()
-    answer(client, first, batch={"seen": BATCH})
-    listed_on.set()
+    assert not listing_resumes.is_set()
+    report(client, first, batch={"seen": BATCH})
+    listing_resumes.set()
     (second,) = wait_for_tasks(client, 1)
-    answer(client, second, batch={"seen": BATCH})
+    report(client, second, batch={"seen": BATCH})
     thread.join(20)
-    assert sum(outcome.seen for outcome in outcomes) == 2 * BATCH
+    assert sum(result.seen for result in results) == 2 * BATCH
 
 
 def test_a_batch_that_is_delivered_twice_counts_once(client: redis.Redis, executor: CeleryExecutor) -> None:
-    outcomes = run_in_thread(executor, 2)
+    results = run_in_thread(executor, 2)
     first, second = wait_for_tasks(client, 2)
     for task in (first, first, second, second):
-        answer(client, task, batch={"seen": BATCH, "indexed": BATCH})
-    assert outcomes() == (2 * BATCH, 2 * BATCH, 0)
+        report(client, task, batch={"seen": BATCH, "indexed": BATCH})
+    assert results() == (2 * BATCH, 2 * BATCH, 0)
 
 
-def test_what_nobody_can_have_is_sent_again(client: redis.Redis, executor: CeleryExecutor) -> None:
-    outcomes = run_in_thread(executor, 1)
+def test_a_lost_task_is_sent_again(client: redis.Redis, executor: CeleryExecutor) -> None:
+    results = run_in_thread(executor, 1)
     (lost,) = wait_for_tasks(client, 1)
     (again,) = wait_for_tasks(client, 1)
     assert (again["id"], again["body"]) == (lost["id"], lost["body"])
-    answer(client, again, batch={"seen": BATCH})
-    assert outcomes()[0] == BATCH
+    report(client, again, batch={"seen": BATCH})
+    assert results()[0] == BATCH
 
 
-def test_what_a_worker_had_no_time_for_is_sent_again(client: redis.Redis, executor: CeleryExecutor) -> None:
-    outcomes = run_in_thread(executor, 1)
+def test_unprocessed_photos_are_sent_again(client: redis.Redis, executor: CeleryExecutor) -> None:
+    results = run_in_thread(executor, 1)
     (task,) = wait_for_tasks(client, 1)
     left = [{"uri": "file:///last.jpg", "label": "red"}]
-    answer(client, task, batch={"seen": BATCH - 1, "indexed": BATCH - 1, "unprocessed": left})
+    report(client, task, batch={"seen": BATCH - 1, "indexed": BATCH - 1, "unprocessed": left})
     (rest,) = wait_for_tasks(client, 1)
-    assert message_of(rest)["time"] == message_of(task)["time"], "by which what was written before its answer counts"
-    answer(client, rest, batch={"seen": 1, "indexed": 1})
-    assert outcomes() == (BATCH, BATCH, 0)
+    assert message_of(rest)["time"] == message_of(task)["time"], "which identifies points that were written before"
+    report(client, rest, batch={"seen": 1, "indexed": 1})
+    assert results() == (BATCH, BATCH, 0)
 
 
-def test_a_photo_that_ends_every_worker_fails_alone(client: redis.Redis, executor: CeleryExecutor) -> None:
-    outcomes = run_in_thread(executor, 1)
+def test_a_photo_that_crashes_every_worker_fails_alone(client: redis.Redis, executor: CeleryExecutor) -> None:
+    results = run_in_thread(executor, 1)
     done = lost = 0
     while done < BATCH - 1:
         for task in wait_for_tasks(client, 1):
             photos = photos_of(task)
             if "file:///13.jpg" in photos:
                 lost += 1
-                answer(client, task, crashed=True)
+                report(client, task, crashed=True)
             else:
                 done += len(photos)
-                answer(client, task, batch={"seen": len(photos), "indexed": len(photos)})
+                report(client, task, batch={"seen": len(photos), "indexed": len(photos)})
     if lost < 7:  # 64, 32, …, 1
         (task,) = wait_for_tasks(client, 1)
-        answer(client, task, crashed=True)
-    assert outcomes() == (BATCH, BATCH - 1, 1)
+        report(client, task, crashed=True)
+    assert results() == (BATCH, BATCH - 1, 1)
 
 
 def test_a_full_redis_is_one_sentence(client: redis.Redis, executor: CeleryExecutor, monkeypatch) -> None:
@@ -166,20 +166,20 @@ def test_a_full_redis_is_one_sentence(client: redis.Redis, executor: CeleryExecu
         list(executor.index(PhotoRef(f"file:///{number}.jpg") for number in range(BATCH)))
 
 
-def test_a_redis_that_was_full_for_a_moment_is_waited_for(client: redis.Redis, executor: CeleryExecutor) -> None:
+def test_a_job_waits_while_redis_is_full(client: redis.Redis, executor: CeleryExecutor) -> None:
     client.config_set("maxmemory", 1)
-    outcomes = run_in_thread(executor, 1)
+    results = run_in_thread(executor, 1)
     time.sleep(1)
     client.config_set("maxmemory", 0)
     (task,) = wait_for_tasks(client, 1)
-    answer(client, task, batch={"seen": BATCH})
-    assert outcomes()[0] == BATCH
+    report(client, task, batch={"seen": BATCH})
+    assert results()[0] == BATCH
 
 
-def test_a_batch_that_is_done_again_counts_what_it_did_the_first_time(
+def test_a_batch_that_runs_again_counts_what_it_wrote_the_first_time(
     settings: Settings, bundle: Bundle, library: Path
 ) -> None:
-    """A worker was lost between writing and answering; the other's clock is a year behind."""
+    """A worker crashed between writing and reporting; the clock of the next one is a year behind."""
     photos = list(list_photos(library))
     with LocalExecutor.open(settings, open_store(settings), bundle, PhotoDecoder()) as executor:
         first = executor.index_batch(photos, "2026-06-01T00:00:00.000000+00:00", time.monotonic() + 60)
@@ -189,57 +189,57 @@ def test_a_batch_that_is_done_again_counts_what_it_did_the_first_time(
     assert later == BatchResult(seen=24, unchanged=24)
 
 
-def test_a_batch_without_time_is_handed_back(settings: Settings, bundle: Bundle, library: Path) -> None:
+def test_a_batch_after_its_deadline_is_unprocessed(settings: Settings, bundle: Bundle, library: Path) -> None:
     photos = list(list_photos(library))
     with LocalExecutor.open(settings, open_store(settings), bundle, PhotoDecoder()) as executor:
-        outcome = executor.index_batch(photos, "now", time.monotonic() - 1)
-    assert (outcome.seen, set(outcome.unprocessed)) == (0, set(photos))
+        result = executor.index_batch(photos, "now", time.monotonic() - 1)
+    assert (result.seen, set(result.unprocessed)) == (0, set(photos))
 
 
-def test_a_cancelled_job_revokes_what_waits(client: redis.Redis, executor: CeleryExecutor) -> None:
-    outcomes = executor.index(ten_million([0]))
-    next(outcomes)
+def test_a_cancelled_job_revokes_waiting_tasks(client: redis.Redis, executor: CeleryExecutor) -> None:
+    results = executor.index(ten_million([0]))
+    next(results)
     with client.pubsub() as orders:
         orders.psubscribe("*pidbox*")
         orders.get_message(timeout=5)
-        outcomes.close()
+        results.close()
         (order,) = (json.loads(message["data"]) for message in iter(lambda: orders.get_message(timeout=1), None))
     body = json.loads(base64.b64decode(order["body"]))
     assert body["method"] == "revoke"
-    assert sorted(body["arguments"]["task_id"]) == sorted(task["id"] for task in taken(client))
+    assert sorted(body["arguments"]["task_id"]) == sorted(task["id"] for task in take_waiting(client))
     assert list(executor.index(iter(()))) == []
 
 
-def test_a_job_that_is_to_end_waits_for_no_worker(client: redis.Redis, executor: CeleryExecutor) -> None:
+def test_a_cancelled_job_does_not_wait_for_workers(client: redis.Redis, executor: CeleryExecutor) -> None:
     checks = iter([False, True])
     assert executor.cross_check(CancellationToken(lambda: next(checks))) is None
     assert executor.remove_gone(["/photos"], DEFAULT_POLICY, CancellationToken(lambda: True)) == 0
-    assert len(taken(client)) == 2
-    answers = threading.Thread(
-        target=lambda: answer(client, *wait_for_tasks(client, 1), removed=3),
+    assert len(take_waiting(client)) == 2
+    reports = threading.Thread(
+        target=lambda: report(client, *wait_for_tasks(client, 1), removed=3),
     )
-    answers.start()
+    reports.start()
     assert executor.remove_gone(["/photos"], DEFAULT_POLICY, CancellationToken()) == 3
-    answers.join()
+    reports.join()
 
 
 def run_in_thread(executor: CeleryExecutor, batches: int):
-    """Index so many batches on a thread; returns what waits for the counts: seen, indexed, failed."""
+    """Index a number of batches on a thread; return a function that waits for the counts: seen, indexed, failed."""
     found: list[BatchResult] = []
     photos = (PhotoRef(f"file:///{number}.jpg") for number in range(batches * BATCH))
     thread = threading.Thread(target=lambda: found.extend(executor.index(photos)))
     thread.start()
 
-    def outcomes() -> tuple[int, int, int]:
+    def results() -> tuple[int, int, int]:
         thread.join(30)
         assert not thread.is_alive()
         return (
-            sum(outcome.seen for outcome in found),
-            sum(outcome.indexed for outcome in found),
-            sum(len(outcome.failures) for outcome in found),
+            sum(result.seen for result in found),
+            sum(result.indexed for result in found),
+            sum(len(result.failures) for result in found),
         )
 
-    return outcomes
+    return results
 
 
 def wait_for_tasks(client: redis.Redis, count: int) -> list[dict[str, object]]:
@@ -247,7 +247,7 @@ def wait_for_tasks(client: redis.Redis, count: int) -> list[dict[str, object]]:
     end = time.monotonic() + 20
     while len(found) < count:
         assert time.monotonic() < end
-        found += taken(client)
+        found += take_waiting(client)
         time.sleep(0.01)
     return found
 

@@ -23,7 +23,7 @@ def test_a_fresh_installation_has_no_problem(command) -> None:
     assert (found["bundle"], found["index"]) == ("warning", "warning")
 
 
-def test_after_indexing_all_is_well(command, bundle: Bundle, library: Path) -> None:
+def test_after_indexing_every_check_passes(command, bundle: Bundle, library: Path) -> None:
     command("index", library, "--bundle", bundle.folder)
     called = command("doctor", "--json")
     found = statuses(called)
@@ -70,7 +70,7 @@ def test_a_damaged_pointer_is_a_problem_and_a_sentence(
     assert "current.json is damaged" in searched.err
 
 
-def test_whatever_else_is_damaged_the_other_checks_go_on(
+def test_a_damaged_part_does_not_stop_the_other_checks(
     command, settings: Settings, bundle: Bundle, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command("index", library, "--bundle", bundle.folder)

@@ -60,7 +60,7 @@ def test_the_job_is_recorded(command, settings: Settings, bundle: Bundle, own: P
     assert result["failures"] == str(folder / "failures.jsonl")
 
 
-def test_failed_photos_are_told_and_are_an_error_only_when_strict(command, bundle: Bundle, own: Path) -> None:
+def test_failed_photos_are_reported_and_are_an_error_only_with_strict(command, bundle: Bundle, own: Path) -> None:
     for number in range(12):
         (own / "red" / f"bad{number:02}.jpg").write_bytes(b"")
     called = command("index", own, "--bundle", bundle.folder)
@@ -80,7 +80,7 @@ def test_sync_removes_what_is_gone(command, bundle: Bundle, own: Path) -> None:
 
 
 @pytest.mark.parametrize(("label_from", "labels"), [("none", {}), ("folder", {"red": 2, "green": 2, "blue": 2})])
-def test_labels_come_from_where_they_are_said_to(
+def test_labels_come_from_the_specified_place(
     label_from: str, labels: dict[str, int], command, settings: Settings, bundle: Bundle, own: Path
 ) -> None:
     command("index", own, "--bundle", bundle.folder, "--label-from", label_from)
@@ -98,7 +98,7 @@ def test_a_manifest_and_a_folder_in_one_job(command, settings: Settings, bundle:
 
 
 @pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
-def test_trouble_with_the_source_is_one_sentence(as_json: bool, command, bundle: Bundle, tmp_path: Path) -> None:
+def test_an_error_of_the_source_is_one_sentence(as_json: bool, command, bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     called = command("index", tmp_path / "empty", "--bundle", bundle.folder, *(["--json"] if as_json else []))
     assert called.status == 1
@@ -107,7 +107,7 @@ def test_trouble_with_the_source_is_one_sentence(as_json: bool, command, bundle:
     assert called.out == "" if not as_json else "holds no photo" in called.json["error"]
 
 
-def test_without_any_model_one_is_told_how_to_make_one(command, library: Path) -> None:
+def test_without_a_model_the_error_explains_how_to_train_one(command, library: Path) -> None:
     called = command("index", library)
     assert called.status == 1
     assert "lookalike train" in called.err
@@ -126,7 +126,7 @@ def test_a_damaged_bundle_is_refused_and_nothing_is_written(
     assert not settings.index_folder.exists()
 
 
-def test_a_bundle_that_lies_about_its_network_leaves_nothing_behind(
+def test_a_bundle_that_contradicts_its_network_leaves_nothing_behind(
     command, settings: Settings, library: Path, tmp_path: Path
 ) -> None:
     lying = make.bundle(tmp_path / "lying").folder / "bundle.json"
@@ -140,7 +140,7 @@ def test_a_bundle_that_lies_about_its_network_leaves_nothing_behind(
     assert command("index", library, "--bundle", lying.parent).status == 0
 
 
-def test_a_damaged_installed_bundle_is_healed_by_naming_the_sound_one(
+def test_a_damaged_installed_bundle_is_replaced_by_specifying_an_intact_one(
     command, settings: Settings, bundle: Bundle, library: Path
 ) -> None:
     command("index", library, "--bundle", bundle.folder)
@@ -163,7 +163,7 @@ def test_a_second_model_is_indexed_beside_the_current_one(
     assert store.models() == sorted([bundle.model_id, other.model_id])
 
 
-def test_the_last_cross_check_is_kept(command, settings: Settings, bundle: Bundle, library: Path) -> None:
+def test_the_last_cross_check_is_saved(command, settings: Settings, bundle: Bundle, library: Path) -> None:
     command("index", library, "--bundle", bundle.folder)
     called = command("crosscheck", "--sample", 10, "-k", 3, "--json")
     assert called.status == 0
@@ -251,7 +251,7 @@ def test_a_folder_that_cannot_be_listed_is_one_failure_and_loses_no_photo(
         assert index.labels() == {"green": 2, "red": 2, "blue": 1}
 
 
-def test_an_index_of_another_user_is_told(command, settings: Settings, bundle: Bundle, own: Path) -> None:
+def test_an_index_of_another_user_is_reported(command, settings: Settings, bundle: Bundle, own: Path) -> None:
     command("index", own, "--bundle", bundle.folder)
     (settings.index_folder / bundle.model_id / "holder.json").chmod(0o444)
     done = subprocess.run(
@@ -263,7 +263,7 @@ def test_an_index_of_another_user_is_told(command, settings: Settings, bundle: B
     assert "Correct the permissions of that folder" in done.stderr
 
 
-def test_a_manifest_without_read_permission_is_told(settings: Settings, bundle: Bundle, tmp_path: Path) -> None:
+def test_a_manifest_without_read_permission_is_reported(settings: Settings, bundle: Bundle, tmp_path: Path) -> None:
     manifest = tmp_path / "list.csv"
     manifest.write_text("path,label\n1.jpg,red\n")
     manifest.chmod(0)
@@ -276,7 +276,7 @@ def test_a_manifest_without_read_permission_is_told(settings: Settings, bundle: 
 
 
 def _respect_permissions() -> None:
-    """Where the tests run as root: give up the right to read every file (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH)."""
+    """Drop root's right to read every file (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH) if the tests run as root."""
     if os.geteuid() == 0:
         drop_capability = 24
         for capability in (1, 2):

