@@ -27,7 +27,6 @@ from options import bundle_and_photos, show
 from served import Server, served, upload
 from timing import spread
 
-from indexer.batch import GROUP
 from retrieval.bundle import Bundle, load_bundle
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
@@ -53,7 +52,8 @@ def main() -> None:
 def _measure(server: Server, bundle: Bundle, photos: list[bytes], options: argparse.Namespace) -> dict[str, Any]:
     """Photos per second of each, and ratios of medians."""
     embedder = Embedder(bundle, threads=1)
-    groups = [photos[start : start + GROUP] for start in range(0, len(photos), GROUP)]
+    size = embedder.session.provider.batch
+    groups = [photos[start : start + size] for start in range(0, len(photos), size)]
     requests = [upload(photo) for photo in photos]
 
     def ask(connection: http.client.HTTPConnection, request: Request) -> int:

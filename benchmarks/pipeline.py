@@ -20,7 +20,7 @@ import numpy.typing as npt
 from options import bundle_and_photos, show
 from timing import spread, timed
 
-from indexer.batch import GROUP, BatchIndexer, batches
+from indexer.batch import BatchIndexer, batches
 from retrieval.bundle import load_bundle
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
@@ -60,7 +60,7 @@ def rates(embedder: Embedder, photos: list[PhotoRef]) -> tuple[float, float, flo
         contents = [read_photo(photo) for photo in group]
         return np.stack([decoder.read_pixels(content, embedder.bundle.resize).pixels for content in contents])
 
-    decoding, pixels = on_all_cores(decode, list(batches(photos, GROUP)))
+    decoding, pixels = on_all_cores(decode, list(batches(photos, embedder.session.provider.batch)))
     embedding, _ = on_all_cores(embedder.embed, pixels)
     bundle = embedder.bundle
     with (

@@ -28,8 +28,7 @@ from retrieval.index.vectors import Vector, has_direction
 from retrieval.photo_ref import FileStatus, PhotoRef, display
 from retrieval.stores import photo_status, read_photo
 
-BATCH = 64  # photos looked up and written at once
-GROUP = 4  # photos embedded at once; larger groups are no faster on a CPU, and take more memory
+BATCH = 64  # photos looked up and written at once; more if an accelerator embeds larger groups
 
 Item = TypeVar("Item")
 
@@ -104,6 +103,8 @@ class BatchIndexer(Closing):
         self._index = index
         self._decoder = decoder
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="embed")
+        self._group = embedder.session.provider.batch
+        self._batch = max(BATCH, threads * self._group)
 
     def run(self, photos: Iterable[PhotoRef]) -> Iterator[BatchResult]:
         """Index a stream of photos, and yield the result of each batch once its points are written.
@@ -112,7 +113,7 @@ class BatchIndexer(Closing):
             IndexWriteFailed: the index can't be written; the batches before are indexed.
         """
         prepared: deque[PreparedBatch] = deque()
-        for batch in batches(photos, BATCH):
+        for batch in batches(photos, self._batch):
             prepared.append(self.prepare(batch, now()))
             if len(prepared) > 1:  # the threads work on the next batch while this one is written
                 yield self.store(prepared.popleft())
@@ -128,7 +129,7 @@ class BatchIndexer(Closing):
             deadline: seconds on the monotonic clock after which no group of photos is started.
         """
         known = self._index.get([photo.id for photo in photos])
-        groups = batches(photos, GROUP)
+        groups = batches(photos, self._group)
         return [self._threads.submit(self._embed_group, group, known, time, deadline) for group in groups]
 
     def store(self, prepared: PreparedBatch) -> BatchResult:

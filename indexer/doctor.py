@@ -13,11 +13,12 @@ from indexer.crosscheck import load_cross_check
 from retrieval.current_model import bundle_in_use
 from retrieval.errors import IndexBusy, LookalikeError, NotFound
 from retrieval.index import IndexStore, open_store
+from retrieval.session import Session, installed_devices, require_installed, runtime_version
 from retrieval.settings import Settings, load_settings
 
 Status = Literal["ok", "warning", "problem"]
 LOW_DISK_BYTES = 1_000_000_000
-LIBRARIES = ("numpy", "pillow", "onnxruntime", "qdrant-edge-py", "qdrant-client", "scikit-learn", "celery", "flask")
+LIBRARIES = ("numpy", "pillow", "qdrant-edge-py", "qdrant-client", "scikit-learn", "celery", "flask")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Check:
 
 
 def examine() -> list[Check]:
-    """Check versions, settings, disk, bundle, index, last cross-check, Redis and the training extra."""
+    """Check versions, settings, disk, device, bundle, index, last cross-check, Redis and the training extra."""
     try:
         settings = load_settings()
     except LookalikeError as error:
@@ -39,6 +40,7 @@ def examine() -> list[Check]:
     store = open_store(settings)
     checks: Mapping[str, Callable[[], Check]] = {
         "disk": lambda: _disk(settings),
+        "device": lambda: _device(settings, store),
         "bundle": lambda: _bundle(settings, store),
         "index": lambda: _index(settings, store),
         "crosscheck": lambda: _cross_check(settings, store),
@@ -61,7 +63,7 @@ def _run(name: str, check: Callable[[], Check]) -> Check:
 
 
 def _versions() -> Check:
-    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    libraries = ", ".join([f"onnxruntime {runtime_version()}", *(f"{name} {version(name)}" for name in LIBRARIES)])
     python = ".".join(map(str, sys.version_info[:3]))
     return Check("versions", "ok", f"lookalike {version('lookalike')}, Python {python}, {libraries}")
 
@@ -76,6 +78,19 @@ def _disk(settings: Settings) -> Check:
     if free < LOW_DISK_BYTES:
         return Check("disk", "warning", message, "Free disk space, or point LOOKALIKE_HOME to a larger disk.")
     return Check("disk", "ok", message)
+
+
+def _device(settings: Settings, store: IndexStore) -> Check:
+    """Where networks run, found out with the bundle in use if there is one."""
+    require_installed(settings.device)
+    devices = ", ".join(installed_devices())
+    try:
+        network = bundle_in_use(settings, store).network
+    except LookalikeError:  # reported by the check of the bundle
+        return Check("device", "ok", f"{settings.device}, not tried without a model; ONNX Runtime supports {devices}")
+    session = Session(network, settings.device)
+    is_fallback = session.device == "cpu" and settings.device == "auto" and devices != "cpu"
+    return Check("device", "warning" if is_fallback else "ok", f"{session.device}, as {session.reason}")
 
 
 def _bundle(settings: Settings, store: IndexStore) -> Check:

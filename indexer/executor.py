@@ -70,10 +70,11 @@ class LocalExecutor(BatchExecutor):
 
         Raises:
             BadBundle: ONNX Runtime can't load the bundle.
+            LookalikeError: the device of the settings can't be used.
             IndexBusy: another process holds the index.
             IndexMismatch: the index holds vectors of another dimension.
         """
-        embedder = Embedder(bundle, threads=1)
+        embedder = Embedder(bundle, threads=1, device=settings.device)
         index = store.open(bundle.model_id, bundle.dimension)
         return cls(embedder, index, decoder, settings.embedding_threads)
 

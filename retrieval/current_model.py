@@ -44,6 +44,7 @@ def open_searcher(settings: Settings, store: IndexStore, decoder: PhotoDecoder |
             f"No photos have been indexed with the model {bundle.model_id}.",
             f"Run `lookalike index FOLDER --bundle {bundle.folder}`.",
         )
-    embedder = Embedder(bundle, settings.embedding_threads)  # first: where it fails, no index stays open
+    # Before the index, which would stay open if the embedder failed.
+    embedder = Embedder(bundle, settings.embedding_threads, settings.device)
     decoder = decoder or PhotoDecoder(settings.source_policy())
     return Searcher(embedder, store.open(bundle.model_id, bundle.dimension), decoder)

@@ -1,35 +1,42 @@
 """Photos to embeddings, with ONNX Runtime."""
 
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from retrieval.bundle import Bundle
-from retrieval.errors import BadBundle, NotFound
+from retrieval.errors import BadBundle, LookalikeError, NotFound
+from retrieval.session import Session
+from retrieval.settings import Device
 
 IMAGES, EXPLAIN = "images", "explain"
 EMBEDDINGS, REGIONS = "embeddings", "regions"
 
 
 class Embedder:
-    """Runs a bundle's network on the CPU.
+    """Runs a bundle's network.
 
     Build it in the process that uses it: its threads do not survive a fork.
 
     Args:
         bundle: the model.
-        threads: how many threads compute a batch that is alone.
+        threads: how many threads of the CPU compute a batch.
+        device: where the network runs.
+
+    Attributes:
+        session: the loaded network, which names the device in use.
 
     Raises:
         BadBundle: ONNX Runtime can't load the network.
+        LookalikeError: the named device can't be used.
     """
 
-    def __init__(self, bundle: Bundle, threads: int) -> None:
+    def __init__(self, bundle: Bundle, threads: int, device: Device = "cpu") -> None:
         try:
-            self._session = open_session(bundle.network, threads)
+            self.session = Session(bundle.network, device, threads)
+        except LookalikeError:
+            raise
         except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
             raise BadBundle(f"ONNX Runtime can't load {bundle.network}: {error}", "Train the model again.") from None
         self._require_shapes(bundle)
@@ -37,90 +44,59 @@ class Embedder:
         self.bundle = bundle
         self.dimension = bundle.dimension
 
-    def embed(self, images: npt.NDArray[np.uint8], *, alone: bool = True) -> npt.NDArray[np.float32]:
-        """The embeddings of a batch.
+    def embed(self, images: npt.NDArray[np.uint8], *, parallel: bool = True) -> npt.NDArray[np.float32]:
+        """Return the embeddings of a batch.
 
         Args:
             images: uint8 [batch, size, size, 3] RGB, as `images.read_pixels` makes them.
-            alone: whether all threads compute it; otherwise the caller's alone, as is best beside other batches:
-                threads that share a batch spin while they wait for each other, and take the others' cores.
+            parallel: use the intra-op thread pool; pass False when several batches run concurrently, since threads
+                that share a batch spin while they wait for each other and take the cores of the other batches.
 
         Returns:
             float32 [batch, dimension], each row of unit length.
         """
         if len(images) == 0:
             return np.empty((0, self.dimension), np.float32)
-        session = self._session if alone else self._one_thread
-        (embeddings,) = session.run([EMBEDDINGS], {IMAGES: images})
-        return np.asarray(embeddings, np.float32)
+        session = self.session if parallel else self._one_thread
+        return session.run(EMBEDDINGS, {IMAGES: images})
 
     @cached_property
-    def _one_thread(self) -> onnxruntime.InferenceSession:
-        return self._session if self._threads == 1 else open_session(self.bundle.network, 1)
+    def _one_thread(self) -> Session:
+        if self._threads == 1 or self.session.device != "cpu":
+            return self.session
+        return Session(self.bundle.network, threads=1)
 
     @property
     def has_regions(self) -> bool:
-        """Whether the network says what the places of a photo add to its embedding; older bundles do not."""
-        return EXPLAIN in (entry.name for entry in self._session.get_overridable_initializers())
+        """Whether the network can return what each region of a photo adds to its embedding; older bundles can't."""
+        return EXPLAIN in self.session.optional_inputs
 
     def regions(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """What each place of the network's last feature map adds to a photo's embedding.
+        """Return what each cell of the network's last feature map adds to a photo's embedding.
 
         Args:
             images: as for `embed`.
 
         Returns:
-            float32 [batch, h, w, dimension]; the sum over the h × w places is the embedding of unit length.
+            float32 [batch, h, w, dimension]; the sum over the h × w cells is the embedding of unit length.
 
         Raises:
-            NotFound: the network does not say.
+            NotFound: the network has no output for it.
         """
         if not self.has_regions:
             raise NotFound(
-                f"The model {self.bundle.model_id} does not say which regions of a photo made its embedding.",
+                f"The model {self.bundle.model_id} can't explain which regions of a photo made its embedding.",
                 "Train it again with this version, on a backbone that ends with a global pooling.",
             )
-        (regions,) = self._session.run([REGIONS], {IMAGES: images, EXPLAIN: np.array(True)})
-        return np.asarray(regions, np.float32)
+        return self.session.run(REGIONS, {IMAGES: images, EXPLAIN: np.array(True)})
 
     def _require_shapes(self, bundle: Bundle) -> None:
         size, dimension = bundle.resize.size, bundle.dimension
-        inputs = {entry.name: entry.shape[1:] for entry in self._session.get_inputs()}
-        outputs = {entry.name: entry.shape[1:] for entry in self._session.get_outputs()}
+        inputs = {name: shape[1:] for name, shape in self.session.inputs.items()}
+        outputs = {name: shape[1:] for name, shape in self.session.outputs.items()}
         are_described = outputs.get(EMBEDDINGS) == [dimension] == outputs.get(REGIONS, [dimension])[-1:]
         if inputs != {IMAGES: [size, size, 3]} or not are_described:
             raise BadBundle(
                 f"{bundle.network} is not the network that its bundle describes: it turns {inputs} into {outputs}.",
                 "Train the model again.",
             )
-
-
-def open_session(network: Path, threads: int = 0) -> onnxruntime.InferenceSession:
-    """A network ready to run on the CPU, as everybody here runs it, so that all compute the same embeddings.
-
-    Args:
-        network: the ONNX file.
-        threads: how many compute one batch; 0 for one a core.
-
-    Raises:
-        Exception: ONNX Runtime can't load it; its own classes share no other base.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # it warns of every optional input
-    if not _has_vnni():
-        options.add_session_config_entry("session.x64quantprecision", "1")
-    return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-
-
-def _has_vnni() -> bool:
-    """Whether the processor adds up the products of 8-bit integers exactly.
-
-    Other x86 processors saturate at 16 bits, so that a quantized network finds worse there than where it was accepted,
-    unless ONNX Runtime is told to be exact; that is slower (on MobileNetV2, 1.6 times), so it is not told elsewhere.
-    """
-    try:
-        return "vnni" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:  # not on Linux
-        return False

@@ -109,7 +109,7 @@ class Searcher(Closing):
         self.index = index
         self.decoder = decoder
         self._embedding = Lock()
-        self._in_hand = 0
+        self._photos = 0
 
     def close(self) -> None:
         """Close the index."""
@@ -139,11 +139,11 @@ class Searcher(Closing):
         Raises:
             UnreadablePhoto: it can't be decoded, or the model has no embedding for it.
         """
-        with self._one_more() as alone:
+        with self._counted() as is_alone:
             start = time.perf_counter()
             photo = self.decoder.read_pixels(data, self.embedder.bundle.resize, crop)
             decoded = time.perf_counter()
-            (vector,) = self.embedder.embed(photo.pixels[None], alone=alone())
+            (vector,) = self.embedder.embed(photo.pixels[None], parallel=is_alone())
         if not has_direction(vector):
             raise UnreadablePhoto(
                 "The model has no embedding for this photo; a photo of one colour may have none.",
@@ -152,15 +152,15 @@ class Searcher(Closing):
         return vector, {"decode": _ms(decoded - start), "embed": _ms(time.perf_counter() - decoded)}
 
     @contextmanager
-    def _one_more(self) -> Iterator[Callable[[], bool]]:
-        """Counts a photo in hand; whether it is the only one."""
+    def _counted(self) -> Iterator[Callable[[], bool]]:
+        """Count a photo that is being embedded; yields whether it is the only one."""
         with self._embedding:
-            self._in_hand += 1
+            self._photos += 1
         try:
-            yield lambda: self._in_hand == 1
+            yield lambda: self._photos == 1
         finally:
             with self._embedding:
-                self._in_hand -= 1
+                self._photos -= 1
 
     def by_id(self, photo: uuid.UUID, options: SearchParameters) -> SearchResponse:
         """Return the photos that look like an indexed one, which is left out; raises `NotFound`."""

@@ -1,4 +1,4 @@
-"""The settings that every room shares, read from `LOOKALIKE_*` variables and `.env`."""
+"""The settings that all packages share, read from `LOOKALIKE_*` variables and `.env`."""
 
 import os
 import re
@@ -13,52 +13,55 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from retrieval.errors import LookalikeError
 from retrieval.source_policy import DEFAULT_MAX_PIXELS, SourcePolicy
 
+Device = Literal["auto", "cpu", "cuda", "openvino"]
+
 
 def usable_cores() -> int:
-    """How many cores this process may use, in a container often fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):  # Linux: the cores that this process may use
+    """Return the number of cores that this process may use; in a container often fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 class Settings(BaseSettings):
-    """Every setting, typed; lists are separated by commas."""
+    """All settings; items of a list are separated by commas."""
 
     model_config = SettingsConfigDict(
         env_prefix="LOOKALIKE_", env_file=".env", extra="ignore", env_ignore_empty=True, frozen=True
     )
 
-    home: Path = Field(Path(".lookalike"), description="where models, the index and job records live")
+    home: Path = Field(Path(".lookalike"), description="the folder of models, index and job records")
     bundle: Path | None = Field(None, description="the model bundle to use instead of the current model's")
     qdrant_url: str | None = Field(None, description="a Qdrant server; unset: the embedded index")
-    qdrant_api_key: SecretStr | None = Field(None, description="the key for that server")
-    qdrant_ca: Path | None = Field(None, description="the certificate authority of that server, a PEM file, for https")
-    qdrant_timeout_seconds: int = Field(30, gt=0, description="how long that server may take to answer")
-    qdrant_shards: int | None = Field(None, gt=0, description="shards of a new collection; unset: Qdrant chooses")
-    qdrant_replicas: int = Field(1, gt=0, description="copies of each shard of a new collection, on other nodes")
+    qdrant_api_key: SecretStr | None = Field(None, description="the key of the Qdrant server")
+    qdrant_ca: Path | None = Field(None, description="the certificate authority of the Qdrant server, a PEM file")
+    qdrant_timeout_seconds: int = Field(30, gt=0, description="the timeout of a request to the Qdrant server")
+    qdrant_shards: int | None = Field(None, gt=0, description="shards of a new collection; unset: the server's default")
+    qdrant_replicas: int = Field(1, gt=0, description="replicas of each shard of a new collection")
     qdrant_on_disk: bool = Field(False, description="new collections keep only quantized vectors in memory")
     redis_url: str | None = Field(None, description="a Redis server; set: jobs run on Celery workers")
-    redelivery_seconds: int = Field(300, ge=5, description="after which a lost worker's batch goes to another one")
+    redelivery_seconds: int = Field(300, ge=5, description="after which the batch of a lost worker is delivered again")
     crosscheck_minutes: float | None = Field(None, gt=0, description="between scheduled cross-checks; unset: none")
-    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field((), description="keys that may write")
-    read_only: bool = Field(False, description="refuse every write over HTTP")
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field((), description="API keys that permit writing")
+    read_only: bool = Field(False, description="refuse all writes over HTTP")
     library_roots: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="folders and URLs whose indexed photos may be shown; unset: every indexed photo"
+        (), description="folders and URLs whose photos may be shown; unset: all indexed photos"
     )
-    max_upload_mb: int = Field(20, gt=0, description="the largest upload, in megabytes")
-    max_pixels: int = Field(DEFAULT_MAX_PIXELS, gt=0, description="the largest photo, in pixels")
+    max_upload_mb: int = Field(20, gt=0, description="the largest accepted upload, in megabytes")
+    max_pixels: int = Field(DEFAULT_MAX_PIXELS, gt=0, description="the largest accepted photo, in pixels")
     embedding_threads: int = Field(default_factory=usable_cores, gt=0, description="threads that embed photos")
-    log_format: Literal["text", "json"] = Field("text", description="how log lines look")
+    device: Device = Field("auto", description="what runs the network; auto: an accelerator if available, else the CPU")
+    log_format: Literal["text", "json"] = Field("text", description="the format of log lines")
     rate_limit: str | None = Field(
         None,
         pattern=r"^[1-9]\d* per (second|minute|hour|day)$",
-        description="how many requests a client may make, '600 per minute' for example; unset: as many as it likes",
+        description="the most requests of one client, for example '600 per minute'; unset: unlimited",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="websites whose pages may call the API, https://example.org for example"
+        (), description="websites whose pages may call the API, for example https://example.org"
     )
-    proxies: int = Field(0, ge=0, description="how many proxies stand before the server, whose word on clients counts")
-    reads_need_key: bool = Field(False, description="searching and seeing photos takes one of the keys, too")
+    proxies: int = Field(0, ge=0, description="the number of trusted proxies in front of the server")
+    reads_need_key: bool = Field(False, description="searching and viewing photos require an API key, too")
 
     @field_validator("api_keys", "library_roots", "cors_origins", mode="before")
     @classmethod
@@ -81,14 +84,14 @@ class Settings(BaseSettings):
     def _check_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             if not re.fullmatch(r"https?://[^/?#*\s]+", origin):
-                raise PydanticCustomError("origin", "a website is https://name or http://name:port, and no more")
+                raise PydanticCustomError("origin", "must be https://name or http://name:port, without a path")
         return value
 
     @field_validator("reads_need_key")
     @classmethod
     def _check_keys(cls, value: bool, field: ValidationInfo) -> bool:
         if value and not field.data.get("api_keys"):
-            raise PydanticCustomError("keys", "there are no keys; name some in LOOKALIKE_API_KEYS")
+            raise PydanticCustomError("keys", "requires keys in LOOKALIKE_API_KEYS")
         return value
 
     def source_policy(self, *, allow_urls: bool = False) -> SourcePolicy:
@@ -97,25 +100,25 @@ class Settings(BaseSettings):
 
     @cached_property
     def models_folder(self) -> Path:
-        """Where the installed bundles lie, one folder a model."""
+        """The folder of the installed bundles, one subfolder per model."""
         return self.home / "models"
 
     @cached_property
     def index_folder(self) -> Path:
-        """Where the embedded index lies, one folder a model."""
+        """The folder of the embedded indexes, one subfolder per model."""
         return self.home / "index"
 
     @cached_property
     def jobs_folder(self) -> Path:
-        """Where job records lie."""
+        """The folder of the job records."""
         return self.home / "jobs"
 
 
 def load_settings() -> Settings:
-    """The settings of this process's environment.
+    """Read the settings from the environment and `.env`.
 
     Raises:
-        LookalikeError: a value has the wrong form; the message names it and what was expected. Or `.env` can't be read.
+        LookalikeError: a value is invalid, or `.env` can't be read. The message says what is expected.
     """
     try:
         return Settings()
@@ -124,9 +127,7 @@ def load_settings() -> Settings:
             f"LOOKALIKE_{str(problem['loc'][0]).upper()} is {problem['input']!r}: {problem['msg']}"
             for problem in error.errors()
         )
-        raise LookalikeError(
-            f"A setting has a wrong value: {problems}.", "Correct it in the environment or in .env."
-        ) from None
+        raise LookalikeError(f"Invalid setting: {problems}.", "Correct it in the environment or in .env.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise LookalikeError(
             f"The settings in .env can't be read ({error}).", "Correct its permissions, and save it as UTF-8 text."

@@ -118,7 +118,7 @@ def evaluate(  # noqa: PLR0917 - as above
     model, settings = load_bundle(bundle), load_settings()
     dataset = _dataset(data, settings, splits, model.manifest.seed, unseen_class)
     photos = dataset.split(split)
-    embedder = Embedder(model, settings.embedding_threads)
+    embedder = Embedder(model, settings.embedding_threads, settings.device)
     embeddings = np.concatenate(
         [embedder.embed(read_all(photos[batch], model.resize, dataset.decoder)) for batch in slices(len(photos))]
     )

@@ -12,8 +12,8 @@ import tensorflow as tf
 import tf2onnx
 
 from retrieval.bundle import Parity
-from retrieval.embedder import open_session
 from retrieval.errors import LookalikeError
+from retrieval.session import Session
 from trainer.extra import first_line
 from trainer.network import EmbeddingNetwork, embed
 from trainer.regions import with_regions
@@ -68,13 +68,13 @@ def run_onnx(path: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float3
         LookalikeError: the network has operations that ONNX Runtime does not support.
     """
     try:
-        session = open_session(path)
+        session = Session(path)
     except Exception as error:  # ONNX Runtime's exceptions have no common base class
         raise LookalikeError(
             f"ONNX Runtime can't run the network ({first_line(error)}).",
             "No bundle was written; choose another backbone.",
         ) from None
-    return np.concatenate([session.run(["embeddings"], {"images": images[batch]})[0] for batch in slices(len(images))])
+    return np.concatenate([session.run("embeddings", {"images": images[batch]}) for batch in slices(len(images))])
 
 
 def check_parity(embedder: tf.keras.Model, path: Path, images: npt.NDArray[np.uint8]) -> Parity:

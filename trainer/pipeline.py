@@ -16,6 +16,7 @@ import numpy.typing as npt
 from retrieval.analysis.calibration import calibrate
 from retrieval.analysis.evaluation import evaluate_embeddings
 from retrieval.bundle import Bundle, TrainingData, write_bundle
+from retrieval.session import runtime_version
 from retrieval.top_k import Embeddings
 from trainer.augmented_views import sample_batch
 from trainer.checkpoints import work_folder
@@ -28,7 +29,7 @@ from trainer.runs import WEIGHTS, Photos, Plan, Run, best_run, over_seeds, train
 from trainer.split_overlap import Duplicate, find_duplicates, warning
 from trainer.training import Epoch
 
-LIBRARIES = ("tensorflow", "tensorflow-addons", "tf2onnx", "onnxruntime", "numpy", "pillow")
+LIBRARIES = ("tensorflow", "tensorflow-addons", "tf2onnx", "numpy", "pillow")
 
 
 def train_bundle(
@@ -91,7 +92,7 @@ def train_bundle(
             precision=kept.precision,
             parity=kept.parity,
             calibration=calibrate(kept.embeddings["val"], photos["val"].labels),
-            versions={library: version(library) for library in LIBRARIES},
+            versions={library: version(library) for library in LIBRARIES} | {"onnxruntime": runtime_version()},
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 

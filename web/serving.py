@@ -72,8 +72,8 @@ def warm_up(searcher: Searcher) -> None:
     photo = io.BytesIO()
     Image.new("RGB", (resize.size, resize.size), "grey").save(photo, "JPEG")
     pixels = searcher.decoder.read_pixels(photo.getvalue(), resize).pixels[None]
-    for alone in (True, False):
-        searcher.embedder.embed(pixels, alone=alone)
+    for parallel in (True, False):
+        searcher.embedder.embed(pixels, parallel=parallel)
     # Grey has no embedding in some models; any vector warms the index.
     searcher.by_vector(np.ones(searcher.index.dimension, np.float32), SearchParameters())
 

@@ -4,6 +4,7 @@ import hashlib
 import os
 import struct
 import zlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from retrieval.embedder import Embedder
 from retrieval.index import VectorIndex
 from retrieval.listing import list_photos
 from retrieval.photo_ref import PhotoRef, display, photo_id, uri_of
+from retrieval.session import PROVIDERS
+from retrieval.source_policy import SourcePolicy
 from retrieval.stores import read_photo
 
 
@@ -62,6 +65,20 @@ def test_more_photos_than_a_batch_all_arrive_once(indexer: BatchIndexer, index: 
     outcomes = list(indexer.run(photos))
     assert [outcome.seen for outcome in outcomes] == [BATCH, BATCH, 5]
     assert index.count() == len(photos)
+
+
+def test_an_accelerator_embeds_larger_groups(
+    bundle: Bundle, index: VectorIndex, library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder, groups = Embedder(bundle, threads=1), []
+    embed = embedder.embed
+    monkeypatch.setattr(embedder, "embed", lambda images: groups.append(len(images)) or embed(images))
+    for size in (4, 32):
+        monkeypatch.setitem(PROVIDERS, "cpu", replace(PROVIDERS["cpu"], batch=size))
+        with BatchIndexer(embedder, index, PhotoDecoder(SourcePolicy())) as indexer:
+            assert run(indexer, list_photos(library))[:2] == (24, 24)
+        index.delete([photo.id for photo in list_photos(library)])
+    assert groups == [4] * 6 + [24]
 
 
 def test_a_photo_listed_twice_counts_twice_and_is_one_point_with_the_last_label(

@@ -32,7 +32,7 @@ def test_a_photo_has_one_embedding_whatever_its_batch(bundle: Bundle) -> None:
 
 def test_a_photo_has_one_embedding_beside_others_and_alone(bundle: Bundle) -> None:
     embedder, images = Embedder(bundle, threads=2), batch(bundle)
-    np.testing.assert_allclose(embedder.embed(images, alone=False), embedder.embed(images), atol=1e-6)
+    np.testing.assert_allclose(embedder.embed(images, parallel=False), embedder.embed(images), atol=1e-6)
 
 
 def test_the_regions_of_a_photo_add_up_to_its_embedding(bundle: Bundle) -> None:
@@ -46,7 +46,7 @@ def test_an_older_bundle_says_that_it_has_no_regions(tmp_path: Path) -> None:
     embedder = Embedder(make.bundle(tmp_path / "old", regions=False), threads=1)
     images = batch(embedder.bundle)
     assert not embedder.has_regions and embedder.embed(images).shape == (6, 16)
-    with pytest.raises(NotFound, match=r"does not say which regions.*Train it again"):
+    with pytest.raises(NotFound, match=r"can't explain which regions.*Train it again"):
         embedder.regions(images)
 
 

@@ -60,5 +60,5 @@ def test_what_can_not_be_explained_is_told(embedder: Embedder, tmp_path: Path) -
     photo = make.encoded(make.photo())
     with pytest.raises(UnreadablePhoto):
         explain(embedder, DECODER, photo, b"no photo")
-    with pytest.raises(NotFound, match="does not say which regions"):
+    with pytest.raises(NotFound, match="can't explain which regions"):
         explain(Embedder(make.bundle(tmp_path / "old", regions=False), threads=1), DECODER, photo, photo)

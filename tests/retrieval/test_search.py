@@ -48,17 +48,17 @@ def test_an_indexed_photo_finds_itself_first_with_score_one(searcher: Searcher, 
         assert set(answer.took_ms) == {"decode", "embed", "search"}
 
 
-def test_a_photo_has_all_threads_as_long_as_no_other_is_in_hand(
+def test_a_photo_uses_all_threads_unless_another_one_is_being_embedded(
     searcher: Searcher, photos: list[PhotoRef], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = (photo.path.read_bytes() for photo in photos[:2])
     embed, told = searcher.embedder.embed, []
 
-    def watched(images: np.ndarray, *, alone: bool) -> np.ndarray:
-        told.append(alone)
-        if len(told) == 1:  # another photo comes while the first is in hand
+    def watched(images: np.ndarray, *, parallel: bool) -> np.ndarray:
+        told.append(parallel)
+        if len(told) == 1:  # another photo comes while the first is being embedded
             searcher.embed(second)
-        return embed(images, alone=alone)
+        return embed(images, parallel=parallel)
 
     monkeypatch.setattr(searcher.embedder, "embed", watched)
     searcher.embed(first)

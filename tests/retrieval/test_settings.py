@@ -77,9 +77,9 @@ def test_an_env_file_that_is_no_text_is_told(monkeypatch: pytest.MonkeyPatch, tm
     ("name", "value", "says"),
     [
         ("RATE_LIMIT", "many", "should match pattern"),
-        ("CORS_ORIGINS", "https://a.example,*", "a website is https://name"),
-        ("CORS_ORIGINS", "https://a.example/path", "a website is https://name"),
-        ("READS_NEED_KEY", "true", "there are no keys"),
+        ("CORS_ORIGINS", "https://a.example,*", "must be https://name"),
+        ("CORS_ORIGINS", "https://a.example/path", "must be https://name"),
+        ("READS_NEED_KEY", "true", "requires keys"),
     ],
 )
 def test_a_server_setting_that_makes_no_sense_is_told(

@@ -70,7 +70,7 @@ def test_a_model_that_does_not_know_answers_404_and_is_not_asked(
         answer = old.client.post(EXPLAIN, json={"id": photo, "result": photo})
         page = old.client.get(f"/?id={photo}").text
     assert answer.status_code == 404
-    assert "does not say which regions" in answer.get_json()["detail"]
+    assert "can't explain which regions" in answer.get_json()["detail"]
     assert "data-explain" not in page  # so that the page offers nothing
 
 

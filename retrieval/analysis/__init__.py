@@ -1,0 +1,1 @@
+"""Analyses of embeddings that trainer and indexer share."""
