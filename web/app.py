@@ -11,11 +11,13 @@ from indexer.background import BackgroundJobs
 from retrieval.index import IndexStore
 from retrieval.search import Searcher
 from retrieval.settings import Settings
-from web import keys, limits, logs, openapi, page, problems, prometheus, security, services
-from web.api import explain, health, images, jobs, labels, map, models, search
+from web import keys, limits, logs, openapi, page, problems, security, services
+from web.api import explain, health, images, jobs, labels, map, metrics, models, search
+from web.label_counts import LabelCounts
 from web.photo_files import PhotoFiles
+from web.prometheus import Metrics
 from web.schemas import API
-from web.services import Services
+from web.services import MOST_STREAMS, Services
 from web.serving import Serving
 from web.uploads import Uploads
 
@@ -35,10 +37,11 @@ def create_app(
         stopping: set when the server stops, so that event streams end.
     """
     app = _configured(settings)
-    services.register(app, _services(settings, store, searcher, local, stopping or Event()))
+    served = _services(settings, store, searcher, local, stopping or Event())
+    services.register(app, served)
     _mount(app)
     logs.register(app)
-    prometheus.register(app)
+    served.metrics.observe_requests(app)
     problems.register(app)
     security.register(app, settings)
     if local:
@@ -68,7 +71,6 @@ def _configured(settings: Settings) -> APIFlask:
         MAX_FORM_MEMORY_SIZE=longest_body,
         SERVERS=[{"url": "/"}],
         OPENAPI_VERSION="3.1.0",
-        SECURITY_SCHEMES={"key": {"type": "http", "scheme": "bearer"}},
         AUTO_404_RESPONSE=False,
         AUTO_VALIDATION_ERROR_RESPONSE=False,
         COMPRESS_MIMETYPES=COMPRESSED,
@@ -87,6 +89,9 @@ def _services(settings: Settings, store: IndexStore, searcher: Searcher, local: 
         uploads=Uploads(settings, computing),
         jobs=BackgroundJobs(settings, store, searcher.decoder),
         computing=computing,
+        label_counts=LabelCounts(),
+        metrics=Metrics(),
+        streams=BoundedSemaphore(MOST_STREAMS),
         local=local,
         stopping=stopping,
     )
@@ -97,7 +102,7 @@ def _mount(app: APIFlask) -> None:
         app.register_blueprint(part.blueprint, url_prefix=API)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(health.blueprint, url_prefix=API, name="health_below_api")
-    app.register_blueprint(prometheus.blueprint)
+    app.register_blueprint(metrics.blueprint)
     app.register_blueprint(openapi.blueprint)
     app.register_blueprint(page.blueprint)
     app.spec_processor(openapi.complete)

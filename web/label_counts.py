@@ -1,4 +1,4 @@
-"""How many photos carry each label, counted no more often than needed."""
+"""The number of photos per label, cached for a moment."""
 
 import threading
 import time
@@ -8,29 +8,32 @@ from weakref import WeakKeyDictionary
 
 from retrieval.index import VectorIndex
 
-PATIENCE = 20  # counts may be as many times older as counting takes
+CACHE_FACTOR = 20  # counts are cached for this many times as long as counting took
+
+
+class LabelCounts:
+    """Counts the labels of indexes, and caches the counts.
+
+    Counting 50,000 labels takes a second, too long for every step of a search.
+    """
+
+    def __init__(self) -> None:
+        self._counted: WeakKeyDictionary[VectorIndex, _Counted] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+
+    def of(self, index: VectorIndex) -> Mapping[str, int]:
+        """The labels of an index with the number of photos that carry each, possibly a moment old."""
+        with self._lock:
+            known = self._counted.get(index)
+            start = time.monotonic()
+            if known is None or start > known.expires:
+                labels = index.labels()
+                now = time.monotonic()
+                known = self._counted[index] = _Counted(labels, now + CACHE_FACTOR * (now - start))
+            return known.labels
 
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
     labels: Mapping[str, int]
-    good_until: float  # on the monotonic clock
-
-
-_counted: WeakKeyDictionary[VectorIndex, _Counted] = WeakKeyDictionary()
-_counting = threading.Lock()
-
-
-def count_labels(index: VectorIndex) -> Mapping[str, int]:
-    """An index's labels with how many photos carry each, as they were a moment ago.
-
-    Counting 50,000 labels takes a second, which nobody should wait for at every step of a search.
-    """
-    with _counting:
-        known = _counted.get(index)
-        start = time.monotonic()
-        if known is None or start > known.good_until:
-            labels = index.labels()
-            now = time.monotonic()
-            known = _counted[index] = _Counted(labels, now + PATIENCE * (now - start))
-        return known.labels
+    expires: float  # on the monotonic clock

@@ -1,4 +1,4 @@
-"""What APIFlask's OpenAPI document lacks, and the page that shows it."""
+"""Completes APIFlask's OpenAPI document, and the page that shows it."""
 
 from typing import Any
 
@@ -8,21 +8,12 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from web.problems import MEDIA_TYPE, Problem
-from web.schemas import API, IndexedMatch, NewJob, NewPhoto, Query, UploadedMatch, UploadedPhoto
 
 blueprint = Blueprint("docs", __name__)
 
 REFERENCES = "#/components/schemas/{model}"
 
-# What a POST takes.
-BODIES: dict[str, dict[str, type[BaseModel]]] = {
-    f"{API}/search": {"multipart/form-data": UploadedPhoto, "application/json": Query},
-    f"{API}/explain": {"multipart/form-data": UploadedMatch, "application/json": IndexedMatch},
-    f"{API}/images": {"multipart/form-data": NewPhoto},
-    f"{API}/jobs": {"application/json": NewJob},
-}
-
-# What any call may be answered, where the server is set up so.
+# Responses that the server's settings can cause for any operation.
 ANYWHERE = {
     "401": "A key is missing or wrong (LOOKALIKE_API_KEYS, LOOKALIKE_READS_NEED_KEY)",
     "429": "Too many requests (LOOKALIKE_RATE_LIMIT)",
@@ -37,24 +28,37 @@ def docs() -> str:
 
 
 def complete(spec: Any) -> Any:
-    """Say that errors are problem documents, that photos are named by UUIDs, and what the calls with a body take.
+    """Add what APIFlask leaves out.
 
-    Calls stand in the order of their tags, and each tag once.
+    Errors are problem documents, photos are identified by UUIDs, and a form may have a JSON alternative. Operations are
+    sorted by tag, each tag is listed once, and each schema has one name.
     """
-    models: list[type[BaseModel]] = [Problem, *(model for of_path in BODIES.values() for model in of_path.values())]
-    schemas = models_json_schema([(model, "validation") for model in models], ref_template=REFERENCES)[1]
-    spec["components"]["schemas"] |= schemas["$defs"]
+    _add_schema(spec, Problem)
+    _add_json_bodies(spec)
     for path in spec["paths"].values():
         for operation in path.values():
             _complete(operation)
+    spec["components"]["schemas"] = {_short(name): schema for name, schema in spec["components"]["schemas"].items()}
+    _shorten_references(spec)
     tags = list(dict.fromkeys(tag["name"] for tag in spec["tags"]))
     spec["tags"] = [{"name": tag} for tag in tags]
     spec["paths"] = dict(sorted(spec["paths"].items(), key=lambda path: tags.index(_tag(path[1]))))
-    for path, of_path in BODIES.items():
-        content = {media_type: {"schema": _reference(model.__name__)} for media_type, model in of_path.items()}
-        spec["paths"][path]["post"]["requestBody"] = {"required": True, "content": content}
     spec["servers"] = [{"url": request.script_root or "/"}]
     return spec
+
+
+def _add_json_bodies(spec: dict[str, Any]) -> None:
+    """Document `Blueprint.input(…, or_json=…)`."""
+    for rule in current_app.url_map.iter_rules():
+        if model := getattr(current_app.view_functions[rule.endpoint], "or_json", None):
+            content = spec["paths"][rule.rule]["post"]["requestBody"]["content"]
+            content["application/json"] = {"schema": _add_schema(spec, model)}
+
+
+def _add_schema(spec: dict[str, Any], model: type[BaseModel]) -> dict[str, str]:
+    """Add the schema of a model and of those that it contains; returns the reference to it."""
+    spec["components"]["schemas"] |= models_json_schema([(model, "validation")], ref_template=REFERENCES)[1]["$defs"]
+    return _reference(model.__name__)
 
 
 def _complete(operation: dict[str, Any]) -> None:
@@ -67,12 +71,26 @@ def _complete(operation: dict[str, Any]) -> None:
     for parameter in operation["parameters"]:
         if parameter["name"] == "photo":
             parameter["schema"]["format"] = "uuid"
+    if "requestBody" in operation:
+        operation["requestBody"]["required"] = True
+
+
+def _shorten_references(node: Any) -> None:
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _shorten_references(child)
+    if isinstance(node, dict) and isinstance(node.get("$ref"), str):
+        node |= _reference(_short(node["$ref"].rpartition("/")[2]))
+
+
+def _reference(name: str) -> dict[str, str]:
+    return {"$ref": REFERENCES.format(model=name)}
+
+
+def _short(name: str) -> str:
+    """`Job` for `Jobs.Job`, as APIFlask calls a schema that another one contains."""
+    return name.rpartition(".")[2]
 
 
 def _tag(path: dict[str, Any]) -> str:
     operation = next(iter(path.values()))
     return str(operation["tags"][0])
-
-
-def _reference(model: str) -> dict[str, str]:
-    return {"$ref": REFERENCES.format(model=model)}

@@ -1,12 +1,11 @@
-"""The web server: gunicorn with settings that suit the index.
+"""The web server: gunicorn, configured to suit the index.
 
-An embedded index belongs to one process, so that one worker holds it and answers on threads; beside a Qdrant server
-there are as many workers as cores. There are many threads, since most of them wait: for a client's bytes, or for their
-turn to compute (see `services`). A client that falls silent loses its thread after a while, and so does one whose
-request takes too long to come in.
+An embedded index belongs to one process, so there is one worker with many threads; with a Qdrant server there are as
+many workers as cores. Most threads wait for a client's bytes or for their turn to compute (see `services`). A client
+that stays silent loses its thread after 10 seconds, and a request that is incomplete after 60 seconds is cut off.
 
-Index and network do not survive a fork: the worker opens them, and even imports ONNX Runtime and Edge, which start
-threads when imported.
+Index and network do not survive a fork, and ONNX Runtime and Qdrant Edge start threads when they are imported. So only
+the worker imports and opens them.
 """
 
 import ctypes
@@ -49,13 +48,12 @@ if TYPE_CHECKING:
     from web.serving import Serving
 
 THREADS = 64
-LONGEST_SILENCE = 10  # seconds
-LONGEST_REQUEST = 60  # seconds until its last byte is there
-LOOK_FOR_ANOTHER_MODEL = 2  # seconds
-# Room for the address of a search by an uploaded photo's embedding.
-LONGEST_ADDRESS = 8190
+MAX_SILENCE = 10  # seconds
+MAX_REQUEST_SECONDS = 60  # until its last byte has arrived
+FOLLOW_SECONDS = 2  # between two checks for another current model
+MAX_REQUEST_LINE = 8190  # bytes; the address of a search by an uploaded photo holds its embedding
 
-# What is no request that the application could be asked; everything else of this kind is a 400.
+# Status codes for requests that gunicorn cannot parse; 400 for all others.
 UNREADABLE = {LimitRequestLine: 414, LimitRequestHeaders: 431, UnsupportedTransferCoding: 501}
 
 Ready = Callable[[str, int], None]
@@ -64,15 +62,16 @@ log = logging.getLogger("lookalike")
 
 
 def run(settings: Settings, listener: socket.socket, ready: Ready) -> None:
-    """Serve until SIGINT or SIGTERM, then let go of the index.
+    """Serve until SIGINT or SIGTERM, then close the index.
 
     Args:
-        settings: what to serve.
+        settings: the settings of the application.
         listener: a bound socket; it is closed in the end.
-        ready: called in the first worker when it can answer, with the model and the number of indexed photos.
+        ready: called in the first worker once it accepts requests, with the model and the number of indexed photos.
 
     Raises:
-        LookalikeError: a worker could not start: no model yet, a damaged bundle, an index held by another process.
+        LookalikeError: if a worker can't start: there is no model, the bundle is damaged, another process holds the
+            index.
     """
     server = _Server(settings, listener, ready)
     arbiter = os.getpid()
@@ -88,10 +87,10 @@ def run(settings: Settings, listener: socket.socket, ready: Ready) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to an address; port 0 takes a free one.
+    """Return a socket bound to an address; port 0 selects a free port.
 
     Raises:
-        LookalikeError: the address is taken, not allowed, or none of this machine's.
+        LookalikeError: if the address is in use, not permitted or not an address of this machine.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -99,11 +98,15 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise LookalikeError(
-                f"Port {port} of {host} is in use.", "Stop what listens there, or choose another with --port."
+                f"Port {port} of {host} is in use.",
+                "Stop the program that listens there, or choose another port with --port.",
             ) from None
-        raise LookalikeError(f"{host}, port {port}, can't be served ({error.strerror}).", "Choose others.") from None
-    # Each connection inherits these; gunicorn itself sets no limit to how long a client may neither send nor read.
-    silence = struct.pack("ll", LONGEST_SILENCE, 0)
+        raise LookalikeError(
+            f"Cannot listen on {host}, port {port} ({error.strerror}).",
+            "Choose another address with --host and --port.",
+        ) from None
+    # Each connection inherits these limits; gunicorn has none for a client that neither sends nor reads.
+    silence = struct.pack("ll", MAX_SILENCE, 0)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, silence)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, silence)
     return listener
@@ -131,19 +134,19 @@ class _Server(BaseApplication):  # type: ignore[misc]
             "worker_class": _Worker,
             "threads": THREADS,
             "keepalive": 30,
-            "sendfile": False,  # it would wait for ever for a client that does not read
-            "limit_request_line": LONGEST_ADDRESS,
+            "sendfile": False,  # would wait forever for a client that does not read
+            "limit_request_line": MAX_REQUEST_LINE,
             "control_socket_disable": True,
             "logconfig_dict": logs.configuration(self._settings),
-            "post_worker_init": self._announce,
-            "worker_exit": self._let_go,
+            "post_worker_init": self._report_ready,
+            "worker_exit": self._close,
         }
         for name, value in options.items():
             self.cfg.set(name, value)
 
     def load(self) -> "Flask":
-        """Open index, network and templates in the worker, so that the first request finds everything warm."""
-        _keep_little_memory()
+        """Open index, network and templates in the worker, so that the first request is as fast as later ones."""
+        _return_freed_memory()
         if self._counts is not None:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._counts)
         from web.app import create_app  # noqa: PLC0415 - after the fork
@@ -156,58 +159,58 @@ class _Server(BaseApplication):  # type: ignore[misc]
             self._fail(error)
         app = create_app(self._settings, self._store, searcher, local=self._local, stopping=self.stopping)
         for template in app.jinja_env.list_templates():
-            app.jinja_env.get_template(template)  # compiled now, and kept
+            app.jinja_env.get_template(template)  # compiles and caches it
         self._services = services = app.extensions[EXTENSION]
         threading.Thread(target=self._follow, args=[services.serving], name="follow", daemon=True).start()
         return app
 
     def clean_up(self) -> None:
-        """In the arbiter: remove what the workers counted."""
+        """In the arbiter: remove the workers' metrics."""
         if self._counts is not None:
             shutil.rmtree(self._counts, ignore_errors=True)
 
     def raise_failure(self) -> None:
-        """In the arbiter: raise what kept a worker from starting."""
+        """In the arbiter: raise the error that kept a worker from starting, if any."""
         os.close(self._failure_writer)
         with os.fdopen(self._failure_reader) as pipe:
-            said = pipe.readline()
-        if said:
-            raise LookalikeError(*json.loads(said))
+            failure = pipe.readline()
+        if failure:
+            raise LookalikeError(*json.loads(failure))
 
     def _fail(self, error: LookalikeError) -> NoReturn:
-        """In the worker: tell the arbiter why there will be no worker, and stop it before it starts another."""
+        """In the worker: report an error to the arbiter and stop it before it starts another worker."""
         os.write(self._failure_writer, json.dumps([error.message, error.remedy]).encode() + b"\n")
         os.kill(os.getppid(), signal.SIGTERM)
         sys.exit(0)
 
     def _follow(self, serving: "Serving") -> None:
-        """Take up a model that another process, the command line's for example, has made the current one."""
-        complaint = ""
-        while not self.stopping.wait(LOOK_FOR_ANOTHER_MODEL):
+        """Switch to the model that another process, for example a command, has made the current one."""
+        reported = ""
+        while not self.stopping.wait(FOLLOW_SECONDS):
             try:
                 serving.follow()
-                complaint = ""
+                reported = ""
             except LookalikeError as error:
-                if error.message != complaint:
+                if error.message != reported:
                     log.warning("The current model can't be served: %s", error)
-                complaint = error.message
+                reported = error.message
 
-    def _announce(self, worker: ThreadWorker) -> None:
+    def _report_ready(self, worker: ThreadWorker) -> None:
         if worker.age == 1 and self._services is not None:
             with self._services.serving.use() as searcher:
                 self._ready(searcher.index.model, searcher.index.count())
 
-    def _let_go(self, _arbiter: Arbiter, _worker: ThreadWorker) -> None:
+    def _close(self, _arbiter: Arbiter, _worker: ThreadWorker) -> None:
         if self._services is not None:
             self._services.close()
             self._store.close()
 
 
-def _keep_little_memory() -> None:
-    """Have glibc give large buffers back to the system when they are freed.
+def _return_freed_memory() -> None:
+    """Make glibc return large freed buffers to the system.
 
-    By itself it comes to keep up to 64 MB of them for each of many threads: 90 MB more after a thousand photos of all
-    formats and sizes, and 25 MB with these settings (mallopt(3): M_ARENA_MAX, M_MMAP_THRESHOLD).
+    By default it caches up to 64 MB of them for each thread: 90 MB after a thousand photos of all formats and sizes,
+    compared to 25 MB with these settings (mallopt(3): M_ARENA_MAX, M_MMAP_THRESHOLD).
     """
     with suppress(AttributeError, OSError):  # another C library
         libc = ctypes.CDLL(None)
@@ -216,7 +219,10 @@ def _keep_little_memory() -> None:
 
 
 class _Worker(ThreadWorker):  # type: ignore[misc]
-    """Gives a request a time to come in, however steadily its bytes drip, and tells what waits that it stops."""
+    """Limits the time in which a request must arrive, however steadily its bytes come, and announces its own end.
+
+    It overrides methods that gunicorn does not document; tests/web/test_gunicorn.py fails if they change.
+    """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -224,28 +230,28 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
 
     def handle(self, conn: TConn) -> object:
         """See gunicorn."""
-        self._deadlines[conn] = time.monotonic() + LONGEST_REQUEST
+        self._deadlines[conn] = time.monotonic() + MAX_REQUEST_SECONDS
         try:
             return super().handle(conn)
         finally:
             del self._deadlines[conn]
 
     def handle_error(self, req: object, client: socket.socket, addr: object, exc: BaseException) -> None:
-        """See gunicorn. A request that is none gets a problem document like any other that is refused."""
+        """See gunicorn. A request that can't be parsed gets a problem document like any other refused request."""
         if not isinstance(exc, ParseException):
             super().handle_error(req, client, addr, exc)
             return
         status = HTTPStatus(UNREADABLE.get(type(exc), 400))
         log.warning("refused a request that can't be read: %s", display(str(exc)))
-        with suppress(OSError):  # the client went away
+        with suppress(OSError):  # the client has disconnected
             write_nonblock(client, _unreadable(status))
 
     def murder_pending(self) -> None:
-        """See gunicorn, which calls this each second. A request that is being answered does not feel it."""
+        """See gunicorn, which calls this each second. It does not affect a request that has arrived completely."""
         super().murder_pending()
         for conn, deadline in self._deadlines.copy().items():
             if time.monotonic() > deadline:
-                with suppress(OSError):  # it ends at this moment
+                with suppress(OSError):  # it has just been closed
                     conn.sock.shutdown(socket.SHUT_RD)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -260,14 +266,14 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
 
 
 def _unreadable(status: HTTPStatus) -> bytes:
-    """An answer, head and body, where there is no request to answer."""
+    """A response, head and body, to a request that can't be parsed."""
     from web.problems import MEDIA_TYPE, Problem  # noqa: PLC0415 - imports ONNX Runtime
 
     problem = Problem(
         status=status,
         title=status.phrase,
         detail=f"{status.description or status.phrase}.",
-        remedy="Send a shorter address, fewer or shorter headers, or proper HTTP/1.1.",
+        remedy="Send a shorter address, fewer or shorter headers, or valid HTTP/1.1.",
     )
     body = problem.model_dump_json().encode()
     head = f"HTTP/1.1 {status} {status.phrase}\r\nConnection: close\r\nContent-Type: {MEDIA_TYPE}\r\n"

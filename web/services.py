@@ -10,11 +10,14 @@ from indexer.background import BackgroundJobs
 from retrieval.index import IndexStore
 from retrieval.search import Searcher
 from retrieval.settings import Settings
+from web.label_counts import LabelCounts
 from web.photo_files import PhotoFiles
+from web.prometheus import Metrics
 from web.serving import Serving
 from web.uploads import Uploads
 
 EXTENSION = "lookalike"
+MOST_STREAMS = 16  # event streams at once, each of which holds a thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,9 @@ class Services:
     uploads: Uploads
     jobs: BackgroundJobs
     computing: BoundedSemaphore
+    label_counts: LabelCounts
+    metrics: Metrics
+    streams: BoundedSemaphore
     local: bool
     stopping: Event
 

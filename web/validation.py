@@ -1,22 +1,68 @@
-"""Requests checked by the same pydantic models that the OpenAPI document shows."""
+"""Requests validated by the pydantic models that the OpenAPI document shows."""
 
-from collections.abc import Mapping
-from typing import Any, TypeVar, get_origin
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, TypeVar, cast, get_origin
 
-from apiflask.schema_adapters import registry
-from apiflask.schema_adapters.pydantic import PydanticAdapter
-from flask import Request, request
+from apiflask import APIBlueprint
+from flask import request
 from pydantic import BaseModel, ValidationError
 from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import UnsupportedMediaType
 
 Model = TypeVar("Model", bound=BaseModel)
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+class Blueprint(APIBlueprint):
+    """APIFlask's blueprint with inputs that pydantic validates strictly.
+
+    APIFlask's adapter for pydantic keeps only the first value of a repeated query parameter, ignores unknown files and
+    converts JSON values to the expected types. So its `input` only documents here.
+    """
+
+    def input(
+        self,
+        schema: Any,
+        location: str = "json",
+        arg_name: str | None = None,
+        *args: Any,
+        or_json: type[BaseModel] | None = None,
+        **options: Any,
+    ) -> Callable[[View], View]:
+        """Validate the request and pass it to the view as `arg_name`, by default `{location}_data`.
+
+        Args:
+            schema: the pydantic model.
+            location: "query", "form_and_files" or "json".
+            arg_name: the view's argument for the validated model.
+            *args: see APIFlask.
+            or_json: for a form, the model of a request whose body is JSON instead.
+            **options: see APIFlask.
+
+        Raises:
+            InvalidRequest: if a field is missing, unknown or wrong.
+            UnsupportedMediaType: if the body is of another media type.
+        """
+        document = super().input(schema, location, arg_name, *args, **options)
+        models = {location: schema} | ({"json": or_json} if or_json else {})
+
+        def decorator(view: View) -> View:
+            @wraps(document(view))  # takes over what APIFlask's document needs
+            def validated(*args: Any, **kwargs: Any) -> Any:
+                return view(*args, **kwargs, **{arg_name or f"{location}_data": _validate(models)})
+
+            validated.or_json = or_json  # type: ignore[attr-defined]
+            return cast(View, validated)
+
+        return decorator
 
 
 class InvalidRequest(Exception):
     """A request whose fields are wrong.
 
     Args:
-        status: 400 for a body that is no JSON, otherwise 422.
+        status: 400 for a body that is not JSON, otherwise 422.
         errors: for each wrong field its name (empty: the request as a whole) and what is wrong with it.
     """
 
@@ -26,36 +72,41 @@ class InvalidRequest(Exception):
         self.errors = errors
 
 
-def check_fields(model: type[Model], fields: MultiDict[str, str], **more: object) -> Model:
-    """A model from text fields of a query string or form; a field whose type is a list may be repeated.
+def check_fields(model: type[Model], fields: MultiDict[str, str], **files: object) -> Model:
+    """Validate the text fields of a query string or form; a field whose type is a list may be repeated.
 
     Args:
-        model: the model.
+        model: the pydantic model.
         fields: the text fields.
-        **more: fields that are no text, uploaded files for example.
+        **files: fields that are not text, for example uploaded files.
 
     Raises:
-        InvalidRequest: a field is missing, unknown or wrong.
+        InvalidRequest: if a field is missing, unknown or wrong.
     """
-    # A field that is given twice and no list stays a list, which its type then refuses.
+    # A field that is given twice but is not a list stays a list, which its type then refuses.
     values = {name: given if _is_list(model, name) or len(given) > 1 else given[0] for name, given in fields.lists()}
     try:
-        return model.model_validate(values | more)
+        return model.model_validate(values | files)
     except ValidationError as error:
         raise InvalidRequest(422, _errors(error)) from None
 
 
-def check_form(model: type[Model]) -> Model:
-    """A model from the fields and files of the current request's form; raises as `check_fields`."""
+def _validate(models: Mapping[str, type[BaseModel]]) -> BaseModel:
+    """Validate the current request as the model of its location."""
+    if "query" in models:
+        return check_fields(models["query"], request.args)
+    for location, model in models.items():
+        media_type, check = BODIES[location]
+        if request.mimetype == media_type:
+            return check(model)
+    raise UnsupportedMediaType(f"The body must be {' or '.join(BODIES[location][0] for location in models)}.")
+
+
+def _check_form(model: type[Model]) -> Model:
     return check_fields(model, request.form, **{name: file.read() for name, file in request.files.items()})
 
 
-def check_json(model: type[Model]) -> Model:
-    """A model from the current request's JSON body, its types taken strictly.
-
-    Raises:
-        InvalidRequest: the body is no JSON, or a field is missing, unknown or wrong.
-    """
+def _check_json(model: type[Model]) -> Model:
     try:
         return model.model_validate_json(request.get_data(), strict=True)
     except ValidationError as error:
@@ -63,16 +114,7 @@ def check_json(model: type[Model]) -> Model:
         raise InvalidRequest(422 if is_json else 400, _errors(error)) from None
 
 
-class RepeatedFieldsAdapter(PydanticAdapter):
-    """APIFlask's adapter for pydantic, which by itself keeps only the first of a repeated query parameter."""
-
-    def validate_input(self, request: Request, location: str, **kwargs: Any) -> BaseModel:
-        """The model from the query string, the only location that this application declares."""
-        return check_fields(self.model_class, request.args)
-
-
-# Routes bind to their adapter when they are declared, so that this comes with the import.
-registry.register("pydantic", RepeatedFieldsAdapter)
+BODIES = {"form_and_files": ("multipart/form-data", _check_form), "json": ("application/json", _check_json)}
 
 
 def _is_list(model: type[BaseModel], name: str) -> bool:

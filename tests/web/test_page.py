@@ -17,7 +17,7 @@ from retrieval.bundle import Bundle, Calibration, write_bundle
 from retrieval.photo_ref import PhotoRef
 from retrieval.search import Searcher
 from retrieval.settings import Settings
-from web.label_counts import count_labels
+from web.label_counts import LabelCounts
 from web.page.address import decode_int8, encode_int8
 from web.page.label_choices import choose_labels
 
@@ -238,10 +238,11 @@ def test_labels_are_not_counted_at_every_step(own: Site, monkeypatch: pytest.Mon
 
     counted: list[float] = []
     monkeypatch.setattr(own.searcher.index, "labels", count_slowly)
-    monkeypatch.setattr("web.label_counts.PATIENCE", 3)
-    assert [count_labels(own.searcher.index)["red"] for _ in range(5)] == [1] * 5
+    monkeypatch.setattr("web.label_counts.CACHE_FACTOR", 3)
+    counts = LabelCounts()
+    assert [counts.of(own.searcher.index)["red"] for _ in range(5)] == [1] * 5
     time.sleep(0.2)
-    assert count_labels(own.searcher.index)["red"] == 2
+    assert counts.of(own.searcher.index)["red"] == 2
 
 
 def test_fifty_thousand_labels_weigh_nothing() -> None:

@@ -175,7 +175,7 @@ def impatient(constant: str) -> Iterator[SplitResult]:
 def test_a_client_that_does_not_read_loses_its_thread(settings: Settings, bundle: Bundle, tmp_path: Path) -> None:
     make.photo("red", 1, (2400, 2400)).save(tmp_path / "large.bmp")
     (photo,) = fill_index(settings, bundle, tmp_path)
-    with impatient("LONGEST_SILENCE = 1") as address:
+    with impatient("MAX_SILENCE = 1") as address:
         with socket.create_connection((address.hostname, address.port)) as client:
             client.sendall(b"GET /api/v1/images/%s/file HTTP/1.1\r\nHost: localhost\r\n\r\n" % str(photo.id).encode())
             time.sleep(8)
@@ -192,7 +192,7 @@ def test_a_client_that_does_not_read_loses_its_thread(settings: Settings, bundle
 def test_requests_that_drip_end(indexed: Settings) -> None:
     """A byte now and then is no silence, and must not hold a thread for ever."""
     head = b"POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    with impatient("LONGEST_REQUEST = 3") as address, ExitStack() as stack:
+    with impatient("MAX_REQUEST_SECONDS = 3") as address, ExitStack() as stack:
         of_a_head = stack.enter_context(socket.create_connection((address.hostname, address.port)))
         of_a_body = stack.enter_context(socket.create_connection((address.hostname, address.port)))
         of_a_body.sendall(head + b"Content-Length: 1000\r\n\r\n")

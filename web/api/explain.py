@@ -1,31 +1,29 @@
 """`POST /explain`."""
 
-from apiflask import APIBlueprint
-from flask import Response, request
-from werkzeug.exceptions import UnsupportedMediaType
+from flask import Response
 
 from retrieval.explain import Regions, explain
 from web.indexed import photo_bytes
 from web.schemas import CropBox, Explanation, HeatMap, IndexedMatch, UploadedMatch
 from web.services import services
-from web.validation import check_form, check_json
+from web.validation import Blueprint
 
-blueprint = APIBlueprint("explain", __name__, tag="Search")
+blueprint = Blueprint("explain", __name__, tag="Search")
 
 
 @blueprint.post("/explain")
+@blueprint.input(UploadedMatch, location="form_and_files", arg_name="match", or_json=IndexedMatch)
 @blueprint.output(Explanation)
 @blueprint.doc(responses=[400, 404, 413, 415, 422])
-def show() -> Response:
+def show(match: UploadedMatch | IndexedMatch) -> Response:
     """Say which regions of a query and of a photo that it found make the two alike.
 
     Send the query as `multipart/form-data` with a file `image`, or as JSON with the `id` of an indexed photo. Not every
     model knows; one that does not answers 404.
     """
-    asked = _asked()
     served = services()
-    query = asked.image if isinstance(asked, UploadedMatch) else photo_bytes(asked.id)
-    result, crop = photo_bytes(asked.result), asked.crop.crop()
+    query = match.image if isinstance(match, UploadedMatch) else photo_bytes(match.id)
+    result, crop = photo_bytes(match.result), match.crop.crop()
     embedder = served.searcher.embedder
     with served.computing:
         explained = explain(embedder, served.searcher.decoder, query, result, crop)
@@ -36,14 +34,6 @@ def show() -> Response:
         result=_heat_map(explained.result),
     )
     return Response(body.model_dump_json(), mimetype="application/json")
-
-
-def _asked() -> UploadedMatch | IndexedMatch:
-    if request.mimetype == "multipart/form-data":
-        return check_form(UploadedMatch)
-    if request.mimetype == "application/json":
-        return check_json(IndexedMatch)
-    raise UnsupportedMediaType("A query is sent as multipart/form-data or as application/json.")
 
 
 def _heat_map(regions: Regions) -> HeatMap:

@@ -5,38 +5,35 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from apiflask import APIBlueprint, FileSchema
+from apiflask import FileSchema
 from flask import Response, request, send_file, url_for
-from werkzeug.exceptions import UnsupportedMediaType
 
 from retrieval.errors import NotFound
 from retrieval.photo_ref import PhotoRef, display
 from web.api.search import respond
 from web.indexed import indexed
-from web.keys import writes
+from web.keys import WRITES
 from web.links import photo_urls
 from web.photo_files import PhotoFile
 from web.schemas import NewPhoto, Photo, SearchAnswer, SearchOptions
 from web.services import services
-from web.validation import check_form
+from web.validation import Blueprint
 
-blueprint = APIBlueprint("images", __name__, tag="Photos")
+blueprint = Blueprint("images", __name__, tag="Photos")
 
 CACHE_SECONDS = 600
 
 
 @blueprint.post("/images")
+@blueprint.auth_required(WRITES)
+@blueprint.input(NewPhoto, location="form_and_files", arg_name="sent")
 @blueprint.output(Photo, status_code=201)
-@blueprint.doc(responses=[400, 401, 403, 409, 413, 415, 422], security="key")
-@writes
-def add(**_: object) -> tuple[Photo, dict[str, str]]:
+@blueprint.doc(responses=[400, 403, 409, 413, 415, 422])
+def add(sent: NewPhoto) -> tuple[Photo, dict[str, str]]:
     """Add a photo: keep its file on the server, and index it with the model that serves.
 
     The same photo with the same label is added once, however often it is sent.
     """
-    if request.mimetype != "multipart/form-data":
-        raise UnsupportedMediaType("A photo is sent as multipart/form-data.")
-    sent = check_form(NewPhoto)
     served = services()
     added = served.uploads.add(served.searcher, sent.image, sent.label)
     return _photo(added.id), {"Location": url_for("images.show", photo=added.id)}
@@ -51,9 +48,9 @@ def show(photo: uuid.UUID) -> Photo:
 
 
 @blueprint.delete("/images/<uuid:photo>")
+@blueprint.auth_required(WRITES)
 @blueprint.output({}, status_code=204)
-@blueprint.doc(responses=[401, 403, 404], security="key")
-@writes
+@blueprint.doc(responses=[403, 404])
 def remove(photo: uuid.UUID) -> str:
     """Take a photo out of the index; its file is deleted only where it was added over HTTP."""
     served = services()

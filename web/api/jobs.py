@@ -4,43 +4,37 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from threading import BoundedSemaphore
 
-from apiflask import APIBlueprint, FileSchema
+from apiflask import FileSchema
 from flask import Response, request, url_for
-from werkzeug.exceptions import UnsupportedMediaType
 
 from indexer.job_retry import retry_request
 from indexer.jobs import IndexRequest, Job, cancel_job, list_jobs, load_job, read_failures
 from indexer.model_registry import installed
 from retrieval.errors import NotFound
-from web.keys import writes
+from web.keys import WRITES
 from web.schemas import Failures, IndexJob, Jobs, MapJob, NewJob, PageOptions
 from web.services import Services, services
-from web.validation import check_json
+from web.validation import Blueprint
 
-blueprint = APIBlueprint("jobs", __name__, tag="Jobs")
+blueprint = Blueprint("jobs", __name__, tag="Jobs")
 
 LOOK_SECONDS = 0.5
 SILENCE_SECONDS = 10  # after which a comment shows whether somebody still listens
 LONGEST_STREAM_SECONDS = 600  # then the browser asks again by itself
-MOST_STREAMS = 16  # of a process's threads
 LAST_EVENT = "end"
 
 Started = tuple[Job, int, dict[str, str]]
 
-_streams = BoundedSemaphore(MOST_STREAMS)
-
 
 @blueprint.post("/jobs")
+@blueprint.auth_required(WRITES)
+@blueprint.input(NewJob, arg_name="new")
 @blueprint.output(Job, status_code=202)
-@blueprint.doc(responses=[400, 401, 403, 404, 409, 415, 422], security="key")
-@writes
-def start() -> Started:
+@blueprint.doc(responses=[400, 403, 404, 409, 415, 422])
+def start(new: NewJob) -> Started:
     """Start a job: index photos that lie on the server, or compute the map."""
-    if request.mimetype != "application/json":
-        raise UnsupportedMediaType("A job is sent as application/json.")
-    wanted = check_json(NewJob).root
+    wanted = new.root
     return _started(IndexRequest((), kind="map") if isinstance(wanted, MapJob) else _index_request(wanted))
 
 
@@ -94,18 +88,18 @@ def failures(job: str, query_data: PageOptions) -> Failures:
 
 
 @blueprint.post("/jobs/<string:job>/cancel")
+@blueprint.auth_required(WRITES)
 @blueprint.output(Job)
-@blueprint.doc(responses=[401, 403, 404], security="key")
-@writes
+@blueprint.doc(responses=[403, 404])
 def cancel(job: str) -> Job:
     """Ask a job to end after the batch at hand; one that has ended stays as it is."""
     return cancel_job(services().settings, job)
 
 
 @blueprint.post("/jobs/<string:job>/retry")
+@blueprint.auth_required(WRITES)
 @blueprint.output(Job, status_code=202)
-@blueprint.doc(responses=[401, 403, 404, 409, 422], security="key")
-@writes
+@blueprint.doc(responses=[403, 404, 409, 422])
 def retry(job: str) -> Started:
     """Start a job for just those photos that failed in another one."""
     return _started(retry_request(services().settings, job))
@@ -135,7 +129,7 @@ def _bundle_of(model: str) -> Path:
 
 def _events(served: Services, name: str) -> Iterator[str]:
     """The events of a stream, which holds a thread; one too many ends with its first event, and is asked for anew."""
-    stays = _streams.acquire(blocking=False)
+    stays = served.streams.acquire(blocking=False)
     started = told = time.monotonic()
     before = None
     try:
@@ -155,4 +149,4 @@ def _events(served: Services, name: str) -> Iterator[str]:
             served.stopping.wait(LOOK_SECONDS)
     finally:
         if stays:
-            _streams.release()
+            served.streams.release()

@@ -1,12 +1,10 @@
 """`GET /labels`."""
 
-from apiflask import APIBlueprint
-
-from web.label_counts import count_labels
 from web.schemas import LabelCount, LabelOptions, Labels
 from web.services import services
+from web.validation import Blueprint
 
-blueprint = APIBlueprint("labels", __name__, tag="Photos")
+blueprint = Blueprint("labels", __name__, tag="Photos")
 
 
 @blueprint.get("/labels")
@@ -19,7 +17,7 @@ def labels(query_data: LabelOptions) -> Labels:
     Where there are tens of thousands, the counts may be some seconds old.
     """
     wanted = query_data.q.casefold()
-    counts = count_labels(services().searcher.index).items()
+    counts = services().label_counts.of(services().searcher.index).items()
     found = [(label, count) for label, count in counts if f" {wanted}" in f" {label.casefold()}"]
     page = found[query_data.offset : query_data.offset + query_data.limit]
     return Labels(labels=[LabelCount(label=label, count=count) for label, count in page], total=len(found))

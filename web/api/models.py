@@ -5,7 +5,7 @@ from dataclasses import asdict
 from apiflask import APIBlueprint
 
 from indexer.model_registry import activate, list_models, rollback
-from web.keys import writes
+from web.keys import WRITES
 from web.schemas import Models
 from web.services import services
 
@@ -20,9 +20,9 @@ def show() -> Models:
 
 
 @blueprint.post("/models/<string:model>/activate")
+@blueprint.auth_required(WRITES)
 @blueprint.output(Models)
-@blueprint.doc(responses=[401, 403, 404, 409], security="key")
-@writes
+@blueprint.doc(responses=[403, 404, 409])
 def make_current(model: str) -> Models:
     """Make a model the one that serves, after its index passed the cross-check and finds no less than the one before.
 
@@ -36,9 +36,9 @@ def make_current(model: str) -> Models:
 
 
 @blueprint.post("/models/rollback")
+@blueprint.auth_required(WRITES)
 @blueprint.output(Models)
-@blueprint.doc(responses=[401, 403, 404, 409], security="key")
-@writes
+@blueprint.doc(responses=[403, 404, 409])
 def make_previous_current() -> Models:
     """Make the model that served before the current one serve again."""
     served = services()

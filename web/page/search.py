@@ -12,13 +12,11 @@ from retrieval.errors import BadQuery
 from retrieval.images import Crop
 from retrieval.index.vectors import Vector
 from retrieval.search import SearchResponse
-from web.label_counts import count_labels
 from web.links import photo_url
 from web.page.address import PAGE_SIZE, PageQuery, crop_text, decode_int8, encode_int8
 from web.page.cards import Card, Picture, payloads
 from web.page.label_choices import choose_labels
 from web.photo_files import make_thumbnail
-from web.prometheus import observe_search
 from web.schemas import API, DEEPEST_OFFSET, CropBox
 from web.services import services
 from web.validation import check_fields
@@ -107,7 +105,7 @@ def _results(query: PageQuery, subject: Subject) -> str:
         unlikes=[Card.of(photo, examples[photo]) for photo in query.unlike],
         photos=[Card.found(result) for result in answer.results],
         predicted=answer.predicted_label,
-        labels=choose_labels(count_labels(served.searcher.index), query.label, query.find),
+        labels=choose_labels(served.label_counts.of(served.searcher.index), query.label, query.find),
         first=query.offset + 1,
         close_match=calibration.close_match if calibration and answer.close_match is False else None,
         address=query.address(),
@@ -124,7 +122,7 @@ def _search(query: PageQuery, subject: Subject) -> SearchResponse:
     unindexed = [] if subject.vector is None else [subject.vector]
     answer = searcher.by_examples([*by_id, *query.like], query.unlike, options, unindexed=unindexed)
     answer = replace(answer, took_ms={**subject.took_ms, **answer.took_ms})
-    observe_search(answer)
+    services().metrics.observe_search(answer)
     return answer
 
 

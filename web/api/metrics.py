@@ -1,0 +1,37 @@
+"""`GET /metrics`, for Prometheus."""
+
+from contextlib import suppress
+from datetime import datetime
+
+from flask import Blueprint, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+
+from indexer.crosscheck import load_cross_check
+from retrieval.errors import LookalikeError
+from web.services import services
+
+blueprint = Blueprint("metrics", __name__)
+
+
+@blueprint.get("/metrics")
+def show() -> Response:
+    """The counts of all processes, and the current state of the index and its cross-check."""
+    body = generate_latest(services().metrics.registry) + generate_latest(_current_state())
+    return Response(body, content_type=CONTENT_TYPE_LATEST)
+
+
+def _current_state() -> CollectorRegistry:
+    registry = CollectorRegistry()
+
+    def gauge(name: str, description: str, value: float) -> None:
+        Gauge(f"lookalike_{name}", description, ["model"], registry=registry).labels(index.model).set(value)
+
+    index = services().searcher.index
+    with suppress(LookalikeError):  # /readyz reports an index that does not answer, `lookalike doctor` a damaged record
+        gauge("photos", "Photos in the index of the model that serves.", index.count())
+        if check := load_cross_check(services().settings, index.model):
+            gauge("crosscheck_recall", "Recall of the last cross-check.", check.recall_at_k)
+            gauge("crosscheck_passed", "Whether the last cross-check passed.", check.passed)
+            checked_at = datetime.fromisoformat(check.checked_at).timestamp()
+            gauge("crosscheck_timestamp_seconds", "When the last cross-check was made.", checked_at)
+    return registry
