@@ -17,7 +17,7 @@ from web.label_counts import LabelCounts
 from web.photo_files import PhotoFiles
 from web.prometheus import Metrics
 from web.schemas import API
-from web.services import MOST_STREAMS, Services
+from web.services import MAX_STREAMS, Services
 from web.serving import Serving
 from web.uploads import Uploads
 
@@ -27,14 +27,14 @@ COMPRESSED = ["text/html", "text/css", "text/javascript", "image/svg+xml", "appl
 def create_app(
     settings: Settings, store: IndexStore, searcher: Searcher, *, local: bool = False, stopping: Event | None = None
 ) -> APIFlask:
-    """The application on an open searcher; in the end, `Services.close` closes the one that then serves.
+    """Return the application on an open searcher; `Services.close` closes the searcher that is current then.
 
     Args:
-        settings: limits, keys, library roots, the home that keeps thumbnails and uploads.
-        store: holds the indexes; it stays open.
-        searcher: the model that serves and its index, until another one is made current.
-        local: listens on this machine only, and answers only under the names of this machine.
-        stopping: set when the server stops, so that event streams end.
+        settings: limits, keys, library roots and the home, which stores thumbnails and uploads.
+        store: the indexes; it is not closed.
+        searcher: a searcher on the current model, used until another model is activated.
+        local: whether the server listens on a loopback address; requests under any other host name are refused then.
+        stopping: set when the server stops, which ends event streams.
     """
     app = _configured(settings)
     served = _services(settings, store, searcher, local, stopping or Event())
@@ -49,9 +49,9 @@ def create_app(
     keys.register(app)
     limits.register(app, settings)
     Compress(app)
-    if (believed := settings.proxies) > 0:
+    if (proxies := settings.proxies) > 0:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=believed, x_proto=believed, x_host=believed, x_prefix=believed
+            app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies, x_prefix=proxies
         )
     return app
 
@@ -65,10 +65,10 @@ def _configured(settings: Settings) -> APIFlask:
         json_errors=False,
         static_folder="static",
     )
-    longest_body = settings.max_upload_mb * 1_000_000
+    max_body = settings.max_upload_mb * 1_000_000
     app.config.update(
-        MAX_CONTENT_LENGTH=longest_body,
-        MAX_FORM_MEMORY_SIZE=longest_body,
+        MAX_CONTENT_LENGTH=max_body,
+        MAX_FORM_MEMORY_SIZE=max_body,
         SERVERS=[{"url": "/"}],
         OPENAPI_VERSION="3.1.0",
         AUTO_404_RESPONSE=False,
@@ -91,15 +91,15 @@ def _services(settings: Settings, store: IndexStore, searcher: Searcher, local: 
         computing=computing,
         label_counts=LabelCounts(),
         metrics=Metrics(),
-        streams=BoundedSemaphore(MOST_STREAMS),
+        streams=BoundedSemaphore(MAX_STREAMS),
         local=local,
         stopping=stopping,
     )
 
 
 def _mount(app: APIFlask) -> None:
-    for part in (search, explain, images, labels, map, jobs, models):
-        app.register_blueprint(part.blueprint, url_prefix=API)
+    for module in (search, explain, images, labels, map, jobs, models):
+        app.register_blueprint(module.blueprint, url_prefix=API)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(health.blueprint, url_prefix=API, name="health_below_api")
     app.register_blueprint(metrics.blueprint)

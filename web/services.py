@@ -1,4 +1,4 @@
-"""What every request works with."""
+"""The objects that requests share."""
 
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,15 +17,26 @@ from web.serving import Serving
 from web.uploads import Uploads
 
 EXTENSION = "lookalike"
-MOST_STREAMS = 16  # event streams at once, each of which holds a thread
+MAX_STREAMS = 16  # concurrent event streams of a process; each occupies a thread
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The settings, the indexes, the searcher on the model that serves, the photos on disk and those added over HTTP.
+    """The objects that the requests of an application share.
 
-    Whoever decodes or embeds a photo holds `computing` meanwhile: as many do at once as there are cores. `local` says
-    that the server listens on this machine only; `stopping` is set when it stops, so that what waits can end.
+    Args:
+        settings: the settings of the application.
+        store: the indexes, open in this process.
+        serving: the searcher on the current model.
+        photo_files: the files of indexed photos.
+        uploads: photos added over HTTP.
+        jobs: jobs started over HTTP.
+        computing: acquired while a photo is decoded or embedded; it admits one thread per embedding thread.
+        label_counts: the cached number of photos per label.
+        metrics: the Prometheus metrics.
+        streams: acquired by each event stream, which occupies a thread.
+        local: whether the server listens on a loopback address.
+        stopping: set when the server stops.
     """
 
     settings: Settings
@@ -42,31 +53,31 @@ class Services:
     stopping: Event
 
     def close(self) -> None:
-        """End the job that runs after the batch at hand, then close the index."""
+        """Stop the running job after its current batch, then close the index."""
         self.jobs.close()
         self.serving.close()
 
     @property
     def searcher(self) -> Searcher:
-        """The searcher of the current request: one and the same to its end, whatever is activated meanwhile."""
+        """The searcher of the current request, which does not change while the request runs."""
         if "searcher" not in g:
-            g.lent = ExitStack()
-            g.searcher = g.lent.enter_context(self.serving.use())
+            g.acquired = ExitStack()
+            g.searcher = g.acquired.enter_context(self.serving.use())
         found: Searcher = g.searcher
         return found
 
 
 def register(app: Flask, services: Services) -> None:
-    """Give an application its services, and what a request has lent back at its end."""
+    """Give an application its services; release the searcher at the end of each request."""
     app.extensions[EXTENSION] = services
 
     @app.teardown_appcontext
-    def give_back(_error: BaseException | None) -> None:
-        if "lent" in g:
-            g.lent.close()
+    def release(_error: BaseException | None) -> None:
+        if "acquired" in g:
+            g.acquired.close()
 
 
 def services() -> Services:
-    """The services of the application that answers the current request."""
+    """The services of the application that handles the current request."""
     found: Services = current_app.extensions[EXTENSION]
     return found

@@ -19,7 +19,7 @@ from indexer.batch import BatchResult, Failure
 from indexer.jobs import IndexRequest, JobRecord
 from web.api import jobs
 from web.app import create_app
-from web.services import EXTENSION, MOST_STREAMS
+from web.services import EXTENSION, MAX_STREAMS
 
 JOBS = "/api/v1/jobs"
 
@@ -235,7 +235,7 @@ def test_a_stream_shows_that_it_lives_and_does_not_last_for_ever(place: Place, m
 
 def test_one_stream_too_many_ends_with_its_first_event(place: Place) -> None:
     streams = place.client.application.extensions[EXTENSION].streams
-    for _ in range(MOST_STREAMS - 1):
+    for _ in range(MAX_STREAMS - 1):
         streams.acquire()
     with running(place.own) as record:
         url = f"{JOBS}/{record.job.id}/events"
