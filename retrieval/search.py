@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from threading import Lock
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
 from retrieval.closing import Closing
 from retrieval.decoder import PhotoDecoder
@@ -70,10 +72,10 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class PredictedLabel:
-    """The label that most of the nearest photos carry, and its share of their similarity."""
+    """The label that most of the nearest photos carry."""
 
     label: str
-    confidence: float
+    confidence: Annotated[float, Field(description="its share of their similarity, 0 to 1")]
 
 
 @dataclass(frozen=True, slots=True)

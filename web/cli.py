@@ -11,8 +11,8 @@ from web.server import listen, run
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 for every network.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 5000,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all networks.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 selects a free one.")] = 5000,
     as_json: JsonFlag = False,
 ) -> None:
     """Serve the search page and the JSON API."""
@@ -22,7 +22,7 @@ def serve(
         url = f"http://{name}:{listener.getsockname()[1]}"
 
         def ready(model: str, photos: int) -> None:
-            say(f"Lookalike serves {photos:,} photos with {model} at {url} (Ctrl+C stops it)")
+            say(f"Serving {photos:,} photos with {model} at {url} (press Ctrl+C to stop)")
             if as_json:
                 print(json.dumps({"url": url, "model": model, "photos": photos}), flush=True)
 

@@ -1,4 +1,4 @@
-"""How many requests a client may make."""
+"""Rate limits."""
 
 from flask import Flask, request
 from flask_limiter import Limiter
@@ -6,9 +6,9 @@ from flask_limiter.util import get_remote_address
 
 from retrieval.settings import Settings
 
-REDIS_SECONDS = 1  # that a request waits for a Redis that neither answers nor refuses
+REDIS_SECONDS = 1  # that a request waits for an unresponsive Redis
 
-# What a page needs many of, or a monitor asks for all the time.
+# Not counted: a page needs many of them, or monitoring requests them all the time.
 UNCOUNTED = {
     "static",
     "images.thumbnail",
@@ -21,10 +21,10 @@ UNCOUNTED = {
 
 
 def register(app: Flask, settings: Settings) -> None:
-    """Refuse a client's requests beyond `LOOKALIKE_RATE_LIMIT`.
+    """Refuse a client's requests above `LOOKALIKE_RATE_LIMIT`.
 
-    They are counted in Redis, for all processes together, where `LOOKALIKE_REDIS_URL` is set, otherwise in this
-    process; there as well while Redis can't be reached.
+    They are counted in Redis for all processes if `LOOKALIKE_REDIS_URL` is set and Redis is available; otherwise each
+    process counts its own.
     """
     if settings.rate_limit is None:
         return

@@ -1,4 +1,4 @@
-"""One log line a request, as text or as JSON, with the id by which it is found again."""
+"""One log line per request, as text or as JSON, with the id of the request."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ requests = logging.getLogger("lookalike.requests")
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
-    """The `logging.config` dictionary for this process and for gunicorn: everything to standard error."""
+    """Return the `logging.config` dictionary for this process and gunicorn; everything goes to standard error."""
     handler = {"class": "logging.StreamHandler", "formatter": "chosen"}
     formatter = JsonFormatter if settings.log_format == "json" else TextFormatter
     gunicorn = {"level": "WARNING", "handlers": ["stderr"], "filters": ["failures"], "propagate": False}
@@ -27,15 +27,15 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"chosen": {"()": formatter}},
-        "filters": {"failures": {"()": FailuresOfOurs}},
+        "filters": {"failures": {"()": NoTimeouts}},
         "handlers": {"stderr": handler},
         "root": {"level": "WARNING", "handlers": ["stderr"]},
         "loggers": {"lookalike": {"level": "INFO"}, "gunicorn.error": gunicorn, "gunicorn.access": gunicorn},
     }
 
 
-class FailuresOfOurs(logging.Filter):
-    """Leaves out clients that fell silent, whose thread the socket's time limit has freed."""
+class NoTimeouts(logging.Filter):
+    """Drops errors of connections whose client was silent for too long."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to log a record."""
@@ -50,7 +50,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line; a request's fields are keys of their own, and what goes wrong in it names its id."""
+    """One JSON object per line; the fields of a request are keys, and an error during a request has its id."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line."""
@@ -64,9 +64,9 @@ class JsonFormatter(logging.Formatter):
 
 
 def register(app: Flask) -> None:
-    """Log the application's requests, by path alone: a query string may hold a photo's embedding.
+    """Log the application's requests without their query strings, which may contain a photo's embedding.
 
-    A request's id is the client's own, where its `X-Request-ID` is a plain word.
+    The id of a request is its `X-Request-ID` if that is a plain word, and generated otherwise.
     """
 
     @app.before_request

@@ -1,4 +1,4 @@
-"""What the JSON API takes and gives; validation and the OpenAPI document both follow from these models."""
+"""The requests and responses of the JSON API; validation and the OpenAPI document both follow from these models."""
 
 import uuid
 from typing import Annotated, Literal
@@ -16,33 +16,34 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
+from indexer.batch import Failure
 from indexer.jobs import Job
 from retrieval.bundle import Precision
 from retrieval.images import Crop
 from retrieval.index import Filter
 from retrieval.listing import LabelFrom
-from retrieval.search import MOST_RESULTS, SearchParameters
+from retrieval.search import MOST_RESULTS, PredictedLabel, SearchParameters
 
 API = "/api/v1"
-MOST_EXAMPLES = 100
-DEEPEST_OFFSET = 10_000
-LONGEST_VECTOR = 65_536
+MAX_EXAMPLES = 100
+MAX_OFFSET = 10_000
+MAX_VECTOR_LENGTH = 65_536
 
 Label = Annotated[str, Field(min_length=1, max_length=500)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Ids = Annotated[list[uuid.UUID], Field(max_length=MOST_EXAMPLES)]
+Ids = Annotated[list[uuid.UUID], Field(max_length=MAX_EXAMPLES)]
 
 
-class Given(BaseModel):
-    """What a client sends: fields that are not known are refused."""
+class RequestModel(BaseModel):
+    """A part of a request; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class CropBox(Given):
+class CropBox(RequestModel):
     """A part of a photo, as fractions of its width and height."""
 
-    model_config = ConfigDict(frozen=True)  # pydantic copies no default that can't change
+    model_config = ConfigDict(frozen=True)  # so pydantic does not copy the default value
 
     x: Fraction = Field(0, description="left edge")
     y: Fraction = Field(0, description="upper edge")
@@ -50,7 +51,7 @@ class CropBox(Given):
     height: Fraction = 1
 
     def crop(self) -> Crop | None:
-        """The same for the searcher, None for the whole photo; raises `BadQuery` where it reaches beyond the photo."""
+        """Convert it for the searcher, to None for the whole photo; raises `BadQuery` if it exceeds the photo."""
         whole = (self.x, self.y, self.width, self.height) == (0, 0, 1, 1)
         return None if whole else Crop(self.x, self.y, self.width, self.height)
 
@@ -72,17 +73,17 @@ CropText = Annotated[
 ]
 
 
-class SearchOptions(Given):
-    """How to search."""
+class SearchOptions(RequestModel):
+    """The options of a search."""
 
-    k: int = Field(10, ge=1, le=MOST_RESULTS, description="how many photos")
-    offset: int = Field(0, ge=0, le=DEEPEST_OFFSET, description="how many of the nearest to pass over")
+    k: int = Field(10, ge=1, le=MOST_RESULTS, description="number of results")
+    offset: int = Field(0, ge=0, le=MAX_OFFSET, description="number of nearest photos to skip")
     label: tuple[Label, ...] = Field((), max_length=100, description="only photos with one of these labels")
     min_score: float = Field(-1, ge=-1, le=1, description="only photos with at least this cosine similarity")
-    exact: bool = Field(False, description="compare with every photo instead of using the graph")
+    exact: bool = Field(False, description="compare with every photo instead of searching the graph")
 
     def options(self) -> SearchParameters:
-        """The same for the searcher."""
+        """Convert them for the searcher."""
         return SearchParameters(self.k, self.offset, Filter(self.label), self.min_score, self.exact)
 
 
@@ -94,30 +95,30 @@ class UploadedPhoto(SearchOptions):
 
 
 class EncodedPhoto(SearchOptions):
-    """Search by a photo within the JSON document."""
+    """Search by a photo that the JSON document contains."""
 
-    image_base64: Base64Bytes = Field(description="the photo's file, in base64")
+    image_base64: Base64Bytes = Field(description="the photo's file, base64-encoded")
     crop: CropBox = Field(CropBox(), description="search this part of the photo")
 
 
 class IndexedPhoto(SearchOptions):
-    """Search from an indexed photo, which is left out of the results."""
+    """Search by an indexed photo, which is excluded from the results."""
 
     id: uuid.UUID
     crop: CropBox = Field(CropBox(), description="search this part of the photo")
 
 
 class QueryVector(SearchOptions):
-    """Search by an embedding of the model that serves."""
+    """Search by an embedding of the current model."""
 
-    vector: list[Annotated[float, Field(ge=-1e6, le=1e6)]] = Field(max_length=LONGEST_VECTOR)
+    vector: list[Annotated[float, Field(ge=-1e6, le=1e6)]] = Field(max_length=MAX_VECTOR_LENGTH)
 
 
 class Examples(SearchOptions):
-    """Search for photos like some indexed photos and unlike others, which are left out of the results."""
+    """Search by positive and negative examples, which are indexed photos and excluded from the results."""
 
-    positive: Ids = Field(min_length=1, description="ids of photos to come close to")
-    negative: Ids = Field([], description="ids of photos to keep away from")
+    positive: Ids = Field(min_length=1, description="ids of photos that results should resemble")
+    negative: Ids = Field([], description="ids of photos that results should not resemble")
 
 
 QUERIES = {"image_base64": EncodedPhoto, "id": IndexedPhoto, "vector": QueryVector, "positive": Examples}
@@ -143,32 +144,25 @@ class Query(
         ]
     ]
 ):
-    """Search by exactly one of a photo, an indexed photo's id, a vector, and examples."""
+    """Search by exactly one of: a photo, the id of an indexed photo, a vector, examples."""
 
 
 class TookMs(BaseModel):
-    """Milliseconds that each step took; 0 for a step that was not needed."""
+    """Duration of each step in milliseconds; 0 if a step was not needed."""
 
     decode: float = 0
     embed: float = 0
     search: float = 0
 
 
-class PredictedLabel(BaseModel):
-    """The label that most of the nearest photos carry."""
-
-    label: str
-    confidence: float = Field(description="its share of their similarity, 0 to 1")
-
-
 class Found(BaseModel):
-    """A photo that looks like the query."""
+    """A photo that resembles the query."""
 
     id: uuid.UUID
     uri: str
     label: str | None
-    width: int = Field(description="in pixels, upright")
-    height: int = Field(description="in pixels, upright")
+    width: int = Field(description="in pixels, after rotation by EXIF orientation")
+    height: int = Field(description="in pixels, after rotation by EXIF orientation")
     score: float = Field(description="cosine similarity to the query, −1 to 1")
     distance: float = Field(description="Euclidean distance between the unit vectors, √(2 − 2·score)")
     image_url: str
@@ -176,59 +170,59 @@ class Found(BaseModel):
 
 
 class SearchAnswer(BaseModel):
-    """What a search found, the nearest photo first."""
+    """The results of a search, most similar first."""
 
-    model: str = Field(description="the model that compared the photos")
+    model: str = Field(description="id of the model")
     took_ms: TookMs
-    predicted_label: PredictedLabel | None = Field(description="null where no photo near the query has a label")
+    predicted_label: PredictedLabel | None = Field(description="null if none of the nearest photos has a label")
     close_match: bool | None = Field(
-        description="whether the first result more likely shows the query's own kind than another, by what training "
-        "measured for the nearest of all photos to one photo; null where it measured nothing, where nothing was found, "
-        "and with `label`, `offset` or several examples"
+        description="whether the first result is more likely of the query's class than not, by the calibration made in "
+        "training; null if the model has no calibration, if nothing was found, and with `label`, `offset` or several "
+        "examples"
     )
     results: list[Found]
 
 
-class UploadedMatch(Given):
-    """An uploaded photo, and an indexed one that it found."""
+class UploadedMatch(RequestModel):
+    """An uploaded query photo and one of its results."""
 
-    image: bytes = Field(description="the query: a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file")
+    image: bytes = Field(description="the query, a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file")
     crop: CropText = CropBox()
-    result: uuid.UUID = Field(description="id of the photo that was found")
+    result: uuid.UUID = Field(description="id of the result")
 
 
-class IndexedMatch(Given):
-    """Two indexed photos, of which one found the other."""
+class IndexedMatch(RequestModel):
+    """An indexed query photo and one of its results."""
 
-    id: uuid.UUID = Field(description="the query")
+    id: uuid.UUID = Field(description="id of the query")
     crop: CropBox = Field(CropBox(), description="the part of the query that was searched")
-    result: uuid.UUID = Field(description="id of the photo that was found")
+    result: uuid.UUID = Field(description="id of the result")
 
 
 class HeatMap(BaseModel):
-    """What each region of a photo adds to its likeness with another one."""
+    """The contribution of each region of a photo to its similarity with another photo."""
 
-    seen: CropBox = Field(description="the part of the photo that the network saw, which the grid covers")
+    seen: CropBox = Field(description="the part of the photo that is the network's input, covered by the grid")
     contributions: list[list[float]] = Field(
-        description="rows from the top, each from the left; they add up to the score, and are negative where a region "
-        "makes the photos less alike"
+        description="rows from top to bottom, each from left to right; their sum is the score, and a negative value "
+        "lowers it"
     )
 
 
 class Explanation(BaseModel):
-    """Why two photos are alike: their score, taken apart over the regions of either."""
+    """Why two photos match: their score as a sum over the regions of each photo."""
 
-    model: str = Field(description="the model that compared the photos")
+    model: str = Field(description="id of the model")
     score: float = Field(description="their cosine similarity, −1 to 1")
     query: HeatMap
     result: HeatMap
 
 
-class NewPhoto(Given):
+class NewPhoto(RequestModel):
     """A photo to add."""
 
     image: bytes = Field(description="a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file")
-    label: Label | SkipJsonSchema[None] = Field(None, description="what it shows")
+    label: Label | SkipJsonSchema[None] = Field(None, description="its label; by default it has none")
 
 
 class Photo(BaseModel):
@@ -237,58 +231,58 @@ class Photo(BaseModel):
     id: uuid.UUID
     uri: str
     label: str | None
-    sha256: str = Field(description="of its file")
-    width: int = Field(description="in pixels, upright")
-    height: int = Field(description="in pixels, upright")
-    bytes: int = Field(description="size of its file")
-    modified_at: str = Field(description="of its file, ISO 8601 in UTC")
+    sha256: str = Field(description="of the file")
+    width: int = Field(description="in pixels, after rotation by EXIF orientation")
+    height: int = Field(description="in pixels, after rotation by EXIF orientation")
+    bytes: int = Field(description="size of the file")
+    modified_at: str = Field(description="modification time of the file, ISO 8601 in UTC")
     indexed_at: str = Field(description="ISO 8601 in UTC")
-    extra: dict[str, str | int | float | bool] = Field({}, description="what its manifest says of it beside the label")
+    extra: dict[str, str | int | float | bool] = Field({}, description="further columns of its manifest")
     image_url: str
     thumbnail_url: str
 
 
 class LabelCount(BaseModel):
-    """A label, and how many photos carry it."""
+    """A label and the number of photos that carry it."""
 
     label: str
     count: int
 
 
-class PageOptions(Given):
-    """Which part of a list to give."""
+class PageOptions(RequestModel):
+    """A page of a list."""
 
-    limit: int = Field(100, ge=1, le=1000, description="how many")
-    offset: int = Field(0, ge=0, le=1_000_000_000, description="how many to pass over")
+    limit: int = Field(100, ge=1, le=1000, description="maximum number of items")
+    offset: int = Field(0, ge=0, le=1_000_000_000, description="number of items to skip")
 
 
 class LabelOptions(PageOptions):
-    """Which labels to list."""
+    """A page of the labels, or of those that match."""
 
-    q: str = Field("", max_length=500, description="only labels with a word that begins like this")
+    q: str = Field("", max_length=500, description="only labels with a word that starts with this text")
 
 
 class Labels(BaseModel):
-    """The labels, the most frequent first."""
+    """Labels, most frequent first."""
 
     labels: list[LabelCount]
-    total: int = Field(description="how many labels there are; with `q`, how many match")
+    total: int = Field(description="number of labels; with `q`, of those that match")
 
 
-class IndexJob(Given):
-    """Index photos that lie on the server."""
+class IndexJob(RequestModel):
+    """Index photos that are on the server."""
 
     kind: Literal["index"] = "index"
     sources: list[Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]] = Field(
         min_length=1, max_length=100, description="folders and manifests within LOOKALIKE_LIBRARY_ROOTS"
     )
-    label_from: LabelFrom | None = Field(None, description="where labels come from; null: by the kind of source")
-    sync: bool = Field(False, description="also remove photos of these sources that are gone from disk")
+    label_from: LabelFrom | None = Field(None, description="source of the labels; null: by the type of source")
+    sync: bool = Field(False, description="also remove photos of these sources that no longer exist")
     model: str | None = Field(None, description="the id of an installed model; null: the current one")
 
 
-class MapJob(Given):
-    """Lay all photos out by likeness, for `GET /map`."""
+class MapJob(RequestModel):
+    """Compute the map of all photos for `GET /map`."""
 
     kind: Literal["map"]
 
@@ -300,7 +294,7 @@ class NewJob(
             Discriminator(
                 lambda fields: fields.get("kind", "index") if isinstance(fields, dict) else None,
                 custom_error_type="kind",
-                custom_error_message="A job is an object of the kind index or map",
+                custom_error_message="A job is an object whose `kind` is index or map",
             ),
         ]
     ]
@@ -309,89 +303,84 @@ class NewJob(
 
 
 class Jobs(BaseModel):
-    """Jobs, the newest first."""
+    """Jobs, newest first."""
 
     jobs: list[Job]
     total: int
 
 
-class FailedPhoto(BaseModel):
-    """A photo that could not be indexed, or a folder that could not be listed, and why."""
-
-    uri: str
-    reason: str
-
-
 class Failures(BaseModel):
-    """What failed in a job, in the order in which it failed."""
+    """Failures of a job, oldest first."""
 
-    failures: list[FailedPhoto]
+    failures: list[Failure]
     total: int
 
 
 class Map(BaseModel):
-    """All photos of a model's index, or a sample, laid out by likeness."""
+    """A 2-D projection of all photos of an index, or of a sample, in which similar photos are close together."""
 
     model: str
     computed_at: str = Field(description="ISO 8601 in UTC")
-    total: int = Field(description="how many photos the index held")
+    total: int = Field(description="number of photos in the index")
     labels: list[str]
     points: "MapPoints"
 
 
 class MapPoints(BaseModel):
-    """The points of a map, as columns of the same length."""
+    """The points of a map as columns of equal length."""
 
     id: list[uuid.UUID]
     x: list[float] = Field(description="0 to 1")
     y: list[float] = Field(description="0 to 1")
-    label: list[int | None] = Field(description="positions in `labels`; null: none")
+    label: list[int | None] = Field(description="indexes into `labels`; null: no label")
 
 
 class ModelDescription(BaseModel):
-    """A model that can serve; what is said of its training is null where its bundle is not there."""
+    """An installed model; what its bundle describes is null if the bundle is missing."""
 
     id: str
     backbone: str | None
     recipe: str | None
-    dimension: int | None = Field(description="the length of its embeddings")
-    precision: Precision | None = Field(description="what most of its network computes in")
-    metrics: dict[str, object] = Field(description="what its training measured")
-    points: int | None = Field(description="how many photos its index holds; null where it has none or is in use")
-    current: bool = Field(description="whether it serves")
-    previous: bool = Field(description="whether it served before the current one")
-    problem: str | None = Field(description="what is wrong with its bundle or index")
+    dimension: int | None = Field(description="length of its embeddings")
+    precision: Precision | None = Field(description="data type of most of its computations")
+    metrics: dict[str, object] = Field(description="metrics of its evaluation after training")
+    points: int | None = Field(
+        description="number of photos in its index; null if it has none or another process holds it"
+    )
+    current: bool = Field(description="whether it is the current model")
+    previous: bool = Field(description="whether it was the current model before")
+    problem: str | None = Field(description="what is wrong with its bundle or index, if anything")
 
 
 class Models(BaseModel):
-    """The models of this place, in the order of their names."""
+    """The installed models, sorted by id."""
 
     models: list[ModelDescription]
 
 
 class Health(BaseModel):
-    """The process answers."""
+    """The process is alive."""
 
     status: str = "ok"
 
 
 class CrossCheck(BaseModel):
-    """How the last comparison of the index with exact nearest neighbours went."""
+    """The result of the last comparison of the index with exact nearest neighbours."""
 
     checked_at: str
     passed: bool
     queries: int
     recall_at_k: float
     max_score_error: float
-    disagreements: list[object] = Field(description="every difference that is not a tie")
+    disagreements: list[object] = Field(description="queries with a difference that is not a tie")
 
 
 class Readiness(BaseModel):
-    """Whether searches can be answered, and what stands behind them."""
+    """Whether the server can answer searches, and with which model and index."""
 
     ready: bool
     model: str
     dimension: int
-    photos: int = Field(description="how many are indexed; 0 where the index does not answer")
-    crosscheck: CrossCheck | None = Field(description="the last cross-check of this model's index; null: none yet")
-    problems: list[str] = Field(description="what keeps it from being ready, in sentences")
+    photos: int = Field(description="number of indexed photos; 0 if the index does not respond")
+    crosscheck: CrossCheck | None = Field(description="the last cross-check of this index; null: none yet")
+    problems: list[str] = Field(description="why it is not ready, in sentences")

@@ -1,4 +1,4 @@
-"""What keeps a browser from doing more with this server than it should."""
+"""Response headers and host checks that protect the server and its users in a browser."""
 
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -10,7 +10,7 @@ from retrieval.errors import LookalikeError
 from retrieval.settings import Settings
 from web.logs import REQUEST_ID
 
-# Style attributes (not style sheets) may stand in the page: the grid needs each photo's proportions there.
+# Style attributes (not style sheets) are allowed: they hold the aspect ratio of each photo in the grid.
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -36,7 +36,7 @@ HEADERS = {
 
 
 def register(app: Flask, settings: Settings) -> None:
-    """Put the headers on every answer, and let the pages of `LOOKALIKE_CORS_ORIGINS` call the API."""
+    """Add the headers to every response, and allow pages of `LOOKALIKE_CORS_ORIGINS` to call the API."""
     if settings.cors_origins:
         CORS(
             app,
@@ -54,32 +54,32 @@ def register(app: Flask, settings: Settings) -> None:
 
 
 class ForeignHost(LookalikeError):
-    """A request that calls this machine by another's name."""
+    """A request to a local server under a host name that is not local."""
 
 
 def answer_only_locally(app: Flask) -> None:
-    """Refuse requests under any name but this machine's own.
+    """Refuse requests whose host name is not local.
 
-    A website can have its own name point to 127.0.0.1 (DNS rebinding), and could read the photos in its visitors'
-    browsers otherwise.
+    Otherwise a website could point its own name to 127.0.0.1 (DNS rebinding) and read the photos in its visitors'
+    browsers.
     """
 
     @app.before_request
     def check() -> None:
-        if not _is_this_machine(host := _sent_host()):
+        if not _is_local(host := _sent_host()):
             raise ForeignHost(
-                f"This server listens on this machine only, and is not {host}.",
-                "Ask for localhost or 127.0.0.1; a proxy must pass one of them on as the host.",
+                f"This server accepts local requests only, and {host} is not a local host name.",
+                "Use localhost or 127.0.0.1; a proxy must send one of them as the host.",
             )
 
 
 def _sent_host() -> str:
-    """The host as it came in, whatever a proxy says that its client has asked for."""
+    """The host of the request itself, not the one that a proxy reports."""
     sent: str = request.environ.get("werkzeug.proxy_fix.orig", request.environ).get("HTTP_HOST", "")
     return sent
 
 
-def _is_this_machine(host: str) -> bool:
+def _is_local(host: str) -> bool:
     try:
         name = urlsplit(f"//{host}").hostname
         return name == "localhost" or ip_address(name or "").is_loopback

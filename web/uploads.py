@@ -1,4 +1,4 @@
-"""Photos added over HTTP: files below the home, one folder a label, so that `lookalike index` finds them there, too."""
+"""Photos added over HTTP, stored in a folder per label in the home, which `lookalike index` can read."""
 
 import hashlib
 import io
@@ -20,19 +20,19 @@ from retrieval.settings import Settings
 
 
 def uploads_folder(settings: Settings) -> Path:
-    """Where the photos lie: `labelled/LABEL/…`, and `unlabelled/…`."""
+    """Return the folder of the photos, which contains `labelled/LABEL/…` and `unlabelled/…`."""
     return settings.home / "uploads"
 
 
 class Uploads:
     """Adds photos to the index and to the folder of uploads, and removes them.
 
-    Files are named by their content, never by what a client calls them. A label's folder is locked while a photo in it
-    is added or removed, so that file and point come and go together.
+    Files are named by their content, not by the name that a client sends. The folder of a label is locked while one of
+    its photos is added or removed, so that file and point stay consistent.
 
     Args:
-        settings: the home and the largest photo.
-        computing: held while a photo is embedded.
+        settings: the home and the limits for a photo.
+        computing: acquired while a photo is embedded.
     """
 
     def __init__(self, settings: Settings, computing: AbstractContextManager[object]) -> None:
@@ -41,12 +41,14 @@ class Uploads:
         self._folder = uploads_folder(settings)
 
     def add(self, searcher: Searcher, data: bytes, label: str | None) -> PhotoRef:
-        """Keep a photo's file and index it; one that is there already stays as it is.
+        """Store the file of a photo and index it; a photo that exists is not changed.
+
+        On an error nothing is stored.
 
         Raises:
-            UnreadablePhoto: it is no photo, or the model has no embedding for it; nothing is kept.
-            BadQuery: the label can't be a folder's name.
-            LookalikeError: the disk or the index refuses; nothing is kept.
+            UnreadablePhoto: if it is not a photo, or the model has no embedding for it.
+            BadQuery: if the label can't be the name of a folder.
+            LookalikeError: if file or point can't be written.
         """
         path = self._folder_of(label) / f"{hashlib.sha256(data).hexdigest()}{_suffix(data)}"
         photo = PhotoRef(uri_of(path), label)
@@ -62,11 +64,13 @@ class Uploads:
                         path.unlink(missing_ok=True)
                     raise
         except OSError as error:
-            raise LookalikeError(f"The photo can't be kept ({error.strerror}).", "Make room on the server.") from None
+            raise LookalikeError(
+                f"The photo can't be stored ({error.strerror}).", "Free disk space on the server."
+            ) from None
         return photo
 
     def remove(self, index: VectorIndex, photo: PhotoRef) -> None:
-        """Take a photo out of the index, and delete its file if it came over HTTP; a library's files are left alone."""
+        """Remove a photo from the index; its file is deleted if it was uploaded, but never from a library."""
         if not self._holds(photo):
             index.delete([photo.id])
             return
@@ -75,7 +79,7 @@ class Uploads:
             photo.path.unlink(missing_ok=True)
 
     def _holds(self, photo: PhotoRef) -> bool:
-        """Whether a photo's file lies in the folder of uploads, and no link leads out of it."""
+        """Whether a photo's file is in the folder of uploads, with symbolic links resolved."""
         return photo.is_local and Path(os.path.realpath(photo.path)).is_relative_to(os.path.realpath(self._folder))
 
     def _index(self, searcher: Searcher, photo: PhotoRef) -> None:
@@ -89,8 +93,8 @@ class Uploads:
             return self._folder / "unlabelled"
         if label.startswith(".") or "/" in label or not label.isprintable() or len(label.encode()) > 255:
             raise BadQuery(
-                "This label can't be a folder's name.",
-                "Give one of at most 255 bytes, without slashes and control characters, that starts with no dot.",
+                "This label can't be the name of a folder.",
+                "A label has at most 255 bytes, no slashes or control characters, and does not start with a dot.",
             )
         return self._folder / "labelled" / label
 

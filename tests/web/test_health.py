@@ -50,7 +50,7 @@ def test_it_is_not_ready_without_its_bundle(own: Site) -> None:
     own.searcher.embedder.bundle.network.unlink()
     response = own.client.get("/readyz")
     assert response.status_code == 503
-    assert not response.get_json()["ready"] and "gone from disk" in response.get_json()["problems"][0]
+    assert not response.get_json()["ready"] and "no longer exists" in response.get_json()["problems"][0]
 
 
 def test_it_is_not_ready_with_another_models_index(own: Site) -> None:

@@ -211,7 +211,7 @@ def test_a_job_is_followed_to_its_end(place: Place) -> None:
 
 
 def test_a_stream_tells_each_step_of_a_job(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(jobs, "POLL_SECONDS", 0.01)
     monkeypatch.setattr("indexer.jobs.SAVED_EVERY_SECONDS", 0)
     with running(place.own) as record:
         told = (events(piece.decode())[0] for piece in place.client.get(f"{JOBS}/{record.job.id}/events").response)
@@ -225,9 +225,9 @@ def test_a_stream_tells_each_step_of_a_job(place: Place, monkeypatch: pytest.Mon
 
 
 def test_a_stream_shows_that_it_lives_and_does_not_last_for_ever(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr(jobs, "SILENCE_SECONDS", 0.05)
-    monkeypatch.setattr(jobs, "LONGEST_STREAM_SECONDS", 0.5)
+    monkeypatch.setattr(jobs, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(jobs, "KEEPALIVE_SECONDS", 0.05)
+    monkeypatch.setattr(jobs, "MAX_STREAM_SECONDS", 0.5)
     with running(place.own) as record:
         text = place.client.get(f"{JOBS}/{record.job.id}/events").text
     assert text.count("data: ") == 1 and text.count(": still running") >= 2 and "id: end" not in text

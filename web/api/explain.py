@@ -16,10 +16,10 @@ blueprint = Blueprint("explain", __name__, tag="Search")
 @blueprint.output(Explanation)
 @blueprint.doc(responses=[400, 404, 413, 415, 422])
 def show(match: UploadedMatch | IndexedMatch) -> Response:
-    """Say which regions of a query and of a photo that it found make the two alike.
+    """Explain which regions of a query and of a result make the two similar.
 
-    Send the query as `multipart/form-data` with a file `image`, or as JSON with the `id` of an indexed photo. Not every
-    model knows; one that does not answers 404.
+    Send the query as `multipart/form-data` with a file `image`, or as JSON with the `id` of an indexed photo. A model
+    that cannot explain its scores causes the status 404.
     """
     served = services()
     query = match.image if isinstance(match, UploadedMatch) else photo_bytes(match.id)

@@ -1,4 +1,4 @@
-"""`/healthz` and `/readyz`: whether the process lives, and whether it can answer."""
+"""`/healthz` and `/readyz`: whether the process is alive, and whether it can answer searches."""
 
 from contextlib import suppress
 from dataclasses import asdict
@@ -17,15 +17,15 @@ blueprint = APIBlueprint("health", __name__, tag="Health")
 @blueprint.get("/healthz")
 @blueprint.output(Health)
 def healthz() -> Health:
-    """The process answers."""
+    """Report that the process is alive."""
     return Health()
 
 
 @blueprint.get("/readyz")
 @blueprint.output(Readiness)
-@blueprint.doc(responses={503: "Not ready: the same, with the problems named"})
+@blueprint.doc(responses={503: "Not ready: the same document with the reasons in `problems`"})
 def readyz() -> tuple[Readiness, int]:
-    """Whether searches can be answered: the bundle is there, the index answers, and both are of the same model."""
+    """Report whether searches can be answered: the bundle exists, the index responds, and both are of one model."""
     readiness = _readiness(services())
     return readiness, 200 if readiness.ready else 503
 
@@ -34,9 +34,9 @@ def _readiness(served: Services) -> Readiness:
     bundle, index = served.searcher.embedder.bundle, served.searcher.index
     problems = []
     if not bundle.network.is_file():
-        problems.append(f"The bundle {bundle.folder} is gone from disk.")
+        problems.append(f"The bundle {bundle.folder} no longer exists.")
     if (index.model, index.dimension) != (bundle.model_id, bundle.dimension):
-        problems.append(f"The index is of the model {index.model}, the bundle of {bundle.model_id}.")
+        problems.append(f"The index is of the model {index.model}, the bundle of the model {bundle.model_id}.")
     try:
         photos = index.count()
     except LookalikeError as error:
@@ -53,7 +53,7 @@ def _readiness(served: Services) -> Readiness:
 
 
 def _last_crosscheck(settings: Settings, model: str) -> CrossCheck | None:
-    with suppress(LookalikeError):  # a damaged record keeps no search from being answered
+    with suppress(LookalikeError):  # a damaged record does not affect searches
         result = load_cross_check(settings, model)
         return CrossCheck(**asdict(result)) if result else None
     return None

@@ -1,4 +1,4 @@
-"""`/images`: adding a photo; `/images/{id}`: an indexed photo, those like it, its file, its thumbnail, its end."""
+"""`/images`: add, show and remove photos, search by them, and return their files and thumbnails."""
 
 import io
 import uuid
@@ -30,9 +30,9 @@ CACHE_SECONDS = 600
 @blueprint.output(Photo, status_code=201)
 @blueprint.doc(responses=[400, 403, 409, 413, 415, 422])
 def add(sent: NewPhoto) -> tuple[Photo, dict[str, str]]:
-    """Add a photo: keep its file on the server, and index it with the model that serves.
+    """Add a photo: store its file on the server and index it with the current model.
 
-    The same photo with the same label is added once, however often it is sent.
+    Sending the same photo with the same label again has no effect.
     """
     served = services()
     added = served.uploads.add(served.searcher, sent.image, sent.label)
@@ -43,7 +43,7 @@ def add(sent: NewPhoto) -> tuple[Photo, dict[str, str]]:
 @blueprint.output(Photo)
 @blueprint.doc(responses=[404])
 def show(photo: uuid.UUID) -> Photo:
-    """What the index holds of a photo."""
+    """Return what the index stores about a photo."""
     return _photo(photo)
 
 
@@ -52,7 +52,7 @@ def show(photo: uuid.UUID) -> Photo:
 @blueprint.output({}, status_code=204)
 @blueprint.doc(responses=[403, 404])
 def remove(photo: uuid.UUID) -> str:
-    """Take a photo out of the index; its file is deleted only where it was added over HTTP."""
+    """Remove a photo from the index; its file is deleted only if it was added over HTTP."""
     served = services()
     served.uploads.remove(served.searcher.index, PhotoRef(indexed(photo).uri))
     return ""
@@ -63,7 +63,7 @@ def remove(photo: uuid.UUID) -> str:
 @blueprint.output(SearchAnswer)
 @blueprint.doc(responses=[404, 422])
 def similar(photo: uuid.UUID, query_data: SearchOptions) -> Response:
-    """Find the photos that look like an indexed one."""
+    """Find the photos that look like an indexed photo."""
     return respond(services().searcher.by_id(photo, query_data.options()))
 
 
@@ -71,7 +71,7 @@ def similar(photo: uuid.UUID, query_data: SearchOptions) -> Response:
 @blueprint.output(FileSchema(type="string", format="binary"), content_type="*/*")
 @blueprint.doc(responses=[404])
 def file(photo: uuid.UUID) -> Response:
-    """The photo's file itself, as long as it is where it was indexed, and within the library."""
+    """Return the photo's file, if it still exists and is in the library."""
     original = services().photo_files.original(indexed(photo).uri)
     return _cached(original.tag, lambda: _whole(original))
 
@@ -80,7 +80,7 @@ def file(photo: uuid.UUID) -> Response:
 @blueprint.output(FileSchema(type="string", format="binary"), content_type="image/jpeg")
 @blueprint.doc(responses=[404, 422])
 def thumbnail(photo: uuid.UUID) -> Response:
-    """The photo as a JPEG, no side longer than 320 pixels."""
+    """Return the photo as a JPEG, no side longer than 320 pixels."""
     files = services().photo_files
     original = files.original(indexed(photo).uri)
     return _cached(f"{original.tag}-thumbnail", lambda: Response(files.thumbnail(original), mimetype="image/jpeg"))
@@ -91,7 +91,7 @@ def _photo(photo: uuid.UUID) -> Photo:
 
 
 def _whole(original: PhotoFile) -> Response:
-    """A file of this machine piece by piece, one at a URL out of memory."""
+    """Stream a local file; a file at a URL is read into memory first."""
     place = original.place
     try:
         return send_file(
@@ -102,15 +102,15 @@ def _whole(original: PhotoFile) -> Response:
             etag=original.tag,
         )
     except OSError as error:
-        raise NotFound(f"{display(place)} can't be read ({error.strerror}).", "Correct its permissions.") from None
+        raise NotFound(f"{display(place)} can't be read ({error.strerror}).", "Check its permissions.") from None
 
 
 def _cached(tag: str, make: Callable[[], Response]) -> Response:
-    """What this browser may keep for a while, and then has to ask for by its tag; it is made where it has changed."""
+    """Return a response that the browser caches and later revalidates by its tag; it is made only if it changed."""
     unchanged = request.if_none_match.contains(tag)
-    answer = Response(status=304) if unchanged else make()
-    answer.set_etag(tag)
-    answer.cache_control.private = True
-    answer.cache_control.no_cache = None
-    answer.cache_control.max_age = CACHE_SECONDS
-    return answer
+    response = Response(status=304) if unchanged else make()
+    response.set_etag(tag)
+    response.cache_control.private = True
+    response.cache_control.no_cache = None
+    response.cache_control.max_age = CACHE_SECONDS
+    return response

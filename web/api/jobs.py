@@ -1,8 +1,7 @@
-"""`/jobs`: starting, following, ending and repeating them."""
+"""`/jobs`: start, list, follow, cancel and retry jobs."""
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 from apiflask import FileSchema
@@ -19,9 +18,9 @@ from web.validation import Blueprint
 
 blueprint = Blueprint("jobs", __name__, tag="Jobs")
 
-LOOK_SECONDS = 0.5
-SILENCE_SECONDS = 10  # after which a comment shows whether somebody still listens
-LONGEST_STREAM_SECONDS = 600  # then the browser asks again by itself
+POLL_SECONDS = 0.5
+KEEPALIVE_SECONDS = 10  # after which a comment is sent, which fails if the client has disconnected
+MAX_STREAM_SECONDS = 600  # after which the browser reconnects by itself
 LAST_EVENT = "end"
 
 Started = tuple[Job, int, dict[str, str]]
@@ -33,9 +32,9 @@ Started = tuple[Job, int, dict[str, str]]
 @blueprint.output(Job, status_code=202)
 @blueprint.doc(responses=[400, 403, 404, 409, 415, 422])
 def start(new: NewJob) -> Started:
-    """Start a job: index photos that lie on the server, or compute the map."""
-    wanted = new.root
-    return _started(IndexRequest((), kind="map") if isinstance(wanted, MapJob) else _index_request(wanted))
+    """Start a job: index photos that are on the server, or compute the map."""
+    job = new.root
+    return _started(IndexRequest((), kind="map") if isinstance(job, MapJob) else _index_request(job))
 
 
 @blueprint.get("/jobs")
@@ -43,7 +42,7 @@ def start(new: NewJob) -> Started:
 @blueprint.output(Jobs)
 @blueprint.doc(responses=[422])
 def show_all(query_data: PageOptions) -> Jobs:
-    """The jobs, the newest first, as they stand."""
+    """List the jobs and their current state, newest first."""
     jobs = list_jobs(services().settings)
     return Jobs(jobs=jobs[query_data.offset : query_data.offset + query_data.limit], total=len(jobs))
 
@@ -52,17 +51,17 @@ def show_all(query_data: PageOptions) -> Jobs:
 @blueprint.output(Job)
 @blueprint.doc(responses=[404])
 def show(job: str) -> Job:
-    """A job as it stands."""
+    """Return the current state of a job."""
     return load_job(services().settings, job)
 
 
 @blueprint.get("/jobs/<string:job>/events")
 @blueprint.output(FileSchema(type="string"), content_type="text/event-stream")
-@blueprint.doc(responses={204: "The last event was sent before (Last-Event-ID: end)", 404: "No such job"})
+@blueprint.doc(responses={204: "The last event has been sent before (Last-Event-ID: end)", 404: "No such job"})
 def follow(job: str) -> Response:
-    """A job as it stands whenever it changes, as server-sent events; the one with the id `end` is the last.
+    """Stream the state of a job whenever it changes, as server-sent events; the event with the id `end` is the last.
 
-    A browser that lost the stream asks again by itself, and is told when there is nothing more to come.
+    A browser that lost the connection reconnects by itself; the status is 204 if it has received the last event.
     """
     served = services()
     load_job(served.settings, job)
@@ -80,11 +79,11 @@ def follow(job: str) -> Response:
 @blueprint.output(Failures)
 @blueprint.doc(responses=[404, 422])
 def failures(job: str, query_data: PageOptions) -> Failures:
-    """The photos that a job could not index, and why."""
+    """List the photos that a job could not index, with the reasons."""
     settings = services().settings
     total = load_job(settings, job).failed
     found = read_failures(settings, job, query_data.offset, query_data.limit)
-    return Failures.model_validate({"failures": [asdict(failure) for failure in found], "total": total})
+    return Failures(failures=list(found), total=total)
 
 
 @blueprint.post("/jobs/<string:job>/cancel")
@@ -92,7 +91,7 @@ def failures(job: str, query_data: PageOptions) -> Failures:
 @blueprint.output(Job)
 @blueprint.doc(responses=[403, 404])
 def cancel(job: str) -> Job:
-    """Ask a job to end after the batch at hand; one that has ended stays as it is."""
+    """Cancel a job after its current batch; a job that has ended does not change."""
     return cancel_job(services().settings, job)
 
 
@@ -101,7 +100,7 @@ def cancel(job: str) -> Job:
 @blueprint.output(Job, status_code=202)
 @blueprint.doc(responses=[403, 404, 409, 422])
 def retry(job: str) -> Started:
-    """Start a job for just those photos that failed in another one."""
+    """Start a job for the photos that failed in another job."""
     return _started(retry_request(services().settings, job))
 
 
@@ -123,30 +122,33 @@ def _index_request(wanted: IndexJob) -> IndexRequest:
 def _bundle_of(model: str) -> Path:
     folder = installed(services().settings).get(model)
     if folder is None:
-        raise NotFound(f"There is no model {model}.", "`GET /models` shows those there are.")
+        raise NotFound(f"There is no model {model}.", "`GET /models` lists the installed models.")
     return folder
 
 
 def _events(served: Services, name: str) -> Iterator[str]:
-    """The events of a stream, which holds a thread; one too many ends with its first event, and is asked for anew."""
+    """The events of a stream, which occupies a thread.
+
+    If there are too many streams, it ends after its first event, and the browser reconnects.
+    """
     stays = served.streams.acquire(blocking=False)
-    started = told = time.monotonic()
+    started = sent = time.monotonic()
     before = None
     try:
-        while not served.stopping.is_set() and time.monotonic() - started < LONGEST_STREAM_SECONDS:
+        while not served.stopping.is_set() and time.monotonic() - started < MAX_STREAM_SECONDS:
             job = load_job(served.settings, name)
             if job.state != "running":
                 yield f"id: {LAST_EVENT}\ndata: {job.model_dump_json()}\n\n"
                 return
             if job != before:
                 yield f"data: {job.model_dump_json()}\n\n"
-                before, told = job, time.monotonic()
-            elif time.monotonic() - told > SILENCE_SECONDS:
+                before, sent = job, time.monotonic()
+            elif time.monotonic() - sent > KEEPALIVE_SECONDS:
                 yield ": still running\n\n"
-                told = time.monotonic()
+                sent = time.monotonic()
             if not stays:
                 return
-            served.stopping.wait(LOOK_SECONDS)
+            served.stopping.wait(POLL_SECONDS)
     finally:
         if stays:
             served.streams.release()

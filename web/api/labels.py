@@ -12,9 +12,9 @@ blueprint = Blueprint("labels", __name__, tag="Photos")
 @blueprint.output(Labels)
 @blueprint.doc(responses=[422])
 def labels(query_data: LabelOptions) -> Labels:
-    """The labels of the indexed photos with how many carry each, the most frequent first.
+    """List the labels of the indexed photos with the number of photos that carry each, most frequent first.
 
-    Where there are tens of thousands, the counts may be some seconds old.
+    With tens of thousands of labels, the counts may be some seconds old.
     """
     wanted = query_data.q.casefold()
     counts = services().label_counts.of(services().searcher.index).items()

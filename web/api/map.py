@@ -14,7 +14,7 @@ blueprint = APIBlueprint("map", __name__, tag="Map")
 @blueprint.output(Map)
 @blueprint.doc(responses={304: "Unchanged", 404: "Not computed yet: `POST /jobs` with the kind `map`"})
 def show() -> Response:
-    """All photos of the model that serves, or a sample past 20,000, laid out by likeness."""
+    """Return a 2-D projection of all photos of the current model, or of a sample of 20,000."""
     served = services()
     answer = Response(load_map(served.settings, served.serving.model), mimetype="application/json")
     answer.add_etag()

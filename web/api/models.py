@@ -1,4 +1,4 @@
-"""`/models`: those of this place, and which of them serves."""
+"""`/models`: list, activate and roll back models."""
 
 from dataclasses import asdict
 
@@ -15,7 +15,7 @@ blueprint = APIBlueprint("models", __name__, tag="Models")
 @blueprint.get("/models")
 @blueprint.output(Models)
 def show() -> Models:
-    """The models with what their training measured, and which of them serves."""
+    """List the models with their metrics, and which of them is current."""
     return _models()
 
 
@@ -24,9 +24,9 @@ def show() -> Models:
 @blueprint.output(Models)
 @blueprint.doc(responses=[403, 404, 409])
 def make_current(model: str) -> Models:
-    """Make a model the one that serves, after its index passed the cross-check and finds no less than the one before.
+    """Make a model the current one, if its index passes the cross-check and its metrics are not worse.
 
-    Searches that are under way end on the model before.
+    Searches that are running finish with the previous model.
     """
     served = services()
     if model != served.serving.follow():  # another process may have made another one current
@@ -40,7 +40,7 @@ def make_current(model: str) -> Models:
 @blueprint.output(Models)
 @blueprint.doc(responses=[403, 404, 409])
 def make_previous_current() -> Models:
-    """Make the model that served before the current one serve again."""
+    """Make the previous model the current one again."""
     served = services()
     rollback(served.settings, served.store)
     served.serving.follow()

@@ -1,4 +1,4 @@
-"""The pages: each rendered here, whole, for every address; their scripts only save a reload."""
+"""The pages. The server renders each URL completely; scripts only avoid reloads."""
 
 from flask import Blueprint
 

@@ -1,4 +1,4 @@
-"""Photos as the pages show them."""
+"""Photos as pages show them."""
 
 import base64
 import io
@@ -20,7 +20,7 @@ from web.services import services
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image of the page: its address, and the width and height that say its proportions."""
+    """An image on a page: its URL, and the width and height that determine its aspect ratio."""
 
     source: str
     width: int
@@ -28,24 +28,24 @@ class Picture:
 
     @classmethod
     def of(cls, photo: uuid.UUID, known: Payload | SearchResult) -> Self:
-        """The thumbnail of an indexed photo, with the proportions of the photo."""
+        """The thumbnail of an indexed photo, with the aspect ratio of the photo."""
         return cls(photo_url(photo, "thumbnail"), known.width, known.height)
 
     @classmethod
     def embedded(cls, jpeg: bytes) -> Self:
-        """A picture that comes within the page."""
+        """A picture embedded in the page as a data URL."""
         with Image.open(io.BytesIO(jpeg)) as image:
             return cls(f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}", *image.size)
 
     @property
     def is_tiny(self) -> bool:
-        """Whether it has so few pixels that they are shown as squares; blurred, nobody would recognize them."""
+        """Whether it is so small that its pixels are shown as squares; smoothed, it would be unrecognizable."""
         return max(self.width, self.height) < 64
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """An indexed photo in a grid; what it was compared to gives it a score, and none where nothing was compared."""
+    """An indexed photo in a grid; it has a score and a distance if it is a result of a search."""
 
     id: uuid.UUID
     name: str
@@ -61,26 +61,24 @@ class Card:
 
     @classmethod
     def found(cls, result: SearchResult) -> Self:
-        """The card of a photo that a search found."""
+        """The card of a result."""
         return replace(cls.of(result.id, result), score=result.score, distance=result.distance)
 
     @property
     def link(self) -> str:
-        """The search from this photo."""
+        """The URL of a search by this photo."""
         return url_for("page.show", id=self.id)
 
     @property
     def details(self) -> str:
-        """The page of this photo alone."""
+        """The URL of the page of this photo."""
         return url_for("page.photo", photo=self.id)
 
 
 def payloads(photos: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Payload]:
-    """What the index holds of photos; raises `NotFound` where it lacks one."""
+    """Return what the index stores about photos; raises `NotFound` if one of them is not indexed."""
     found = services().searcher.index.get(photos)
     for photo in photos:
         if photo not in found:
-            raise NotFound(
-                f"There is no indexed photo {photo}.", "It may have been removed; start again from another one."
-            )
+            raise NotFound(f"There is no indexed photo {photo}.", "It may have been removed; start with another photo.")
     return found

@@ -1,14 +1,14 @@
-"""The labels that a search can be narrowed to, few enough to show however many there are."""
+"""The labels offered as filters: a limited number, however many there are."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-MOST_SHOWN = 20
+MAX_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
 class LabelChoice:
-    """A label to filter by, how many photos carry it, and whether it is chosen."""
+    """A label to filter by, the number of photos that carry it, and whether it is selected."""
 
     name: str
     count: int
@@ -17,7 +17,7 @@ class LabelChoice:
 
 @dataclass(frozen=True, slots=True)
 class LabelChoices:
-    """The labels to show, out of how many; a search box helps where not all are shown."""
+    """The labels to show, the number of matching labels and of all labels."""
 
     shown: list[LabelChoice]
     matching: int
@@ -25,23 +25,21 @@ class LabelChoices:
 
     @property
     def searchable(self) -> bool:
-        """Whether there are more than one wants to read through."""
-        return self.total > MOST_SHOWN
+        """Whether there are too many to show all of them, so that a search box is needed."""
+        return self.total > MAX_SHOWN
 
 
 def choose_labels(counts: Mapping[str, int], chosen: Sequence[str], find: str) -> LabelChoices:
-    """The chosen labels first where not all can be shown, then the most frequent of those that match.
+    """Select the most frequent labels that match, preceded by the chosen ones if not all labels can be shown.
 
     Args:
-        counts: every label with its photos, the most frequent first.
-        chosen: labels that the search is narrowed to.
-        find: a part of the wanted labels' names, in any case; empty: any.
+        counts: the number of photos of each label, most frequent first.
+        chosen: the labels that the search is filtered by.
+        find: a part of a label's name, case-insensitive; empty: all labels.
     """
     sought = find.strip().casefold()
     matching = [name for name in counts if sought in name.casefold()] if sought else list(counts)
-    if len(counts) > MOST_SHOWN:
+    if len(counts) > MAX_SHOWN:
         matching = [*chosen, *(name for name in matching if name not in chosen)]
-    shown = [
-        LabelChoice(name, counts.get(name, 0), name in chosen) for name in matching[: max(MOST_SHOWN, len(chosen))]
-    ]
+    shown = [LabelChoice(name, counts.get(name, 0), name in chosen) for name in matching[: max(MAX_SHOWN, len(chosen))]]
     return LabelChoices(shown, len(matching), len(counts))

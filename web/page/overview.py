@@ -1,4 +1,4 @@
-"""The map of the collection, and the rooms of those who look after it: jobs and models. Scripts fill them in."""
+"""The pages that scripts fill in: map, jobs and models."""
 
 from flask import render_template, request
 
@@ -9,18 +9,18 @@ from web.services import services
 
 
 def show_map() -> str:
-    """All photos, laid out by likeness."""
+    """The map of all photos, in which similar photos are close together."""
     return _render("map.html")
 
 
 def show_jobs() -> str:
-    """The jobs: starting, following, ending and repeating them; they index folders, and nothing at URLs."""
+    """Jobs: start, follow, cancel and retry them. They can index folders, but not URLs."""
     folders = [root for root in services().settings.library_roots if not is_url(root)]
     return _render("jobs.html", folders=folders)
 
 
 def show_models() -> str:
-    """The models with their figures, and which of them serves."""
+    """The models with their metrics, and which of them is active."""
     return _render("models.html")
 
 

@@ -1,4 +1,4 @@
-"""The page of one indexed photo: the photo itself, large, and what is known of it."""
+"""The page of an indexed photo: a large image and its metadata."""
 
 import uuid
 
@@ -11,7 +11,7 @@ from web.photo_files import shown_type
 
 
 def show(photo: uuid.UUID) -> str:
-    """What a click on a photo's details shows."""
+    """Render the page of a photo, which is also shown over the results."""
     payload = payloads([photo])[photo]
     card = Card.of(photo, payload)
     return render_template(

@@ -1,4 +1,4 @@
-"""The search page: the start, a search by an uploaded photo, and every search that an address names."""
+"""The search page: start page, search by an uploaded photo, and search by URL."""
 
 import uuid
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from web.page.address import PAGE_SIZE, PageQuery, crop_text, decode_int8, encod
 from web.page.cards import Card, Picture, payloads
 from web.page.label_choices import choose_labels
 from web.photo_files import make_thumbnail
-from web.schemas import API, DEEPEST_OFFSET, CropBox
+from web.schemas import API, MAX_OFFSET, CropBox
 from web.services import services
 from web.validation import check_fields
 
@@ -26,14 +26,14 @@ STARTERS = 18
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The photo that a search starts from.
+    """The query photo.
 
     Args:
-        picture: how it looks; None where the photo was uploaded, and is not kept.
-        vector: of an uploaded photo, or of a part of an indexed one; None where the index holds it.
-        label: of an indexed photo.
-        original: the address of an indexed photo's file.
-        took_ms: milliseconds that it took to embed it just now.
+        picture: its image; None if it was uploaded in an earlier request, because uploads are not stored.
+        vector: the embedding of an uploaded photo or of a part of an indexed one; None if the index has it.
+        label: the label of an indexed photo.
+        original: the URL of an indexed photo's file.
+        took_ms: the milliseconds that each step of embedding took in this request.
     """
 
     picture: Picture | None = None
@@ -44,18 +44,18 @@ class Subject:
 
 
 def show() -> str:
-    """The start page, or the search that the address names."""
+    """The start page, or the results of the search in the URL."""
     query = check_fields(PageQuery, request.args)
-    if not query.asks:
+    if not query.is_search:
         return render_template("start.html", **_frame(), photos=_starters())
     return _results(query, _subject(query))
 
 
 def upload() -> str:
-    """A search by an uploaded photo; its address from then on holds the photo's embedding, not the photo."""
+    """Search by an uploaded photo; the URL of the results contains the photo's embedding, not the photo."""
     data = request.files["image"].read() if "image" in request.files else b""
     if not data:
-        raise BadQuery("No photo was sent.", "Choose one, then press Search.")
+        raise BadQuery("No photo was uploaded.", "Choose a photo, then press Search.")
     query = check_fields(PageQuery, request.form)
     served = services()
     with served.computing:
@@ -93,7 +93,7 @@ def _results(query: PageQuery, subject: Subject) -> str:
     examples = payloads([*query.like, *query.unlike])
     calibration = served.searcher.embedder.bundle.manifest.calibration
     deeper = query.offset + PAGE_SIZE
-    is_full = len(answer.results) == PAGE_SIZE and deeper <= DEEPEST_OFFSET
+    is_full = len(answer.results) == PAGE_SIZE and deeper <= MAX_OFFSET
     return render_template(
         "results.html",
         **_frame(),
@@ -127,13 +127,13 @@ def _search(query: PageQuery, subject: Subject) -> SearchResponse:
 
 
 def _frame() -> dict[str, Any]:
-    """What every state of the page shows."""
+    """The variables that all states of the page need."""
     served = services()
     return {"count": served.searcher.index.count(), "max_upload_mb": served.settings.max_upload_mb}
 
 
 def _starters() -> list[Card]:
-    """The first photos of the index; their ids are digests, so that the choice is as good as drawn."""
+    """The first photos of the index; their ids are hashes, so they are as good as a random sample."""
     points = islice(services().searcher.index.scroll(STARTERS), STARTERS)
     return [Card.of(point.id, point.payload) for point in points]
 
@@ -142,6 +142,6 @@ def _check_model(model: str) -> None:
     serves = services().searcher.index.model
     if model != serves:
         raise BadQuery(
-            f"This link was made with the model {model}, and {serves} serves now.",
+            f"This link was made with the model {model}, but the current model is {serves}.",
             "Search with the photo itself again.",
         )
