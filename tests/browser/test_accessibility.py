@@ -38,7 +38,7 @@ FAILURE = {"uri": "file:///photos/broken.jpg", "reason": "It is damaged."}
 def answer_jobs(route: Route, jobs: list[dict[str, object]]) -> None:
     """The API with these jobs, and with keys."""
     if route.request.method == "POST":
-        route.fulfill(status=401, json={"detail": "This takes a key.", "remedy": "Send it."})
+        route.fulfill(status=401, json={"detail": "This request needs a key.", "remedy": "Send it."})
     else:
         route.fulfill(json={"jobs": jobs, "total": len(jobs)})
 
@@ -86,7 +86,7 @@ def check(page: Page) -> None:
 
 def test_the_start_page_and_its_panel(checked: Page) -> None:
     check(checked)
-    checked.get_by_role("button", name="Your last searches").click()
+    checked.get_by_role("button", name="Recent searches").click()
     expect(checked.get_by_role("dialog")).to_be_visible()
     check(checked)
 
@@ -106,7 +106,7 @@ def test_details_and_errors(checked: Page, url: str, photos: list[PhotoRef]) -> 
     check(checked)
     checked.goto(f"{url}/?id={photos[0].id}")
     checked.get_by_role("link", name="Details").first.click()
-    expect(checked.get_by_role("dialog", name="A photo").get_by_role("heading")).to_be_visible()
+    expect(checked.get_by_role("dialog", name="Photo details").get_by_role("heading")).to_be_visible()
     check(checked)
     checked.get_by_role("button", name="Why did it match?").click()
     expect(checked.locator(".pair canvas")).to_have_count(2)
@@ -129,11 +129,11 @@ def test_jobs_in_each_state_and_the_question_for_a_key(checked: Page, url: str) 
     checked.route("**/api/v1/jobs", lambda route: answer_jobs(route, jobs))
     checked.route("**/failures*", lambda route: route.fulfill(json={"failures": [FAILURE], "total": 120}))
     checked.goto(f"{url}/jobs")
-    checked.get_by_text("What failed (1)").nth(1).click()
+    checked.get_by_text("Failed photos (1)").nth(1).click()
     expect(checked.get_by_text("and 119 more")).to_be_visible()
     check(checked)
-    checked.get_by_role("button", name="Lay out the map").click()
-    expect(checked.get_by_role("dialog", name="This takes a key")).to_be_visible()
+    checked.get_by_role("button", name="Compute the map").click()
+    expect(checked.get_by_role("dialog", name="A key is required")).to_be_visible()
     check(checked)
 
 

@@ -7,18 +7,18 @@ from playwright.sync_api import Page, expect
 from retrieval.photo_ref import PhotoRef
 
 CHOOSE = "input[name=image]:not([capture])"
-SAID = re.compile(r"^Half of what makes them alike lies in \d+ % of the photo you search with and \d+ % of this one\.")
+SAID = re.compile(r"^Half of the similarity comes from \d+% of the query photo and \d+% of this photo\.")
 
 
 def explain(page: Page, number: int) -> list[str]:
     """Ask of a result why it matched, with the keyboard; the heat over the query and over the result, as pictures."""
     page.get_by_role("link", name="Details").nth(number).focus()
     page.keyboard.press("Enter")
-    dialog = page.get_by_role("dialog", name="A photo")
+    dialog = page.get_by_role("dialog", name="Photo details")
     dialog.get_by_role("button", name="Why did it match?").focus()
     page.keyboard.press("Enter")
     expect(dialog.get_by_role("status")).to_have_text(SAID)
-    heat = dialog.get_by_role("img", name=re.compile("^What counts most is (in|on|at) the "))
+    heat = dialog.get_by_role("img", name=re.compile("^The largest contribution is (in|on|at) the "))
     expect(heat).to_have_count(2)
     return [str(canvas.evaluate("canvas => canvas.toDataURL()")) for canvas in heat.all()]
 
@@ -53,7 +53,7 @@ def test_an_upload_that_is_no_longer_held_is_explained_by_its_small_picture(page
 def test_only_the_searched_part_has_heat(page: Page, url: str, photos: list[PhotoRef]) -> None:
     page.goto(f"{url}/?id={photos[0].id}&crop=0.5,0,0.5,1")
     explain(page, 0)
-    expect(page.locator(".reason")).to_contain_text("nothing of the dark margins")
+    expect(page.locator(".reason")).to_contain_text("does not see the dark margins")
     unseen = alpha(page, 0, 0.2, 0.5)
     assert unseen == alpha(page, 0, 0.02, 0.02) == alpha(page, 1, 0.05, 0.5) > alpha(page, 0, 0.75, 0.5)
 

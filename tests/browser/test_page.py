@@ -116,7 +116,7 @@ def test_the_keyboard_reaches_everything(page: Page, photos: list[PhotoRef]) -> 
     page.keyboard.press("Enter")
     page.wait_for_url(f"**{target}")
     expect(page.locator("main")).to_be_focused()
-    expect(page.locator("#status")).to_contain_text("Nearest photos: 23, the best with similarity 0.")
+    expect(page.locator("#status")).to_contain_text("Most similar photos: 23, the best with similarity 0.")
 
 
 def test_a_file_that_is_no_photo_is_explained_in_place(page: Page, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_file_that_is_no_photo_is_explained_in_place(page: Page, tmp_path: Pat
     expect(page.get_by_role("alert")).to_contain_text("not a photo of a known format")
     expect(page.locator(".card").first).to_be_visible()
     give(page, "drop", text, "text/plain")
-    expect(page.get_by_role("alert")).to_contain_text("That was no photo")
+    expect(page.get_by_role("alert")).to_contain_text("That is not a photo")
 
 
 def test_a_page_of_an_error_takes_a_photo_too(page: Page, photos: list[PhotoRef]) -> None:
@@ -210,6 +210,6 @@ def test_a_phone_takes_the_photo(browser: Browser, url: str, photos: list[PhotoR
         expect(page.locator(".neighbours .card")).to_have_count(24)
         assert first_card(page) == address(photos[2])
         page.get_by_role("link", name="Details").nth(1).tap()
-        details = page.get_by_role("dialog", name="A photo")
+        details = page.get_by_role("dialog", name="Photo details")
         details.get_by_role("button", name="Less like this").tap()
         expect(page.locator(".example.unlike")).to_have_count(1)

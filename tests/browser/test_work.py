@@ -44,7 +44,7 @@ def newest(page: Page):  # type: ignore[no-untyped-def]
 
 
 def figure(page: Page, name: str):  # type: ignore[no-untyped-def]
-    return newest(page).locator(".figures div", has_text=name).locator("dd")
+    return newest(page).locator(".numbers div", has_text=name).locator("dd")
 
 
 def test_a_job_is_started_followed_and_repeated(
@@ -56,22 +56,22 @@ def test_a_job_is_started_followed_and_repeated(
         page.get_by_label("Folder or manifest").fill(str(folder))
         page.get_by_role("button", name="Index", exact=True).click()
         for key in ("wrong", "open sesame"):
-            dialog = page.get_by_role("dialog", name="This takes a key")
+            dialog = page.get_by_role("dialog", name="A key is required")
             dialog.get_by_label("Key").fill(key)
             dialog.get_by_role("button", name="Use it").click()
         expect(newest(page).locator(".pill")).to_have_text("done", timeout=30_000)
         expect(figure(page, "indexed")).to_have_text("6")
         expect(figure(page, "failed")).to_have_text("1")
-        newest(page).get_by_text("What failed (1)").click()
+        newest(page).get_by_text("Failed photos (1)").click()
         expect(newest(page).locator(".failures li")).to_contain_text("broken.jpg")
 
         (folder / "red" / "broken.jpg").write_bytes(make.encoded(make.photo()))
-        newest(page).get_by_role("button", name="Retry what failed").click()
+        newest(page).get_by_role("button", name="Retry failed photos").click()
         expect(page.locator(".item")).to_have_count(2)
         expect(newest(page).locator(".pill")).to_have_text("done", timeout=30_000)
         expect(figure(page, "indexed")).to_have_text("1")
 
-        page.get_by_role("button", name="Lay out the map").click()
+        page.get_by_role("button", name="Compute the map").click()
         newest(page).get_by_role("button", name="Cancel").click()
         expect(newest(page).locator(".pill")).to_have_text("cancelled", timeout=30_000)
 
@@ -135,7 +135,7 @@ def test_another_model_is_made_current_and_back(
         page.goto("/models")
         expect(newest(page)).to_contain_text(bundle.model_id)
         expect(newest(page)).to_contain_text("16 dimensions · float32")
-        expect(newest(page).locator(".pill")).to_have_text("serves")
+        expect(newest(page).locator(".pill")).to_have_text("Active")
         expect(figure(page, "photos")).to_have_text("24")
         expect(newest(page).locator(".error")).to_be_hidden()
         page.get_by_role("button", name=re.compile("Activate|Roll back")).click()

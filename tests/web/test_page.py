@@ -159,7 +159,9 @@ def test_a_label_nobody_has_is_not_found(client: FlaskClient, photos: list[Photo
     assert client.get(f"/?id={photos[0].id}&label=violet", headers=BROWSER).status_code == 404
 
 
-@pytest.mark.parametrize(("data", "says"), [(b"", "No photo was sent"), (b"<html>", "not a photo of a known format")])
+@pytest.mark.parametrize(
+    ("data", "says"), [(b"", "No photo was uploaded"), (b"<html>", "not a photo of a known format")]
+)
 def test_a_wrong_upload_is_explained(client: FlaskClient, data: bytes, says: str) -> None:
     page = upload(client, data)
     assert page.status_code == 422 and says in page.text and "Traceback" not in page.text
@@ -225,7 +227,7 @@ def test_of_many_labels_a_few_are_shown_and_the_rest_can_be_found(own: Site) -> 
     own.searcher.index.upsert(points)
     page = own.client.get(f"/?id={points[0].id}&label=kind 23")
     assert len(shown_labels(page)) == 20 and shown_labels(page)[0] == ("kind 23", True)
-    assert "Find one of 24 labels" in page.text and "and 4 more" in page.text
+    assert "Search 24 labels" in page.text and "and 4 more" in page.text
     found = own.client.get(f"/?id={points[0].id}&label=kind 23&find=KIND 2")
     assert [label for label, _ in shown_labels(found)] == ["kind 23", "kind 20", "kind 21", "kind 22"]
 

@@ -207,8 +207,9 @@ def test_the_dashboard_asks_for_what_is_measured(own: Site) -> None:
 def test_processes_are_measured_together(tmp_path: Path) -> None:
     environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     script = (
-        "from web import prometheus as metrics; metrics.results.inc(2); "
-        "print(metrics.generate_latest(metrics.counted()).decode())"
+        "from prometheus_client import generate_latest; from web.prometheus import Metrics; "
+        "from retrieval.search import SearchResponse; metrics = Metrics(); "
+        "metrics.observe_search(SearchResponse([None, None], None)); print(generate_latest(metrics.registry).decode())"
     )
     for total in ("2.0", "4.0"):
         said = subprocess.check_output([sys.executable, "-c", script], cwd=ROOT, env=environment, text=True)

@@ -18,7 +18,7 @@ def show(photo: uuid.UUID) -> str:
         "photo.html",
         photo=card,
         payload=payload,
-        place=display_uri(payload.uri),
+        location=display_uri(payload.uri),
         original=photo_url(photo, "file"),
         large=photo_url(photo, "file" if shown_type(card.name) else "thumbnail"),
     )

@@ -1,43 +1,43 @@
-// Calls of the API. Where the server has keys, it asks for one once before something is changed, and keeps it in this tab.
+// Requests to the API. If the server requires a key to write, the page asks for it once and stores it in this tab.
 
 const KEY = "lookalike:key";
 
-/** The JSON that an address answers with; throws the problem document where it refuses. */
-export async function read(address, options) {
-  const answer = await fetch(address, options);
-  const said = await answer.json();
-  if (!answer.ok) throw said;
-  return said;
+/** Fetch JSON; throws the problem document if the status is an error. */
+export async function fetchJson(address, options) {
+  const response = await fetch(address, options);
+  const document = await response.json();
+  if (!response.ok) throw document;
+  return document;
 }
 
-/** Post a body as JSON and return the answer; throws the problem document where it is refused. */
-export async function ask(address, body) {
+/** Post JSON and return the JSON of the response; throws the problem document if the status is an error. */
+export async function post(address, body) {
   for (;;) {
     const key = sessionStorage.getItem(KEY);
     const headers = { "Content-Type": "application/json", ...(key && { Authorization: `Bearer ${key}` }) };
-    // Without credentials, the browser leaves asking for the key to this page.
-    const answer = await fetch(address, { method: "POST", headers, body: JSON.stringify(body ?? {}), credentials: "omit" });
-    const said = await answer.json();
-    if (answer.ok) return said;
-    if (answer.status !== 401) throw said;
-    const given = await askForKey(said);
-    if (given === null) throw said;
-    sessionStorage.setItem(KEY, given);
+    // With credentials, the browser would show its own dialog for the key.
+    const response = await fetch(address, { method: "POST", headers, body: JSON.stringify(body ?? {}), credentials: "omit" });
+    const document = await response.json();
+    if (response.ok) return document;
+    if (response.status !== 401) throw document;
+    const entered = await askForKey(document);
+    if (entered === null) throw document;
+    sessionStorage.setItem(KEY, entered);
   }
 }
 
-/** A problem as a sentence. */
-export function tell(problem) {
-  return problem.detail ? `${problem.detail} ${problem.remedy}` : "The server can't be reached. Check that it runs, then try again.";
+/** The text of a problem document, or of a failed request. */
+export function describe(problem) {
+  return problem.detail ? `${problem.detail} ${problem.remedy}` : "The server can't be reached. Check that it is running, then try again.";
 }
 
 /** Call a function with each state of a job until it ends. */
-export function follow(address, heard) {
+export function follow(address, onChange) {
   const events = new EventSource(address);
   events.addEventListener("message", ({ data }) => {
     const job = JSON.parse(data);
     if (job.state !== "running") events.close();
-    heard(job);
+    onChange(job);
   });
   return events;
 }
@@ -45,7 +45,7 @@ export function follow(address, heard) {
 function askForKey(problem) {
   const dialog = document.querySelector("dialog.key");
   const field = dialog.querySelector("input");
-  dialog.querySelector("p").textContent = `${problem.detail} It is kept in this tab only.`;
+  dialog.querySelector("p").textContent = `${problem.detail} It is stored in this tab only.`;
   field.value = "";
   dialog.showModal();
   return new Promise((resolve) => {

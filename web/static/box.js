@@ -1,14 +1,14 @@
-// A box drawn on the query photo searches that part of it: with the mouse at once, with the keyboard or a finger after
-// "Search a part". The box is [x, y, width, height] in fractions of the photo.
+// Crops the query photo: a box drawn with the mouse, or with keyboard or touch after "Search a part", searches that part.
+// A box is [x, y, width, height] in fractions of the photo.
 
-import { hold } from "./upload.js";
+import { keepFile } from "./upload.js";
 
-const LEAST = 0.05;
+const MIN_SIDE = 0.05;
 const STEP = 0.02;
 const FIRST = [0.2, 0.2, 0.6, 0.6];
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-export function searchParts({ onShow, visit, photoOf, say }) {
+export function searchParts({ onShow, visit, photoOf, announce }) {
   document.addEventListener("click", ({ target }) => {
     const frame = document.querySelector(".query .frame");
     if (target.closest("[data-draw]")) edit(frame);
@@ -20,7 +20,7 @@ export function searchParts({ onShow, visit, photoOf, say }) {
     const box = show(frame, boxOf(frame) ?? FIRST);
     frame.classList.add("drawing-box");
     box.focus();
-    say("A box on the photo. Arrow keys move it, with Shift they resize it, Enter searches, Escape leaves it.");
+    announce("Crop box. Arrow keys move it, Shift with arrow keys resizes it, Enter searches, Escape cancels.");
   }
 
   function start(event) {
@@ -37,7 +37,7 @@ export function searchParts({ onShow, visit, photoOf, say }) {
     frame.addEventListener("pointermove", move);
     frame.addEventListener("lostpointercapture", () => {
       frame.removeEventListener("pointermove", move);
-      if (drawn && drawn[2] >= LEAST && drawn[3] >= LEAST) search(frame);
+      if (drawn && drawn[2] >= MIN_SIDE && drawn[3] >= MIN_SIDE) search(frame);
       else if (drawn) restore(frame, box);
     }, { once: true });
   }
@@ -53,11 +53,11 @@ export function searchParts({ onShow, visit, photoOf, say }) {
   }
 
   function show(frame, [x, y, width, height]) {
-    const box = frame.querySelector(".box") ?? frame.appendChild(made());
+    const box = frame.querySelector(".box") ?? frame.appendChild(newBox());
     if (!box.hasAttribute("tabindex")) equip(box);
     Object.entries({ x, y, w: width, h: height }).forEach(([name, part]) => box.style.setProperty(`--${name}`, part.toFixed(4)));
     const percent = [x, y, width, height].map((part) => Math.round(100 * part));
-    box.ariaLabel = `Part of the photo: ${percent[0]} % from the left, ${percent[1]} % from the top, ${percent[2]} % wide, ${percent[3]} % high`;
+    box.ariaLabel = `Part of the photo: ${percent[0]}% from the left, ${percent[1]}% from the top, ${percent[2]}% wide, ${percent[3]}% high`;
     return box;
   }
 
@@ -88,18 +88,18 @@ export function searchParts({ onShow, visit, photoOf, say }) {
     const photo = photoOf(frame);
     fields.delete("vector");
     fields.set("image", photo);
-    if (await visit(document.querySelector("form.chooser").action, { body: fields })) hold(photo);
+    if (await visit(document.querySelector("form.chooser").action, { body: fields })) keepFile(photo);
   }
 }
 
-function made() {
+function newBox() {
   return Object.assign(document.createElement("div"), { className: "box" });
 }
 
 function restore(frame, box) {
   frame.querySelector(".box")?.remove();
   if (!box) return;
-  const again = made();
+  const again = newBox();
   again.dataset.crop = box.join();
   ["x", "y", "w", "h"].forEach((name, at) => again.style.setProperty(`--${name}`, box[at]));
   frame.append(again);
@@ -112,10 +112,10 @@ function boxOf(frame) {
 
 function pointIn(frame, { clientX, clientY }) {
   const { left, top, width, height } = frame.getBoundingClientRect();
-  return [within((clientX - left) / width), within((clientY - top) / height)];
+  return [clamp((clientX - left) / width), clamp((clientY - top) / height)];
 }
 
-/** What a drag from a point does to the box: pulls a corner, moves it, or draws another. */
+/** A function from the end of a drag to the box: drags a corner, moves the box, or draws another one. */
 function changeAt(target, box, from) {
   const corner = target.dataset.corner;
   if (corner !== undefined) {
@@ -131,13 +131,13 @@ function between([x1, y1], [x2, y2]) {
 }
 
 function moved([x, y, width, height], [right, down], step = STEP) {
-  return [within(x + step * right, 1 - width), within(y + step * down, 1 - height), width, height];
+  return [clamp(x + step * right, 1 - width), clamp(y + step * down, 1 - height), width, height];
 }
 
 function resized([x, y, width, height], [right, down]) {
-  return [x, y, within(width + STEP * right, 1 - x, LEAST), within(height + STEP * down, 1 - y, LEAST)];
+  return [x, y, clamp(width + STEP * right, 1 - x, MIN_SIDE), clamp(height + STEP * down, 1 - y, MIN_SIDE)];
 }
 
-function within(value, most = 1, least = 0) {
-  return Math.max(least, Math.min(most, value));
+function clamp(value, max = 1, min = 0) {
+  return Math.max(min, Math.min(max, value));
 }

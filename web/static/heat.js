@@ -1,7 +1,7 @@
-// A heat map over a photo: how much each of its regions counts.
+// Draws a heat map over a photo: the contribution of each of its regions.
 
-// From nothing to most, as [red, green, blue, opacity]: ever lighter, so that it can be read without telling colours
-// apart, and ever clearer, so that what counts is seen.
+// From no to the largest contribution, as [red, green, blue, opacity]. Lightness increases, so that the map is readable
+// with a colour vision deficiency, and opacity decreases, so that important regions stay visible.
 const HEAT = [[12, 7, 54, 0.82], [87, 16, 110, 0.72], [188, 55, 84, 0.6], [249, 142, 9, 0.5], [252, 255, 164, 0.45]];
 const SIDE = 480; // pixels of a heat map's longer side
 const UNSEEN = "rgb(20 18 16 / .85)";
@@ -12,11 +12,11 @@ const PLACES = [
 ];
 
 /**
- * What the regions of a photo add to its likeness with another, to be laid over the photo.
- * ratio: the photo's width through its height. most: the contribution that is drawn as the most.
+ * A canvas with the contribution of each region, to be placed over the photo.
+ * ratio: the photo's width divided by its height. max: the contribution with the brightest colour.
  */
-export function heatMap({ seen, contributions }, ratio, most) {
-  const canvas = Object.assign(document.createElement("canvas"), { role: "img", ariaLabel: `What counts most is ${place(contributions)}` });
+export function heatMap({ seen, contributions }, ratio, max) {
+  const canvas = Object.assign(document.createElement("canvas"), { role: "img", ariaLabel: `The largest contribution is ${place(contributions)}` });
   [canvas.width, canvas.height] = [SIDE * Math.min(1, ratio), SIDE / Math.max(1, ratio)].map(Math.round);
   const box = [seen.x * canvas.width, seen.y * canvas.height, seen.width * canvas.width, seen.height * canvas.height];
   const context = canvas.getContext("2d");
@@ -24,22 +24,22 @@ export function heatMap({ seen, contributions }, ratio, most) {
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.clearRect(...box);
   context.imageSmoothingQuality = "high";
-  context.drawImage(cells(contributions, most), ...box);
+  context.drawImage(cells(contributions, max), ...box);
   return canvas;
 }
 
-/** What the colours mean. */
+/** The legend of the colours. */
 export function legend() {
   const made = Object.assign(document.createElement("p"), { className: "scale hint" });
-  made.append("adds nothing", document.createElement("i"), "adds most");
+  made.append("no contribution", document.createElement("i"), "largest");
   return made;
 }
 
-/** A picture with a pixel for each region. */
-function cells(contributions, most) {
+/** An image with one pixel per region. */
+function cells(contributions, max) {
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [contributions[0].length, contributions.length];
-  const colours = contributions.flat().flatMap((value) => colour(most > 0 ? Math.max(value, 0) / most : 0));
+  const colours = contributions.flat().flatMap((value) => colour(max > 0 ? Math.max(value, 0) / max : 0));
   canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(colours), canvas.width), 0, 0);
   return canvas;
 }
@@ -51,7 +51,7 @@ function colour(part) {
   return [...mixed.slice(0, 3), 255 * mixed[3]];
 }
 
-/** Where the contributions have their centre of gravity, in words. */
+/** The location of the centroid of the contributions, in words. */
 function place(contributions) {
   let [down, right, sum] = [0, 0, 0];
   contributions.forEach((row, y) => row.forEach((value, x) => {

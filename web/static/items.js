@@ -1,4 +1,4 @@
-// One job or model in its list.
+// An item in the list of jobs or models.
 
 export function fill(item, { title, pill, note, error }) {
   item.querySelector("h2").textContent = title;
@@ -11,9 +11,9 @@ export function fill(item, { title, pill, note, error }) {
   wrong.textContent = error ?? "";
 }
 
-/** Numbers under their names. */
-export function figures(item, numbers) {
-  item.querySelector(".figures").replaceChildren(...Object.entries(numbers).map(([name, number]) => {
+/** Show numbers with their names. */
+export function showNumbers(item, numbers) {
+  item.querySelector(".numbers").replaceChildren(...Object.entries(numbers).map(([name, number]) => {
     const pair = document.createElement("div");
     pair.append(
       Object.assign(document.createElement("dt"), { textContent: name }),

@@ -1,8 +1,8 @@
-// The jobs: started, followed while they run, cancelled, repeated.
+// The jobs page: starts, follows, cancels and retries jobs.
 
-import { ask, follow, read, tell } from "./api.js";
-import { figures, fill, reveal } from "./items.js";
-import { dismiss, main, say, warn } from "./notices.js";
+import { describe, fetchJson, follow, post } from "./api.js";
+import { fill, reveal, showNumbers } from "./items.js";
+import { announce, dismiss, main, warn } from "./notices.js";
 
 const FIRST_FAILURES = 100;
 const KINDS = { running: "active", done: "good", failed: "bad", interrupted: "bad" };
@@ -18,19 +18,19 @@ main().querySelector(".start")?.addEventListener("submit", (event) => {
 main().querySelector("[data-map]")?.addEventListener("click", () => start({ kind: "map" }));
 
 async function show() {
-  const { jobs } = await read(address);
+  const { jobs } = await fetchJson(address);
   main().querySelector(".empty").hidden = jobs.length > 0;
   list.replaceChildren(...jobs.map(itemOf));
 }
 
-async function start(wanted) {
-  await attempt(async () => add(await ask(address, wanted)));
+async function start(request) {
+  await attempt(async () => add(await post(address, request)));
 }
 
 function add(job) {
   main().querySelector(".empty").hidden = true;
   list.prepend(itemOf(job));
-  say("The job runs.");
+  announce("The job is running.");
 }
 
 async function attempt(action) {
@@ -38,20 +38,20 @@ async function attempt(action) {
     dismiss();
     await action();
   } catch (problem) {
-    warn(tell(problem));
+    warn(describe(problem));
   }
 }
 
 function itemOf(job) {
   const item = document.getElementById("job").content.firstElementChild.cloneNode(true);
-  item.querySelector("[data-cancel]")?.addEventListener("click", () => attempt(() => ask(`${address}/${job.id}/cancel`)));
-  item.querySelector("[data-retry]")?.addEventListener("click", () => attempt(async () => add(await ask(`${address}/${job.id}/retry`))));
+  item.querySelector("[data-cancel]")?.addEventListener("click", () => attempt(() => post(`${address}/${job.id}/cancel`)));
+  item.querySelector("[data-retry]")?.addEventListener("click", () => attempt(async () => add(await post(`${address}/${job.id}/retry`))));
   item.querySelector("details").addEventListener("toggle", ({ target }) => target.open && attempt(() => listFailures(target, job.id)));
   update(item, job);
   if (job.state === "running") {
     follow(`${address}/${job.id}/events`, (now) => {
       update(item, now);
-      if (now.state !== "running") say(`The job ended: ${now.state}.`);
+      if (now.state !== "running") announce(`The job has ended: ${now.state}.`);
     });
   }
   return item;
@@ -59,34 +59,34 @@ function itemOf(job) {
 
 function update(item, job) {
   const running = job.state === "running";
-  const again = job.retry_of ? "Again: " : "";
+  const prefix = job.retry_of ? "Retry: " : "";
   fill(item, {
-    title: job.kind === "map" ? "Map of the collection" : again + job.sources.join(", "),
+    title: job.kind === "map" ? "Map of the collection" : prefix + job.sources.join(", "),
     pill: [job.state, KINDS[job.state]],
     note: `${new Date(job.started_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })} · ${job.model}`,
     error: job.error,
   });
   item.querySelector("progress").hidden = !running;
-  figures(item, job.kind === "map" ? mapped(job) : indexed(job));
+  showNumbers(item, job.kind === "map" ? mapped(job) : indexed(job));
   const failures = item.querySelector(".failures");
   failures.hidden = !job.failed;
-  failures.querySelector("summary").textContent = `What failed (${job.failed.toLocaleString()})`;
+  failures.querySelector("summary").textContent = `Failed photos (${job.failed.toLocaleString()})`;
   reveal(item, "[data-cancel]", running);
   reveal(item, "[data-retry]", !running && job.failed > 0);
 }
 
 function indexed({ seen, indexed, unchanged, removed, failed, images_per_second: rate, seconds }) {
-  const fast = rate && { "photos a second": Math.round(rate) };
-  return { seen, indexed, unchanged, removed, failed, ...fast, seconds: Math.round(seconds) };
+  const speed = rate && { "photos per second": Math.round(rate) };
+  return { seen, indexed, unchanged, removed, failed, ...speed, seconds: Math.round(seconds) };
 }
 
-/** The map is computed as a whole: before its end there is nothing to count. */
+/** A map job reports no numbers before its end. */
 function mapped({ seen, seconds }) {
   return seen ? { photos: seen, seconds: Math.round(seconds) } : {};
 }
 
 async function listFailures(details, job) {
-  const { failures, total } = await read(`${address}/${job}/failures?limit=${FIRST_FAILURES}`);
+  const { failures, total } = await fetchJson(`${address}/${job}/failures?limit=${FIRST_FAILURES}`);
   const rows = failures.map(({ uri, reason }) => {
     const row = document.createElement("li");
     row.append(Object.assign(document.createElement("bdi"), { textContent: uri }), ` ${reason}`);

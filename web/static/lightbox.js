@@ -1,4 +1,4 @@
-// A photo's details over the results, instead of on a page of their own.
+// Shows the details of a photo over the results instead of on a separate page.
 
 import { explanation } from "./explain.js";
 
@@ -8,11 +8,11 @@ export function openDetails({ load }) {
   async function open(link) {
     const page = await load(link.href, { aside: true });
     if (!page) return;
-    box.replaceChildren(closing(), document.adoptNode(page.found.querySelector(".photo")));
+    box.replaceChildren(closeButton(), document.adoptNode(page.found.querySelector(".photo")));
     const card = link.closest("li");
     if (card.querySelector(".score")) {
       box.querySelector("dl").prepend(...comparison(card));
-      box.querySelector(".actions").append(...marks(card), ...explanation(box.querySelector(".photo"), card.querySelector("[name=like]").value));
+      box.querySelector(".actions").append(...exampleButtons(card), ...explanation(box.querySelector(".photo"), card.querySelector("[name=like]").value));
     }
     if (!box.open) box.showModal();
   }
@@ -30,7 +30,7 @@ export function openDetails({ load }) {
   });
 }
 
-function closing() {
+function closeButton() {
   const button = document.createElement("button");
   button.className = "plain close";
   button.ariaLabel = "Close";
@@ -38,7 +38,7 @@ function closing() {
   return button;
 }
 
-/** What the photo's card says of how alike it is. */
+/** Similarity and distance, from the photo's card. */
 function comparison(card) {
   const facts = [
     ["Similarity", card.querySelector(".score").lastChild.textContent],
@@ -47,8 +47,8 @@ function comparison(card) {
   return facts.flatMap(([name, value]) => [element("dt", name), element("dd", value)]);
 }
 
-/** The card's buttons, in words. */
-function marks(card) {
+/** The buttons of the card, with text. */
+function exampleButtons(card) {
   return [...card.querySelectorAll(".tools button")].map((button) => {
     const mark = button.cloneNode(true);
     mark.className = "button quiet";

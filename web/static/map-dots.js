@@ -1,5 +1,5 @@
-// Paints dots into the pixels of a canvas. 20,000 of them take some milliseconds so, whatever the graphics card; as
-// images or paths they took a hundred without one.
+// Paints dots directly into the pixels of a canvas: a few milliseconds for 20,000 dots on any graphics card. As images or
+// paths they took a hundred milliseconds without one.
 
 export class Dots {
   constructor(context) {

@@ -1,9 +1,9 @@
-// The points of the map, found again by where they lie.
+// The points of the map, with a spatial index.
 
-const CELLS = 100; // on each side; 20,000 points are two a cell
+const CELLS = 100; // per side; 20,000 points are two per cell
 
 export class Points {
-  /** Columns as the API gives them: x and y from 0 to 1, label as a position in `labels` or null. */
+  /** Takes the columns of the API: x and y from 0 to 1, label as an index into `labels` or null. */
   constructor({ labels, points }) {
     Object.assign(this, { labels, ...points, count: points.id.length });
     this.cells = Array.from({ length: CELLS * CELLS }, () => []);
@@ -27,7 +27,7 @@ export class Points {
     return found;
   }
 
-  /** The point nearest to a place and no further than `reach`, or null. */
+  /** The point nearest to (x, y) within the distance `reach`, or null. */
   nearest(x, y, reach) {
     const around = this.within({ left: x - reach, right: x + reach, top: y - reach, bottom: y + reach });
     return least(around, (i) => {

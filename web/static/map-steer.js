@@ -1,14 +1,14 @@
-// Steers the map: wheel, drag, pinch and keyboard.
+// Controls the map: wheel, drag, pinch and keyboard.
 
-const STILL = 5; // pixels that a click may move
+const CLICK_TOLERANCE = 5; // pixels
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const STEP = 80; // pixels
 const FACTOR = 1.5;
 
-/** show(point): it is looked at; hide(): none is any more; open(point): it was chosen. */
+/** show(point): preview a point; hide(): hide the preview; open(point): search from it. */
 export function steer(view, { show, hide, open }) {
   const { canvas } = view;
-  const down = new Map(); // the pointers that touch the map
+  const down = new Map(); // active pointers
   let travelled = 0;
 
   canvas.addEventListener("wheel", (event) => {
@@ -25,23 +25,23 @@ export function steer(view, { show, hide, open }) {
 
   canvas.addEventListener("pointermove", (event) => {
     const before = down.get(event.pointerId);
-    if (!before) return look(event);
+    if (!before) return hover(event);
     const others = [...down.values()].filter((other) => other !== before);
     if (others.length) pinch(before, event, others[0]);
     else view.pan(event.offsetX - before.offsetX, event.offsetY - before.offsetY);
     travelled += Math.hypot(event.offsetX - before.offsetX, event.offsetY - before.offsetY);
     down.set(event.pointerId, event);
-    if (travelled > STILL) hide();
+    if (travelled > CLICK_TOLERANCE) hide();
   });
 
   canvas.addEventListener("pointerup", (event) => {
     const alone = down.size === 1;
     down.delete(event.pointerId);
-    if (!alone || travelled > STILL) return;
+    if (!alone || travelled > CLICK_TOLERANCE) return;
     const point = view.at(event.offsetX, event.offsetY, event.pointerType === "mouse" ? 14 : 24);
     if (point === null) hide();
     else if (event.pointerType === "mouse" || point === view.selected) open(point);
-    else show(point); // a finger looks first, and opens with a second tap
+    else show(point); // on touch, the first tap previews and the second one opens
   });
   canvas.addEventListener("pointercancel", ({ pointerId }) => down.delete(pointerId));
   canvas.addEventListener("pointerleave", ({ pointerType }) => pointerType === "mouse" && hide());
@@ -51,7 +51,7 @@ export function steer(view, { show, hide, open }) {
     event.preventDefault();
   });
 
-  function look(event) {
+  function hover(event) {
     const point = event.pointerType === "mouse" ? view.at(event.offsetX, event.offsetY) : view.selected;
     if (point === null) hide();
     else if (point !== view.selected) show(point);

@@ -1,12 +1,12 @@
-// Draws the points on a canvas through a camera: dots from afar, photos from near.
+// Draws the points on a canvas through a camera: as dots, or as photos if few are visible.
 
 import { Dots, packed } from "./map-dots.js";
 
-const MARGIN = 0.94; // of the canvas that the whole map takes
-const DEEPEST = 200;
-const MOST_PHOTOS = 90; // in sight at once before they become dots
+const FILL = 0.94; // fraction of the canvas that the whole map takes
+const MAX_ZOOM = 200;
+const MAX_PHOTOS = 90; // visible at once; more are drawn as dots
 const PHOTO_SIDE = 76;
-const PHOTOS_HELD = 400;
+const MAX_CACHED = 400;
 const DIMMED = 0.1;
 
 export class View {
@@ -15,7 +15,7 @@ export class View {
     this.context = canvas.getContext("2d");
     this.camera = { x: 0.5, y: 0.5, zoom: 1 };
     this.selected = null;
-    this.lit = new Set(); // labels that stand out; empty: all
+    this.lit = new Set(); // highlighted labels; empty: all
     this.photos = new Map();
     new ResizeObserver(() => this.resize()).observe(canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.recolour());
@@ -38,19 +38,19 @@ export class View {
     this.redraw();
   }
 
-  /** Draw before the next frame, however often this is asked for until then. */
+  /** Draw once before the next frame, however often it is called. */
   redraw() {
-    this.asked ??= requestAnimationFrame(() => this.draw());
+    this.frame ??= requestAnimationFrame(() => this.draw());
   }
 
   draw() {
-    this.asked = undefined;
+    this.frame = undefined;
     const { context, ratio } = this;
     if (!ratio) return;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, this.width, this.height);
     const seen = this.points.within(this.window());
-    this.isNear = seen.length <= MOST_PHOTOS && this.camera.zoom > 1;
+    this.isNear = seen.length <= MAX_PHOTOS && this.camera.zoom > 1;
     if (this.isNear) this.drawPhotos(seen);
     else this.drawDots(seen);
     if (this.selected !== null) this.drawRing(this.selected);
@@ -108,7 +108,7 @@ export class View {
   imageOf(i) {
     const known = this.photos.get(i);
     if (known) return known;
-    if (this.photos.size >= PHOTOS_HELD) this.photos.delete(this.photos.keys().next().value);
+    if (this.photos.size >= MAX_CACHED) this.photos.delete(this.photos.keys().next().value);
     const image = new Image();
     image.onload = () => this.redraw();
     image.src = this.photo(i);
@@ -120,9 +120,9 @@ export class View {
     return !this.lit.size || this.lit.has(this.points.colour[i]);
   }
 
-  /** Pixels that the whole map's side takes. */
+  /** Side of the whole map in pixels. */
   get scale() {
-    return Math.min(this.width, this.height) * MARGIN * this.camera.zoom;
+    return Math.min(this.width, this.height) * FILL * this.camera.zoom;
   }
 
   toScreen(i) {
@@ -136,14 +136,14 @@ export class View {
     return [this.camera.x + (x - this.width / 2) / this.scale, this.camera.y + (y - this.height / 2) / this.scale];
   }
 
-  /** The part of the map in sight, with what reaches into it. */
+  /** The visible part of the map, enlarged by half a photo on each side. */
   window() {
     const [left, top] = this.toMap(-PHOTO_SIDE / 2, -PHOTO_SIDE / 2);
     const [right, bottom] = this.toMap(this.width + PHOTO_SIDE / 2, this.height + PHOTO_SIDE / 2);
     return { left, top, right, bottom };
   }
 
-  /** The point under a place on the screen, or null. */
+  /** The point at a position on the screen, or null. */
   at(x, y, reach = 14) {
     if (this.isNear) reach = PHOTO_SIDE / 2;
     return this.points.nearest(...this.toMap(x, y), reach / this.scale);
@@ -153,10 +153,10 @@ export class View {
     this.look(this.camera.x - right / this.scale, this.camera.y - down / this.scale);
   }
 
-  /** Zoom by a factor; the place (x, y) on the screen stays where it is. */
+  /** Zoom by a factor around the position (x, y) on the screen. */
   zoom(factor, x = this.width / 2, y = this.height / 2) {
     const [mapX, mapY] = this.toMap(x, y);
-    this.camera.zoom = Math.max(1, Math.min(DEEPEST, this.camera.zoom * factor));
+    this.camera.zoom = Math.max(1, Math.min(MAX_ZOOM, this.camera.zoom * factor));
     this.look(mapX - (x - this.width / 2) / this.scale, mapY - (y - this.height / 2) / this.scale);
   }
 
@@ -176,7 +176,7 @@ export class View {
     this.redraw();
   }
 
-  /** Bring a point into sight. */
+  /** Pan so that a point is visible. */
   reveal(i) {
     const [x, y] = this.toScreen(i);
     const edge = 90;

@@ -1,39 +1,39 @@
-// The map of the collection: fetched, drawn, explained by a legend.
+// The map page: fetches the map and draws it with a legend.
 
-import { ask, follow, read, tell } from "./api.js";
-import { main, say, warn } from "./notices.js";
+import { describe, fetchJson, follow, post } from "./api.js";
+import { announce, main, warn } from "./notices.js";
 import { Points } from "./map-points.js";
 import { steer } from "./map-steer.js";
 import { View } from "./map-view.js";
 
-const COLOURED = 12; // labels with a colour of their own; the rest share a grey
+const COLOURED = 12; // labels with their own colour; all others are grey
 const { map, images, search, jobs } = main().dataset;
 
-read(map).then(show, (problem) => (problem.status === 404 ? offer() : warn(tell(problem))));
+fetchJson(map).then(show, (problem) => (problem.status === 404 ? offer() : warn(describe(problem))));
 
-/** The map is not computed yet: offer to do so. */
+/** Offer to compute the map, if there is none yet. */
 function offer() {
   const missing = main().querySelector(".missing");
   missing.hidden = false;
   missing.querySelector("button")?.addEventListener("click", ({ target }) => compute(target, missing.querySelector("output")));
 }
 
-/** Have the map computed by a job, and show it when it is there. */
+/** Start a job that computes the map, and reload when it is done. */
 async function compute(button, progress) {
   button.disabled = true;
-  progress.value = "Computing …";
+  progress.value = "Computing…";
   try {
-    const job = await ask(jobs, { kind: "map" });
+    const job = await post(jobs, { kind: "map" });
     follow(`${jobs}/${job.id}/events`, (now) => {
       if (now.state === "done") location.reload();
-      else if (now.state !== "running") again(now.error ?? `The job ended: ${now.state}.`);
+      else if (now.state !== "running") fail(now.error ?? `The job has ended: ${now.state}.`);
     });
   } catch (problem) {
-    again(tell(problem));
+    fail(describe(problem));
   }
 
-  function again(why) {
-    progress.value = why;
+  function fail(reason) {
+    progress.value = reason;
     button.disabled = false;
   }
 }
@@ -53,21 +53,21 @@ function show(found) {
   drawLegend(view, shown, ranked.slice(COLOURED));
   const tip = stage.querySelector(".tip");
   steer(view, {
-    show: (point) => present(tip, view, point, photo(point)),
-    hide: () => leave(tip, view),
+    show: (point) => showTip(tip, view, point, photo(point)),
+    hide: () => hideTip(tip, view),
     open: (point) => location.assign(`${search}?id=${points.id[point]}`),
   });
   stage.querySelectorAll("[data-zoom]").forEach((button) => button.addEventListener("click", () => {
     if (button.dataset.zoom === "whole") view.whole();
     else view.zoom(Number(button.dataset.zoom));
-    leave(tip, view);
+    hideTip(tip, view);
   }));
   const day = new Date(found.computed_at).toLocaleDateString([], { dateStyle: "medium" });
   const part = points.count < found.total ? `${points.count.toLocaleString()} of ${found.total.toLocaleString()}` : found.total.toLocaleString();
-  stage.querySelector(".about").textContent = `${part} photos, laid out ${day}: alike ones lie together.`;
+  stage.querySelector(".about").textContent = `${part} photos, computed on ${day}. Similar photos are close together.`;
 }
 
-/** The labels with how many points carry each, the most frequent first. */
+/** The labels and their number of points, most frequent first. */
 function rank({ label, labels }) {
   const counts = new Map();
   for (const one of label) counts.set(one, (counts.get(one) ?? 0) + 1);
@@ -75,7 +75,7 @@ function rank({ label, labels }) {
   return [...counts].map(([one, count]) => ({ label: one, name: labels[one], count })).sort((a, b) => b.count - a.count);
 }
 
-/** A colour for each of so many labels, hues far apart and light by turns, then the grey of all others. */
+/** Colours for `count` labels, with distant hues and alternating lightness, followed by the grey of all others. */
 function colours(count) {
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
   const coloured = Array.from({ length: COLOURED }, (_, at) => {
@@ -99,13 +99,13 @@ function drawLegend(view, shown, rest) {
     const label = Object.assign(document.createElement("bdi"), { textContent: name });
     const number = Object.assign(document.createElement("span"), { className: "count", textContent: count.toLocaleString() });
     button.append(swatch, label, number);
-    button.addEventListener("click", () => light(view, button, at));
+    button.addEventListener("click", () => highlight(view, button, at));
     item.append(button);
     return item;
   }));
 }
 
-function light(view, button, at) {
+function highlight(view, button, at) {
   if (view.lit.delete(at)) button.ariaPressed = "false";
   else {
     view.lit.add(at);
@@ -114,8 +114,8 @@ function light(view, button, at) {
   view.redraw();
 }
 
-/** Show a point's photo beside it. */
-function present(tip, view, point, source) {
+/** Show the photo of a point beside it. */
+function showTip(tip, view, point, source) {
   view.select(point);
   const name = view.points.nameOf(point) ?? "No label";
   const [x, y] = view.toScreen(point);
@@ -126,10 +126,10 @@ function present(tip, view, point, source) {
   const [width, height] = [tip.offsetWidth, tip.offsetHeight];
   const left = x + 20 + width > view.width ? x - 20 - width : x + 20;
   tip.style.transform = `translate(${Math.max(8, left)}px, ${Math.max(8, Math.min(view.height - height - 8, y - height / 2))}px)`;
-  say(`${name}. Enter searches from this photo.`);
+  announce(`${name}. Enter searches from this photo.`);
 }
 
-function leave(tip, view) {
+function hideTip(tip, view) {
   tip.hidden = true;
   if (view.selected !== null) view.select(null);
 }

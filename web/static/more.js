@@ -1,9 +1,9 @@
-// The next results come while one scrolls towards them, or at a press of "Show more".
+// Loads further results when the user scrolls towards them or presses "Show more".
 
-const AHEAD = "600px"; // how far below the screen they are fetched
+const AHEAD = "600px"; // below the viewport
 
-export function loadMore({ onShow, load, say }) {
-  const coming = new IntersectionObserver(
+export function loadMore({ onShow, load, announce }) {
+  const observer = new IntersectionObserver(
     (entries) => entries.some((entry) => entry.isIntersecting) && more(document.querySelector("[data-more]")),
     { rootMargin: AHEAD },
   );
@@ -21,21 +21,21 @@ export function loadMore({ onShow, load, say }) {
     if (next) link.href = next.href;
     else link.parentElement.remove();
     if (focus) cards[0]?.querySelector("a").focus({ preventScroll: true });
-    say(`${grid.children.length} photos`);
+    announce(`${grid.children.length} photos`);
     watch();
   }
 
   function watch() {
-    coming.disconnect(); // an observer reports a link that stays in sight only once
+    observer.disconnect(); // an observer reports a link that stays visible only once
     const link = document.querySelector("[data-more]");
-    if (link) coming.observe(link);
+    if (link) observer.observe(link);
   }
 
   document.addEventListener("click", (event) => {
     const link = event.target.closest("[data-more]");
     if (!link) return;
     event.preventDefault();
-    more(link, event.detail === 0); // a press of Enter has no clicks
+    more(link, event.detail === 0); // 0: by the Enter key
   }, true);
   onShow(watch);
 }

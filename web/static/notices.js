@@ -1,26 +1,26 @@
-// What the page says: to everybody in a notice, to screen readers in the status line.
+// Messages: visible ones in a notice, those for screen readers in the status line.
 
 export const main = () => document.getElementById("main");
 
-export function warn(what) {
+export function warn(message) {
   dismiss();
-  main().prepend(typeof what === "string" ? notice(what) : document.adoptNode(what));
+  main().prepend(typeof message === "string" ? notice(message) : document.adoptNode(message));
   scrollTo(0, 0);
 }
 
-/** Take the notice away. */
+/** Remove the notice. */
 export function dismiss() {
   document.querySelector("#main > .notice")?.remove();
 }
 
-export function say(sentence) {
-  document.getElementById("status").textContent = sentence;
+export function announce(message) {
+  document.getElementById("status").textContent = message;
 }
 
-function notice(sentence) {
+function notice(message) {
   const box = document.createElement("div");
   box.className = "notice";
   box.role = "alert";
-  box.textContent = sentence;
+  box.textContent = message;
   return box;
 }

@@ -1,9 +1,9 @@
-// The search page. Links and forms work without any of this; here they no longer reload the page.
+// The search page. Links and forms work without scripts; with them, they don't reload the page.
 
 import { searchParts } from "./box.js";
 import { openDetails } from "./lightbox.js";
 import { loadMore } from "./more.js";
-import { say, warn } from "./notices.js";
+import { announce, warn } from "./notices.js";
 import { restorePreview } from "./preview.js";
 import { remember } from "./recent.js";
 import { refine } from "./refine.js";
@@ -12,9 +12,9 @@ import { load, onShow, visit } from "./visit.js";
 
 onShow(restorePreview);
 onShow(remember);
-loadMore({ onShow, load, say });
+loadMore({ onShow, load, announce });
 refine({ visit, load });
-searchParts({ onShow, visit, photoOf, say });
+searchParts({ onShow, visit, photoOf, announce });
 openDetails({ load });
 acceptPhotos({ visit, refuse: warn });
 
@@ -26,7 +26,7 @@ document.addEventListener("click", (event) => {
   visit(link.href);
 });
 
-// A photo may be indexed and yet gone from disk. Images can fail before this script runs.
+// The file of an indexed photo may no longer exist. Images can fail before this script runs.
 const isPhoto = (element) => element.matches?.(".card img, .frame img, .example img");
 const markGone = (image) => {
   image.alt = "This photo can't be shown";

@@ -1,7 +1,7 @@
-// An uploaded photo is not kept on the server. This tab remembers how it looked, so that filtering the results, going
-// back and reloading still show it.
+// The server does not store uploaded photos. This tab stores a preview, so that the photo is still shown after filtering,
+// going back and reloading.
 
-const MOST = 20;
+const MAX_PREVIEWS = 20;
 const PREFIX = "preview:";
 const ATTRIBUTES = ["src", "width", "height", "alt", "class"];
 
@@ -11,18 +11,18 @@ export function restorePreview(main) {
   const key = PREFIX + frame.dataset.vector;
   const image = frame.querySelector("img");
   if (image) return remember(key, image, frame);
-  const kept = sessionStorage.getItem(key);
-  if (kept) show(JSON.parse(kept), frame);
+  const stored = sessionStorage.getItem(key);
+  if (stored) show(JSON.parse(stored), frame);
 }
 
 function remember(key, image, frame) {
   const keys = Object.keys(sessionStorage).filter((name) => name.startsWith(PREFIX));
-  if (keys.length >= MOST) keys.forEach((name) => sessionStorage.removeItem(name));
+  if (keys.length >= MAX_PREVIEWS) keys.forEach((name) => sessionStorage.removeItem(name));
   const attributes = ATTRIBUTES.filter((name) => image.hasAttribute(name)).map((name) => [name, image.getAttribute(name)]);
   try {
     sessionStorage.setItem(key, JSON.stringify({ attributes, ratio: frame.style.getPropertyValue("--ratio") }));
   } catch {
-    // The browser keeps no more: this one is forgotten.
+    // The storage is full: this preview is not stored.
   }
 }
 

@@ -1,30 +1,30 @@
-// The last searches of this browser, behind the clock in the header. They never leave it.
+// The recent searches of this browser, shown by the clock button. They are stored in the browser only.
 
 const KEY = "lookalike:recent";
-const MOST = 12;
-const SIDE = 96; // pixels of an uploaded photo's small picture
+const MAX_SEARCHES = 12;
+const SIDE = 96; // pixels of an uploaded photo's thumbnail
 
 const panel = document.getElementById("recent");
 panel.addEventListener("beforetoggle", ({ newState }) => newState === "open" && draw());
 panel.addEventListener("click", ({ target }) => {
-  if (target.closest("button")) forget();
+  if (target.closest("button")) clearHistory();
   else if (target.closest("a")) panel.hidePopover();
 });
 
-/** Put the search that is shown at the top of the list. */
+/** Put the current search at the top of the list. */
 export function remember(main) {
   const image = main.querySelector(".query .frame img, .query .example.like img");
   if (!image) return;
-  const small = () => {
+  const add = () => {
     const entry = { address: main.dataset.address, title: titleOf(main), picture: shrink(image), at: Date.now() };
     const others = read().filter((other) => subjectOf(other.address) !== subjectOf(entry.address));
-    write([entry, ...others].slice(0, MOST));
+    write([entry, ...others].slice(0, MAX_SEARCHES));
   };
-  if (image.complete && image.naturalWidth) small();
-  else image.addEventListener("load", small, { once: true });
+  if (image.complete && image.naturalWidth) add();
+  else image.addEventListener("load", add, { once: true });
 }
 
-/** What a search starts from; refining it makes no other search of it. */
+/** Identifies the query of a search; a refined search replaces the entry of its query. */
 function subjectOf(address) {
   const fields = new URL(address, location).searchParams;
   return fields.get("id") ?? fields.get("vector") ?? fields.get("like");
@@ -46,9 +46,9 @@ function shrink(image) {
 
 function draw() {
   const searches = read();
-  const forgetting = Object.assign(document.createElement("button"), { className: "plain", textContent: "Forget these" });
-  const none = Object.assign(document.createElement("p"), { textContent: "Your searches will be listed here, in this browser only." });
-  panel.replaceChildren(...(searches.length ? [...searches.map(row), forgetting] : [none]));
+  const clear = Object.assign(document.createElement("button"), { className: "plain", textContent: "Clear history" });
+  const none = Object.assign(document.createElement("p"), { textContent: "Your recent searches appear here. They are stored in this browser only." });
+  panel.replaceChildren(...(searches.length ? [...searches.map(row), clear] : [none]));
 }
 
 function row({ address, title, picture, at }) {
@@ -62,7 +62,7 @@ function row({ address, title, picture, at }) {
   return link;
 }
 
-function forget() {
+function clearHistory() {
   localStorage.removeItem(KEY);
   draw();
 }
@@ -71,7 +71,7 @@ function read() {
   try {
     return JSON.parse(localStorage.getItem(KEY)) ?? [];
   } catch {
-    return []; // something else wrote there
+    return []; // not our JSON
   }
 }
 
@@ -79,6 +79,6 @@ function write(searches) {
   try {
     localStorage.setItem(KEY, JSON.stringify(searches));
   } catch {
-    // The browser keeps no more: this one is forgotten.
+    // The storage is full: this search is not stored.
   }
 }

@@ -1,6 +1,6 @@
-// The form that holds the search: labels, the least score, and photos that the results shall be like or unlike.
+// The search form: label filter, minimum similarity, positive and negative examples.
 
-const PAUSE = 250; // milliseconds
+const DELAY = 250; // milliseconds after the last input
 
 export function refine({ visit, load }) {
   const form = () => document.getElementById("search");
@@ -16,25 +16,25 @@ export function refine({ visit, load }) {
     if (target.form === form() && target.type === "checkbox") submit();
   });
 
-  let pause;
+  let timer;
   document.addEventListener("input", ({ target }) => {
     if (target.form !== form() || target.type === "checkbox") return;
-    clearTimeout(pause);
+    clearTimeout(timer);
     if (target.name === "min_score") target.form.querySelector("output").value = Number(target.value) ? Number(target.value).toFixed(2) : "any";
-    pause = setTimeout(() => (target.name === "find" ? find(target) : submit()), PAUSE);
+    timer = setTimeout(() => (target.name === "find" ? find(target) : submit()), DELAY);
   });
 
   async function find(field) {
-    const sought = field.value;
+    const text = field.value;
     const page = await load(addressOf(field.form), { aside: true });
     const [labels, found] = [field.closest(".labels"), page?.found.querySelector(".labels")];
-    if (!found || !labels.isConnected || field.value !== sought) return;
+    if (!found || !labels.isConnected || field.value !== text) return;
     while (field.nextSibling) field.nextSibling.remove();
-    const again = found.querySelector("[name=find]");
-    while (again.nextSibling) labels.append(again.nextSibling);
+    const fresh = found.querySelector("[name=find]");
+    while (fresh.nextSibling) labels.append(fresh.nextSibling);
   }
 
-  // Shift-click marks a photo as like, Alt-click as unlike, as its buttons do.
+  // Shift-click marks a photo as a positive example, Alt-click as a negative one, like its buttons.
   document.addEventListener("click", (event) => {
     const mark = event.shiftKey ? "like" : event.altKey ? "unlike" : null;
     const button = mark && event.target.closest(".card")?.parentElement.querySelector(`[name=${mark}]`);
@@ -44,7 +44,7 @@ export function refine({ visit, load }) {
   });
 }
 
-/** The address that the form leads to. */
+/** The URL of the form's search. */
 function addressOf(form, submitter) {
   const address = new URL(form.action);
   for (const [name, value] of new FormData(form, submitter)) {

@@ -1,34 +1,34 @@
-// A photo that is chosen, taken, dropped anywhere or pasted is searched with at once.
+// Searches with a photo as soon as it is chosen, taken, dropped or pasted.
 
-const MOST_HELD = 6;
-const held = new Map(); // an uploaded photo's embedding, as in the address → its file, to search parts of it
+const MAX_FILES = 6;
+const files = new Map(); // the embedding of an uploaded photo, as in the URL → its file, to search parts of it
 
-/** The uploaded photo that a frame shows; its small picture where the page was reloaded since and the photo is gone. */
+/** The uploaded photo in a frame, or its preview if the page has been reloaded since. */
 export function photoOf(frame) {
-  return held.get(frame.dataset.vector) ?? fileOf(frame.querySelector("img"));
+  return files.get(frame.dataset.vector) ?? fileOf(frame.querySelector("img"));
 }
 
 export function acceptPhotos({ visit, refuse }) {
   const form = () => document.querySelector("form.chooser");
 
-  async function take(file) {
-    if (!file) return refuse("That was no photo. Drop or paste an image file.");
+  async function search(file) {
+    if (!file) return refuse("That is not a photo. Drop or paste an image file.");
     const limit = Number(form().dataset.maxBytes);
-    if (file.size > limit) return refuse(`This file is larger than the ${limit / 1e6} MB allowed. Choose a smaller photo.`);
+    if (file.size > limit) return refuse(`This file is larger than the limit of ${limit / 1e6} MB. Choose a smaller photo.`);
     const body = new FormData();
     body.set("image", file);
-    if (await visit(form().action, { body })) hold(file);
+    if (await visit(form().action, { body })) keepFile(file);
   }
 
   document.addEventListener("change", ({ target }) => {
-    if (target.name === "image" && target.files.length) take(target.files[0]);
+    if (target.name === "image" && target.files.length) search(target.files[0]);
   });
 
   document.addEventListener("paste", (event) => {
     const photo = imageIn(event.clipboardData);
     if (photo) {
       event.preventDefault();
-      take(photo);
+      search(photo);
     }
   });
 
@@ -46,16 +46,16 @@ export function acceptPhotos({ visit, refuse }) {
     if (!holdsFiles(event)) return;
     event.preventDefault();
     veil.classList.remove("shown");
-    take(imageIn(event.dataTransfer));
+    search(imageIn(event.dataTransfer));
   });
 }
 
-/** Remember the file that the page now shows the results of. */
-export function hold(file) {
+/** Keep the file of the query photo that the page shows. */
+export function keepFile(file) {
   const vector = document.querySelector(".frame[data-vector]")?.dataset.vector;
   if (!vector) return;
-  held.set(vector, file);
-  if (held.size > MOST_HELD) held.delete(held.keys().next().value);
+  files.set(vector, file);
+  if (files.size > MAX_FILES) files.delete(files.keys().next().value);
 }
 
 function imageIn(transfer) {

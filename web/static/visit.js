@@ -1,11 +1,11 @@
-// Goes to another search without reloading the page. Every address gives a whole page; only its <main> is taken.
+// Navigates between searches without reloading the page: fetches the whole page of a URL and uses its <main>.
 
-import { main, say, warn } from "./notices.js";
+import { announce, main, warn } from "./notices.js";
 
-const MOST_KEPT = 12;
+const MAX_CACHED = 12;
 
 const visitors = [];
-const kept = new Map(); // the key of an entry in the history → what it showed, so that going back is instant
+const cached = new Map(); // the key of a history entry → its page, so that going back is instant
 let entries = 0;
 let latest = 0;
 let shown = history.state?.key ?? newKey();
@@ -14,15 +14,15 @@ history.scrollRestoration = "manual";
 history.replaceState({ key: shown }, "");
 addEventListener("popstate", ({ state }) => state?.key && state.key !== shown && goBackOrForth(state.key));
 
-/** Have a function called with every <main> that is shown, the first one included. */
+/** Call a function with each <main> that is shown, including the current one. */
 export function onShow(visitor) {
   visitors.push(visitor);
   visitor(main());
 }
 
 /**
- * Show the page of an address; returns whether it came.
- * body: what to post there. stay: keep the place on the page, and what has the focus.
+ * Show the page of a URL; returns whether it could be loaded.
+ * body: the body of a POST request. stay: keep the scroll position and the focus.
  */
 export async function visit(address, { body, stay = false } = {}) {
   const page = await load(address, { body });
@@ -34,23 +34,23 @@ export async function visit(address, { body, stay = false } = {}) {
     history.pushState({ key: shown }, "", page.found.dataset.address ?? address);
   });
   if (!stay) scrollTo(0, 0);
-  announce((focused && page.found.querySelector(focused)) ?? page.found);
+  focusOn((focused && page.found.querySelector(focused)) ?? page.found);
   return true;
 }
 
 /**
- * The page of an address, or null where another was visited since, or none came.
- * aside: it only adds to the page that is shown, and never comes in the way of another visit.
+ * Load the page of a URL; returns null if another visit has started since, or on an error.
+ * aside: the page adds to the current one, and does not interrupt a visit.
  */
 export async function load(address, { body, aside = false } = {}) {
   const mine = aside ? latest : ++latest;
   if (!aside) main().ariaBusy = "true";
   try {
-    const answer = await fetch(address, { method: body ? "POST" : "GET", body, headers: { Accept: "text/html" } });
-    const text = await answer.text();
-    return mine === latest ? parse(text, answer.status) : null;
+    const response = await fetch(address, { method: body ? "POST" : "GET", body, headers: { Accept: "text/html" } });
+    const text = await response.text();
+    return mine === latest ? parse(text, response.status) : null;
   } catch {
-    if (mine === latest) warn("The server can't be reached. Check that it runs, then try again.");
+    if (mine === latest) warn("The server can't be reached. Check that it is running, then try again.");
     return null;
   } finally {
     if (!aside && mine === latest) main().ariaBusy = "false";
@@ -62,28 +62,28 @@ function parse(text, status) {
   const found = page.getElementById("main");
   const notice = found?.querySelector(".notice");
   if (found && !notice) return { found, title: page.title };
-  // What is no page of Lookalike comes from a proxy, or from the web server itself.
-  warn(notice ?? `The server answered with an error (${status}). Try again in a while.`);
+  // Any other page comes from a proxy or from the web server itself.
+  warn(notice ?? `The server returned an error (${status}). Try again later.`);
   return null;
 }
 
 async function goBackOrForth(key) {
   leave();
   shown = key;
-  const page = kept.get(key) ?? (await load(location.href));
+  const page = cached.get(key) ?? (await load(location.href));
   if (!page || shown !== key) return;
   await swap(page);
   scrollTo(0, page.scroll ?? 0);
-  announce(page.found);
+  focusOn(page.found);
 }
 
 function leave() {
-  kept.delete(shown);
-  kept.set(shown, { found: main(), title: document.title, scroll: scrollY });
-  if (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value);
+  cached.delete(shown);
+  cached.set(shown, { found: main(), title: document.title, scroll: scrollY });
+  if (cached.size > MAX_CACHED) cached.delete(cached.keys().next().value);
 }
 
-/** Show a page; what is called just before changes with it at once, as no reload may come between address and page. */
+/** Show a page. `before` runs in the same step, so that a reload never sees the new URL with the old page. */
 async function swap({ found, title }, before = () => {}) {
   const change = () => {
     before();
@@ -94,16 +94,16 @@ async function swap({ found, title }, before = () => {}) {
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   if (still || !document.startViewTransition) return change();
   const transition = document.startViewTransition(change);
-  transition.ready.catch(() => {}); // the next page may come before this one's animation
+  transition.ready.catch(() => {}); // rejected if another page interrupts the animation
   await transition.updateCallbackDone;
 }
 
-function announce(focused) {
+function focusOn(focused) {
   focused.focus({ preventScroll: true });
   const best = main().querySelector(".neighbours .score");
   const count = main().querySelectorAll(".neighbours .card").length;
   const heading = main().querySelector("h1").textContent;
-  say(best ? `${heading}: ${count}, the best with similarity ${best.lastChild.textContent}` : heading);
+  announce(best ? `${heading}: ${count}, the best with similarity ${best.lastChild.textContent}` : heading);
 }
 
 function newKey() {
