@@ -43,7 +43,7 @@ def newest(page: Page):  # type: ignore[no-untyped-def]
     return page.locator(".item").first
 
 
-def figure(page: Page, name: str):  # type: ignore[no-untyped-def]
+def number_of(page: Page, name: str):  # type: ignore[no-untyped-def]
     return newest(page).locator(".numbers div", has_text=name).locator("dd")
 
 
@@ -58,10 +58,10 @@ def test_a_job_is_started_followed_and_repeated(
         for key in ("wrong", "open sesame"):
             dialog = page.get_by_role("dialog", name="A key is required")
             dialog.get_by_label("Key").fill(key)
-            dialog.get_by_role("button", name="Use it").click()
+            dialog.get_by_role("button", name="Use key").click()
         expect(newest(page).locator(".pill")).to_have_text("done", timeout=30_000)
-        expect(figure(page, "indexed")).to_have_text("6")
-        expect(figure(page, "failed")).to_have_text("1")
+        expect(number_of(page, "indexed")).to_have_text("6")
+        expect(number_of(page, "failed")).to_have_text("1")
         newest(page).get_by_text("Failed photos (1)").click()
         expect(newest(page).locator(".failures li")).to_contain_text("broken.jpg")
 
@@ -69,7 +69,7 @@ def test_a_job_is_started_followed_and_repeated(
         newest(page).get_by_role("button", name="Retry failed photos").click()
         expect(page.locator(".item")).to_have_count(2)
         expect(newest(page).locator(".pill")).to_have_text("done", timeout=30_000)
-        expect(figure(page, "indexed")).to_have_text("1")
+        expect(number_of(page, "indexed")).to_have_text("1")
 
         page.get_by_role("button", name="Compute the map").click()
         newest(page).get_by_role("button", name="Cancel").click()
@@ -107,8 +107,8 @@ def test_a_second_browser_searches_follows_and_cancels_while_a_job_runs(
             other.locator(".card").first.click()
             expect(other.locator(".neighbours .card").first).to_be_visible()
             other.goto("/jobs")
-            seen = figure(other, "seen").text_content()
-            expect(figure(other, "seen")).not_to_have_text(str(seen))
+            seen = number_of(other, "seen").text_content()
+            expect(number_of(other, "seen")).not_to_have_text(str(seen))
             other.get_by_role("button", name="Index", exact=True).click()
             expect(other.get_by_role("alert")).to_contain_text("Another indexing job is running")
             newest(other).get_by_role("button", name="Cancel").click()
@@ -136,14 +136,14 @@ def test_another_model_is_made_current_and_back(
         expect(newest(page)).to_contain_text(bundle.model_id)
         expect(newest(page)).to_contain_text("16 dimensions · float32")
         expect(newest(page).locator(".pill")).to_have_text("Active")
-        expect(figure(page, "photos")).to_have_text("24")
+        expect(number_of(page, "photos")).to_have_text("24")
         expect(newest(page).locator(".error")).to_be_hidden()
         page.get_by_role("button", name=re.compile("Activate|Roll back")).click()
         expect(newest(page)).to_contain_text(other.model_id, timeout=30_000)
         expect(newest(page)).to_contain_text("16 dimensions · int8")
-        expect(figure(page, "recall@1")).to_have_text("0.875")
-        expect(figure(page, "MAP@R")).to_have_text("0.500")
-        page.get_by_role("button", name="Roll back to it").click()
+        expect(number_of(page, "recall@1")).to_have_text("0.875")
+        expect(number_of(page, "MAP@R")).to_have_text("0.500")
+        page.get_by_role("button", name="Roll back to this model").click()
         expect(newest(page)).to_contain_text(bundle.model_id, timeout=30_000)
         page.goto("/")
         page.locator(".card").first.click()
