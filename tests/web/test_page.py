@@ -196,7 +196,7 @@ def test_a_search_without_a_close_match_says_so(
         near, far = built.photos[2].path.read_bytes(), make.encoded(make.photo("green", 99, (400, 50)))
         assert "No close match" not in upload(built.client, near).text
         page = upload(built.client, far)
-        assert "No close match" in page.text and "below a similarity of 0.95" in page.text and len(cards(page)) == 24
+        assert "No close match" in page.text and "Below a similarity of 0.95" in page.text and len(cards(page)) == 24
         narrowed = built.client.get("/", query_string={"id": built.photos[0].id, "label": "green"})
         assert "No close match" not in narrowed.text, "measured for the nearest of all photos"
         searches = [{}, {"offset": 1}, {"label": "green"}]
