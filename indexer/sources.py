@@ -1,4 +1,4 @@
-"""Sources: the stream of their photos, and the points of an index whose photo they no longer hold."""
+"""The photos of several sources as one stream, and the removal of points whose photo is gone."""
 
 import uuid
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from retrieval.photo_ref import PhotoRef, display, is_url
 from retrieval.source_policy import DEFAULT_POLICY, SourcePolicy
 from retrieval.stores import LocalStore, OnSkipped, store_of
 
-AT_ONCE = 1000
+REMOVAL_BATCH = 1000
 
 
 def list_sources(
@@ -22,48 +22,47 @@ def list_sources(
     on_skipped: OnSkipped | None = None,
     policy: SourcePolicy = DEFAULT_POLICY,
 ) -> Iterator[PhotoRef]:
-    """The photos of several sources, one after the other.
+    """The photos of several sources, in the order of the sources.
 
     Args:
         sources: folders and manifests.
-        label_from: where labels come from; None: a folder's from its folders, a manifest's from itself.
+        label_from: where labels come from; None: from folder names for folders, from the manifest for manifests.
         on_skipped: called with each folder below a source that can't be listed, and each line of a manifest that
-            names no photo; None: such an entry raises `BadSource`.
+            names no photo; without it, such an entry raises `BadSource`.
         policy: whether sources, and manifests among them, may name URLs.
 
     Raises:
-        BadSource: at once where one of them can't be listed or holds no photo; later where one vanishes midway.
+        BadSource: immediately if a source can't be listed or contains no photo; later if one disappears meanwhile.
     """
     return chain.from_iterable([_list_source(source, label_from, on_skipped, policy) for source in sources])
 
 
 def lasting_name(source: str) -> str:
-    """A source by a name that any process understands, wherever it was started."""
+    """The name of a source that holds in every working directory: its absolute path, or its URL."""
     return source if is_url(source) else str(Path(source).absolute())
 
 
 def remove_gone(index: VectorIndex, sources: Sequence[str], policy: SourcePolicy = DEFAULT_POLICY) -> int:
-    """Remove the points that belong to these sources and whose photo is gone; returns how many.
+    """Remove the points that belong to these sources and whose photo is gone; return their number.
 
-    A point belongs to a folder, or to a URL that is one, when its photo lay below it, and is gone when the folder no
-    longer lists it. It belongs to a manifest when its photo lay below the manifest's folder, and is gone when there is
-    no such file: other manifests may name photos that this one does not. Manifests at URLs own no photo. Below a
-    folder that can't be listed, nothing is gone; nor is what another job indexes meanwhile.
+    A point belongs to a folder, local or at a URL, if its photo was below it, and is gone if the folder no longer
+    lists it. A point belongs to a manifest if its photo was below the manifest's folder, and is gone if the file does
+    not exist: other manifests may name photos that this one does not. No point belongs to a manifest at a URL. Points
+    below a folder that can't be listed are kept, and so are those that another job indexes meanwhile.
 
     Raises:
-        BadSource: a source can't be listed, or holds no photo at all; nothing is removed.
+        BadSource: a source can't be listed, or contains no photo; nothing is removed.
     """
-    in_folders, beside_manifests = _owned(index, sources)  # before the listing: what is indexed meanwhile is not gone
-    unlistable: list[str] = []
-    for photo in list_sources(sources, None, lambda entry: unlistable.append(f"{entry.uri}/"), policy):
+    in_folders, beside_manifests = _owned(index, sources)  # first, so that points indexed meanwhile are kept
+    unknown: list[str] = []
+    for photo in list_sources(sources, None, lambda entry: unknown.append(f"{entry.uri}/"), policy):
         in_folders.discard(photo.id)
-    unknown = tuple(unlistable)
     removed = 0
-    for ids in batches(chain(in_folders, beside_manifests), AT_ONCE):
+    for ids in batches(chain(in_folders, beside_manifests), REMOVAL_BATCH):
         gone = [
             point
             for point, payload in index.get(ids).items()
-            if not payload.uri.startswith(unknown) and (point in in_folders or _is_missing(payload.uri))
+            if not payload.uri.startswith(tuple(unknown)) and (point in in_folders or _is_missing(payload.uri))
         ]
         index.delete(gone)
         removed += len(gone)
@@ -71,7 +70,7 @@ def remove_gone(index: VectorIndex, sources: Sequence[str], policy: SourcePolicy
 
 
 def _owned(index: VectorIndex, sources: Sequence[str]) -> tuple[set[uuid.UUID], set[uuid.UUID]]:
-    """The points that belong to folders among the sources, and those that belong to manifests alone."""
+    """The ids of the points that belong to folders among the sources, and of those that belong to manifests only."""
     folders = [source for source in sources if is_folder(source)]
     owners = [store_of(folder).prefix(folder) for folder in folders]
     manifests = tuple(
@@ -92,13 +91,10 @@ def _owned(index: VectorIndex, sources: Sequence[str]) -> tuple[set[uuid.UUID], 
 def _list_source(
     source: str, label_from: LabelFrom | None, on_skipped: OnSkipped | None, policy: SourcePolicy
 ) -> Iterator[PhotoRef]:
-    if is_url(source) and not policy.allow_urls:
-        raise BadSource(f"{display(source)} is a URL.", "Name a folder or manifest on this machine.")
-    labels = label_from or ("folder" if is_folder(source) else "manifest")
-    photos = list_photos(source, labels, on_skipped, policy)
+    photos = list_photos(source, label_from or "folder", on_skipped, policy)
     first = next(photos, None)
     if first is None:
-        raise BadSource(f"{display(source)} holds no photo.", "Name a folder or manifest that does.")
+        raise BadSource(f"{display(source)} contains no photos.", "Name a folder or manifest that does.")
     return chain([first], photos)
 
 

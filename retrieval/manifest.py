@@ -72,7 +72,7 @@ class Manifest:
             raise BadSource(f"{where}, has no path.", "Give it the columns path,label[,split].")
         for column, value in (("label", label), ("split", split)):
             if not isinstance(value or "", str):
-                raise BadSource(f"{where}: the {column} {value!r} is no text.", "Put it in quotes.")
+                raise BadSource(f"{where}: the {column} {value!r} is not text.", "Put it in quotes.")
         return PhotoRef(self._uri_of(name, where), display(label) if label else None, split or None, _extra(row, where))
 
     def _uri_of(self, name: str, where: str) -> str:
@@ -97,7 +97,7 @@ def _csv_rows(file: Iterable[str], name: str) -> Iterator[tuple[int, Mapping[str
             yield rows.line_num, row
     except csv.Error as error:
         raise BadSource(
-            f"{display(name)} is no CSV file ({error}).", "Save it as CSV with the columns path,label[,split]."
+            f"{display(name)} is not a CSV file ({error}).", "Save it as CSV with the columns path,label[,split]."
         ) from None
 
 
@@ -105,9 +105,9 @@ def _json_row(line: str, where: str) -> Mapping[str, Any]:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise BadSource(f"{where}, is no JSON ({error}).", "Write one JSON object per line.") from None
+        raise BadSource(f"{where}, is not JSON ({error}).", "Write one JSON object per line.") from None
     if not isinstance(row, dict):
-        raise BadSource(f"{where}, is no JSON object.", "Write one JSON object per line.")
+        raise BadSource(f"{where}, is not a JSON object.", "Write one JSON object per line.")
     return row
 
 

@@ -1,4 +1,4 @@
-"""Indexed photos as files, here or at URLs: the original, and a thumbnail made when first asked for."""
+"""The files of indexed photos, on this machine or at URLs, and their thumbnails."""
 
 import hashlib
 import io
@@ -22,19 +22,19 @@ from web.uploads import uploads_folder
 
 THUMBNAIL_SIDE = 320
 THUMBNAIL_QUALITY = 82
-# 256 folders of 64 thumbnails of some 15 kB: the cache stays below about 250 MB.
+# 256 folders of 64 thumbnails of about 15 kB: the cache stays below 250 MB.
 FOLDER_LIMIT = 64
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoFile:
-    """A photo's file.
+    """The file of a photo.
 
     Args:
         place: its real path on this machine, or its URL.
-        name: what it is called, as one printable line.
-        media_type: what a browser may show it as; None where it may only be downloaded.
-        tag: a name of this version of the file.
+        name: its file name, as one printable line.
+        media_type: the type as which a browser may display it; None if it can only be downloaded.
+        tag: identifies this version of the file.
     """
 
     place: Path | str
@@ -44,20 +44,20 @@ class PhotoFile:
 
 
 class PhotoFiles:
-    """The photos that may be given out: with `library_roots`, those below them or uploaded.
+    """The photos that may be served: if there are `library_roots`, those below them and uploads.
 
     Args:
         settings: the library's roots, and the home, where thumbnails are stored.
         decoder: decodes photos for thumbnails.
-        computing: held while a thumbnail is made, and not while a store is waited for.
+        computing: held while a thumbnail is computed, but not while waiting for a store.
     """
 
     def __init__(self, settings: Settings, decoder: PhotoDecoder, computing: AbstractContextManager[object]) -> None:
-        policy = settings.source_policy()
-        roots = policy.roots
+        self._policy = settings.source_policy()
+        roots = self._policy.roots
         folders = [*(root for root in roots if not is_url(root)), str(uploads_folder(settings))] if roots else []
         self._folders = [os.path.realpath(folder) for folder in folders]
-        self._remote = RemotePhotos(policy)
+        self._remote = RemotePhotos(self._policy)
         self._computing = computing
         self._cache = settings.home / "cache" / "thumbnails"
         self._decoder = decoder
@@ -66,30 +66,30 @@ class PhotoFiles:
         """The file of an indexed photo.
 
         Raises:
-            NotFound: it is gone, is no regular file, or lies outside the library.
-            LookalikeError: it is at a URL whose store can't be reached.
+            NotFound: it does not exist any more, is not a regular file, or is outside the library.
+            LookalikeError: it is at a URL whose store is unavailable.
         """
         return self._local(uri) if PhotoRef(uri).is_local else self._at_url(uri)
 
     def content(self, photo: PhotoFile) -> bytes:
-        """What a photo's file holds.
+        """The content of a photo's file.
 
         Raises:
             NotFound: it can't be read any more.
-            LookalikeError: it is at a URL whose store can't be reached.
+            LookalikeError: it is at a URL whose store is unavailable.
         """
         if isinstance(photo.place, str):
             return self._remote.content(photo.place)
         try:
-            return read_file(photo.place)
+            return read_file(photo.place, self._policy.max_bytes)
         except UnreadablePhoto as error:
             raise NotFound(error.message, error.remedy) from None
 
     def source(self, name: str) -> str:
-        """A folder or manifest within the library, by its path, absolute or below one of the library's folders.
+        """The real path of a folder or manifest in the library, named by an absolute path or one relative to a root.
 
         Raises:
-            BadQuery: it lies elsewhere, or nowhere.
+            BadQuery: it is not in the library, or does not exist.
         """
         if is_url(name):
             raise BadQuery(f"{display(name)} is a URL.", "Index it with `lookalike index` on the server.")
@@ -98,28 +98,28 @@ class PhotoFiles:
             if os.path.commonpath((root, path)) == root and os.access(path, os.F_OK):
                 return path
         raise BadQuery(
-            f"{display(name)} is nothing within the library.",
+            f"{display(name)} is not in the library.",
             "Name a folder or manifest below one of LOOKALIKE_LIBRARY_ROOTS."
             if self._folders
             else "LOOKALIKE_LIBRARY_ROOTS must name the folders that may be indexed over HTTP.",
         )
 
     def thumbnail(self, photo: PhotoFile) -> bytes:
-        """A photo as a JPEG, no side longer than 320 pixels; kept for the next time.
+        """A photo as a JPEG, no side longer than 320 pixels; it is cached.
 
         Raises:
-            UnreadablePhoto: it is damaged.
+            UnreadablePhoto: the photo is damaged.
             LookalikeError: as `content`.
         """
-        kept = self._cache / photo.tag[:2] / f"{photo.tag}.jpg"
+        cached = self._cache / photo.tag[:2] / f"{photo.tag}.jpg"
         with suppress(FileNotFoundError):
-            return kept.read_bytes()
+            return cached.read_bytes()
         data = self.content(photo)
         with self._computing:
-            made = make_thumbnail(data, self._decoder)
-        with suppress(OSError):  # a full disk costs time, not the answer
-            _keep(kept, made)
-        return made
+            thumbnail = make_thumbnail(data, self._decoder)
+        with suppress(OSError):  # if the disk is full, the thumbnail is not cached
+            _store(cached, thumbnail)
+        return thumbnail
 
     def _local(self, uri: str) -> PhotoFile:
         path = self._real_path(uri)
@@ -141,7 +141,7 @@ class PhotoFiles:
         path = path_of(uri)
         real = os.path.realpath(path)
         if self._folders and not any(os.path.commonpath((root, real)) == root for root in self._folders):
-            raise NotFound(f"{display(path)} lies outside the library.", "Add its folder to LOOKALIKE_LIBRARY_ROOTS.")
+            raise NotFound(f"{display(path)} is outside the library.", "Add its folder to LOOKALIKE_LIBRARY_ROOTS.")
         return Path(real)
 
 
@@ -160,8 +160,8 @@ def shown_type(name: str) -> str | None:
     return format.media_type if format and format.is_shown else None
 
 
-def _keep(path: Path, data: bytes) -> None:
-    """Keep a thumbnail; where its folder is full, the oldest ones make room."""
+def _store(path: Path, data: bytes) -> None:
+    """Store a thumbnail; if its folder is full, delete the oldest ones."""
     others = sorted(path.parent.glob("*.jpg"), key=lambda other: other.stat().st_mtime)
     for oldest in others[: max(0, len(others) - FOLDER_LIMIT + 1)]:
         oldest.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Indexed photos at URLs: which of them may be given out, and their stores asked, for a while and no longer."""
+"""Indexed photos at URLs: which of them may be served, and requests to their stores with a time limit."""
 
 import logging
 import re
@@ -13,7 +13,7 @@ from retrieval.photo_ref import FileStatus, PhotoRef, display, is_url
 from retrieval.source_policy import SourcePolicy
 from retrieval.stores import photo_status, read_photo, store_of
 
-ASKED_AT_ONCE = 16
+CONCURRENT_REQUESTS = 16
 
 Result = TypeVar("Result")
 
@@ -21,39 +21,39 @@ log = logging.getLogger("lookalike")
 
 
 class RemotePhotos:
-    """The photos at URLs that may be given out.
+    """Reads photos at URLs.
 
     The time limits and retries of a store's own library add up to minutes. So stores are queried on a few separate
     threads, and a request gives up on a store after `policy.timeout_seconds`.
 
     Args:
-        policy: its roots, if it has any, must include the photo.
+        policy: if it has roots, a photo must be below one of them.
     """
 
     def __init__(self, policy: SourcePolicy) -> None:
         self._policy = policy
-        self._threads = ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="store")
+        self._threads = ThreadPoolExecutor(CONCURRENT_REQUESTS, thread_name_prefix="store")
 
     def status(self, uri: str) -> FileStatus:
         """The size and version of a photo.
 
         Raises:
-            NotFound: it lies outside the library, or its store has lost it.
-            LookalikeError: its store can't be reached.
+            NotFound: it is outside the library, or no longer in its store.
+            LookalikeError: its store is unavailable.
         """
-        return self._ask(uri, self._status)
+        return self._request(uri, self._status)
 
     def content(self, uri: str) -> bytes:
         """The content of a photo that has a status; raises as `status` does."""
-        return self._ask(uri, lambda uri: read_photo(PhotoRef(uri), self._policy.max_bytes))
+        return self._request(uri, lambda uri: read_photo(PhotoRef(uri), self._policy.max_bytes))
 
     def _status(self, uri: str) -> FileStatus:
         if self._policy.roots and not self._is_below_a_root(uri):
-            raise NotFound(f"{display(uri)} lies outside the library.", "Add its URL to LOOKALIKE_LIBRARY_ROOTS.")
+            raise NotFound(f"{display(uri)} is outside the library.", "Add its URL to LOOKALIKE_LIBRARY_ROOTS.")
         return photo_status(PhotoRef(uri))
 
     def _is_below_a_root(self, uri: str) -> bool:
-        """Whether it lies there by whole segments of its path; where one leads upwards, none can tell where it lies."""
+        """Whether a photo is below a root by whole segments of its path; never if a segment is `..`, even encoded."""
         path, chain, archive = uri.partition("::")
         if ".." in re.split(r"[/\\]", unquote(path)):
             return False
@@ -63,11 +63,11 @@ class RemotePhotos:
     def _prefixes(self) -> list[tuple[str, str]]:
         return [store_of(root).prefix(root) for root in self._policy.roots if is_url(root)]
 
-    def _ask(self, uri: str, request: Callable[[str], Result]) -> Result:
-        """What its store answers; why it does not is for the log, as it may name what clients need not know."""
-        answer = self._threads.submit(request, uri)
+    def _request(self, uri: str, request: Callable[[str], Result]) -> Result:
+        """The result of a request to a store; the reason of a failure is only logged, as it may be confidential."""
+        future = self._threads.submit(request, uri)
         try:
-            return answer.result(self._policy.timeout_seconds)
+            return future.result(self._policy.timeout_seconds)
         except MissingPhoto:
             raise NotFound(
                 f"{display(uri)} is indexed, but no longer in its store.",
@@ -76,6 +76,6 @@ class RemotePhotos:
         except (UnreadablePhoto, BadSource) as error:
             log.warning("%s", error)
         except TimeoutError:
-            answer.cancel()
+            future.cancel()
             log.warning("The store of %s has not replied for %d s.", display(uri), self._policy.timeout_seconds)
-        raise LookalikeError(f"The store of {display(uri)} does not give it out now.")
+        raise LookalikeError(f"The store of {display(uri)} is unavailable.")

@@ -90,7 +90,7 @@ def _regular(path: Path) -> os.stat_result:
     except OSError as error:
         raise _unreadable(path, error) from None
     if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
         raise UnreadablePhoto(f"{display(path)} is {kind}.", "Name a photo.")
     return status
 

@@ -159,7 +159,7 @@ def test_anything_but_a_regular_file_fails(indexer: BatchIndexer, tmp_path: Path
     names = ["folder.jpg", "pipe.jpg", "circle.jpg", "dangling.jpg", "gone.jpg"]
     *_, failures = run(indexer, [PhotoRef(uri_of(tmp_path / name)) for name in names])
     assert "is a folder" in failures["folder.jpg"]
-    assert "is no regular file" in failures["pipe.jpg"]
+    assert "is not a regular file" in failures["pipe.jpg"]
     assert "symbolic links" in failures["circle.jpg"]
     assert "No such file" in failures["dangling.jpg"]
     assert "No such file" in failures["gone.jpg"]

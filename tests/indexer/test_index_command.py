@@ -102,9 +102,9 @@ def test_an_error_of_the_source_is_one_sentence(as_json: bool, command, bundle: 
     (tmp_path / "empty").mkdir()
     called = command("index", tmp_path / "empty", "--bundle", bundle.folder, *(["--json"] if as_json else []))
     assert called.status == 1
-    assert "empty holds no photo." in called.err
+    assert "empty contains no photos." in called.err
     assert "Traceback" not in called.err
-    assert called.out == "" if not as_json else "holds no photo" in called.json["error"]
+    assert called.out == "" if not as_json else "contains no photos" in called.json["error"]
 
 
 def test_without_a_model_the_error_explains_how_to_train_one(command, library: Path) -> None:

@@ -38,7 +38,7 @@ def test_several_sources_are_one_stream_with_their_own_kind_of_label(own: Path) 
 
 def test_an_empty_or_missing_source_is_refused_before_anything_is_listed(own: Path) -> None:
     (own / "empty").mkdir()
-    with pytest.raises(BadSource, match="empty holds no photo"):
+    with pytest.raises(BadSource, match="empty contains no photos"):
         list_sources([str(own / "first"), str(own / "empty")])
     with pytest.raises(BadSource, match="does not exist"):
         list_sources([str(own / "first"), str(own / "nowhere")])

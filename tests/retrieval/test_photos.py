@@ -111,12 +111,12 @@ def test_a_json_lines_manifest_gives_the_same(tmp_path: Path) -> None:
     [
         ("m.csv", "file,label\n1.jpg,rose\n", "has no column path"),
         ("m.csv", "path,label\n,rose\n", "line 2, has no path"),
-        ("m.jsonl", '{"path": "1.jpg"}\nnot json\n', "line 2, is no JSON"),
-        ("m.jsonl", "[1, 2]\n", "line 1, is no JSON object"),
-        ("m.jsonl", "[" * 100_000, "line 1, is no JSON"),
+        ("m.jsonl", '{"path": "1.jpg"}\nnot json\n', "line 2, is not JSON"),
+        ("m.jsonl", "[1, 2]\n", "line 1, is not a JSON object"),
+        ("m.jsonl", "[" * 100_000, "line 1, is not JSON"),
         ("m.jsonl", '{"path": 5}\n', "line 1, has no path"),
-        ("m.jsonl", '{"path": "1.jpg", "label": 5}\n', "label 5 is no text"),
-        ("m.jsonl", '{"path": "1.jpg", "split": 5}\n', "split 5 is no text"),
+        ("m.jsonl", '{"path": "1.jpg", "label": 5}\n', "label 5 is not text"),
+        ("m.jsonl", '{"path": "1.jpg", "split": 5}\n', "split 5 is not text"),
         ("m.jsonl", '{"path": "1.jpg"}\n{"path": "a\\ud800.jpg"}\n', r"2: no file can have the name a\\ud800\.jpg"),
     ],
 )
@@ -188,7 +188,7 @@ def test_display_keeps_a_path_on_one_line() -> None:
 def test_a_photo_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "folder.jpg").mkdir()
     os.mkfifo(tmp_path / "pipe.jpg")
-    for name, reason in {"missing": "can't be read", "folder": "is a folder", "pipe": "is no regular file"}.items():
+    for name, reason in {"missing": "can't be read", "folder": "is a folder", "pipe": "is not a regular file"}.items():
         with pytest.raises(UnreadablePhoto, match=rf"{name}\.jpg {reason}"):
             read_file(tmp_path / f"{name}.jpg")
     with pytest.raises(UnreadablePhoto, match="not on this machine"):

@@ -229,7 +229,7 @@ def test_an_invalid_manifest(colours: Path, tmp_path: Path, content: str, compla
 
 def test_a_numeric_label_is_reported(colours: Path, tmp_path: Path) -> None:
     (colours / "list.jsonl").write_text('{"path": "green/0.jpg", "label": 7}\n')
-    with pytest.raises(LookalikeError, match="label 7 is no text"):
+    with pytest.raises(LookalikeError, match="label 7 is not text"):
         load(colours / "list.jsonl", tmp_path)
 
 

@@ -145,7 +145,7 @@ def test_a_store_that_refuses_is_unavailable_and_only_the_log_says_why(
     fsspec.filesystem("s3").clear_instance_cache()
     answer = bucket.client.get(url(RED, "file"))
     assert answer.status_code == 503
-    assert answer.get_json()["detail"] == f"The store of {RED} does not give it out now."
+    assert answer.get_json()["detail"] == f"The store of {RED} is unavailable."
     assert "credentials" not in answer.text and "NoCredentialsError" in caplog.text
 
 
@@ -156,7 +156,7 @@ def test_a_store_that_is_silent_holds_nobody_for_long(own: Site, monkeypatch: py
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}/1.jpg"
         pretend(own, uri)
         answer = own.client.get(url(uri, part))
-    assert answer.status_code == 503 and "does not give it out" in answer.get_json()["detail"]
+    assert answer.status_code == 503 and "is unavailable" in answer.get_json()["detail"]
 
 
 @pytest.fixture
