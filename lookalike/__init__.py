@@ -1,9 +1,10 @@
 """Find the photos that look like a photo.
 
     import lookalike
+    from retrieval.search import SearchParameters
 
     with lookalike.open_searcher() as searcher:
-        found = searcher.by_photo(Path("photo.jpg").read_bytes())
+        response = searcher.by_photo(Path("photo.jpg").read_bytes(), SearchParameters(k=5))
 
 Importing this package loads nothing else; each name below is imported when it is first used.
 """

@@ -1,5 +1,7 @@
 """What programs that import `lookalike` call."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from retrieval import current_model
@@ -8,8 +10,9 @@ from retrieval.search import Searcher
 from retrieval.settings import load_settings
 
 
-def open_searcher(home: Path | str | None = None) -> Searcher:
-    """Open the current model and its index; close the searcher, or use it in a `with` statement.
+@contextmanager
+def open_searcher(home: Path | str | None = None) -> Iterator[Searcher]:
+    """Open the current model and its index, and close them at the end of the `with` statement.
 
     Args:
         home: the folder of models and indexes; None for `LOOKALIKE_HOME`. All other settings are read from
@@ -21,4 +24,5 @@ def open_searcher(home: Path | str | None = None) -> Searcher:
     settings = load_settings()
     if home is not None:
         settings = settings.model_copy(update={"home": Path(home)})
-    return current_model.open_searcher(settings, open_store(settings))
+    with open_store(settings) as store, current_model.open_searcher(settings, store) as searcher:
+        yield searcher

@@ -19,27 +19,27 @@ from retrieval.stores import read_file
 
 
 def search(
-    photo: Annotated[Path, typer.Argument(help="The photo to compare with.")],
-    k: Annotated[int, typer.Option("-k", min=1, max=MOST_RESULTS, help="How many results.")] = 10,
+    photo: Annotated[Path, typer.Argument(help="The photo to search with.")],
+    k: Annotated[int, typer.Option("-k", min=1, max=MOST_RESULTS, help="The number of results.")] = 10,
     label: Annotated[list[str] | None, typer.Option(help="Only photos with this label; repeat for several.")] = None,
-    exact: Annotated[bool, typer.Option(help="Compare with every photo instead of using the graph.")] = False,
+    exact: Annotated[bool, typer.Option(help="Compare with every photo instead of using the HNSW graph.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Find the photos that look like a photo."""
     settings = load_settings()
-    options = SearchParameters(k=k, filter=Filter(tuple(label or ())), exact=exact)
+    parameters = SearchParameters(k=k, filter=Filter(tuple(label or ())), exact=exact)
     data = read_file(photo)
     with open_store(settings) as store, open_searcher(settings, store) as searcher:
         try:
-            answer = searcher.by_photo(data, options, uri=uri_of(photo))
+            response = searcher.by_photo(data, parameters, uri=uri_of(photo))
         except UnreadablePhoto as error:
             raise UnreadablePhoto(f"{display(photo)} can't be used. {error.message}", error.remedy) from None
-    print_result(asdict(answer), as_json, _table(answer))
+    print_result(asdict(response), as_json, _table(response))
 
 
-def _table(answer: SearchResponse) -> Table:
+def _table(response: SearchResponse) -> Table:
     table = Table("score", "distance", "label", "photo", box=None, header_style="bold")
-    for result in answer.results:
-        name = display_uri(result.uri)
-        table.add_row(f"{result.score:.4f}", f"{result.distance:.4f}", escape(result.label or ""), escape(name))
+    for result in response.results:
+        texts = escape(result.label or ""), escape(display_uri(result.uri))
+        table.add_row(f"{result.score:.4f}", f"{result.distance:.4f}", *texts)
     return table

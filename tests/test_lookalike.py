@@ -9,7 +9,11 @@ from pathlib import Path
 import pytest
 from commands import Command
 
+import lookalike
 from lookalike.cli import COMMANDS
+from retrieval.bundle import Bundle
+from retrieval.errors import NotFound
+from retrieval.search import SearchParameters
 from retrieval.settings import Settings
 
 
@@ -100,3 +104,17 @@ def test_searching_before_indexing_says_what_to_do(command: Command, library: Pa
     called = command("search", next(library.glob("*/*.jpg")))
     assert called.status == 1
     assert "lookalike train" in called.err
+
+
+def test_a_program_searches_without_the_command_line(
+    command: Command, bundle: Bundle, library: Path, settings: Settings, tmp_path: Path
+) -> None:
+    command("index", library, "--bundle", bundle.folder)
+    photo = library / "red" / "0.jpg"
+    for home in (None, str(settings.home)):
+        with lookalike.open_searcher(home) as searcher:
+            found = searcher.by_photo(photo.read_bytes(), SearchParameters(k=3))
+            assert found.results[0].uri == photo.as_uri()
+    with pytest.raises(NotFound, match="No photos have been indexed"), lookalike.open_searcher(tmp_path):
+        pass
+    assert lookalike.load_bundle(bundle.folder) == bundle
