@@ -1,15 +1,20 @@
+"""What the trainer's tests share."""
+
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import make
 import pytest
+from commands import Called, Command
+from once import once
 
 ROOT = Path(__file__).resolve().parents[2]
+OPTIONS = ("--backbone", "small_cnn", "--epochs", "1", "--dimension", "8", "--seeds", "2", "--json")
+OPTIONS += ("--set", "loss.margin=0.9", "--tensorboard", "logs")
 
-Lookalike = Callable[..., subprocess.CompletedProcess[str]]
+Trained = tuple[Path, dict[str, object]]
 
 
 @pytest.fixture
@@ -18,30 +23,42 @@ def colours(tmp_path: Path) -> Path:
     return make.library(tmp_path / "colours", per_label=12)
 
 
-@pytest.fixture(scope="session")
-def lookalike() -> Lookalike:
-    """Runs a command of Lookalike as a user would, in a process of its own."""
-    return _lookalike
+@pytest.fixture
+def lookalike(command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Calls a command of Lookalike in a folder, which is its home too, in this process."""
+
+    def call(*words: object, home: Path) -> Called:
+        monkeypatch.chdir(home)
+        monkeypatch.setenv("LOOKALIKE_HOME", str(home))
+        return command(*words)
+
+    return call
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
-    """A folder with photos and a bundle that `lookalike train` made of them with two seeds, and what it printed."""
-    home = tmp_path_factory.mktemp("trained")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A folder with photos and a bundle that `lookalike train` made of them with two seeds, and what it printed.
+
+    All tests share it: none may change anything there.
+    """
+    home = once(tmp_path_factory, "trained", _train)
+    return home, json.loads((home / "printed.json").read_text())
+
+
+def environment(home: Path) -> dict[str, str]:
+    """The environment of a process that has a home and nothing else."""
+    return {"PATH": "/usr/bin:/bin", "HOME": str(home), "LOOKALIKE_HOME": str(home), "PYTHONPATH": str(ROOT)}
+
+
+def _train(home: Path) -> None:
+    """Train in a process, as a user does."""
     make.library(home / "colours", per_label=12)
     (home / "colours" / "green" / "letter.jpg").write_text("Dear photo")
-    options = ("--backbone", "small_cnn", "--epochs", "1", "--dimension", "8", "--seeds", "2", "--json")
-    options += ("--set", "loss.margin=0.9", "--tensorboard", "logs")
-    run = _lookalike("train", "--data", "colours", "--out", "bundle", *options, home=home)
+    words = ("train", "--data", "colours", "--out", "bundle", *OPTIONS)
+    command = [sys.executable, "-m", "lookalike", *words]
+    run = subprocess.run(command, capture_output=True, text=True, env=environment(home), cwd=home, check=False)
     assert run.returncode == 0, run.stderr
     assert "letter.jpg" in run.stderr
     assert "Traceback" not in run.stderr
     assert "Training small_cnn with the recipe default on " in run.stderr
-    return home, json.loads(run.stdout)
-
-
-def _lookalike(*arguments: str | Path, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lookalike", *map(str, arguments)]
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "LOOKALIKE_HOME": str(home), "PYTHONPATH": str(ROOT)}
-    environment |= variables
-    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=home, check=False)
+    (home / "printed.json").write_text(run.stdout)

@@ -1,13 +1,13 @@
-"""The commands, run as separate processes."""
+"""The commands as a user calls them."""
 
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import make
 import pytest
+from commands import Command
 
 from retrieval.bundle import load_bundle
 from retrieval.errors import LookalikeError
@@ -15,8 +15,6 @@ from trainer.schedules import Timetable
 from trainer.tensorboard import TensorBoardLog
 
 CLASSES = ("blue", "green", "red", "scarlet")
-
-Lookalike = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_train_writes_a_bundle(trained: tuple[Path, dict[str, object]]) -> None:
@@ -54,19 +52,18 @@ def test_every_seed_is_recorded_and_the_best_on_the_validation_split_is_kept(
 
 
 @pytest.mark.parametrize("option", [("--seeds", "0"), ("--seeds", "many"), ("--seed", "-1")])
-def test_invalid_seeds_are_usage_errors(lookalike: Lookalike, option: tuple[str, str], tmp_path: Path) -> None:
+def test_invalid_seeds_are_usage_errors(lookalike: Command, option: tuple[str, str], tmp_path: Path) -> None:
     run = lookalike("train", "--data", "colours", "--out", "bundle", *option, home=tmp_path)
-    assert run.returncode == 2
-    assert "Traceback" not in run.stderr
+    assert run.status == 2
 
 
 def test_evaluate_computes_the_metrics_of_the_training(
-    lookalike: Lookalike, trained: tuple[Path, dict[str, object]]
+    lookalike: Command, trained: tuple[Path, dict[str, object]]
 ) -> None:
     home, printed = trained
     run = lookalike("evaluate", "--bundle", "bundle", "--data", "colours", "--json", home=home)
-    assert run.returncode == 0, run.stderr
-    found = json.loads(run.stdout)
+    assert run.status == 0, run.err
+    found = run.json
     for metric in ("recall_at_1", "recall_at_5", "recall_at_10", "precision_at_5", "r_precision", "map_at_r", "mrr"):
         assert found[metric] == pytest.approx(printed["metrics"]["test"][metric], abs=1e-6)
     assert set(found["per_class"]) == {"blue", "green", "red"}
@@ -75,12 +72,12 @@ def test_evaluate_computes_the_metrics_of_the_training(
     assert found["untrained"] == printed["metrics"]["untrained"]["test"]
 
 
-def test_evaluate_shows_a_table_with_intervals(lookalike: Lookalike, trained: tuple[Path, dict[str, object]]) -> None:
+def test_evaluate_shows_a_table_with_intervals(lookalike: Command, trained: tuple[Path, dict[str, object]]) -> None:
     home, printed = trained
     run = lookalike("evaluate", "--bundle", "bundle", "--data", "colours", home=home)
     low, high = printed["metrics"]["test"]["intervals"]["map_at_r"]
     for text in ("MAP@R", "untrained", "green", "6 queries", f"{low:.2f}–{high:.2f}"):
-        assert text in run.stdout
+        assert text in run.out
 
 
 def test_evaluate_needs_no_tensorflow(trained: tuple[Path, dict[str, object]]) -> None:
@@ -95,14 +92,12 @@ def test_evaluate_needs_no_tensorflow(trained: tuple[Path, dict[str, object]]) -
 
 
 def test_other_data_has_no_metrics_of_the_untrained_backbone(
-    lookalike: Lookalike, trained: tuple[Path, dict[str, object]]
+    lookalike: Command, trained: tuple[Path, dict[str, object]], colours: Path, tmp_path: Path
 ) -> None:
-    home, _ = trained
-    make.library(home / "others", per_label=12)
-    (home / "others" / "green" / "0.jpg").unlink()
-    run = lookalike("evaluate", "--bundle", "bundle", "--data", "others", "--json", home=home)
-    assert json.loads(run.stdout)["untrained"] is None
-    assert "untrained backbone" in run.stderr
+    (colours / "green" / "0.jpg").unlink()
+    run = lookalike("evaluate", "--bundle", trained[0] / "bundle", "--data", colours, "--json", home=tmp_path)
+    assert run.json["untrained"] is None
+    assert "untrained backbone" in run.err
 
 
 @pytest.mark.parametrize(
@@ -121,36 +116,34 @@ def test_other_data_has_no_metrics_of_the_untrained_backbone(
     ],
 )
 def test_bad_input_is_reported_in_one_sentence(
-    lookalike: Lookalike, trained: tuple[Path, dict[str, object]], arguments: tuple[str, ...], complaint: str
+    lookalike: Command, colours: Path, tmp_path: Path, arguments: tuple[str, ...], complaint: str
 ) -> None:
-    home, _ = trained
-    (home / "empty").mkdir(exist_ok=True)
+    (tmp_path / "empty").mkdir()
     options = ("--out", "other", "--backbone", "small_cnn", "--epochs", "1", "--json")
-    run = lookalike("train", *options, *arguments, home=home)
-    assert run.returncode == 1
-    assert complaint in json.loads(run.stdout)["error"]
-    assert complaint in run.stderr
-    assert "Traceback" not in run.stderr
-    assert not (home / "other").exists()
+    run = lookalike("train", *options, *arguments, home=tmp_path)
+    assert run.status == 1
+    assert complaint in run.json["error"]
+    assert complaint in run.err
+    assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize("command", ["recipes", "backbones"])
-def test_recipes_and_backbones_are_listed(lookalike: Lookalike, command: str, tmp_path: Path) -> None:
-    run = lookalike(command, "--json", home=tmp_path)
-    names = [entry["name"] for entry in json.loads(run.stdout)[command]]
-    assert {"recipes": "default", "backbones": "efficientnet_lite0"}[command] in names
-    assert all(entry["description"] for entry in json.loads(run.stdout)[command])
+@pytest.mark.parametrize("word", ["recipes", "backbones"])
+def test_recipes_and_backbones_are_listed(lookalike: Command, word: str, tmp_path: Path) -> None:
+    run = lookalike(word, "--json", home=tmp_path)
+    names = [entry["name"] for entry in run.json[word]]
+    assert {"recipes": "default", "backbones": "efficientnet_lite0"}[word] in names
+    assert all(entry["description"] for entry in run.json[word])
 
 
-def test_square_brackets_are_shown_as_they_are(lookalike: Lookalike, tmp_path: Path) -> None:
+def test_square_brackets_are_shown_as_they_are(lookalike: Command, tmp_path: Path) -> None:
     assert "lookalike[train]" in lookalike("backbones", home=tmp_path, COLUMNS="200").stdout
 
 
-def test_a_recipe_is_shown_with_its_settings(lookalike: Lookalike, tmp_path: Path) -> None:
-    (shown,) = json.loads(lookalike("recipes", "notebook-bit", "--json", home=tmp_path).stdout)["recipes"]
+def test_a_recipe_is_shown_with_its_settings(lookalike: Command, tmp_path: Path) -> None:
+    (shown,) = lookalike("recipes", "notebook-bit", "--json", home=tmp_path).json["recipes"]
     assert shown["settings"]["schedule.factors"] == "1,0.1,0.001,0.0001"
     assert "batches are not balanced by class" in shown["faults"]
-    text = lookalike("recipes", "notebook-bit", home=tmp_path).stdout
+    text = lookalike("recipes", "notebook-bit", home=tmp_path).out
     assert "faults of the experiment" in text
     assert "--set schedule.factors=" in text
 
@@ -180,7 +173,7 @@ def test_an_unwritable_log_folder_is_reported(tmp_path: Path) -> None:
 
 
 def test_embeddings_of_zeros_and_a_single_test_photo_have_a_bundle_and_a_report(
-    lookalike: Lookalike, tmp_path: Path
+    lookalike: Command, tmp_path: Path
 ) -> None:
     make.library(tmp_path / "colours", per_label=8)
     parts = ["train"] * 5 + ["val"] * 3
@@ -192,10 +185,10 @@ def test_embeddings_of_zeros_and_a_single_test_photo_have_a_bundle_and_a_report(
     run = lookalike(
         "train", "--data", "colours", "--splits", "split.csv", "--out", "bundle", *options, *sizes, home=tmp_path
     )
-    assert run.returncode == 0, run.stderr
-    assert run.stderr.count("loss 1.000 · validation loss 1.000") == 2
-    assert "The split test has no photo of green, red." in run.stderr
-    assert "faults of its experiment: photos are squashed without antialiasing; " in run.stderr
+    assert run.status == 0, run.err
+    assert run.err.count("loss 1.000 · validation loss 1.000") == 2
+    assert "The split test has no photo of green, red." in run.err
+    assert "faults of its experiment: photos are squashed without antialiasing; " in run.err
     bundle = load_bundle(tmp_path / "bundle")
     assert bundle.manifest.metrics["test"]["queries"] == 0
     assert bundle.resize.mode == "squash"
@@ -205,7 +198,7 @@ def test_embeddings_of_zeros_and_a_single_test_photo_have_a_bundle_and_a_report(
     assert "MixUp" not in page
 
 
-def test_unseen_classes_and_a_photo_in_two_splits(lookalike: Lookalike, tmp_path: Path) -> None:
+def test_unseen_classes_and_a_photo_in_two_splits(lookalike: Command, tmp_path: Path) -> None:
     colours = make.library(tmp_path / "colours", per_label=12)
     make.library(tmp_path / "more", per_label=12, labels=("red",)).joinpath("red").rename(colours / "scarlet")
     (colours / "blue" / "copy.jpg").write_bytes((colours / "blue" / "0.jpg").read_bytes())
@@ -216,18 +209,18 @@ def test_unseen_classes_and_a_photo_in_two_splits(lookalike: Lookalike, tmp_path
     options = ("--backbone", "small_cnn", "--epochs", "1", "--dimension", "8", "--json")
 
     trained = lookalike("train", *data, *options, "--out", "bundle", home=tmp_path)
-    assert trained.returncode == 0, trained.stderr
+    assert trained.status == 0, trained.err
     metrics = json.loads((tmp_path / "bundle" / "training" / "metrics.json").read_text())
     assert set(metrics["test"]["per_class"]) == {"red", "scarlet"}
     assert set(metrics["val"]["per_class"]) == {"blue", "green"}
     (pair,) = [one for one in metrics["duplicates"] if one["identical"] and one["photo"]["split"] == "val"]
     assert pair["photo"]["path"].endswith("blue/copy.jpg")
     assert pair["original"]["path"].endswith("blue/0.jpg")
-    assert "blue/copy.jpg = train" in trained.stderr
+    assert "blue/copy.jpg = train" in trained.err
     page = (tmp_path / "bundle" / "training" / "report.html").read_text(encoding="utf-8")
     assert "never saw the classes red, scarlet" in page
     assert "identical files" in page
 
-    evaluated = json.loads(lookalike("evaluate", "--bundle", "bundle", *data, "--json", home=tmp_path).stdout)
+    evaluated = lookalike("evaluate", "--bundle", "bundle", *data, "--json", home=tmp_path).json
     assert evaluated["map_at_r"] == pytest.approx(metrics["test"]["map_at_r"], abs=1e-6)
     assert evaluated["untrained"] == metrics["untrained"]["test"]

@@ -2,15 +2,12 @@
 
 import json
 import shutil
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import make
 import pytest
+from commands import Command
 from PIL import Image
-
-Lookalike = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -27,11 +24,9 @@ def home(trained: tuple[Path, dict[str, object]], tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_one_table_of_several_bundles(
-    lookalike: Lookalike, trained: tuple[Path, dict[str, object]], home: Path
-) -> None:
+def test_one_table_of_several_bundles(lookalike: Command, trained: tuple[Path, dict[str, object]], home: Path) -> None:
     run = lookalike("compare", "first", "second <b>", "--json", home=home)
-    first, second = json.loads(run.stdout)["bundles"]
+    first, second = run.json["bundles"]
     figures = trained[1]["metrics"]["test"]
     assert (first["bundle"], second["bundle"]) == ("first", "second <b>")
     assert (first["backbone"], first["recipe"], first["dimension"]) == ("small_cnn", "default", 8)
@@ -43,19 +38,19 @@ def test_one_table_of_several_bundles(
     assert first["parameters"] > 100_000
     assert first["seconds"] > 0
     assert second["untrained"] is second["seconds"] is second["seeds"] is None
-    assert "different photos" in run.stderr
+    assert "different photos" in run.err
 
 
-def test_the_table_for_people(lookalike: Lookalike, home: Path) -> None:
+def test_the_table_for_people(lookalike: Command, home: Path) -> None:
     run = lookalike("compare", "first", "second <b>", home=home)
     for text in ("second <b>", "MAP@R", "mean of 2 seeds", "untrained", "–", "in float32", "in int8"):
-        assert text in run.stdout
-    assert "different photos" not in lookalike("compare", "first", "first", home=home).stderr
+        assert text in run.out
+    assert "different photos" not in lookalike("compare", "first", "first", home=home).err
 
 
-def test_a_page_and_a_picture(lookalike: Lookalike, home: Path) -> None:
+def test_a_page_and_a_picture(lookalike: Command, home: Path) -> None:
     for name in ("page.html", "figure.svg", "figure.png"):
-        assert lookalike("compare", "first", "second <b>", "--out", name, home=home).returncode == 0
+        assert lookalike("compare", "first", "second <b>", "--out", name, home=home).status == 0
     page = (home / "page.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 1
     assert "second &lt;b&gt;" in page
@@ -76,15 +71,12 @@ def test_a_page_and_a_picture(lookalike: Lookalike, home: Path) -> None:
         (("first", "--out", "nowhere/figure.png"), "nowhere/figure.png can't be used"),
     ],
 )
-def test_bad_input_is_one_sentence(
-    lookalike: Lookalike, home: Path, arguments: tuple[str, ...], complaint: str
-) -> None:
+def test_bad_input_is_one_sentence(lookalike: Command, home: Path, arguments: tuple[str, ...], complaint: str) -> None:
     make.bundle(home / "plain")
     run = lookalike("compare", *arguments, "--json", home=home)
-    assert run.returncode == 1
-    assert complaint in json.loads(run.stdout)["error"]
-    assert "Traceback" not in run.stderr
+    assert run.status == 1
+    assert complaint in run.json["error"]
 
 
-def test_comparing_nothing_is_wrong_usage(lookalike: Lookalike, tmp_path: Path) -> None:
-    assert lookalike("compare", home=tmp_path).returncode == 2
+def test_comparing_nothing_is_wrong_usage(lookalike: Command, tmp_path: Path) -> None:
+    assert lookalike("compare", home=tmp_path).status == 2

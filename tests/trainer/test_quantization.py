@@ -1,6 +1,4 @@
-import json
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 import tensorflow as tf
+from commands import Command
 
 from retrieval.analysis.evaluation import evaluate_embeddings
 from retrieval.bundle import Manifest, Parity, load_bundle
@@ -137,26 +136,23 @@ def test_a_network_that_cannot_be_quantized_stays_as_it_is(folder: Path, tmp_pat
 
 
 def test_training_says_and_keeps_which_precision_the_bundle_has(
-    lookalike: Callable[..., subprocess.CompletedProcess[str]], colours: Path, tmp_path: Path
+    lookalike: Command, colours: Path, tmp_path: Path
 ) -> None:
     options = ("--backbone", "small_cnn", "--epochs", "1", "--dimension", "8", "--quantize", "int8", "--json")
     told = lookalike("train", "--data", colours, "--out", "bundle", *options, home=tmp_path)
-    assert told.returncode == 0, told.stderr
-    assert "Traceback" not in told.stderr
-    bundle, record = load_bundle(tmp_path / "bundle"), json.loads(told.stdout)["metrics"]["quantization"]
+    assert told.status == 0, told.err
+    bundle, record = load_bundle(tmp_path / "bundle"), told.json["metrics"]["quantization"]
     assert record["calibration_photos"] == 24
     assert bundle.manifest.precision == ("int8" if record["accepted"] else "float32")
     shown = record[bundle.manifest.precision]["test"]["map_at_r"]
     assert bundle.manifest.metrics["test"]["map_at_r"] == shown
-    assert f"{shown:.4f} on the test photos" in told.stderr or not record["accepted"]
+    assert f"{shown:.4f} on the test photos" in told.err or not record["accepted"]
     assert Embedder(bundle, threads=1).has_regions
     old = bundle.manifest.model_dump(exclude={"precision"})
     assert Manifest.model_validate(old).precision == "float32", "before there was a choice"
 
 
-def test_another_precision_is_wrong_usage(
-    lookalike: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
+def test_another_precision_is_wrong_usage(lookalike: Command, tmp_path: Path) -> None:
     told = lookalike("train", "--data", "digits", "--out", "bundle", "--quantize", "int4", home=tmp_path)
-    assert told.returncode == 2
-    assert "int8" in told.stderr
+    assert told.status == 2
+    assert "int8" in told.err

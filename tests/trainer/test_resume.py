@@ -5,11 +5,9 @@ import errno
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +15,8 @@ import make
 import numpy as np
 import pytest
 import tensorflow as tf
+from commands import Command
+from once import once
 
 from retrieval.bundle import load_bundle
 from retrieval.errors import LookalikeError
@@ -33,27 +33,31 @@ ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ("train", "--data", "colours", "--out", "bundle", "--backbone", "small_cnn", "--epochs", "4")
 SLOWLY = ("--set", "sampling.batch_size=24", "--set", "steps_per_epoch=15", "--set", "stopping.patience=none")
 
-Lookalike = Callable[..., subprocess.CompletedProcess[str]]
 
-
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, float]]]:
-    """A home with a training that was killed after an epoch or two of four, and the epochs that it had done."""
-    home = tmp_path_factory.mktemp("killed")
+    """A home with a training that was killed after an epoch or two of four, and its finished epochs."""
+    home = once(tmp_path_factory, "killed", _train_and_kill)
+    return home, json.loads(_state(home).read_bytes())["epochs"]
+
+
+def _train_and_kill(home: Path) -> None:
     make.library(home / "colours", per_label=12)
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(home), "LOOKALIKE_HOME": str(home), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "lookalike", *TRAIN, *SLOWLY]
     process = subprocess.Popen(command, cwd=home, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    state = home / "bundle.unfinished" / "seed-0" / "checkpoints" / "state.json"
     try:
-        while not state.exists():
+        while not _state(home).exists():
             assert process.poll() is None, "the training ended before it was killed"
             time.sleep(0.02)
     finally:
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
     assert not (home / "bundle").exists()
-    return home, json.loads(state.read_bytes())["epochs"]
+
+
+def _state(home: Path) -> Path:
+    return home / "bundle.unfinished" / "seed-0" / "checkpoints" / "state.json"
 
 
 @pytest.mark.parametrize(
@@ -64,23 +68,23 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[st
     ],
 )
 def test_a_training_with_other_settings_is_not_resumed(
-    killed: tuple[Path, list[dict[str, float]]], lookalike: Lookalike, options: tuple[str, ...], complaint: str
+    killed: tuple[Path, list[dict[str, float]]], lookalike: Command, options: tuple[str, ...], complaint: str
 ) -> None:
     run = lookalike(*TRAIN, *SLOWLY, *options, "--resume", home=killed[0])
-    assert run.returncode == 1
-    assert complaint in run.stderr
-    assert "omit --resume" in run.stderr
+    assert run.status == 1
+    assert complaint in run.err
+    assert "omit --resume" in run.err
     assert (killed[0] / "bundle.unfinished").exists()
     assert not (killed[0] / "bundle").exists()
 
 
 def test_a_killed_training_is_resumed_after_its_last_epoch(
-    killed: tuple[Path, list[dict[str, float]]], lookalike: Lookalike, tmp_path: Path
+    killed: tuple[Path, list[dict[str, float]]], lookalike: Command, tmp_path: Path
 ) -> None:
     home, before = Path(shutil.copytree(killed[0], tmp_path / "home")), killed[1]
     run = lookalike(*TRAIN, *SLOWLY, "--resume", home=home)
-    assert run.returncode == 0, run.stderr
-    assert f"Resuming the unfinished training after epoch {before[-1]['number']}" in run.stderr
+    assert run.status == 0, run.err
+    assert f"Resuming the unfinished training after epoch {before[-1]['number']}" in run.err
     with (home / "bundle" / "training" / "history.csv").open() as file:
         history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     assert [row["number"] for row in history] == [1, 2, 3, 4]
