@@ -2,12 +2,14 @@
 
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import fsspec
 import make
 import pytest
 from commands import Called, Command
+from serving import Served, fill_index, serving
 
 from lookalike.cli import main
 from retrieval.bundle import Bundle
@@ -58,6 +60,18 @@ def command(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         return Called(exit.value.code or 0, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture(scope="session")
+def served(bundle: Bundle, library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server of the library, for tests that change nothing there."""
+    home = tmp_path_factory.mktemp("served")
+    with ExitStack() as running:
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("LOOKALIKE_HOME", str(home))
+            photos = fill_index(Settings(), bundle, library)
+            url = running.enter_context(serving())
+        yield Served(url, photos, home)
 
 
 @pytest.fixture(scope="session")

@@ -57,6 +57,15 @@ class Site:
         return self.app.test_client()
 
 
+@dataclass(frozen=True)
+class Served:
+    """A server process: its address, what is indexed there, and its home."""
+
+    url: str
+    photos: list[PhotoRef]
+    home: Path
+
+
 def client_of(site: Site, local: bool = False, **settings: object) -> FlaskClient:
     """A client of another application on what a site has, with settings changed as given."""
     return create_app(site.settings.model_copy(update=settings), site.store, site.searcher, local=local).test_client()

@@ -15,6 +15,7 @@ from retrieval.settings import Settings
 from trainer import datasets
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_demo_ends_with_an_index_that_answers(settings: Settings) -> None:
     """On the digits, which need no download: trained, evaluated, indexed, cross-checked."""

@@ -2,17 +2,15 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
-from serving import fill_index, serving
+from serving import Served
 
-from retrieval.bundle import Bundle
 from retrieval.photo_ref import PhotoRef
-from retrieval.settings import Settings
+
+Look = dict[str, Any]
 
 FLAGS = [
     "--no-sandbox",
@@ -34,35 +32,24 @@ def browser() -> Iterator[Browser]:
         yield playwright.chromium.launch(executable_path=found, args=FLAGS)
 
 
-Site = tuple[str, list[PhotoRef]]
-
-
-@pytest.fixture(scope="session")
-def site(bundle: Bundle, library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The address of the page, and the photos indexed there."""
-    with ExitStack() as running:
-        with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("LOOKALIKE_HOME", str(tmp_path_factory.mktemp("browser")))
-            photos = fill_index(Settings(), bundle, library)
-            url = running.enter_context(serving())
-        yield url, photos
+@pytest.fixture
+def url(served: Served) -> str:
+    return served.url
 
 
 @pytest.fixture
-def url(site: Site) -> str:
-    return site[0]
+def photos(served: Served) -> list[PhotoRef]:
+    return served.photos
 
 
-@pytest.fixture
-def photos(site: Site) -> list[PhotoRef]:
-    return site[1]
+WIDE: Look = {"viewport": {"width": 1440, "height": 900}, "color_scheme": "light"}
+NARROW: Look = {"viewport": {"width": 390, "height": 900}, "color_scheme": "dark"}
 
 
-@pytest.fixture(params=[(1440, "light"), (390, "dark")], ids=["wide", "narrow"])
-def look(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """How a browser shows a page: on a light desk and on a dark telephone, as options of its context."""
-    width, scheme = request.param
-    return {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
+@pytest.fixture(params=[WIDE, pytest.param(NARROW, marks=pytest.mark.slow)], ids=["wide", "narrow"])
+def look(request: pytest.FixtureRequest) -> Look:
+    """How a browser shows a page: on a light desk, and on a dark telephone; as options of its context."""
+    return dict(request.param)
 
 
 @pytest.fixture

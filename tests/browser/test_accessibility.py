@@ -3,18 +3,22 @@
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Literal
 
 import pytest
+from once import once
 from playwright.sync_api import Browser, Page, Route, expect
 
 from retrieval.photo_ref import PhotoRef
 
 AXE = "axe-core@4.14.1"
-WIDTHS = (390, 1440)
-SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-
+Scheme = Literal["light", "dark"]
+Check = Callable[[Page], None]
+# Each width and each scheme once; the other pairs take as long again.
+LOOKS: tuple[tuple[int, Scheme], ...] = ((1440, "light"), (390, "dark"))
+OTHER_LOOKS: tuple[tuple[int, Scheme], ...] = ((1440, "dark"), (390, "light"))
 
 SMALL_MAP = {
     "model": "any",
@@ -49,15 +53,16 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     npm = shutil.which("npm")
     if npm is None:
         pytest.skip("there is no npm to fetch axe-core with")
-    folder = tmp_path_factory.mktemp("axe")
-    command = [npm, "pack", AXE, "--silent"]
-    packed = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True, timeout=120)
-    if packed.returncode:
-        pytest.skip(f"axe-core can't be fetched: {packed.stderr.strip()[:200]}")
-    with tarfile.open(folder / packed.stdout.strip()) as package:
-        source = package.extractfile("package/axe.min.js")
-        assert source is not None
-        return source.read().decode()
+
+    def fetch(folder: Path) -> None:
+        command = [npm, "pack", AXE, "--silent"]
+        packed = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True, timeout=120)
+        if packed.returncode:
+            pytest.skip(f"axe-core can't be fetched: {packed.stderr.strip()[:200]}")
+        with tarfile.open(folder / packed.stdout.strip()) as package:
+            package.extract("package/axe.min.js", folder, filter="data")
+
+    return (once(tmp_path_factory, "axe", fetch) / "package" / "axe.min.js").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -72,26 +77,30 @@ def checked(browser: Browser, url: str, axe: str) -> Iterator[Page]:
         yield page
 
 
-def check(page: Page) -> None:
-    """No violations in light and dark, narrow and wide."""
-    for width in WIDTHS:
-        page.set_viewport_size({"width": width, "height": 900})
-        for scheme in SCHEMES:
+@pytest.fixture(params=[LOOKS, pytest.param(OTHER_LOOKS, marks=pytest.mark.slow)], ids=["two looks", "two more"])
+def check(request: pytest.FixtureRequest) -> Check:
+    """Asserts that a page has no violations, narrow and wide, light and dark."""
+
+    def check_page(page: Page) -> None:
+        for width, scheme in request.param:
+            page.set_viewport_size({"width": width, "height": 900})
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             found = page.evaluate(
                 "async () => (await axe.run()).violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)])"
             )
             assert found == [], (page.url, width, scheme)
 
+    return check_page
 
-def test_the_start_page_and_its_panel(checked: Page) -> None:
+
+def test_the_start_page_and_its_panel(checked: Page, check: Check) -> None:
     check(checked)
     checked.get_by_role("button", name="Recent searches").click()
     expect(checked.get_by_role("dialog")).to_be_visible()
     check(checked)
 
 
-def test_results_refined_filtered_and_boxed(checked: Page, url: str, photos: list[PhotoRef]) -> None:
+def test_results_refined_filtered_and_boxed(checked: Page, check: Check, url: str, photos: list[PhotoRef]) -> None:
     checked.goto(f"{url}/?id={photos[0].id}&like={photos[9].id}&unlike={photos[17].id}&label=red&min_score=0.2")
     check(checked)
     checked.get_by_role("button", name="Search a part").click()
@@ -101,7 +110,7 @@ def test_results_refined_filtered_and_boxed(checked: Page, url: str, photos: lis
     check(checked)
 
 
-def test_details_and_errors(checked: Page, url: str, photos: list[PhotoRef]) -> None:
+def test_details_and_errors(checked: Page, check: Check, url: str, photos: list[PhotoRef]) -> None:
     checked.goto(f"{url}/photo/{photos[0].id}")
     check(checked)
     checked.goto(f"{url}/?id={photos[0].id}")
@@ -115,7 +124,7 @@ def test_details_and_errors(checked: Page, url: str, photos: list[PhotoRef]) -> 
     check(checked)
 
 
-def test_the_map(checked: Page, url: str) -> None:
+def test_the_map(checked: Page, check: Check, url: str) -> None:
     checked.route("**/api/v1/map", lambda route: route.fulfill(json=SMALL_MAP))
     checked.goto(f"{url}/map")
     checked.get_by_role("application").press("ArrowRight")
@@ -124,7 +133,7 @@ def test_the_map(checked: Page, url: str) -> None:
     check(checked)
 
 
-def test_jobs_in_each_state_and_the_question_for_a_key(checked: Page, url: str) -> None:
+def test_jobs_in_each_state_and_the_question_for_a_key(checked: Page, check: Check, url: str) -> None:
     jobs = [JOB | {"id": state, "state": state} for state in ("running", "done", "failed", "cancelled")]
     checked.route("**/api/v1/jobs", lambda route: answer_jobs(route, jobs))
     checked.route("**/failures*", lambda route: route.fulfill(json={"failures": [FAILURE], "total": 120}))
@@ -138,15 +147,16 @@ def test_jobs_in_each_state_and_the_question_for_a_key(checked: Page, url: str) 
 
 
 @pytest.mark.parametrize("place", ["map", "jobs", "models", "api/docs"])
-def test_the_other_pages(checked: Page, url: str, place: str) -> None:
+def test_the_other_pages(checked: Page, check: Check, url: str, place: str) -> None:
     checked.goto(f"{url}/{place}", wait_until="networkidle")
     check(checked)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(
+    ("width", "scheme"), [*LOOKS, *(pytest.param(*look, marks=pytest.mark.slow) for look in OTHER_LOOKS)]
+)
 def test_nothing_shifts_and_everything_fits(
-    browser: Browser, url: str, photos: list[PhotoRef], width: int, scheme: Literal["light", "dark"]
+    browser: Browser, url: str, photos: list[PhotoRef], width: int, scheme: Scheme
 ) -> None:
     places = ["/", f"/?id={photos[0].id}&like={photos[9].id}", f"/photo/{photos[0].id}", "/map", "/jobs", "/models"]
     with browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme) as context:

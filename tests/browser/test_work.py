@@ -1,10 +1,9 @@
-"""The rooms of those who look after the collection: jobs with live progress, models, and the key that both ask for."""
+"""The pages for administrators: jobs with live progress, models, and the key that both require."""
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import make
 import pytest
@@ -24,8 +23,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def room(
-    browser: Browser, look: dict[str, Any], bundles: list[Bundle], library: Path, home: Path, **environment: str
+def administered(
+    browser: Browser, bundles: list[Bundle], library: Path, home: Path, **environment: str
 ) -> Iterator[Page]:
     """A page on a server of its own, with settings of its own."""
     photos = make.library(home / "photos", per_label=8)
@@ -35,7 +34,7 @@ def room(
             patched.setenv(f"LOOKALIKE_{name}", value)
         for bundle in bundles:
             fill_index(Settings(), bundle, photos)
-        with serving() as url, browser.new_context(base_url=url, **look) as context:
+        with serving() as url, browser.new_context(base_url=url) as context:
             yield context.new_page()
 
 
@@ -47,10 +46,8 @@ def number_of(page: Page, name: str):  # type: ignore[no-untyped-def]
     return newest(page).locator(".numbers div", has_text=name).locator("dd")
 
 
-def test_a_job_is_started_followed_and_repeated(
-    browser: Browser, look: dict[str, Any], bundle: Bundle, folder: Path, tmp_path: Path
-) -> None:
-    with room(browser, look, [bundle], folder, tmp_path, API_KEYS="open sesame") as page:
+def test_a_job_is_started_followed_and_repeated(browser: Browser, bundle: Bundle, folder: Path, tmp_path: Path) -> None:
+    with administered(browser, [bundle], folder, tmp_path, API_KEYS="open sesame") as page:
         page.goto("/jobs")
         expect(page.get_by_text("No job has run yet.")).to_be_visible()
         page.get_by_label("Folder or manifest").fill(str(folder))
@@ -97,11 +94,11 @@ def start_indexing(page: Page) -> None:
 
 
 def test_a_second_browser_searches_follows_and_cancels_while_a_job_runs(
-    browser: Browser, look: dict[str, Any], bundle: Bundle, many: Path, tmp_path: Path
+    browser: Browser, bundle: Bundle, many: Path, tmp_path: Path
 ) -> None:
-    with room(browser, look, [bundle], many, tmp_path) as page:
+    with administered(browser, [bundle], many, tmp_path) as page:
         start_indexing(page)
-        with browser.new_context(base_url=page.url, **look) as context:
+        with browser.new_context(base_url=page.url) as context:
             other = context.new_page()
             other.goto("/")
             other.locator(".card").first.click()
@@ -117,21 +114,19 @@ def test_a_second_browser_searches_follows_and_cancels_while_a_job_runs(
 
 
 def test_a_job_that_its_server_did_not_survive_is_told(
-    browser: Browser, look: dict[str, Any], bundle: Bundle, many: Path, tmp_path: Path
+    browser: Browser, bundle: Bundle, many: Path, tmp_path: Path
 ) -> None:
-    with room(browser, look, [bundle], many, tmp_path) as page:
+    with administered(browser, [bundle], many, tmp_path) as page:
         start_indexing(page)
         worker().kill()
         expect(newest(page).locator(".pill")).to_have_text("interrupted", timeout=30_000)
         expect(newest(page).get_by_role("button", name="Cancel")).to_be_hidden()
 
 
-def test_another_model_is_made_current_and_back(
-    browser: Browser, look: dict[str, Any], bundle: Bundle, folder: Path, tmp_path: Path
-) -> None:
+def test_another_model_is_made_current_and_back(browser: Browser, bundle: Bundle, folder: Path, tmp_path: Path) -> None:
     metrics = {"test": {"recall_at_1": 0.875, "map_at_r": 0.5}}
     other = make.bundle(tmp_path / "other", seed=1, metrics=metrics, precision="int8")
-    with room(browser, look, [other, bundle], folder, tmp_path) as page:
+    with administered(browser, [other, bundle], folder, tmp_path) as page:
         page.goto("/models")
         expect(newest(page)).to_contain_text(bundle.model_id)
         expect(newest(page)).to_contain_text("16 dimensions · float32")
@@ -150,10 +145,8 @@ def test_another_model_is_made_current_and_back(
         expect(page.locator(".neighbours .card")).to_have_count(23)
 
 
-def test_a_read_only_server_offers_no_change(
-    browser: Browser, look: dict[str, Any], bundle: Bundle, folder: Path, tmp_path: Path
-) -> None:
-    with room(browser, look, [bundle], folder, tmp_path, READ_ONLY="true") as page:
+def test_a_read_only_server_offers_no_change(browser: Browser, bundle: Bundle, folder: Path, tmp_path: Path) -> None:
+    with administered(browser, [bundle], folder, tmp_path, READ_ONLY="true") as page:
         for place in ("/jobs", "/models", "/map"):
             page.goto(place, wait_until="networkidle")
             expect(page.get_by_role("heading", level=1)).to_have_count(1)

@@ -4,7 +4,6 @@ import io
 import socket
 import struct
 import threading
-import time
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -58,17 +57,13 @@ LIES = {
 
 
 @pytest.mark.parametrize("data", [*BOMBS.values(), *LIES.values()], ids=[*BOMBS, *LIES])
-def test_what_is_no_photo_is_refused_soon(client: FlaskClient, data: bytes) -> None:
-    start = time.perf_counter()
+def test_what_is_no_photo_is_refused(client: FlaskClient, data: bytes) -> None:
     answer = search(client, data)
-    assert time.perf_counter() - start < 5
     assert answer.status_code == 422 and answer.get_json()["remedy"]
 
 
 def test_what_follows_the_photo_in_its_file_is_not_unpacked(client: FlaskClient) -> None:
-    start = time.perf_counter()
     assert search(client, png(10, 10, zlib.compress(bytes(200_000_000)))).status_code == 200
-    assert time.perf_counter() - start < 5
 
 
 def test_a_phones_forty_megapixels_are_searched_upright(client: FlaskClient) -> None:

@@ -13,7 +13,7 @@ from serving import Site
 from web.app import create_app
 from web.services import EXTENSION
 
-EXAMPLES = int(os.environ.get("LOOKALIKE_TEST_EXAMPLES", "20"))  # for each operation
+EXAMPLES = int(os.environ.get("LOOKALIKE_TEST_EXAMPLES", "30"))  # for each operation
 HEADERS = {"Authorization": "Bearer sesame", "Accept-Encoding": "identity"}
 
 # A well-formed request may still hold bytes that are no photo, a vector of the wrong length, a crop beyond the photo.
@@ -25,19 +25,20 @@ CONFIG = {
 
 
 @pytest.mark.timeout(180 + 12 * EXAMPLES)
-def test_the_api_does_what_it_says(own: Site) -> None:
+@pytest.mark.parametrize("examples", [3, pytest.param(EXAMPLES, marks=pytest.mark.slow)])
+def test_the_api_does_what_it_says(own: Site, examples: int) -> None:
     library = own.photos[0].path.parents[1]
     configured = own.settings.model_copy(update={"api_keys": (SecretStr("sesame"),), "library_roots": (library,)})
     app = create_app(configured, own.store, own.searcher)
     config = schemathesis.Config.from_dict(CONFIG)
     for found in schemathesis.openapi.from_wsgi("/openapi.json", app, config=config).get_all_operations():
-        hold_to_its_description(found.ok())
+        hold_to_its_description(found.ok(), examples)
     app.extensions[EXTENSION].jobs.close()
 
 
-def hold_to_its_description(operation: schemathesis.APIOperation) -> None:
+def hold_to_its_description(operation: schemathesis.APIOperation, examples: int) -> None:
     @given(case=operation.as_strategy(GenerationMode.POSITIVE) | operation.as_strategy(GenerationMode.NEGATIVE))
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     def check(case: schemathesis.Case) -> None:
         assume(not is_a_form_that_has_become_right(case))
         case.call_and_validate()

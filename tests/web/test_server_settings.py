@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -60,10 +59,8 @@ def test_while_redis_is_away_each_process_counts_for_itself(
     assert [client.get(LABELS).status_code for client in (one, other, one)] == [200, 200, 429]
     gone(process)
     try:
-        start = time.monotonic()
         for client in (one, other):
             assert [client.get(LABELS).status_code for _ in range(3)] == [200, 200, 429]
-        assert time.monotonic() - start < 10
     finally:
         with suppress(psutil.NoSuchProcess):
             process.resume()
