@@ -1,17 +1,18 @@
-"""The README's commands work as they are written."""
+"""The commands of README and docs work as they are written."""
 
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import make
 import pytest
+from commands import Command
+from waiting import until_it_listens
 
 ROOT = Path(__file__).resolve().parents[1]
 PORT = 5000
@@ -21,6 +22,20 @@ def blocks() -> list[str]:
     """The shell blocks of the section "Quick start", which follows the two commands of `make`."""
     _, _, text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Quick start")
     return re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
+
+
+def named_commands() -> list[str]:
+    """The calls of `lookalike` in the shell blocks of README and docs."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    shell = "\n".join(re.findall(r"```sh\n(.*?)```", "".join(map(Path.read_text, pages)), flags=re.DOTALL))
+    return re.findall(r"^lookalike .*", shell.replace("\\\n", " "), flags=re.MULTILINE)
+
+
+def test_every_named_command_has_the_options_that_it_is_named_with(command: Command) -> None:
+    assert len(named_commands()) > 10
+    for line in named_commands():
+        called = command(*shlex.split(line, comments=True)[1:], "--help")
+        assert called.status == 0, (line, called.err)
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +54,7 @@ def server(place: Path) -> Iterator[None]:
     (serve,) = [block for block in blocks() if block.startswith("lookalike serve")]
     process = subprocess.Popen(["bash", "-c", f"exec {serve}"], cwd=place, env=environment())
     try:
-        for _ in range(150):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{PORT}/healthz").close()
-                break
-            except OSError:
-                time.sleep(0.2)
+        until_it_listens(process, PORT)
         yield
     finally:
         process.send_signal(signal.SIGTERM)
@@ -72,6 +82,7 @@ def bash(script: str, place: Path) -> str:
     return finished.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_commands_in_order(place: Path, request: pytest.FixtureRequest) -> None:
     """Train, evaluate, index, search; then, with the server of the README running, its request over HTTP."""
