@@ -45,7 +45,7 @@ def test_an_unknown_name() -> None:
         datasets.locate("tfds:no_such_flowers", Path("home"))
 
 
-def test_a_missing_network_is_reported_within_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_never_responds_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", str(tmp_path / "tfds"))
     with socket.create_server(("127.0.0.1", 0)) as mute:  # takes connections and never answers
         monkeypatch.setattr(datasets, "TFDS_HOST", f"http://127.0.0.1:{mute.getsockname()[1]}/")
