@@ -60,6 +60,7 @@ def until_batches_wait(machines: Machines) -> None:
         until(lambda: client.llen("lookalike") > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job_number", range(max(1, KILLS // KILLS_A_JOB)))
 def test_kills_of_workers_lose_no_photo_and_count_none_twice(
     job_number: int, machines: Machines, expected: dict[uuid.UUID, Point], large_library: Path
@@ -90,6 +91,7 @@ def test_a_redis_that_loses_its_data_loses_no_photo(
     assert_same(machines.points(), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("LOOKALIKE_TEST_QDRANT_URL" in os.environ, reason="a real server must not be stopped by tests")
 def test_an_index_server_that_is_temporarily_unavailable_loses_no_photo(
     machines: Machines, expected: dict[uuid.UUID, Point], large_library: Path

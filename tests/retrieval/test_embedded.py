@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from marks import slow
 
 from retrieval.errors import IndexBusy, IndexUnreadable, IndexWriteFailed
 from retrieval.index import Payload, Point
@@ -74,7 +75,7 @@ def test_a_killed_holder_leaves_the_index_free(store: EmbeddedStore, holder: sub
     store.open("net-1", 4).close()
 
 
-@pytest.mark.parametrize("round", range(3))
+@pytest.mark.parametrize("round", [0, slow(1), slow(2)])
 def test_of_several_first_processes_one_makes_the_index(store: EmbeddedStore, tmp_path: Path, round: int) -> None:
     with ExitStack() as running:
         processes = [

@@ -5,7 +5,6 @@ import random
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from marks import slow
+from waiting import until
 
 from retrieval.cancellation import CancellationToken
 from retrieval.errors import IndexWriteFailed
@@ -83,8 +84,7 @@ def building(index: VectorIndex) -> Iterator[list[bool]]:
     gave: list[bool] = []
     thread = threading.Thread(target=lambda: gave.append(index.optimize()))
     thread.start()
-    while not builders():
-        time.sleep(0.01)
+    until(builders)
     yield gave
     thread.join(60)
 
@@ -202,7 +202,7 @@ def test_one_graph_is_built_at_a_time(index: EmbeddedIndex) -> None:
 
 def test_a_build_can_be_given_up(index: EmbeddedIndex, points: list[Point], folder: Path) -> None:
     cancellation = CancellationToken()
-    threading.Timer(0.3, cancellation.cancel).start()
+    threading.Thread(target=lambda: until(builders) and cancellation.cancel()).start()
     assert not index.optimize(cancellation)
     assert builders() == []
     assert [shard.name for shard in folder.glob("shard*")] == ["shard"]
@@ -230,9 +230,7 @@ def test_a_builder_that_is_killed_is_told_and_harms_nothing(
 
     thread = threading.Thread(target=build)
     thread.start()
-    while not (found := builders()):
-        time.sleep(0.01)
-    found[0].kill()
+    until(builders)[0].kill()
     thread.join(60)
     assert "The graph of the index" in told[0]
     assert "Searches are right without it" in told[0]
@@ -250,8 +248,10 @@ def test_without_room_no_build_is_begun(
     assert contents(index) == expected(points)
 
 
-@pytest.mark.parametrize("builds", [0, 0, 1, 1], ids=["first", "first again", "second", "second again"])
-def test_a_kill_at_any_moment_of_a_build_loses_nothing(index: EmbeddedIndex, folder: Path, builds: int) -> None:
+@pytest.mark.parametrize(("builds", "longest"), [(1, 0), slow(0, 3), slow(0, 3), slow(1, 3), slow(1, 3)])
+def test_a_kill_at_any_moment_of_a_build_loses_nothing(
+    index: EmbeddedIndex, folder: Path, builds: int, longest: float
+) -> None:
     """The process that owns the index is killed in its first build or the second, or in the swap after it."""
     index.close()
     command = [sys.executable, "-c", BUILD_AND_WRITE, str(folder.parent), str(POINTS)]
@@ -260,7 +260,7 @@ def test_a_kill_at_any_moment_of_a_build_loses_nothing(index: EmbeddedIndex, fol
         said = [owner.stdout.readline()]
         while said.count("built\n") < builds:
             said.append(owner.stdout.readline())
-        threading.Timer(random.uniform(0, 3), owner.kill).start()
+        threading.Timer(random.uniform(0, longest), owner.kill).start()
         said += owner.stdout
     acknowledged = [int(line) for line in said if line.endswith("\n") and line != "built\n"]
     with EmbeddedStore(folder.parent).open("net-1", DIMENSION) as after:

@@ -12,7 +12,7 @@ from once import once
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = ("--backbone", "small_cnn", "--epochs", "1", "--dimension", "8", "--seeds", "2", "--json")
-OPTIONS += ("--set", "loss.margin=0.9", "--tensorboard", "logs")
+OPTIONS += ("--set", "loss.margin=0.9", "--set", "steps_per_epoch=5", "--tensorboard", "logs")
 
 Trained = tuple[Path, dict[str, object]]
 

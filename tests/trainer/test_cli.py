@@ -26,7 +26,7 @@ def test_train_writes_a_bundle(trained: tuple[Path, dict[str, object]]) -> None:
     assert manifest.classes == ["blue", "green", "red"]
     assert manifest.training_data.counts == {"train": 24, "val": 6, "test": 6}
     assert manifest.parity.photos == 6
-    assert manifest.changed == ("loss.margin=0.9", "dimension=8", "epochs=1")
+    assert manifest.changed == ("loss.margin=0.9", "steps_per_epoch=5", "dimension=8", "epochs=1")
     assert manifest.calibration is None  # six photos tell nothing
     assert manifest.metrics["test"]["recall_at_1"] >= 0.5
     assert "map_at_r" in manifest.metrics["untrained"]["test"]
@@ -135,8 +135,11 @@ def test_recipes_and_backbones_are_listed(lookalike: Command, word: str, tmp_pat
     assert all(entry["description"] for entry in run.json[word])
 
 
-def test_square_brackets_are_shown_as_they_are(lookalike: Command, tmp_path: Path) -> None:
-    assert "lookalike[train]" in lookalike("backbones", home=tmp_path, COLUMNS="200").stdout
+def test_square_brackets_are_shown_as_they_are(
+    lookalike: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "lookalike[train]" in lookalike("backbones", home=tmp_path).out
 
 
 def test_a_recipe_is_shown_with_its_settings(lookalike: Command, tmp_path: Path) -> None:
@@ -158,7 +161,7 @@ def test_tensorboard_logs_contain_each_step_and_epoch(trained: tuple[Path, dict[
         assert {"loss/step", "learning rate/head", "learning rate/backbone", "validation/MAP@R"} <= set(
             log.Tags()["tensors"]
         )
-        assert [event.step for event in log.Tensors("loss/step")] == list(range(20))
+        assert [event.step for event in log.Tensors("loss/step")] == list(range(5))
         (measured,) = log.Tensors("validation/MAP@R")
         (told,) = (run for run in printed["metrics"]["seeds"]["runs"] if run["seed"] == seed)
         assert float(make_ndarray(measured.tensor_proto)) == pytest.approx(told["val"]["map_at_r"], abs=1e-4)
@@ -206,7 +209,7 @@ def test_unseen_classes_and_a_photo_in_two_splits(lookalike: Command, tmp_path: 
     rows = [f"{label}/{number}.jpg,{label},{part}" for label in CLASSES for number, part in enumerate(parts)]
     (tmp_path / "split.csv").write_text("\n".join(["path,label,split", *rows, "blue/copy.jpg,blue,val"]))
     data = ("--data", "colours", "--splits", "split.csv", "--unseen-class", "red", "--unseen-class", "scarlet")
-    options = ("--backbone", "small_cnn", "--epochs", "1", "--dimension", "8", "--json")
+    options = ("--backbone", "small_cnn", "--epochs", "1", "--dimension", "8", "--set", "steps_per_epoch=5", "--json")
 
     trained = lookalike("train", *data, *options, "--out", "bundle", home=tmp_path)
     assert trained.status == 0, trained.err

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from commands import Command
 from disks import small_disk
+from marks import slow
 
 from retrieval.errors import LookalikeError
 from retrieval.images import ResizeRule
@@ -73,11 +74,11 @@ def test_a_network_that_onnx_runtime_cannot_run_is_rejected(tmp_path: Path) -> N
         run_onnx(tmp_path / "letter.onnx", IMAGES)
 
 
-NAMED_ONES = ["efficientnet_lite0", "mobilenet_v2", "resnet50", "vgg16"]
+NAMED_ONES = ["efficientnet_lite0", *map(slow, ["mobilenet_v2", "resnet50", "vgg16"])]
 WITH_CONSTANTS, WITH_GROUPS = "keras:EfficientNetV2B0", "keras:RegNetX002"
 
 
-@pytest.mark.parametrize("name", [*NAMED_ONES, WITH_CONSTANTS, WITH_GROUPS])
+@pytest.mark.parametrize("name", [*NAMED_ONES, slow(WITH_CONSTANTS), WITH_GROUPS])
 def test_every_backbone_is_the_same_in_onnx_runtime(name: str, tmp_path: Path) -> None:
     backbone = replace(backbone_named(name), resize=ResizeRule(size=64, shorter_side=64), train_size=64)
     images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
@@ -124,7 +125,7 @@ def test_a_full_disk_is_reported(full_disk: Path) -> None:
 def test_training_onto_a_full_disk_leaves_no_bundle(
     lookalike: Command, colours: Path, full_disk: Path, tmp_path: Path
 ) -> None:
-    options = ("--backbone", "small_cnn", "--epochs", "1", "--dimension", "8")
+    options = ("--backbone", "small_cnn", "--epochs", "1", "--dimension", "8", "--set", "steps_per_epoch=1")
     run = lookalike("train", "--data", colours, "--out", full_disk / "bundle", *options, home=tmp_path)
     assert run.status == 1
     assert "no space left on device" in run.err.lower()

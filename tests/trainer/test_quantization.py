@@ -8,6 +8,7 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 from commands import Command
+from marks import slow
 
 from retrieval.analysis.evaluation import evaluate_embeddings
 from retrieval.bundle import Manifest, Parity, load_bundle
@@ -65,7 +66,7 @@ def run_of(folder: Path, photos: dict[str, LabelledImages]) -> Run:
 WITH_GATES, WITH_GROUPS = "keras:EfficientNetV2B0", "keras:RegNetX002"
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenet_v2", WITH_GATES, WITH_GROUPS])
+@pytest.mark.parametrize("name", ["efficientnet_lite0", *map(slow, ["mobilenet_v2", WITH_GATES, WITH_GROUPS])])
 def test_the_quantized_network_takes_and_gives_the_same(name: str, tmp_path: Path) -> None:
     before, after = tmp_path / ONNX, tmp_path / "int8.onnx"
     export(name, before)
@@ -138,7 +139,8 @@ def test_a_network_that_cannot_be_quantized_stays_as_it_is(folder: Path, tmp_pat
 def test_training_says_and_keeps_which_precision_the_bundle_has(
     lookalike: Command, colours: Path, tmp_path: Path
 ) -> None:
-    options = ("--backbone", "small_cnn", "--epochs", "1", "--dimension", "8", "--quantize", "int8", "--json")
+    options = ("--backbone", "small_cnn", "--epochs", "1", "--dimension", "8", "--set", "steps_per_epoch=5")
+    options += ("--quantize", "int8", "--json")
     told = lookalike("train", "--data", colours, "--out", "bundle", *options, home=tmp_path)
     assert told.status == 0, told.err
     bundle, record = load_bundle(tmp_path / "bundle"), told.json["metrics"]["quantization"]

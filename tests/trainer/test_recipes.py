@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from marks import slow
 
 from retrieval.errors import LookalikeError
 from retrieval.images import ResizeRule
@@ -26,7 +27,10 @@ def photos(side: int, seed: int) -> LabelledImages:
     return LabelledImages((grey + noise).astype(np.uint8), labels)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+FAST = ("default", "new-classes", "bit-hyperrule", "notebook-classifier", "notebook-bit-frozen")
+
+
+@pytest.mark.parametrize("name", [name if name in FAST else slow(name) for name in RECIPES])
 def test_every_recipe_trains_and_exports_a_faithful_network(name: str, tmp_path: Path) -> None:
     recipe = override(recipe_named(name), SMALL)
     recipe = override(recipe, ["preparation.train_photo=36"] if recipe.preparation.train_photo else [])

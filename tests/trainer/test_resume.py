@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from commands import Command
+from marks import slow
 from once import once
 
 from retrieval.bundle import load_bundle
@@ -136,10 +137,10 @@ FROZEN = replace(PRETRAINED, fine_tune_from="pool1")
     ("backbone", "augmentation", "rounds", "head"),
     [
         (FROM_SCRATCH, "unchanged", 1, "head"),
-        (PRETRAINED, "unchanged", 1, "head"),
-        (PRETRAINED, "unchanged", 2, "head"),
-        (PRETRAINED, "unchanged", 3, "head"),
-        (FROZEN, "random-views", 2, "head"),
+        slow(PRETRAINED, "unchanged", 1, "head"),
+        slow(PRETRAINED, "unchanged", 2, "head"),
+        slow(PRETRAINED, "unchanged", 3, "head"),
+        slow(FROZEN, "random-views", 2, "head"),
         (FROZEN, "random-views", 2, "centred"),
     ],
 )

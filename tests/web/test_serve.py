@@ -192,7 +192,7 @@ def test_a_client_that_does_not_read_loses_its_thread(settings: Settings, bundle
 def test_requests_that_drip_end(indexed: Settings) -> None:
     """A byte now and then is no silence, and must not hold a thread for ever."""
     head = b"POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    with impatient("MAX_REQUEST_SECONDS = 1") as address, connected(address) as of_a_head, connected(address) as of_a_body:
+    with impatient("MAX_REQUEST_SECONDS = 1") as server, connected(server) as of_a_head, connected(server) as of_a_body:
         of_a_body.sendall(head + b"Content-Length: 1000\r\n\r\n")
         drip(of_a_body, b" " * 1000)
         assert received(of_a_body, REFUSED) == REFUSED
