@@ -30,6 +30,7 @@ from retrieval.embedder import Embedder
 from retrieval.index import Point
 from retrieval.index.qdrant_server import ServerIndex, ServerStore
 from retrieval.photo_ref import PhotoRef, uri_of
+from retrieval.settings import Settings
 
 MOST_GROWTH_MB = 20
 FILES = 512
@@ -56,7 +57,7 @@ def measure(folder: Path, photos: int) -> dict[str, Any]:
     """Resident megabytes after each tenth of the photos, and the growth after the first."""
     bundle = load_bundle(folder)
     client = QdrantClient(":memory:")
-    index = Forgetting(ServerStore(lambda: client), client, bundle.model_id, bundle.dimension)
+    index = Forgetting(ServerStore(Settings(), lambda _: client), client, bundle.model_id, bundle.dimension)
     process = psutil.Process()
     start = time.perf_counter()
     resident: list[float] = []

@@ -4,6 +4,8 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from heapq import merge
+from itertools import groupby, repeat
 
 import numpy as np
 
@@ -130,18 +132,11 @@ class _Copy:
 
 def _side_by_side(source: VectorIndex, target: VectorIndex) -> Iterator[tuple[Point | None, Point | None]]:
     """The points of both in the order of their ids; those with the same id are paired."""
-    ours, others = source.scroll(), target.scroll()
-    mine, theirs = next(ours, None), next(others, None)
-    while mine is not None or theirs is not None:
-        if theirs is None or (mine is not None and mine.id < theirs.id):
-            yield mine, None
-            mine = next(ours, None)
-        elif mine is None or theirs.id < mine.id:
-            yield None, theirs
-            theirs = next(others, None)
-        else:
-            yield mine, theirs
-            mine, theirs = next(ours, None), next(others, None)
+    sides = (zip(index.scroll(), repeat(index)) for index in (source, target))
+    by_id = groupby(merge(*sides, key=lambda side: side[0].id), key=lambda side: side[0].id)
+    for _, same_id in by_id:
+        points = {index: point for point, index in same_id}
+        yield points.get(source), points.get(target)
 
 
 def _equal(mine: Point, theirs: Point) -> bool:

@@ -21,6 +21,7 @@ from waiting import free_port, until_it_listens
 from retrieval.bundle import Bundle
 from retrieval.index import Point, VectorIndex
 from retrieval.index.qdrant_server import ServerStore
+from retrieval.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 REDELIVERY_SECONDS = 5
@@ -123,13 +124,13 @@ class Machines:
         for worker in self.workers:
             self._kill(worker)
         if self._qdrant is None:
-            ServerStore(lambda: QdrantClient(url=self.qdrant_url)).remove(self.bundle.model_id)
+            ServerStore(Settings(), lambda _: QdrantClient(url=self.qdrant_url)).remove(self.bundle.model_id)
         else:
             self.stop_qdrant()
         self._redis.stop()
 
     def _index(self) -> VectorIndex:
-        store = ServerStore(lambda: QdrantClient(url=self.qdrant_url, check_compatibility=False))
+        store = ServerStore(Settings(), lambda _: QdrantClient(url=self.qdrant_url, check_compatibility=False))
         return store.open(self.bundle.model_id, self.bundle.dimension)
 
     def _start_redis(self) -> ValkeyServer:

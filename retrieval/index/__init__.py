@@ -30,4 +30,4 @@ def server_store(settings: Settings) -> IndexStore:
         raise LookalikeError("No Qdrant server is named.", "Set LOOKALIKE_QDRANT_URL, http://127.0.0.1:6333 perhaps.")
     from retrieval.index.qdrant_server import ServerStore  # noqa: PLC0415 - takes a second to import
 
-    return ServerStore.of(settings)
+    return ServerStore(settings)

@@ -146,11 +146,15 @@ class IndexStore(Closing):
             IndexMismatch: it holds vectors of another dimension.
         """
         with self._lock(model):
-            index = self._indexes.get(model)
-            if index is None:
-                index = self._indexes[model] = self._open(model, dimension)
+            index = self._indexes.get(model) or self._open(model, dimension)
             if index.dimension != dimension:
-                raise wrong_dimension(f"The index of {model}", index.dimension, model, dimension)
+                if not index.users:
+                    index.free()
+                raise IndexMismatch(
+                    f"The index of {model} holds vectors of {index.dimension} numbers; the model makes {dimension}.",
+                    "Index the photos again with this model, or use the bundle that the index was made with.",
+                )
+            self._indexes[model] = index
             index.users += 1
             return index
 
@@ -209,7 +213,7 @@ class IndexStore(Closing):
 
     @abstractmethod
     def _open(self, model: str, dimension: int) -> VectorIndex:
-        """Open an index that this store does not have open; see `open`."""
+        """Open an index of this dimension, or an existing one of any dimension, that this store does not have open."""
 
     @abstractmethod
     def _activate(self, model: str) -> None:
@@ -221,14 +225,6 @@ class IndexStore(Closing):
 
     def _lock(self, model: str) -> threading.Lock:
         return self._locks.setdefault(model, threading.Lock())
-
-
-def wrong_dimension(place: str, held: object, model: str, dimension: int) -> IndexMismatch:
-    """Return the error for an index whose vectors have another dimension than the model's."""
-    return IndexMismatch(
-        f"{place} holds vectors of {held} numbers, and the model {model} makes {dimension}.",
-        "Index the photos again with this model, or use the bundle that the index was made with.",
-    )
 
 
 def no_index(model: str) -> NotFound:

@@ -13,37 +13,19 @@ import json
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import cast
 
-from qdrant_edge import (
-    CountRequest,
-    Distance,
-    EdgeConfig,
-    EdgeOptimizersConfig,
-    EdgeShard,
-    EdgeVectorParams,
-    FacetRequest,
-    FieldCondition,
-    MatchAny,
-    PayloadSchemaType,
-    Query,
-    QueryRequest,
-    ScrollRequest,
-    SearchParams,
-    UpdateOperation,
-)
-from qdrant_edge import Filter as EdgeFilter
-from qdrant_edge import Point as EdgePoint
+import qdrant_edge as qdrant
 
 from retrieval.cancellation import CancellationToken
 from retrieval.errors import IndexUnreadable, IndexWriteFailed, LookalikeError
 from retrieval.files import write_atomically
 from retrieval.index import records
-from retrieval.index.base import Hit, IndexStore, Point, VectorIndex, wrong_dimension
+from retrieval.index.base import Hit, IndexStore, Point, VectorIndex
 from retrieval.index.filter import NO_FILTER, Filter
 from retrieval.index.filtered_search import filtered_search
 from retrieval.index.folder import DESCRIPTION, OPENING_BYTES, SPARE_BYTES, hold, release, require_space
@@ -64,11 +46,10 @@ class EmbeddedIndex(VectorIndex):
         store: opened it.
         folder: of the index; created if it does not exist.
         model: the model whose embeddings it holds.
-        dimension: their length.
+        dimension: their length, if the index is new.
 
     Raises:
         IndexBusy: another process holds it.
-        IndexMismatch: it holds vectors of another dimension.
         IndexUnreadable: it is damaged, or belongs to another user.
         IndexWriteFailed: the disk is full.
     """
@@ -99,13 +80,13 @@ class EmbeddedIndex(VectorIndex):
     def upsert(self, points: Sequence[Point]) -> None:
         """See `VectorIndex.upsert`; refuses before the disk is full."""
         if points:
-            stored = [EdgePoint(point.id, _as_edge(point.vector), point.payload.as_dict()) for point in points]
-            self._write(UpdateOperation.upsert_points(stored), [point.id for point in points])
+            stored = [qdrant.Point(point.id, _as_edge(point.vector), point.payload.as_dict()) for point in points]
+            self._write(qdrant.UpdateOperation.upsert_points(stored), [point.id for point in points])
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
         """See `VectorIndex.delete`."""
         if ids:
-            self._write(UpdateOperation.delete_points(list(ids)), ids)
+            self._write(qdrant.UpdateOperation.delete_points(list(ids)), ids)
 
     def search(self, vector: Vector, k: int, filter: Filter = NO_FILTER, *, exact: bool = False) -> list[Hit]:
         """See `VectorIndex.search`."""
@@ -132,7 +113,7 @@ class EmbeddedIndex(VectorIndex):
         """See `VectorIndex.scroll`."""
         offset = None
         while True:
-            request = ScrollRequest(offset=offset, limit=batch, with_payload=True, with_vector=True)
+            request = qdrant.ScrollRequest(offset=offset, limit=batch, with_payload=True, with_vector=True)
             with self._reading():
                 found, offset = self._shard.scroll(request)
                 page = records.points(found)
@@ -143,12 +124,13 @@ class EmbeddedIndex(VectorIndex):
     def count(self) -> int:
         """See `VectorIndex.count`."""
         with self._reading():
-            return self._shard.count(CountRequest(exact=True))
+            return self._shard.count(qdrant.CountRequest(exact=True))
 
     def labels(self) -> dict[str, int]:
         """See `VectorIndex.labels`."""
         with self._reading():
-            return records.labels(self._shard.facet(FacetRequest("label", limit=records.MOST_LABELS, exact=True)).hits)
+            request = qdrant.FacetRequest("label", limit=records.MOST_LABELS, exact=True)
+            return records.labels(self._shard.facet(request).hits)
 
     def optimize(self, cancellation: CancellationToken | None = None) -> bool:
         """See `VectorIndex.optimize`; during it, the index takes three times its space on disk."""
@@ -194,30 +176,31 @@ class EmbeddedIndex(VectorIndex):
                 self._shard.close()
                 release(self._holder)
 
-    def _open(self) -> EdgeShard:
+    def _open(self) -> qdrant.EdgeShard:
         if not self._description.exists():
             return self._create()
         description = json.loads(self._description.read_bytes())
-        self._check(description)
+        self.dimension = description["dimension"]
         self._place = self._folder / description.get("shard", SHARD)
         self._changes = description.get("changes", 0)
         self._sweep()
-        return EdgeShard.load(str(self._place))
+        return qdrant.EdgeShard.load(str(self._place))
 
-    def _create(self) -> EdgeShard:
+    def _create(self) -> qdrant.EdgeShard:
         """Create an empty shard; its description is written last, so that an unfinished one is created again."""
         require_space(self._folder)
         shutil.rmtree(self._place, ignore_errors=True)
         self._place.mkdir(parents=True)
-        created = EdgeShard.create(
+        created = qdrant.EdgeShard.create(
             str(self._place),
-            EdgeConfig(
-                vectors=EdgeVectorParams(size=self.dimension, distance=Distance.Cosine),
-                optimizers=EdgeOptimizersConfig(default_segment_number=1),
+            qdrant.EdgeConfig(
+                vectors=qdrant.EdgeVectorParams(size=self.dimension, distance=qdrant.Distance.Cosine),
+                optimizers=qdrant.EdgeOptimizersConfig(default_segment_number=1),
             ),
         )
         for field, kind in INDEXED_FIELDS.items():
-            created.update(UpdateOperation.create_field_index(field, getattr(PayloadSchemaType, kind.capitalize())))
+            schema = getattr(qdrant.PayloadSchemaType, kind.capitalize())
+            created.update(qdrant.UpdateOperation.create_field_index(field, schema))
         self._describe(self._place)
         return created
 
@@ -233,11 +216,11 @@ class EmbeddedIndex(VectorIndex):
 
     def _nearest(self, query: Vector, k: int, filter: Filter, exact: bool) -> list[Hit]:
         with self._reading():
-            request = QueryRequest(
+            request = qdrant.QueryRequest(
                 limit=k,
-                query=Query.Nearest(_as_edge(query)),
+                query=qdrant.Query.Nearest(_as_edge(query)),
                 filter=_compiled(filter),
-                params=SearchParams(exact=exact, hnsw_ef=max(self._candidates(), k)),
+                params=qdrant.SearchParams(exact=exact, hnsw_ef=max(self._candidates(), k)),
                 with_payload=True,
             )
             return records.hits(self._shard.query(request))
@@ -245,12 +228,12 @@ class EmbeddedIndex(VectorIndex):
     def _matching(self, filter: Filter) -> int:
         """About how many points a filter matches."""
         with self._reading():
-            return self._shard.count(CountRequest(filter=_compiled(filter), exact=False))
+            return self._shard.count(qdrant.CountRequest(filter=_compiled(filter), exact=False))
 
     def _candidates(self) -> int:
         """How many candidates a search in the graph keeps: a quarter suffices in a small graph."""
         if self._few is None:
-            self._few = self._shard.count(CountRequest(exact=False)) <= FEW_POINTS
+            self._few = self._shard.count(qdrant.CountRequest(exact=False)) <= FEW_POINTS
         return self.EF // 4 if self._few else self.EF
 
     def _outside_graph(self) -> int:
@@ -270,7 +253,7 @@ class EmbeddedIndex(VectorIndex):
 
     def _replace_shard(self, copy: Path) -> None:
         """Bring the copy up to date, and make it the shard in use; writes wait only for the last few points."""
-        built = EdgeShard.load(str(copy))
+        built = qdrant.EdgeShard.load(str(copy))
         while len(self._written) > WRITTEN_AT_ONCE:
             with self._lock:
                 written, self._written = self._written, set()
@@ -281,11 +264,6 @@ class EmbeddedIndex(VectorIndex):
             self._changes = 0
             self._describe(copy)
             self._place, self._shard = copy, built  # a search in the former shard keeps it alive until it ends
-
-    def _check(self, description: Mapping[str, object]) -> None:
-        if description.get("dimension") != self.dimension:
-            held = description.get("dimension")
-            raise wrong_dimension(f"The index {self._folder}", held, self.model, self.dimension)
 
     @contextmanager
     def _reading(self, what: str = "read") -> Iterator[None]:
@@ -313,7 +291,7 @@ class EmbeddedIndex(VectorIndex):
                 "Its former contents are kept. Free disk space, then run the same command again.",
             ) from None
 
-    def _write(self, operation: UpdateOperation, ids: Sequence[uuid.UUID]) -> None:
+    def _write(self, operation: qdrant.UpdateOperation, ids: Sequence[uuid.UUID]) -> None:
         with self._lock, self._writing():
             require_space(self._folder)
             self._shard.update(operation)
@@ -323,11 +301,11 @@ class EmbeddedIndex(VectorIndex):
                 self._written.update(ids)
 
 
-def _compiled(filter: Filter) -> EdgeFilter | None:
+def _compiled(filter: Filter) -> qdrant.Filter | None:
     """Return a filter as Edge understands it; None matches every point."""
     if not filter:
         return None
-    return EdgeFilter(must=[FieldCondition("label", match=MatchAny(list(filter.labels)))])
+    return qdrant.Filter(must=[qdrant.FieldCondition("label", match=qdrant.MatchAny(list(filter.labels)))])
 
 
 def _as_edge(vector: Vector) -> list[float]:

@@ -15,24 +15,15 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import cast
 
-from qdrant_edge import (
-    Distance,
-    EdgeConfig,
-    EdgeOptimizersConfig,
-    EdgeShard,
-    EdgeVectorParams,
-    HnswIndexConfig,
-    Point,
-    UpdateOperation,
-)
+import qdrant_edge as qdrant
 
 from retrieval.cancellation import CancellationToken
 from retrieval.errors import IndexWriteFailed
 
 # Measured on clustered vectors: with m = 16, small clusters without incoming links are missed; ef_construct = 200 takes
 # twice the time and does not improve recall. Additional links within a label (payload_m) are not used.
-HNSW = HnswIndexConfig(m=24, ef_construct=128, full_scan_threshold=1, payload_m=0)
-ONE_GRAPH = EdgeOptimizersConfig(default_segment_number=1, max_segment_size=1_000_000_000, indexing_threshold=1)
+HNSW = qdrant.HnswIndexConfig(m=24, ef_construct=128, full_scan_threshold=1, payload_m=0)
+ONE_GRAPH = qdrant.EdgeOptimizersConfig(default_segment_number=1, max_segment_size=1_000_000_000, indexing_threshold=1)
 COPIED_AT_ONCE = 1_000
 NICENESS = 10
 POLL_SECONDS = 0.1
@@ -64,14 +55,14 @@ def build_graph(shard: Path, dimension: int, cancellation: CancellationToken) ->
     return True
 
 
-def bring_up_to_date(built: EdgeShard, original: EdgeShard, ids: Sequence[uuid.UUID]) -> None:
+def bring_up_to_date(built: qdrant.EdgeShard, original: qdrant.EdgeShard, ids: Sequence[uuid.UUID]) -> None:
     """Copy these points from the original to the built shard; remove those that the original does not have."""
     for start in range(0, len(ids), COPIED_AT_ONCE):
         some: list[int | uuid.UUID | str] = [*ids[start : start + COPIED_AT_ONCE]]
         records = original.retrieve(some, with_payload=True, with_vector=True)
-        there = [Point(record.id, cast(list[float], record.vector), record.payload) for record in records]
-        built.update(UpdateOperation.upsert_points(there))
-        built.update(UpdateOperation.delete_points(list(set(some) - {record.id for record in records})))
+        there = [qdrant.Point(record.id, cast(list[float], record.vector), record.payload) for record in records]
+        built.update(qdrant.UpdateOperation.upsert_points(there))
+        built.update(qdrant.UpdateOperation.delete_points(list(set(some) - {record.id for record in records})))
 
 
 def main() -> None:
@@ -87,8 +78,8 @@ def main() -> None:
 
 
 def _build(shard: str, dimension: int) -> None:
-    vectors = EdgeVectorParams(size=dimension, distance=Distance.Cosine)
-    opened = EdgeShard.load(shard, EdgeConfig(vectors=vectors, hnsw_config=HNSW, optimizers=ONE_GRAPH))
+    vectors = qdrant.EdgeVectorParams(size=dimension, distance=qdrant.Distance.Cosine)
+    opened = qdrant.EdgeShard.load(shard, qdrant.EdgeConfig(vectors=vectors, hnsw_config=HNSW, optimizers=ONE_GRAPH))
     opened.optimize()
     opened.flush()
     opened.close()

@@ -2,9 +2,8 @@
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, cast
+from typing import cast
 
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
@@ -12,8 +11,8 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 from retrieval.cancellation import CancellationToken
 from retrieval.errors import IndexWriteFailed
 from retrieval.index import records
-from retrieval.index.base import Hit, IndexStore, Point, VectorIndex, wrong_dimension
-from retrieval.index.client import connect, with_retries
+from retrieval.index.base import Hit, IndexStore, Point, VectorIndex
+from retrieval.index.client import Result, connect, with_retries
 from retrieval.index.filter import NO_FILTER, Filter
 from retrieval.index.filtered_search import filtered_search
 from retrieval.index.payload import INDEXED_FIELDS, Payload
@@ -26,48 +25,23 @@ PREVIOUS = "lookalike-previous"
 OVERSAMPLING = 3.0  # int8 vectors with rescoring then find what the full vectors find (recall 0.999)
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How the server stores new collections.
-
-    Args:
-        shards: how many parts the nodes share; None: Qdrant chooses.
-        replicas: how many copies of each part are stored, on different nodes.
-        on_disk: keep the vectors on disk, and only their quantized copies in memory.
-    """
-
-    shards: int | None = None
-    replicas: int = 1
-    on_disk: bool = False
-
-
-DEFAULT_LAYOUT = Layout()
-
-
 class ServerStore(IndexStore):
     """The collections `lookalike-<model id>` of a server; the alias `lookalike` names the current one.
 
+    Its methods raise as `retrieval.index.client.connect`, which is called when the store is first used.
+
     Args:
-        connect: returns a client, which is made when it is first needed, after a server has forked its workers.
-        location: of the server, as part of a sentence.
-        layout: how the server stores new collections.
+        settings: name the server, and say how it stores new collections.
+        connect: returns a client of the server.
     """
 
     allows_many_processes = True
 
-    def __init__(
-        self, connect: Callable[[], QdrantClient], location: str = "Qdrant", layout: Layout = DEFAULT_LAYOUT
-    ) -> None:
+    def __init__(self, settings: Settings, connect: Callable[[Settings], QdrantClient] = connect) -> None:
         super().__init__()
-        self.location = location
+        self.location = f"Qdrant at {settings.qdrant_url}"
+        self.settings = settings
         self._connect = connect
-        self._layout = layout
-
-    @classmethod
-    def of(cls, settings: Settings) -> "ServerStore":
-        """Return the store on the settings' server; its methods raise as `retrieval.index.client.connect`."""
-        layout = Layout(settings.qdrant_shards, settings.qdrant_replicas, settings.qdrant_on_disk)
-        return cls(partial(connect, settings), f"Qdrant at {settings.qdrant_url}", layout)
 
     def models(self) -> list[str]:
         """See `IndexStore.models`."""
@@ -91,10 +65,10 @@ class ServerStore(IndexStore):
 
     @cached_property
     def _client(self) -> QdrantClient:
-        return self._connect()
+        return self._connect(self.settings)
 
     def _open(self, model: str, dimension: int) -> "ServerIndex":
-        return with_retries(lambda: ServerIndex(self, self._client, model, dimension, self._layout))
+        return with_retries(lambda: ServerIndex(self, self._client, model, dimension))
 
     def _activate(self, model: str) -> None:
         """Move both aliases in one call."""
@@ -128,21 +102,17 @@ class ServerIndex(VectorIndex):
     FULL_SCAN_POINTS = 50_000  # up to so many that match a filter are compared one by one
     EF = 512  # the candidates of a search in the graph: recall@10 0.99 at a million points
 
-    def __init__(
-        self,
-        store: ServerStore,
-        client: QdrantClient,
-        model: str,
-        dimension: int,
-        layout: Layout = DEFAULT_LAYOUT,
-    ) -> None:
+    def __init__(self, store: ServerStore, client: QdrantClient, model: str, dimension: int) -> None:
         super().__init__(store, model, dimension)
         self._client = client
         self._collection = PREFIX + model
-        self._layout = layout
         if not client.collection_exists(self._collection):
-            self._create()
-        self._check()
+            self._create(store.settings)
+        collection = client.get_collection(self._collection)
+        self.dimension = cast(models.VectorParams, collection.config.params.vectors).size
+        for field, kind in INDEXED_FIELDS.items():
+            if field not in collection.payload_schema:
+                client.create_payload_index(self._collection, field, models.PayloadSchemaType(kind))
 
     def upsert(self, points: Sequence[Point]) -> None:
         """See `VectorIndex.upsert`."""
@@ -170,35 +140,29 @@ class ServerIndex(VectorIndex):
 
     def get(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Payload]:
         """See `VectorIndex.get`."""
-        found = with_retries(lambda: self._client.retrieve(self._collection, _texts(ids), with_payload=True))
-        return records.payloads(found)
+        return records.payloads(self._call(self._client.retrieve, _texts(ids), with_payload=True))
 
     def vectors(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Vector]:
         """See `VectorIndex.vectors`."""
-        found = with_retries(
-            lambda: self._client.retrieve(self._collection, _texts(ids), with_payload=False, with_vectors=True)
-        )
-        return records.vectors(found)
+        return records.vectors(self._call(self._client.retrieve, _texts(ids), with_payload=False, with_vectors=True))
 
     def scroll(self, batch: int = 1000) -> Iterator[Point]:
         """See `VectorIndex.scroll`."""
         offset = None
         while True:
-            found, offset = self._page(offset, batch)
+            request = {"offset": offset, "limit": batch, "with_payload": True, "with_vectors": True}
+            found, offset = self._call(self._client.scroll, **request)
             yield from records.points(found)
             if offset is None:
                 return
 
     def count(self) -> int:
         """See `VectorIndex.count`."""
-        return with_retries(lambda: self._client.count(self._collection, exact=True)).count
+        return self._call(self._client.count, exact=True).count
 
     def labels(self) -> dict[str, int]:
         """See `VectorIndex.labels`."""
-        answer = with_retries(
-            lambda: self._client.facet(self._collection, "label", limit=records.MOST_LABELS, exact=True)
-        )
-        return records.labels(answer.hits)
+        return records.labels(self._call(self._client.facet, "label", limit=records.MOST_LABELS, exact=True).hits)
 
     def optimize(self, cancellation: CancellationToken | None = None) -> bool:
         """See `VectorIndex.optimize`: a server builds its graphs by itself."""
@@ -209,39 +173,33 @@ class ServerIndex(VectorIndex):
 
     def _nearest(self, query: Vector, k: int, filter: Filter, exact: bool) -> list[Hit]:
         rescore = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
-        answer = with_retries(
-            lambda: self._client.query_points(
-                self._collection,
-                query=query.tolist(),
-                limit=k,
-                query_filter=_compiled(filter),
-                search_params=models.SearchParams(exact=exact, hnsw_ef=max(self.EF, k), quantization=rescore),
-                with_payload=True,
-            )
+        found = self._call(
+            self._client.query_points,
+            query=query.tolist(),
+            limit=k,
+            query_filter=_compiled(filter),
+            search_params=models.SearchParams(exact=exact, hnsw_ef=max(self.EF, k), quantization=rescore),
+            with_payload=True,
         )
-        return records.hits(answer.points)
+        return records.hits(found.points)
 
     def _matching(self, filter: Filter) -> int:
         """About how many points a filter matches."""
-        matching = _compiled(filter)
-        return with_retries(lambda: self._client.count(self._collection, matching, exact=False)).count
+        return self._call(self._client.count, _compiled(filter), exact=False).count
 
-    def _page(self, offset: Any, batch: int) -> tuple[list[models.Record], Any]:
-        return with_retries(
-            lambda: self._client.scroll(
-                self._collection, offset=offset, limit=batch, with_payload=True, with_vectors=True
-            )
-        )
+    def _call(self, method: Callable[..., Result], *arguments: object, **options: object) -> Result:
+        """Call a method of the client on this collection."""
+        return with_retries(lambda: method(self._collection, *arguments, **options))
 
-    def _create(self) -> None:
+    def _create(self, settings: Settings) -> None:
         try:
             self._client.create_collection(
                 self._collection,
                 vectors_config=models.VectorParams(
-                    size=self.dimension, distance=models.Distance.COSINE, on_disk=self._layout.on_disk
+                    size=self.dimension, distance=models.Distance.COSINE, on_disk=settings.qdrant_on_disk
                 ),
-                shard_number=self._layout.shards,
-                replication_factor=self._layout.replicas,
+                shard_number=settings.qdrant_shards,
+                replication_factor=settings.qdrant_replicas,
                 quantization_config=models.ScalarQuantization(
                     scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
                 ),
@@ -249,15 +207,6 @@ class ServerIndex(VectorIndex):
         except UnexpectedResponse:
             if not self._client.collection_exists(self._collection):
                 raise
-
-    def _check(self) -> None:
-        collection = self._client.get_collection(self._collection)
-        for field, kind in INDEXED_FIELDS.items():
-            if field not in collection.payload_schema:
-                self._client.create_payload_index(self._collection, field, models.PayloadSchemaType(kind))
-        size = cast(models.VectorParams, collection.config.params.vectors).size
-        if size != self.dimension:
-            raise wrong_dimension(f"The collection {self._collection}", size, self.model, self.dimension)
 
 
 def _compiled(filter: Filter) -> models.Filter | None:

@@ -13,6 +13,7 @@ from qdrant_client import QdrantClient, models
 from retrieval.index import IndexStore
 from retrieval.index.embedded import EmbeddedStore
 from retrieval.index.qdrant_server import PREFIX, ServerStore
+from retrieval.settings import Settings
 
 SERVER_URL = os.environ.get("LOOKALIKE_TEST_QDRANT_URL")
 
@@ -23,7 +24,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IndexStore
     if request.param == "embedded":
         yield EmbeddedStore(tmp_path / "index")
     elif request.param == "memory":
-        yield ServerStore(InMemory)
+        yield ServerStore(Settings(), lambda _: InMemory())
     elif SERVER_URL is None:
         pytest.skip("LOOKALIKE_TEST_QDRANT_URL names no Qdrant server")
     else:
@@ -54,7 +55,7 @@ def model() -> str:
 
 def _server_store(url: str) -> Iterator[IndexStore]:
     client = QdrantClient(url=url)
-    yield ServerStore(lambda: client)
+    yield ServerStore(Settings(), lambda _: client)
     for collection in client.get_collections().collections:
         if collection.name.startswith(PREFIX):
             client.delete_collection(collection.name)

@@ -50,7 +50,7 @@ def test_a_full_disk_refuses_new_photos_and_keeps_the_old_ones(
     status, result, err = finish(start_index(large_library, home))
     assert status == 1
     assert "is full" in result["error"]
-    assert "Make room" in result["remedy"]
+    assert "Free disk space" in result["remedy"]
     assert "Traceback" not in err
     filler.unlink()
     assert points_of(home) == before
@@ -71,7 +71,7 @@ def test_a_disk_that_fills_up_midway_ends_the_job_with_a_sentence(
     status, result, err = finish(job)
     assert status == 1
     assert "Traceback" not in err
-    assert "What it held before is kept" in result["remedy"] or "What is indexed is kept" in result["remedy"]
+    assert "Its former contents are kept" in result["remedy"] or "What is indexed is kept" in result["remedy"]
     filler.unlink()
     kept = len(points_of(home))
     assert 0 < kept < 360

@@ -35,7 +35,7 @@ POINT = Point(
 def described(dimension: int) -> dict[str, object]:
     """A collection as a server describes it; the client in memory says it."""
     memory = QdrantClient(":memory:")
-    ServerStore(lambda: memory).open("net-1", dimension)
+    ServerStore(Settings(), lambda _: memory).open("net-1", dimension)
     description = memory.get_collection("lookalike-net-1").model_dump(mode="json")
     return description | {"payload_schema": {"label": {"data_type": "keyword", "points": 0}}}
 
@@ -59,7 +59,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def store(peer: Peer, **settings: object) -> ServerStore:
-    return ServerStore.of(Settings(qdrant_url=peer.url, **settings))
+    return ServerStore(Settings(qdrant_url=peer.url, **settings))
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ class Overtaken(QdrantClient):
 
 def test_a_collection_that_another_client_makes_at_the_same_moment_is_shared() -> None:
     client = Overtaken()
-    with ServerStore(lambda: client).open("net-1", 4) as index:
+    with ServerStore(Settings(), lambda _: client).open("net-1", 4) as index:
         assert index.count() == 0
         assert index.search(np.ones(4, np.float32), 1) == []
     assert client.indexed == ["label"]
@@ -243,7 +243,7 @@ def test_a_collection_that_another_client_makes_at_the_same_moment_is_shared() -
 @pytest.mark.skipif(SERVER_URL is None, reason="LOOKALIKE_TEST_QDRANT_URL names no Qdrant server")
 def test_a_real_server_keeps_the_layout() -> None:
     client = QdrantClient(url=SERVER_URL)
-    connected = ServerStore.of(Settings(qdrant_url=SERVER_URL, qdrant_shards=2, qdrant_on_disk=True))
+    connected = ServerStore(Settings(qdrant_url=SERVER_URL, qdrant_shards=2, qdrant_on_disk=True))
     try:
         with connected.open("net-layout", 4) as index:
             index.upsert([POINT])
