@@ -1,4 +1,4 @@
-"""Encoded photos become upright 8-bit RGB images: the one decoder of trainer, indexer and web."""
+"""The decoder of trainer, indexer and web: from an encoded photo to upright 8-bit RGB."""
 
 import io
 import math
@@ -24,10 +24,10 @@ BLOCK_BYTES = 64 << 20
 class PhotoDecoder:
     """Decodes photos within limits of pixels and memory.
 
-    An application has one, which all of its threads share.
+    The threads of an application share one decoder.
 
     Args:
-        policy: limits the pixels of a photo.
+        policy: the limit of pixels.
     """
 
     def __init__(self, policy: SourcePolicy = DEFAULT_POLICY) -> None:
@@ -38,7 +38,7 @@ class PhotoDecoder:
         """Decode an encoded photo and fit it to the network's input.
 
         Args:
-            data: the content of a file in one of `retrieval.formats`; of an animation, the first frame counts.
+            data: the content of a file in one of the formats of `retrieval.formats`; of an animation, the first frame.
             rule: how to resize and crop.
             crop: only this part of the photo; None: all of it.
 
@@ -106,11 +106,11 @@ class PhotoDecoder:
 
 
 def configure_pillow() -> None:
-    """Change Pillow's settings for a whole process that is ours; importing this module changes none.
+    """Set Pillow up for this process, in the commands of Lookalike; importing this module changes no setting.
 
-    `PhotoDecoder` has its own limit of pixels, so that Pillow's is turned off. Warnings of damaged metadata are
-    ignored. Memory blocks are large, so that they go back to the system when they are freed: glibc keeps those of
-    Pillow's default, 16 MB, for each thread.
+    Pillow's own limit of pixels is turned off, as `PhotoDecoder` has one. Warnings about damaged metadata are ignored.
+    Memory blocks are so large that they are returned to the system when they are freed; glibc retains blocks of
+    Pillow's default size, 16 MB, for each thread.
     """
     Image.MAX_IMAGE_PIXELS = None
     Image.core.set_block_size(BLOCK_BYTES)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Why a photo matched: which regions of two photos make them alike."""
+"""Why a photo matched: the contribution of each region of two photos to their similarity."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ from retrieval.images import Crop, seen_part
 
 @dataclass(frozen=True, slots=True)
 class Regions:
-    """What each region of a photo adds to its likeness with another one.
+    """The contribution of each region of a photo to its similarity to another one.
 
     Args:
-        seen: the part of the photo that the network saw; the grid covers it.
-        contributions: float32 [h, w], from the upper left; they add up to the cosine similarity of the two photos.
-            Negative where a region makes them less alike.
+        seen: the part of the photo that the network sees; the grid of regions covers it.
+        contributions: float32 [h, w], beginning at the upper left; their sum is the cosine similarity of the photos.
+            A negative contribution reduces the similarity.
     """
 
     seen: Crop
@@ -26,7 +26,7 @@ class Regions:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The cosine similarity of a query and a result, taken apart over the regions of either photo."""
+    """The cosine similarity of a query and a result, split among the regions of each photo."""
 
     score: float
     query: Regions
@@ -36,29 +36,29 @@ class Explanation:
 def explain(
     embedder: Embedder, decoder: PhotoDecoder, query: bytes, result: bytes, crop: Crop | None = None
 ) -> Explanation:
-    """Which regions of two encoded photos make them alike.
+    """Split the similarity of two encoded photos among their regions.
 
-    A region's contribution is the dot product of what it adds to its photo's embedding with the other photo's whole
-    embedding. `trainer/regions.py` says how a network knows that, and what of it is exact.
+    The contribution of a region is the dot product of its share of its photo's embedding with the embedding of the
+    other photo. `trainer/regions.py` describes how a network computes the shares, and in which cases they are exact.
 
     Args:
         embedder: the model.
         decoder: decodes both photos.
-        query: the photo that was searched with.
-        result: the photo that was found.
-        crop: the part of the query that was searched; all of it where None.
+        query: the photo of the search.
+        result: a photo that was found.
+        crop: the part of the query that was searched; None: all of it.
 
     Raises:
-        NotFound: the model does not say what its embeddings are made of.
+        NotFound: the model has no output for regions.
         UnreadablePhoto: a photo can't be decoded.
     """
     rule = embedder.bundle.resize
-    asked = decoder.read_pixels(query, rule, crop)
+    queried = decoder.read_pixels(query, rule, crop)
     found = decoder.read_pixels(result, rule)
-    of_query, of_result = embedder.regions(np.stack([asked.pixels, found.pixels]))
+    of_query, of_result = embedder.regions(np.stack([queried.pixels, found.pixels]))
     query_embedding, result_embedding = of_query.sum(axis=(0, 1)), of_result.sum(axis=(0, 1))
     return Explanation(
         float(query_embedding @ result_embedding),
-        Regions(seen_part(asked, rule, crop), of_query @ result_embedding),
+        Regions(seen_part(queried, rule, crop), of_query @ result_embedding),
         Regions(seen_part(found, rule), of_result @ query_embedding),
     )

@@ -40,10 +40,10 @@ _BY_SUFFIX = {suffix: format for format in FORMATS for suffix in format.suffixes
 
 
 def by_name(name: str | None) -> ImageFormat:
-    """The format of this name in Pillow; raises `KeyError` if it is none of the table."""
+    """The format of this name in Pillow; raises `KeyError` if the table has none."""
     return _BY_NAME[name or ""]
 
 
 def by_file_name(name: str) -> ImageFormat | None:
-    """The format that a file name's suffix stands for, or None if it is not the name of a photo."""
+    """The format that a file name's suffix stands for, or None if no format has that suffix."""
     return _BY_SUFFIX.get(os.path.splitext(name)[1].lower())

@@ -12,10 +12,10 @@ from retrieval.errors import BadQuery
 
 
 class ResizeRule(BaseModel):
-    """How a photo becomes a square input of the network.
+    """How a photo is resized to the square input of the network.
 
-    `crop` keeps the aspect ratio: the shorter side becomes `shorter_side` pixels, and the central `size` × `size` is
-    kept. `squash` ignores the aspect ratio, as the 2020 notebooks did; so did they without antialiasing.
+    `crop` keeps the aspect ratio: the shorter side becomes `shorter_side` pixels, and the central `size` × `size`
+    pixels are used. `squash` ignores the aspect ratio. The 2020 notebooks squashed, without antialiasing.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -23,12 +23,12 @@ class ResizeRule(BaseModel):
     size: int = Field(gt=0, description="side of the network's input, in pixels")
     shorter_side: int = Field(gt=0, description="length of the shorter side before cropping, in pixels")
     mode: Literal["crop", "squash"] = "crop"
-    antialias: bool = Field(True, description="whether a photo is smoothed as it is made smaller")
+    antialias: bool = Field(True, description="whether a photo is smoothed when it is reduced")
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedPhoto:
-    """A photo ready for the network: pixels uint8 [size, size, 3] RGB, and its full width and height, upright."""
+    """The network's input, uint8 [size, size, 3] RGB, and the width and height of the upright photo, in pixels."""
 
     pixels: npt.NDArray[np.uint8]
     width: int
@@ -37,7 +37,7 @@ class DecodedPhoto:
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A part of an upright photo: its left upper corner and its size, as fractions of width and height."""
+    """A part of an upright photo: its upper left corner and its size, as fractions of width and height."""
 
     x: float
     y: float
@@ -47,12 +47,12 @@ class Crop:
     def __post_init__(self) -> None:
         inside = 0 <= self.x < 1 and 0 <= self.y < 1 and self.x + self.width <= 1.001 and self.y + self.height <= 1.001
         if not (inside and self.width > 0 and self.height > 0):
-            raise BadQuery("The crop must lie within the photo: x, y, width and height are fractions from 0 to 1.")
+            raise BadQuery("The crop must be within the photo: x, y, width and height are fractions from 0 to 1.")
 
 
 def fit(image: Image.Image, rule: ResizeRule) -> npt.NDArray[np.uint8]:
-    """Resize and crop an RGB image by the rule; returns uint8 [size, size, 3]."""
-    target, box = (rule.size, rule.size), _kept(*image.size, rule)
+    """Resize and crop an RGB image by the rule; return uint8 [size, size, 3]."""
+    target, box = (rule.size, rule.size), _input_box(*image.size, rule)
     if not rule.antialias:
         return np.asarray(image.transform(target, Image.Transform.EXTENT, box, Image.Resampling.BILINEAR))
     return np.asarray(image.resize(target, Image.Resampling.BILINEAR, box=box))
@@ -64,9 +64,9 @@ def seen_part(photo: DecodedPhoto, rule: ResizeRule, crop: Crop | None = None) -
     Args:
         photo: the decoded photo, or the part of it within `crop`.
         rule: how it was resized and cropped.
-        crop: the part that was decoded; all of the photo where None.
+        crop: the part that was decoded; None: all of the photo.
     """
-    left, top, right, bottom = _kept(photo.width, photo.height, rule)
+    left, top, right, bottom = _input_box(photo.width, photo.height, rule)
     part = crop or Crop(0, 0, 1, 1)
     across, down = part.width / photo.width, part.height / photo.height
     return Crop(part.x + left * across, part.y + top * down, (right - left) * across, (bottom - top) * down)
@@ -79,8 +79,8 @@ def crop_image(image: Image.Image, crop: Crop) -> Image.Image:
     return image.crop((left, top, min(max(right, left + 1), image.width), min(max(bottom, top + 1), image.height)))
 
 
-def _kept(width: int, height: int, rule: ResizeRule) -> tuple[float, float, float, float]:
-    """The part of a photo that becomes the input, in one resampling step: left, upper, right and lower edge, pixels."""
+def _input_box(width: int, height: int, rule: ResizeRule) -> tuple[float, float, float, float]:
+    """The part of a photo that is resampled to the input: left, upper, right and lower edge, in pixels."""
     if rule.mode == "squash":
         return 0.0, 0.0, float(width), float(height)
     side = min(width, height) * rule.size / rule.shorter_side

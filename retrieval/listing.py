@@ -20,20 +20,18 @@ def list_photos(
     on_skipped: OnSkipped | None = None,
     policy: SourcePolicy = DEFAULT_POLICY,
 ) -> Iterator[PhotoRef]:
-    """The photos of a folder or of a CSV/JSONL manifest, in a fixed order.
-
-    A folder is searched as `PhotoStore.walk` says, a manifest read as `Manifest.photos` says.
+    """The photos of a folder or of a CSV/JSONL manifest, in a fixed order; see `PhotoStore.walk` and `Manifest.photos`.
 
     Args:
         source: the folder or manifest.
-        label_from: where labels come from: a manifest has its own unless this is "none".
+        label_from: "none" for photos without labels, "manifest" to refuse a folder.
         on_skipped: called with each folder below the source that can't be listed, and each line of a manifest that
             names no photo.
-        policy: whether the source, and the rows of a manifest, may be URLs; they are fetched.
+        policy: whether the source, and the rows of a manifest, may be URLs.
 
     Raises:
-        BadSource: it can't be listed, nor, without `on_skipped`, a folder below it; a manifest has no column
-            `path`, or, without `on_skipped`, a line that names no photo.
+        BadSource: the source can't be listed, a manifest has no column `path`, or, without `on_skipped`, a folder or
+            line would be skipped.
     """
     source = str(source)
     if is_url(source) and not policy.allow_urls:

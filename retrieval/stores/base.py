@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from retrieval import formats
 from retrieval.errors import BadSource, UnreadablePhoto
@@ -13,8 +13,7 @@ from retrieval.photo_ref import FileStatus, PhotoRef, display
 CHAIN = "::"  # in a URI, between the path in an archive and the archive
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A file or folder of a store: its name, its canonical URI, and its status if the listing includes it."""
 
     name: str
@@ -35,9 +34,9 @@ OnSkipped = Callable[[Skipped], None]
 
 
 class PhotoStore(ABC):
-    """Reads and lists the photos of one kind of store.
+    """A kind of store: reads and lists its photos.
 
-    A source is named by a local path or a URL, a photo or folder by its canonical URI.
+    Sources are named by a local path or a URL, photos and folders by their canonical URI.
     """
 
     @abstractmethod
@@ -57,8 +56,8 @@ class PhotoStore(ABC):
             max_bytes: larger files are refused, before they are read if their size is known.
 
         Raises:
-            MissingPhoto: it does not exist (any more).
-            UnreadablePhoto: it can't be read, or is too large.
+            MissingPhoto: the file does not exist.
+            UnreadablePhoto: the file can't be read, or is too large.
         """
 
     @abstractmethod
@@ -71,7 +70,7 @@ class PhotoStore(ABC):
 
     @abstractmethod
     def folder(self, source: str) -> Entry:
-        """A source that is a folder; raises `BadSource` if no store understands its name."""
+        """The folder that a source names; raises `BadSource` if no store understands its name."""
 
     @abstractmethod
     def entries(self, folder: Entry) -> list[Entry]:
@@ -79,17 +78,17 @@ class PhotoStore(ABC):
 
     @abstractmethod
     def identity(self, folder: Entry) -> Hashable:
-        """A key that is equal for two names of one folder; raises `BadSource` if it can't be listed."""
+        """A key that two names of one folder share; raises `BadSource` if it can't be listed."""
 
     def prefix(self, source: str) -> tuple[str, str]:
-        """What the canonical URIs of all photos below a folder start with, and, in an archive, end with."""
+        """The start of the canonical URIs of all photos below a folder and, in an archive, their end."""
         inner, chain, archive = self.folder(source).uri.partition(CHAIN)
         return inner.removesuffix("/") + "/", chain + archive
 
     def walk(self, source: str, on_skipped: OnSkipped | None = None) -> Iterator[PhotoRef]:
         """The photos of a folder and all folders below it, depth first, in a fixed order.
 
-        Each folder is visited once, so that links that form a circle end. The label of a photo is the name of the
+        Each folder is visited once, even if links form a circle. The label of a photo is the name of the
         first folder below the source, or the source's own name if the photo is directly in it. The entries of one
         folder are in memory at a time.
 
