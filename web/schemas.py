@@ -18,6 +18,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from indexer.batch import Failure
 from indexer.jobs import Job
+from retrieval import formats
 from retrieval.bundle import Precision
 from retrieval.images import Crop
 from retrieval.index import Filter
@@ -90,7 +91,7 @@ class SearchOptions(RequestModel):
 class UploadedPhoto(SearchOptions):
     """Search by an uploaded photo."""
 
-    image: bytes = Field(description="a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file")
+    image: bytes = Field(description=f"a {formats.LISTED} file")
     crop: CropText = CropBox()
 
 
@@ -186,7 +187,7 @@ class SearchAnswer(BaseModel):
 class UploadedMatch(RequestModel):
     """An uploaded query photo and one of its results."""
 
-    image: bytes = Field(description="the query, a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file")
+    image: bytes = Field(description=f"the query, a {formats.LISTED} file")
     crop: CropText = CropBox()
     result: uuid.UUID = Field(description="id of the result")
 
@@ -221,7 +222,7 @@ class Explanation(BaseModel):
 class NewPhoto(RequestModel):
     """A photo to add."""
 
-    image: bytes = Field(description="a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file")
+    image: bytes = Field(description=f"a {formats.LISTED} file")
     label: Label | SkipJsonSchema[None] = Field(None, description="its label; by default it has none")
 
 

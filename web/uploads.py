@@ -31,12 +31,11 @@ class Uploads:
     its photos is added or removed, so that file and point stay consistent.
 
     Args:
-        settings: the home and the limits for a photo.
+        settings: the home.
         computing: acquired while a photo is embedded.
     """
 
     def __init__(self, settings: Settings, computing: AbstractContextManager[object]) -> None:
-        self._settings = settings
         self._computing = computing
         self._folder = uploads_folder(settings)
 

@@ -94,7 +94,7 @@ def test_a_thumbnail_stands_upright(own: Site) -> None:
 
 def test_the_cache_of_thumbnails_stays_small(own: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(photo_files, "FOLDER_LIMIT", 1)
-    files = PhotoFiles(own.settings, nullcontext())
+    files = PhotoFiles(own.settings, own.searcher.decoder, nullcontext())
     for _ in range(2):
         for photo in own.photos:
             assert files.thumbnail(files.original(photo.uri)).startswith(b"\xff\xd8")
