@@ -19,22 +19,18 @@ class LocalStore(PhotoStore):
     """The folders of this machine."""
 
     def canonical(self, name: str) -> str:
-        """See `PhotoStore.canonical`."""
         return uri_of(Path(name))
 
     def status(self, uri: str) -> FileStatus:
-        """See `PhotoStore.status`."""
         status = _regular(path_of(uri))
         modified = EPOCH + timedelta(microseconds=status.st_mtime_ns // 1000)
         return FileStatus(status.st_size, modified.isoformat(timespec="microseconds"))
 
     def read(self, uri: str, max_bytes: int | None = None) -> bytes:
-        """See `PhotoStore.read`."""
         return read_file(path_of(uri), max_bytes)
 
     @contextmanager
     def open_text(self, source: str) -> Iterator[TextIO]:
-        """See `PhotoStore.open_text`; the file is read as a stream."""
         try:
             with Path(source).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
                 yield file
@@ -44,16 +40,13 @@ class LocalStore(PhotoStore):
             ) from None
 
     def is_folder(self, source: str) -> bool:
-        """See `PhotoStore.is_folder`."""
         return Path(source).is_dir()
 
     def folder(self, source: str) -> Entry:
-        """See `PhotoStore.folder`."""
         path = os.path.realpath(source)
         return Entry(os.path.basename(path), file_uri(path), is_folder=True)
 
     def entries(self, folder: Entry) -> list[Entry]:
-        """See `PhotoStore.entries`."""
         path = os.fspath(path_of(folder.uri))
         try:
             found = sorted(os.scandir(path), key=lambda entry: entry.name)
@@ -62,7 +55,6 @@ class LocalStore(PhotoStore):
         return [Entry(entry.name, file_uri(entry.path), _is_folder(entry)) for entry in found]
 
     def identity(self, folder: Entry) -> Hashable:
-        """Its device and inode."""
         path = os.fspath(path_of(folder.uri))
         try:
             status = os.stat(path)

@@ -31,38 +31,31 @@ class RemoteStore(PhotoStore):
     """Every store that fsspec reaches."""
 
     def canonical(self, name: str) -> str:
-        """See `PhotoStore.canonical`."""
         file_system, path = _open(name)
         return _uri(file_system, path, _archive(name))
 
     def status(self, uri: str) -> FileStatus:
-        """See `PhotoStore.status`."""
         return _requested(lambda: _status_at(uri), f"{display(uri)} can't be read", UnreadablePhoto, MissingPhoto)
 
     def read(self, uri: str, max_bytes: int | None = None) -> bytes:
-        """See `PhotoStore.read`."""
         return _requested(
             lambda: _content_at(uri, max_bytes), f"{display(uri)} can't be read", UnreadablePhoto, MissingPhoto
         )
 
     @contextmanager
     def open_text(self, source: str) -> Iterator[TextIO]:
-        """See `PhotoStore.open_text`; the file is read as a whole."""
         data = _requested(lambda: _content_at(source), f"{display(source)} can't be read", BadSource)
         yield io.StringIO(data.decode("utf-8-sig", errors="surrogateescape"), newline="")
 
     def is_folder(self, source: str) -> bool:
-        """See `PhotoStore.is_folder`."""
         file_system, path = _open(source)
         return _requested(lambda: bool(file_system.isdir(path)), f"{display(source)} can't be reached", BadSource)
 
     def folder(self, source: str) -> Entry:
-        """See `PhotoStore.folder`."""
         file_system, path = _open(source)
         return Entry(_name(path), _uri(file_system, path, _archive(source)), is_folder=True)
 
     def entries(self, folder: Entry) -> list[Entry]:
-        """See `PhotoStore.entries`; each file comes with its status."""
         file_system, path = _open(folder.uri)
 
         def listed() -> list[dict[str, Any]]:
@@ -88,8 +81,7 @@ class RemoteStore(PhotoStore):
         ]
 
     def identity(self, folder: Entry) -> Hashable:
-        """Its URI: these stores have no links."""
-        return folder.uri
+        return folder.uri  # these stores have no links
 
 
 def _open(url: str) -> tuple[AbstractFileSystem, str]:
