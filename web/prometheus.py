@@ -2,16 +2,10 @@
 
 import os
 import time
+from functools import partial
 
 from flask import Flask, Response, g, request
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    GCCollector,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-)
+from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram, PlatformCollector, ProcessCollector
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from retrieval.search import SearchResponse
@@ -29,24 +23,13 @@ class Metrics:
         self._registry = registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
-        self._steps = Histogram(
-            "lookalike_search_step_seconds",
-            "What a search spent on a step.",
-            ["step"],
-            buckets=BUCKETS,
-            registry=registry,
-        )
-        self._results = Counter("lookalike_results", "Photos found by searches.", registry=registry)
-        self._requests = Histogram(
-            "lookalike_request_seconds",
-            "Whole requests, by route.",
-            ["method", "route", "status"],
-            buckets=BUCKETS,
-            registry=registry,
-        )
-        self._failures = Counter(
-            "lookalike_failures", "Requests that were refused or failed, by status.", ["status"], registry=registry
-        )
+        histogram = partial(Histogram, buckets=BUCKETS, registry=registry)
+        counter = partial(Counter, registry=registry)
+        self._steps = histogram("lookalike_search_step_seconds", "Duration of the steps of searches.", ["step"])
+        self._results = counter("lookalike_results", "Results of searches.")
+        labels = ["method", "route", "status"]
+        self._requests = histogram("lookalike_request_seconds", "Duration of requests by route.", labels)
+        self._failures = counter("lookalike_failures", "Refused and failed requests by status.", ["status"])
 
     @property
     def registry(self) -> CollectorRegistry:
