@@ -37,7 +37,9 @@ class WriteAuth(HTTPTokenAuth):
         if services().settings.api_keys:
             _require_key()
         if _is_from_another_website():
-            raise Forbidden("Pages of another website may not write here; LOOKALIKE_CORS_ORIGINS names those that may.")
+            raise Forbidden(
+                "Pages of other websites may not write to this server, except for those in LOOKALIKE_CORS_ORIGINS."
+            )
         return True
 
 

@@ -46,12 +46,12 @@ STATUS_OF = {
 
 REMEDIES = {
     400: "Check the format of the request; /api/docs describes each operation.",
-    401: "Send the key as `Authorization: Bearer KEY`, or as the password if a browser asks for one.",
+    401: "Send the key as `Authorization: Bearer KEY`, or as the password in a browser's dialog.",
     403: "Contact the administrator of this server.",
     404: "Check the address; /api/docs lists all operations.",
     405: "Use one of the methods that the Allow header names; /api/docs lists them.",
     415: "Send multipart/form-data with a file `image`, or application/json.",
-    422: "Correct the fields that are named here; /api/docs describes each field.",
+    422: "Correct the named fields; /api/docs describes each field.",
     429: "Try again after the time that the Retry-After header gives.",
     500: "Try again; if the error persists, see the server's log.",
     503: "Try again later; see the server's log for the cause.",
@@ -134,14 +134,14 @@ def _status(code: int) -> dict[str, Any]:
 
 
 def _respond(problem: Problem) -> Response:
-    if _wants_page():
+    if _accepts_page():
         page = render_template("problem.html", problem=problem, max_upload_mb=services().settings.max_upload_mb)
         return Response(page, problem.status, mimetype="text/html")
     body = json.dumps(problem.model_dump(exclude_defaults=False))
     return Response(body, problem.status, mimetype=MEDIA_TYPE)
 
 
-def _wants_page() -> bool:
+def _accepts_page() -> bool:
     """Whether a browser requests a page; the API always returns JSON."""
     accepts_html = request.accept_mimetypes.best_match([MEDIA_TYPE, "application/json", "text/html"]) == "text/html"
     return accepts_html and not request.path.startswith("/api/")

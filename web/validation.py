@@ -18,7 +18,7 @@ class Blueprint(APIBlueprint):
     """APIFlask's blueprint with inputs that pydantic validates strictly.
 
     APIFlask's adapter for pydantic keeps only the first value of a repeated query parameter, ignores unknown files and
-    converts JSON values to the expected types. So its `input` only documents here.
+    converts JSON values to the expected types. So APIFlask's `input` is used for the OpenAPI document only.
     """
 
     def input(

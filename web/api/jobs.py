@@ -104,18 +104,18 @@ def retry(job: str) -> Started:
     return _started(retry_request(services().settings, job))
 
 
-def _started(wanted: IndexRequest) -> Started:
-    job = services().jobs.start(wanted)
+def _started(order: IndexRequest) -> Started:
+    job = services().jobs.start(order)
     return job, 202, {"Location": url_for("jobs.show", job=job.id)}
 
 
-def _index_request(wanted: IndexJob) -> IndexRequest:
+def _index_request(new: IndexJob) -> IndexRequest:
     served = services()
     return IndexRequest(
-        sources=[served.photo_files.source(source) for source in wanted.sources],
-        bundle=_bundle_of(wanted.model) if wanted.model else None,
-        label_from=wanted.label_from,
-        sync=wanted.sync,
+        sources=[served.photo_files.source(source) for source in new.sources],
+        bundle=_bundle_of(new.model) if new.model else None,
+        label_from=new.label_from,
+        sync=new.sync,
     )
 
 

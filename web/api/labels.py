@@ -16,8 +16,8 @@ def labels(query_data: LabelOptions) -> Labels:
 
     With tens of thousands of labels, the counts may be some seconds old.
     """
-    wanted = query_data.q.casefold()
+    prefix = query_data.q.casefold()
     counts = services().label_counts.of(services().searcher.index).items()
-    found = [(label, count) for label, count in counts if f" {wanted}" in f" {label.casefold()}"]
+    found = [(label, count) for label, count in counts if f" {prefix}" in f" {label.casefold()}"]
     page = found[query_data.offset : query_data.offset + query_data.limit]
     return Labels(labels=[LabelCount(label=label, count=count) for label, count in page], total=len(found))
