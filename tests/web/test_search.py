@@ -123,8 +123,8 @@ def test_a_crop_searches_a_part(client: FlaskClient) -> None:
         ({"exact": "perhaps"}, "exact: "),
         ({"label": ""}, "label.0: "),
         ({"crop": "0,0,1"}, "crop: Give four fractions"),
-        ({"crop": "0.5,0,1,1"}, "The crop must lie within the photo"),
-        ({"crop": "0,0,0,0"}, "The crop must lie within the photo"),
+        ({"crop": "0.5,0,1,1"}, "The crop must be within the photo"),
+        ({"crop": "0,0,0,0"}, "The crop must be within the photo"),
         ({"image_url": "http://127.0.0.1/a.jpg"}, "image_url: "),
     ],
 )
