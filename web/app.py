@@ -45,7 +45,7 @@ def create_app(
     problems.register(app)
     security.register(app, settings)
     if local:
-        security.answer_only_locally(app)
+        security.require_local_host(app)
     keys.register(app)
     limits.register(app, settings)
     Compress(app)

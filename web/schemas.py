@@ -162,15 +162,15 @@ class Found(BaseModel):
     id: uuid.UUID
     uri: str
     label: str | None
-    width: int = Field(description="in pixels, after rotation by EXIF orientation")
-    height: int = Field(description="in pixels, after rotation by EXIF orientation")
+    width: int = Field(description="in pixels, with the EXIF orientation applied")
+    height: int = Field(description="in pixels, with the EXIF orientation applied")
     score: float = Field(description="cosine similarity to the query, −1 to 1")
     distance: float = Field(description="Euclidean distance between the unit vectors, √(2 − 2·score)")
     image_url: str
     thumbnail_url: str
 
 
-class SearchAnswer(BaseModel):
+class SearchResults(BaseModel):
     """The results of a search, most similar first."""
 
     model: str = Field(description="id of the model")
@@ -233,8 +233,8 @@ class Photo(BaseModel):
     uri: str
     label: str | None
     sha256: str = Field(description="of the file")
-    width: int = Field(description="in pixels, after rotation by EXIF orientation")
-    height: int = Field(description="in pixels, after rotation by EXIF orientation")
+    width: int = Field(description="in pixels, with the EXIF orientation applied")
+    height: int = Field(description="in pixels, with the EXIF orientation applied")
     bytes: int = Field(description="size of the file")
     modified_at: str = Field(description="modification time of the file, ISO 8601 in UTC")
     indexed_at: str = Field(description="ISO 8601 in UTC")

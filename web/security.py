@@ -57,7 +57,7 @@ class ForeignHost(LookalikeError):
     """A request to a local server under a host name that is not local."""
 
 
-def answer_only_locally(app: Flask) -> None:
+def require_local_host(app: Flask) -> None:
     """Refuse requests whose host name is not local.
 
     Otherwise a website could point its own name to 127.0.0.1 (DNS rebinding) and read the photos in its visitors'

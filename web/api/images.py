@@ -15,7 +15,7 @@ from web.indexed import indexed
 from web.keys import WRITES
 from web.links import photo_urls
 from web.photo_files import PhotoFile
-from web.schemas import NewPhoto, Photo, SearchAnswer, SearchOptions
+from web.schemas import NewPhoto, Photo, SearchOptions, SearchResults
 from web.services import services
 from web.validation import Blueprint
 
@@ -60,7 +60,7 @@ def remove(photo: uuid.UUID) -> str:
 
 @blueprint.get("/images/<uuid:photo>/similar")
 @blueprint.input(SearchOptions, location="query")
-@blueprint.output(SearchAnswer)
+@blueprint.output(SearchResults)
 @blueprint.doc(responses=[404, 422])
 def similar(photo: uuid.UUID, query_data: SearchOptions) -> Response:
     """Find the photos that look like an indexed photo."""

@@ -37,8 +37,8 @@ def choose_labels(counts: Mapping[str, int], chosen: Sequence[str], find: str) -
         chosen: the labels that the search is filtered by.
         find: a part of a label's name, case-insensitive; empty: all labels.
     """
-    sought = find.strip().casefold()
-    matching = [name for name in counts if sought in name.casefold()] if sought else list(counts)
+    text = find.strip().casefold()
+    matching = [name for name in counts if text in name.casefold()] if text else list(counts)
     if len(counts) > MAX_SHOWN:
         matching = [*chosen, *(name for name in matching if name not in chosen)]
     shown = [LabelChoice(name, counts.get(name, 0), name in chosen) for name in matching[: max(MAX_SHOWN, len(chosen))]]

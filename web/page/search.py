@@ -139,9 +139,9 @@ def _starters() -> list[Card]:
 
 
 def _check_model(model: str) -> None:
-    serves = services().searcher.index.model
-    if model != serves:
+    current = services().searcher.index.model
+    if model != current:
         raise BadQuery(
-            f"This link was made with the model {model}, but the current model is {serves}.",
+            f"This link was made with the model {model}, but the current model is {current}.",
             "Search with the photo itself again.",
         )
