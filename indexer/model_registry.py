@@ -4,14 +4,15 @@ import shutil
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
 from indexer.index_evaluation import Evaluation, evaluate
-from retrieval.bundle import MANIFEST, Bundle, Precision, load_bundle
+from retrieval.bundle import MANIFEST, Bundle, load_bundle
+from retrieval.bundle_format import Precision
 from retrieval.errors import BadBundle, IndexBusy, IndexMismatch, LookalikeError, NotFound, WorseModel
 from retrieval.index import IndexStore, VectorIndex
 from retrieval.index.base import no_index
+from retrieval.metrics import Metrics
 from retrieval.settings import Settings
 
 MAX_LOSS = 0.05
@@ -39,7 +40,7 @@ class Model:
     recipe: str | None = None
     dimension: int | None = None
     precision: Precision | None = None
-    metrics: dict[str, Any] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=Metrics)
     points: int | None = None
     current: bool = False
     previous: bool = False

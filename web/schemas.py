@@ -19,10 +19,11 @@ from pydantic.json_schema import SkipJsonSchema
 from indexer.batch import Failure
 from indexer.jobs import Job
 from retrieval import formats
-from retrieval.bundle import Precision
+from retrieval.bundle_format import Precision
 from retrieval.images import Crop
 from retrieval.index import Filter
 from retrieval.listing import LabelFrom
+from retrieval.metrics import Metrics
 from retrieval.search import MOST_RESULTS, PredictedLabel, SearchParameters
 
 API = "/api/v1"
@@ -344,7 +345,7 @@ class ModelDescription(BaseModel):
     recipe: str | None
     dimension: int | None = Field(description="length of its embeddings")
     precision: Precision | None = Field(description="data type of most of its computations")
-    metrics: dict[str, object] = Field(description="metrics of its evaluation after training")
+    metrics: Metrics = Field(description="metrics of its evaluation after training")
     points: int | None = Field(
         description="number of photos in its index; null if it has none or another process holds it"
     )
