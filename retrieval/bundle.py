@@ -115,7 +115,7 @@ def write_bundle(
     except OSError as error:
         raise BadBundle(
             f"The bundle could not be written to {folder} ({error.strerror}).",
-            "Nothing was changed. Free some space and try again.",
+            "Nothing was changed. Free disk space and try again.",
         ) from None
     return Bundle(folder, description)
 

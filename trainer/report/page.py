@@ -163,7 +163,7 @@ def _label_issues(report: Report) -> list[list[Shown]]:
     photos = [photo for split in splits for photo in report.dataset.split(split)]
     held_out = HeldOut(photos, np.concatenate([report.kept.embeddings[split] for split in splits]))
     found = label_issues(held_out.labels, held_out.nearest[1])[:MOST_ISSUES]
-    return [held_out.row(issue.position, f"neighbours: {issue.suggested} ({issue.confidence:.0%})") for issue in found]
+    return [held_out.row(place, f"neighbours: {issue.suggested} ({issue.confidence:.0%})") for place, issue in found]
 
 
 def _duplicates(duplicates: Sequence[Duplicate]) -> list[tuple[Duplicate, Shown, Shown]]:
