@@ -2,8 +2,11 @@
 
 import shutil
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field
 
 from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
 from indexer.index_evaluation import Evaluation, evaluate
@@ -16,35 +19,24 @@ from retrieval.metrics import Metrics
 from retrieval.settings import Settings
 
 MAX_LOSS = 0.05
+DESCRIBED = ("backbone", "recipe", "dimension", "precision", "metrics")  # of a model, by its bundle
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """A model as `lookalike models list` shows it.
-
-    Args:
-        id: its name.
-        backbone: of its bundle; None, like the fields below, if the bundle is not installed.
-        recipe: that it was trained with.
-        dimension: the length of its embeddings.
-        precision: the number format of most of its network.
-        metrics: what its training measured.
-        points: the number of indexed photos; None if it has no index, or another process holds that.
-        current: whether it is the current model.
-        previous: whether it was the current model before.
-        problem: what is wrong with its bundle or index.
-    """
+class Model(BaseModel):
+    """An installed model; what its bundle describes is null if the bundle is missing."""
 
     id: str
     backbone: str | None = None
     recipe: str | None = None
-    dimension: int | None = None
-    precision: Precision | None = None
-    metrics: Metrics = field(default_factory=Metrics)
-    points: int | None = None
-    current: bool = False
-    previous: bool = False
-    problem: str | None = None
+    dimension: int | None = Field(None, description="length of its embeddings")
+    precision: Precision | None = Field(None, description="data type of most of its computations")
+    metrics: Metrics = Field(Metrics(), description="metrics of its evaluation after training")
+    points: int | None = Field(
+        None, description="number of photos in its index; null if it has none or another process holds it"
+    )
+    current: bool = Field(False, description="whether it is the current model")
+    previous: bool = Field(False, description="whether it was the current model before")
+    problem: str | None = Field(None, description="what is wrong with its bundle or index, if anything")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +61,7 @@ def list_models(settings: Settings, store: IndexStore) -> list[Model]:
     """Return the models with an installed bundle or an index, sorted by name."""
     indexed, bundles, current, previous = store.models(), installed(settings), store.current(), store.previous()
     names = sorted({*indexed, *bundles})
-    models = [Model(name, current=name == current, previous=name == previous) for name in names]
+    models = [Model(id=name, current=name == current, previous=name == previous) for name in names]
     return [_describe(model, bundles.get(model.id), store if model.id in indexed else None) for model in models]
 
 
@@ -178,21 +170,14 @@ def _require_no_loss(evaluation: Evaluation, before: Evaluation, max_loss: float
 def _describe(model: Model, folder: Path | None, store: IndexStore | None) -> Model:
     """The model with the details from its bundle and its index, if it has them."""
     if folder is None:
-        return replace(model, problem="Its bundle is not installed.")
+        return model.model_copy(update={"problem": "Its bundle is not installed."})
+    known: dict[str, Any] = {}
     try:
         bundle = load_bundle(folder)
-        manifest = bundle.manifest
-        model = replace(
-            model,
-            backbone=manifest.backbone,
-            recipe=manifest.recipe,
-            dimension=manifest.dimension,
-            precision=manifest.precision,
-            metrics=manifest.metrics,
-        )
+        known = {name: getattr(bundle.manifest, name) for name in DESCRIBED}
         if store is not None:
             with open_index(store, bundle) as index:
-                model = replace(model, points=index.count())
+                known["points"] = index.count()
     except LookalikeError as error:
-        return replace(model, problem=error.message)
-    return model
+        known["problem"] = error.message
+    return model.model_copy(update=known)

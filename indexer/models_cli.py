@@ -30,9 +30,7 @@ def list_models(as_json: JsonFlag = False) -> None:
     for model in found:
         table.add_row(model.id, *(escape(text) for text in _model_columns(model)))
     print_result(
-        {"models": [asdict(model) for model in found]},
-        as_json,
-        table if found else "There are no models yet. Train one with `lookalike train`.",
+        {"models": found}, as_json, table if found else "There are no models yet. Train one with `lookalike train`."
     )
 
 

@@ -18,12 +18,11 @@ from pydantic.json_schema import SkipJsonSchema
 
 from indexer.batch import Failure
 from indexer.jobs import Job
+from indexer.model_registry import Model
 from retrieval import formats
-from retrieval.bundle_format import Precision
 from retrieval.images import Crop
 from retrieval.index import Filter
 from retrieval.listing import LabelFrom
-from retrieval.metrics import Metrics
 from retrieval.search import MOST_RESULTS, PredictedLabel, SearchParameters
 
 API = "/api/v1"
@@ -337,27 +336,10 @@ class MapPoints(BaseModel):
     label: list[int | None] = Field(description="indexes into `labels`; null: no label")
 
 
-class ModelDescription(BaseModel):
-    """An installed model; what its bundle describes is null if the bundle is missing."""
-
-    id: str
-    backbone: str | None
-    recipe: str | None
-    dimension: int | None = Field(description="length of its embeddings")
-    precision: Precision | None = Field(description="data type of most of its computations")
-    metrics: Metrics = Field(description="metrics of its evaluation after training")
-    points: int | None = Field(
-        description="number of photos in its index; null if it has none or another process holds it"
-    )
-    current: bool = Field(description="whether it is the current model")
-    previous: bool = Field(description="whether it was the current model before")
-    problem: str | None = Field(description="what is wrong with its bundle or index, if anything")
-
-
 class Models(BaseModel):
     """The installed models, sorted by id."""
 
-    models: list[ModelDescription]
+    models: list[Model]
 
 
 class Health(BaseModel):

@@ -1,7 +1,5 @@
 """`/models`: list, activate and roll back models."""
 
-from dataclasses import asdict
-
 from apiflask import APIBlueprint
 
 from indexer.model_registry import activate, list_models, rollback
@@ -48,5 +46,4 @@ def make_previous_current() -> Models:
 
 
 def _models() -> Models:
-    found = list_models(services().settings, services().store)
-    return Models.model_validate({"models": [asdict(model) for model in found]})
+    return Models(models=list_models(services().settings, services().store))
