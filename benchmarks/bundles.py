@@ -25,7 +25,8 @@ import tensorflow as tf
 from options import show
 
 from retrieval.analysis.evaluation import evaluate_embeddings
-from retrieval.bundle import Bundle, TrainingData, load_bundle, write_bundle
+from retrieval.bundle import Bundle, load_bundle, write_bundle
+from retrieval.bundle_format import TrainingData
 from retrieval.decoder import PhotoDecoder
 from retrieval.images import ResizeRule
 from retrieval.listing import list_photos
@@ -124,7 +125,7 @@ def write_int8(full: Bundle, folder: Path, images: dict[str, LabelledImages]) ->
             if before - map_at_r(run_onnx(onnx, val.images), val) <= LARGEST_LOSS:
                 break
         manifest = dict(full.manifest) | {"precision": "int8"}
-        for decided in ("format_version", "model_id"):
+        for decided in ("format_version", "model_id", "files"):
             del manifest[decided]
         return write_bundle(folder, onnx, full.folder / "training", **manifest), kept
 

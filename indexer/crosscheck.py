@@ -1,4 +1,4 @@
-"""The cross-check: does the index find what scikit-learn's exact nearest neighbours find over the same vectors?"""
+"""The cross-check: comparing an index with scikit-learn's exact nearest neighbours of the same vectors."""
 
 import uuid
 from collections.abc import Sequence
@@ -23,15 +23,15 @@ from retrieval.top_k import top_k
 SAMPLE = 200
 NEIGHBOURS = 10
 MIN_RECALL = 0.99
-TIE = 1e-6  # two scores this close may come in either order
+TIE = 1e-6  # results with scores this close may come in either order
 MAX_SCORE_ERROR = 1e-3
-COMPARED_AT_ONCE = 50_000  # vectors in memory
-FIRST_CONCERNED = 5
+BATCH = 50_000  # vectors in memory
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """A query photo for which the index missed true neighbours, found others, or gave wrong scores."""
+    """A query photo for which the index missed neighbours, returned wrong ones, or returned wrong scores."""
 
     query: str
     missing: list[str]
@@ -44,14 +44,14 @@ class CrossCheck:
     """The result of a cross-check.
 
     Args:
-        model: the model whose index was asked.
-        queries: how many photos were drawn.
-        k: how many neighbours of each were compared.
-        recall_at_k: the share of true neighbours that the index found, ties counted as found.
-        max_score_error: the largest difference between the index's score of a photo and the exact one.
-        passed: whether recall and scores were good enough.
-        checked_at: when, ISO 8601 in UTC.
-        disagreements: the queries with a difference that is no tie.
+        model: the model of the index.
+        queries: number of query photos.
+        k: number of neighbours compared for each.
+        recall_at_k: share of exact neighbours that the index found; ties count as found.
+        max_score_error: largest difference between a score of the index and the exact score.
+        passed: whether recall and scores are good enough.
+        checked_at: ISO 8601 in UTC.
+        disagreements: queries with a difference that is not a tie.
     """
 
     model: str
@@ -64,8 +64,8 @@ class CrossCheck:
     disagreements: list[Disagreement] = field(default_factory=list)
 
     def summary(self) -> str:
-        """The figures, and the first of the photos concerned, in a sentence."""
-        concerned = "".join(f" {display_uri(found.query)}" for found in self.disagreements[:FIRST_CONCERNED])
+        """Return the result in a sentence, with the first photos that disagree."""
+        concerned = "".join(f" {display_uri(found.query)}" for found in self.disagreements[:MOST_NAMED])
         return (
             f"Cross-check: recall@{self.k} {self.recall_at_k:.4f} over {self.queries} queries, largest score error "
             f"{self.max_score_error:.1e}, {len(self.disagreements)} disagreements"
@@ -86,13 +86,13 @@ class _Neighbour:
 def cross_check(
     index: VectorIndex, *, sample: int = SAMPLE, k: int = NEIGHBOURS, min_recall: float = MIN_RECALL
 ) -> CrossCheck:
-    """Draw query photos, and compare the index's answers with the exact ones.
+    """Draw query photos, and compare the index's results with the exact ones.
 
     Args:
         index: the index.
-        sample: how many photos to draw.
-        k: how many neighbours of each to compare.
-        min_recall: the recall@k below which the check fails; it fails as well where a score is wrong.
+        sample: number of query photos.
+        k: number of neighbours to compare for each.
+        min_recall: recall@k below which the check fails; it also fails if a score is wrong.
 
     Raises:
         NotFound: the index is empty.
@@ -119,13 +119,13 @@ def cross_check(
 
 
 def save_cross_check(settings: Settings, result: CrossCheck) -> None:
-    """Keep a result as the last one of its model, for the other machines as well where they share a Redis server."""
+    """Save the last result of a model, also for other machines that share its Redis server."""
     path = _file(settings, result.model)
     content = CROSS_CHECK.dump_json(result, indent=2)
     try:
         write_atomically(path, content + b"\n")
     except OSError as error:
-        raise LookalikeError(f"{path} can't be written ({error.strerror}).", "Make room or mend permissions.") from None
+        raise LookalikeError(f"{path} can't be written ({error.strerror}).", "Free disk space.") from None
     if settings.redis_url:
         from indexer.redis_client import store_value  # noqa: PLC0415 - not needed without Redis
 
@@ -133,7 +133,7 @@ def save_cross_check(settings: Settings, result: CrossCheck) -> None:
 
 
 def load_cross_check(settings: Settings, model: str) -> CrossCheck | None:
-    """The last result of a model, on whatever machine; None where it was never cross-checked.
+    """Return the last result of a model on any machine; None if it was never cross-checked.
 
     Raises:
         LookalikeError: its file is damaged or can't be read.
@@ -141,7 +141,7 @@ def load_cross_check(settings: Settings, model: str) -> CrossCheck | None:
     if settings.redis_url:
         from indexer.redis_client import load_value  # noqa: PLC0415 - not needed without Redis
 
-        with suppress(LookalikeError, ValidationError):  # there may be a file still
+        with suppress(LookalikeError, ValidationError):  # fall back to the file
             if content := load_value(settings, _shared_name(model)):
                 return CROSS_CHECK.validate_json(content)
     path = _file(settings, model)
@@ -163,14 +163,14 @@ def _shared_name(model: str) -> str:
 
 
 def _exact(index: VectorIndex, queries: Sequence[Point], k: int) -> list[list[_Neighbour]]:
-    """The k true neighbours of each query, highest score first; the gallery passes through memory in pieces."""
-    wanted = np.stack([query.vector for query in queries])
+    """Return the k exact neighbours of each query, highest score first; the index is read in batches."""
+    vectors = np.stack([query.vector for query in queries])
     best: list[list[_Neighbour]] = [[] for _ in queries]
-    for piece in batches(index.scroll(), COMPARED_AT_ONCE):
-        scores, positions = top_k(np.stack([point.vector for point in piece]), wanted, k)
+    for batch in batches(index.scroll(), BATCH):
+        scores, positions = top_k(np.stack([point.vector for point in batch]), vectors, k)
         for row, (row_scores, row_positions) in enumerate(zip(scores, positions, strict=True)):
             found = [
-                _Neighbour(float(score), piece[at].id, piece[at].payload.uri)
+                _Neighbour(float(score), batch[at].id, batch[at].payload.uri)
                 for score, at in zip(row_scores, row_positions, strict=True)
             ]
             best[row] = nlargest(k, best[row] + found, key=lambda neighbour: neighbour.score)
@@ -178,7 +178,7 @@ def _exact(index: VectorIndex, queries: Sequence[Point], k: int) -> list[list[_N
 
 
 def _compare(index: VectorIndex, query: Point, truth: Sequence[_Neighbour], k: int) -> tuple[int, Disagreement]:
-    """How many true neighbours the index found, and where it differs."""
+    """Return how many exact neighbours the index found, and how its results differ."""
     hits = {hit.id: hit for hit in index.search(query.vector, k)}
     exact = _exact_scores(index, query, hits)
     furthest = truth[-1].score - TIE

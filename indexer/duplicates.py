@@ -1,4 +1,4 @@
-"""Photos that a library holds twice: one file under several names, or files that the model can't tell apart."""
+"""Duplicates in an index: one file under several names, or files that the model can't tell apart."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -8,12 +8,12 @@ from indexer.gallery import Gallery
 from retrieval.top_k import top_k_of_each
 
 MIN_SCORE = 0.999
-NEIGHBOURS = 10  # of each photo that are looked at
+NEIGHBOURS = 10  # compared for each photo
 
 
 @dataclass(frozen=True, slots=True)
 class Identical:
-    """One file, by its sha256, and the URIs that it has."""
+    """A file, by its sha256, and its URIs."""
 
     sha256: str
     photos: list[str]
@@ -30,7 +30,7 @@ class NearIdentical:
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """What was found among so many photos, the largest groups and the highest scores first."""
+    """The duplicates among a number of photos, the largest groups and the highest scores first."""
 
     photos: int
     identical: list[Identical]
@@ -38,12 +38,12 @@ class Duplicates:
 
 
 def find_duplicates(gallery: Gallery, min_score: float = MIN_SCORE) -> Duplicates:
-    """The photos of a gallery that are the same, or look the same to the model.
+    """Find the photos of a gallery with the same content, or with nearly the same embedding.
 
     Args:
         gallery: the photos.
-        min_score: the cosine similarity from which two different files count as near-identical. What a model calls
-            alike depends on its training: one that learnt to see nothing but classes gives high scores within them.
+        min_score: the cosine similarity from which two different files count as near-identical. It depends on the
+            training of the model: scores within a class are high if only classes were trained.
     """
     copies: dict[str, list[int]] = defaultdict(list)
     for position, photo in enumerate(gallery.photos):
@@ -61,7 +61,7 @@ def find_duplicates(gallery: Gallery, min_score: float = MIN_SCORE) -> Duplicate
 
 
 def _near_identical(gallery: Gallery, copies: Mapping[str, Sequence[int]], min_score: float) -> list[NearIdentical]:
-    """Pairs of different files, each file by the first of its photos."""
+    """Find pairs of different files; each file is represented by the first of its photos."""
     first = [positions[0] for positions in copies.values()]
     photos = [gallery.photos[position] for position in first]
     scores, neighbours = top_k_of_each(gallery.embeddings[first], NEIGHBOURS)

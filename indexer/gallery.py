@@ -1,4 +1,4 @@
-"""The photos of an index in memory: all of them, to compare them with each other, or a sample."""
+"""Reads the photos of an index into memory: all of them, or a sample."""
 
 from dataclasses import dataclass
 
@@ -18,12 +18,12 @@ class Gallery:
 
 
 def read_gallery(index: VectorIndex) -> Gallery:
-    """Read every point of an index; raises `NotFound` where it is empty."""
+    """Read every point of an index; raises `NotFound` if it is empty."""
     photos: list[Payload] = []
     embeddings = np.empty((index.count(), index.dimension), np.float32)
     for position, point in enumerate(index.scroll()):
         if position == len(embeddings):
-            break  # indexed since then
+            break  # indexed since it was counted
         photos.append(point.payload)
         embeddings[position] = point.vector
     if not photos:
@@ -32,7 +32,7 @@ def read_gallery(index: VectorIndex) -> Gallery:
 
 
 def draw_points(index: VectorIndex, most: int) -> list[Point]:
-    """At most so many points of an index, the same ones as long as it does not change.
+    """Return at most `most` points of an index, drawn at random, the same ones as long as it does not change.
 
     Raises:
         NotFound: it is empty.

@@ -60,10 +60,9 @@ def doubtful(
     gallery = _open_gallery(bundle)
     found = find_doubtful(gallery, voters)
     shown = found[:limit]
-    result = {"photos": len(gallery.photos), "doubtful": len(found), "results": [asdict(photo) for photo in shown]}
-    lines = [
-        f"{display_uri(photo.uri)}: {display(photo.label)}, suggested: {display(photo.suggested)}" for photo in shown
-    ]
+    results = [{"uri": uri, **asdict(issue)} for uri, issue in shown]
+    result = {"photos": len(gallery.photos), "doubtful": len(found), "results": results}
+    lines = [f"{display_uri(uri)}: {display(one.label)}, suggested: {display(one.suggested)}" for uri, one in shown]
     text = _text(lines, len(found) - len(shown), "Every label agrees with its photo's neighbours.")
     print_result(result, as_json, text)
 

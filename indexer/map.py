@@ -136,7 +136,7 @@ def _save(settings: Settings, model: str, total: int, points: Sequence[Point], p
     try:
         write_atomically(path, json.dumps(content, ensure_ascii=False, separators=(",", ":")))
     except OSError as error:
-        raise LookalikeError(f"{path} can't be written ({error.strerror}).", "Make room or mend permissions.") from None
+        raise LookalikeError(f"{path} can't be written ({error.strerror}).", "Free disk space.") from None
 
 
 def _file(settings: Settings, model: str) -> Path:

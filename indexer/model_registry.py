@@ -10,28 +10,33 @@ from pydantic import BaseModel, Field
 
 from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
 from indexer.index_evaluation import Evaluation, evaluate
-from retrieval.bundle import MANIFEST, Bundle, Precision, load_bundle
+from retrieval.bundle import MANIFEST, Bundle, load_bundle
+from retrieval.bundle_format import Precision
 from retrieval.errors import BadBundle, IndexBusy, IndexMismatch, LookalikeError, NotFound, WorseModel
 from retrieval.index import IndexStore, VectorIndex
 from retrieval.index.base import no_index
+from retrieval.metrics import Metrics
 from retrieval.settings import Settings
 
 MAX_LOSS = 0.05
+DESCRIBED = ("backbone", "recipe", "dimension", "precision", "metrics")  # of a model, by its bundle
 
 
 class Model(BaseModel, frozen=True):
-    """A model with an installed bundle or an index; without a bundle, the fields that describe it are null."""
+    """An installed model; what its bundle describes is null if the bundle is missing."""
 
     id: str
-    backbone: str | None
-    recipe: str | None
-    dimension: int | None = Field(description="length of its embeddings")
-    precision: Precision | None = Field(description="number format of most of its network")
-    metrics: dict[str, Any] = Field(description="metrics of its evaluation after training")
-    points: int | None = Field(description="number of indexed photos; null if there is no index, or it is in use")
-    current: bool = Field(description="whether it is the current model")
-    previous: bool = Field(description="whether it was the current model before")
-    problem: str | None = Field(description="what is wrong with its bundle or index, if anything")
+    backbone: str | None = None
+    recipe: str | None = None
+    dimension: int | None = Field(None, description="length of its embeddings")
+    precision: Precision | None = Field(None, description="data type of most of its computations")
+    metrics: Metrics = Field(Metrics(), description="metrics of its evaluation after training")
+    points: int | None = Field(
+        None, description="number of photos in its index; null if it has none or another process holds it"
+    )
+    current: bool = Field(False, description="whether it is the current model")
+    previous: bool = Field(False, description="whether it was the current model before")
+    problem: str | None = Field(None, description="what is wrong with its bundle or index, if anything")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +61,7 @@ def list_models(settings: Settings, store: IndexStore) -> list[Model]:
     """Return the models with an installed bundle or an index, sorted by name."""
     indexed, bundles, current, previous = store.models(), installed(settings), store.current(), store.previous()
     names = sorted({*indexed, *bundles})
-    unknown: dict[str, Any] = dict.fromkeys(("backbone", "recipe", "dimension", "precision", "points", "problem"))
-    models = [
-        Model(id=name, metrics={}, current=name == current, previous=name == previous, **unknown) for name in names
-    ]
+    models = [Model(id=name, current=name == current, previous=name == previous) for name in names]
     return [_describe(model, bundles.get(model.id), store if model.id in indexed else None) for model in models]
 
 
@@ -169,14 +171,13 @@ def _describe(model: Model, folder: Path | None, store: IndexStore | None) -> Mo
     """The model with the details from its bundle and its index, if it has them."""
     if folder is None:
         return model.model_copy(update={"problem": "Its bundle is not installed."})
+    known: dict[str, Any] = {}
     try:
         bundle = load_bundle(folder)
-        manifest = bundle.manifest
-        copied = ("backbone", "recipe", "dimension", "precision", "metrics")
-        model = model.model_copy(update={name: getattr(manifest, name) for name in copied})
+        known = {name: getattr(bundle.manifest, name) for name in DESCRIBED}
         if store is not None:
             with open_index(store, bundle) as index:
-                model = model.model_copy(update={"points": index.count()})
+                known["points"] = index.count()
     except LookalikeError as error:
-        return model.model_copy(update={"problem": error.message})
-    return model
+        known["problem"] = error.message
+    return model.model_copy(update=known)

@@ -1,8 +1,7 @@
 """`lookalike models`."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -12,9 +11,10 @@ from indexer import model_registry as registry
 from indexer.index_evaluation import Evaluation
 from retrieval.console import JsonFlag, print_result
 from retrieval.index import open_store
+from retrieval.metrics import METRICS, Metrics, show
 from retrieval.settings import load_settings
 
-MEASURED = {"R@1": "recall_at_1", "MAP@R": "map_at_r"}
+SHOWN = ("recall_at_1", "map_at_r")
 
 models = typer.Typer(help="List models, activate, roll back and remove them.", no_args_is_help=True)
 ModelArgument = Annotated[str, typer.Argument(help="The model's id, as `lookalike models list` shows it.")]
@@ -30,9 +30,7 @@ def list_models(as_json: JsonFlag = False) -> None:
     for model in found:
         table.add_row(model.id, *(escape(text) for text in _model_columns(model)))
     print_result(
-        {"models": [model.model_dump() for model in found]},
-        as_json,
-        table if found else "There are no models yet. Train one with `lookalike train`.",
+        {"models": found}, as_json, table if found else "There are no models yet. Train one with `lookalike train`."
     )
 
 
@@ -91,11 +89,10 @@ def _model_columns(model: registry.Model) -> tuple[str, ...]:
     return serves, model.recipe or "", str(model.dimension or ""), model.precision or "", points, measured
 
 
-def _measured(metrics: Mapping[str, Any]) -> str:
+def _measured(metrics: Metrics) -> str:
     """The metrics on the test photos, or on the validation photos if there were no test photos."""
-    for split in ("test", "val"):
-        measured = metrics.get(split) or {}
-        shown = [f"{name} {measured[key]:.3f}" for name, key in MEASURED.items() if key in measured]
+    for split, measured in reversed(metrics.splits.items()):
+        shown = [f"{METRICS[name]} {show(mean)}" for name in SHOWN if (mean := measured[name]) is not None]
         if shown:
             return f"{', '.join(shown)} ({split})"
     return ""

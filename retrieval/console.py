@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel
 from rich.console import Console, RenderableType
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
@@ -27,4 +28,8 @@ def print_result(result: Mapping[str, Any], as_json: bool, text: RenderableType)
 
 def json_line(result: Mapping[str, Any]) -> str:
     """Return an object as one line of JSON; bytes of file names that are not UTF-8 are escaped."""
-    return json.dumps(result, ensure_ascii=False, default=str).encode(errors="backslashreplace").decode()
+    return json.dumps(result, ensure_ascii=False, default=_jsonable).encode(errors="backslashreplace").decode()
+
+
+def _jsonable(value: object) -> object:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else str(value)

@@ -1,11 +1,11 @@
 """Retrieval metrics as pure functions of ranked relevance.
 
-The input of each is `relevant`: bool [queries, depth], whether the neighbour at each rank, nearest first, has the
-query's label; and, where it matters, `total`: int [queries], how many relevant photos the gallery holds for each
-query (R). Each returns one value a query, float64 [queries]; average them as you like.
+The input is `relevant`, bool [queries, depth]: whether the neighbour at each rank, nearest first, has the query's
+label; some metrics also take `total`, int [queries]: the number of relevant photos in the gallery for each query (R).
+Each returns one value per query, float64 [queries].
 
-Definitions of R-precision and MAP@R: Musgrave, Belongie, Lim, "A Metric Learning Reality Check" (2020), arXiv
-2003.08505, §2.2. A query without any relevant photo in the gallery has the value 0 everywhere.
+R-precision and MAP@R are defined in Musgrave, Belongie, Lim, "A Metric Learning Reality Check" (2020), arXiv
+2003.08505, §2.2. The value is 0 for a query without any relevant photo in the gallery.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ Values = npt.NDArray[np.float64]
 
 
 def recall_at_k(relevant: Relevance, k: int) -> Values:
-    """1 where at least one of the first k neighbours is relevant, as metric learning defines recall@k."""
+    """1 if at least one of the first k neighbours is relevant, as recall@k is defined in metric learning."""
     return _float64(relevant[:, :k].any(axis=1))
 
 
@@ -40,7 +40,7 @@ def map_at_r(relevant: Relevance, total: Counts) -> Values:
 
 
 def reciprocal_rank(relevant: Relevance) -> Values:
-    """1 / rank of the first relevant neighbour, 0 where there is none within the depth; its mean is the MRR."""
+    """1 / rank of the first relevant neighbour, 0 if none is within the depth; the mean is the MRR."""
     if relevant.shape[1] == 0:
         return np.zeros(len(relevant))
     return _float64(relevant.any(axis=1) / (relevant.argmax(axis=1) + 1))

@@ -3,7 +3,6 @@
 import math
 import time
 import uuid
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from retrieval.analysis.label_issues import VOTERS, vote_shares
 from retrieval.closing import Closing
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
@@ -25,7 +25,6 @@ from retrieval.index.vectors import Vector, has_direction
 from retrieval.photo_ref import display, photo_id
 
 MOST_RESULTS = 100
-VOTERS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,15 +273,12 @@ class Searcher(Closing):
 
 
 def _vote(hits: Sequence[Hit]) -> PredictedLabel | None:
-    weights: dict[str, float] = defaultdict(float)
-    for hit in hits[:VOTERS]:
-        if hit.payload.label is not None:
-            weights[hit.payload.label] += max(hit.score, 0.0)
-    total = sum(weights.values())
-    if total <= 0:
+    voters = [(hit.payload.label, hit.score) for hit in hits[:VOTERS] if hit.payload.label is not None]
+    shares = vote_shares([label for label, _ in voters], [score for _, score in voters])
+    if not shares:
         return None
-    label = max(weights, key=lambda name: weights[name])
-    return PredictedLabel(label, round(weights[label] / total, 4))
+    label = max(shares, key=lambda name: shares[name])
+    return PredictedLabel(label, round(shares[label], 4))
 
 
 def _result(hit: Hit) -> SearchResult:

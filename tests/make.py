@@ -10,7 +10,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageDraw
 
-from retrieval.bundle import Bundle, Parity, Precision, TrainingData, write_bundle
+from retrieval.bundle import Bundle, write_bundle
+from retrieval.bundle_format import Parity, Precision, TrainingData
 from retrieval.images import ResizeRule
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 160, 60), "blue": (40, 60, 200)}

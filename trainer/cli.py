@@ -9,7 +9,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from retrieval.bundle import Precision, check_target, load_bundle
+from retrieval.bundle import check_target, load_bundle
+from retrieval.bundle_format import Precision
 from retrieval.console import JsonFlag, print_result, say
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
@@ -93,14 +94,13 @@ def train(  # noqa: PLR0917 - a command line is all options
         say(f"The recipe has the faults of its experiment: {'; '.join(fault.phrase for fault in fitted.faults)}.")
     plan = Plan(chosen, fitted, weights, tuple(changes), mixed, tensorboard, quantize)
     bundle = train_bundle(dataset, plan, seed=seed, seeds=seeds, out=out, say=say, resume=resume)
-    metrics = bundle.manifest.metrics
     result = {
-        "bundle": str(bundle.folder),
+        "bundle": bundle.folder,
         "model_id": bundle.model_id,
-        "report": str(bundle.folder / "training" / "report.html"),
-        "metrics": metrics,
+        "report": bundle.folder / "training" / "report.html",
+        "metrics": bundle.manifest.metrics,
     }
-    print_result(result, as_json, training_summary(result))
+    print_result(result, as_json, training_summary(bundle))
 
 
 def evaluate(  # noqa: PLR0917 - as above
@@ -116,20 +116,20 @@ def evaluate(  # noqa: PLR0917 - as above
     from trainer.tables import evaluation_table  # noqa: PLC0415 - as above
 
     model, settings = load_bundle(bundle), load_settings()
-    dataset = _dataset(data, settings, splits, model.manifest.seed, unseen_class)
+    dataset = _dataset(data, settings, splits, model.manifest.seed or 0, unseen_class)
     photos = dataset.split(split)
     embedder = Embedder(model, settings.embedding_threads, settings.device)
     embeddings = np.concatenate(
         [embedder.embed(read_all(photos[batch], model.resize, dataset.decoder)) for batch in slices(len(photos))]
     )
-    metrics = evaluate_embeddings(embeddings, labels_of(photos)).as_dict()
-    untrained = None
-    if dataset.digest == model.manifest.training_data.digest:
-        untrained = model.manifest.metrics.get("untrained", {}).get(split)
-    else:
+    metrics = evaluate_embeddings(embeddings, labels_of(photos)).metrics()
+    untrained, trained_on = model.manifest.metrics.untrained, model.manifest.training_data
+    if trained_on is None or dataset.digest != trained_on.digest:
+        untrained = None
         say("Metrics of the untrained backbone are omitted: they are only known for the training's data and splits.")
-    result = {"model_id": model.model_id, "split": split, **metrics, "untrained": untrained}
-    print_result(result, as_json, evaluation_table(metrics, untrained))
+    before = untrained.of(split) if untrained else None
+    result = {"model_id": model.model_id, "split": split, **metrics.model_dump(mode="json"), "untrained": before}
+    print_result(result, as_json, evaluation_table(metrics, before))
 
 
 def compare(
@@ -141,11 +141,11 @@ def compare(
     as_json: JsonFlag = False,
 ) -> None:
     """Compare bundles by the metrics of their training, in a table and a chart."""
-    from trainer.comparison import check_figure_target, compare_bundles, write_comparison  # noqa: PLC0415 - as above
+    from trainer.comparison import check_chart_target, compare_bundles, write_comparison  # noqa: PLC0415 - as above
     from trainer.tables import comparison_table  # noqa: PLC0415 - as above
 
     if out is not None:
-        check_figure_target(out)
+        check_chart_target(out)
     entries = compare_bundles([load_bundle(bundle) for bundle in bundles], split)
     if len({entry.data for entry in entries}) > 1:
         say("The bundles were evaluated on different photos or splits, so their metrics are not comparable.")

@@ -1,12 +1,15 @@
-"""Several bundles side by side: one table, one figure."""
+"""Comparisons of several bundles: the entries of a table, and a chart."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval.bundle import Bundle, Precision
+from pydantic import BaseModel
+
+from retrieval.bundle import Bundle
+from retrieval.bundle_format import Precision
 from retrieval.errors import LookalikeError
+from retrieval.metrics import METRICS, Means, SplitMetrics, TrainingCost
 from retrieval.photo_ref import display
 from trainer.extra import require_training_extra
 
@@ -19,20 +22,27 @@ DRAWN = ("recall_at_1", "map_at_r")
 TRAINED, UNTRAINED = "#0072b2", "#8f8f8f"
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A bundle as a comparison shows it.
+class SeedSummary(BaseModel):
+    """Mean and spread of each metric over several seeds."""
+
+    count: int
+    mean: Means
+    spread: Means
+
+
+class Entry(BaseModel):
+    """A bundle in a comparison.
 
     Attributes:
         bundle: its folder, as the user named it.
         model_id, backbone, recipe, dimension, precision: of the bundle.
-        changed: what was changed of the recipe, each `setting=value`.
-        data: digest of the photos and splits it was trained and measured on.
-        training_photos: how many.
-        figures: of the split that is compared: metric → mean, and `intervals`.
-        untrained: the same of the backbone before training; None where it is not known.
-        seeds: mean and spread of each metric, and how many; None for a single run.
-        seconds, epochs, parameters: of the training; None where the bundle does not say.
+        changed: settings of the recipe that were changed, each `setting=value`.
+        data: digest of the photos and splits of its training; None for an imported network.
+        training_photos: their number.
+        metrics: on the compared split.
+        untrained: the same of the backbone before training; None if it is not known.
+        seeds: None for a single run.
+        seconds, epochs, parameters: of the training; None if the bundle lacks them.
         bytes: size of the network's file.
     """
 
@@ -43,11 +53,11 @@ class Entry:
     changed: tuple[str, ...]
     dimension: int
     precision: Precision
-    data: str
+    data: str | None
     training_photos: int
-    figures: dict[str, Any]
-    untrained: dict[str, Any] | None
-    seeds: dict[str, Any] | None
+    metrics: SplitMetrics
+    untrained: SplitMetrics | None
+    seeds: SeedSummary | None
     seconds: float | None
     epochs: int | None
     parameters: int | None
@@ -55,27 +65,27 @@ class Entry:
 
     @property
     def how(self) -> str:
-        """Backbone and precision, recipe and what was changed of it, in one line."""
+        """Backbone, precision, recipe and its changed settings, in one line."""
         return ", ".join([f"{self.backbone} in {self.precision}", self.recipe, *self.changed])
 
     def as_dict(self) -> dict[str, Any]:
-        """It for `--json`, its figures as top-level keys."""
-        fields = asdict(self)
-        figures = fields.pop("figures")
-        return {**fields, **figures}
+        """The entry for `--json`, its metrics as top-level keys."""
+        fields = self.model_dump(mode="json")
+        metrics = fields.pop("metrics")
+        return {**fields, **metrics}
 
 
 def compare_bundles(bundles: Sequence[Bundle], split: str) -> list[Entry]:
-    """What each bundle knows of how it was trained and how well it retrieves.
+    """Return the metrics and the training of each bundle.
 
     Raises:
-        LookalikeError: a bundle has no figures of that split.
+        LookalikeError: a bundle has no metrics of that split.
     """
     return [_entry(bundle, split) for bundle in bundles]
 
 
-def check_figure_target(path: Path) -> None:
-    """Make sure that a comparison can be written there; raises `LookalikeError`."""
+def check_chart_target(path: Path) -> None:
+    """Check that a comparison can be written to a file with this suffix; raises `LookalikeError`."""
     if path.suffix.lower() not in SUFFIXES:
         raise LookalikeError(
             f"A comparison can't be written to {display(path)}.", f"Name a file that ends in {', '.join(SUFFIXES)}."
@@ -83,35 +93,38 @@ def check_figure_target(path: Path) -> None:
 
 
 def write_comparison(path: Path, entries: Sequence[Entry], split: str) -> None:
-    """Write the comparison: figure and table as a page (.html), or the figure alone (.svg, .png).
+    """Write the comparison: chart and table as a page (.html), or the chart alone (.svg, .png).
 
     Raises:
         LookalikeError: another suffix, or matplotlib is not installed.
         OSError: the file can't be written.
     """
-    check_figure_target(path)
+    check_chart_target(path)
     with require_training_extra():
         from trainer.report import charts  # noqa: PLC0415 - an extra
     from trainer.report.templates import render  # noqa: PLC0415 - as above
 
     with charts.style():
-        figure = _figure(entries)
+        chart = _chart(entries)
         if path.suffix.lower() == ".html":
-            page = render("comparison.html", entries=entries, split=split, figure=charts.svg(figure))
+            page = render("comparison.html", entries=entries, split=split, chart=charts.svg(chart))
             path.write_text(page, encoding="utf-8", errors="backslashreplace")
         else:
-            figure.savefig(path, dpi=150, facecolor="white")
+            chart.savefig(path, dpi=150, facecolor="white")
 
 
 def _entry(bundle: Bundle, split: str) -> Entry:
     manifest, metrics = bundle.manifest, bundle.manifest.metrics
-    if split not in metrics:
-        known = [name for name in ("test", "val") if name in metrics]
+    measured, data, seeds = metrics.of(split), manifest.training_data, metrics.seeds
+    if measured is None:
+        known = " and ".join(metrics.splits)
         raise LookalikeError(
-            f"{display(bundle.folder)} has no figures of the split {split!r}.",
-            f"It has those of {' and '.join(known)}." if known else "Leave it out, or train it with `lookalike train`.",
+            f"{display(bundle.folder)} has no metrics of the split {split!r}.",
+            f"It has those of {known}." if known else "Leave it out, or train it with `lookalike train`.",
         )
-    training, seeds = metrics.get("training", {}), metrics.get("seeds")
+    untrained = metrics.untrained.of(split) if metrics.untrained else None
+    mean, spread = (seeds.mean.of(split), seeds.spread.of(split)) if seeds else (None, None)
+    training = metrics.training or TrainingCost()
     return Entry(
         bundle=display(bundle.folder),
         model_id=manifest.model_id,
@@ -120,27 +133,22 @@ def _entry(bundle: Bundle, split: str) -> Entry:
         changed=manifest.changed,
         dimension=manifest.dimension,
         precision=manifest.precision,
-        data=manifest.training_data.digest,
-        training_photos=manifest.training_data.counts.get("train", 0),
-        figures=_without_classes(metrics[split]),
-        untrained=_without_classes(metrics["untrained"][split]) if split in metrics.get("untrained", {}) else None,
-        seeds=seeds and {"count": len(seeds["runs"]), "mean": seeds["mean"][split], "spread": seeds["spread"][split]},
-        seconds=training.get("seconds"),
-        epochs=training.get("epochs"),
-        parameters=training.get("parameters"),
+        data=data.digest if data else None,
+        training_photos=data.counts.get("train", 0) if data else 0,
+        metrics=measured.without_classes,
+        untrained=untrained.without_classes if untrained else None,
+        seeds=SeedSummary(count=len(seeds.runs), mean=mean, spread=spread) if seeds and mean and spread else None,
+        seconds=training.seconds,
+        epochs=training.epochs,
+        parameters=training.parameters,
         bytes=bundle.network.stat().st_size,
     )
 
 
-def _without_classes(figures: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in figures.items() if name != "per_class"}
-
-
-def _figure(entries: Sequence[Entry]) -> "Figure":
+def _chart(entries: Sequence[Entry]) -> "Figure":
     """A dot for each bundle and metric with its interval, and a ring for the untrained backbone."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
 
-    from retrieval.analysis.evaluation import METRICS  # noqa: PLC0415 - imports scikit-learn
     from trainer.report.charts import plain  # noqa: PLC0415 - as above
 
     figure = Figure(figsize=(9, 1.2 + 0.5 * len(entries)), layout="constrained")
@@ -155,15 +163,15 @@ def _figure(entries: Sequence[Entry]) -> "Figure":
 
 
 def _draw(axes: "Axes", place: int, entry: Entry, metric: str) -> None:
-    mean = entry.figures[metric]
-    if "intervals" in entry.figures:
-        low, high = entry.figures["intervals"][metric]
-        axes.plot([low, high], [place, place], color=TRAINED, linewidth=2, solid_capstyle="round")
-    axes.plot(mean, place, "o", color=TRAINED, label="trained, 95 % interval")
-    if entry.seeds:
-        axes.plot(entry.seeds["mean"][metric], place, "|", color=TRAINED, markersize=16, label="mean over seeds")
-    if entry.untrained:
-        axes.plot(entry.untrained[metric], place, "o", color=UNTRAINED, fillstyle="none", label="untrained backbone")
+    def draw(means: Means | None, marker: str, **style: Any) -> None:
+        if means is not None and (mean := means[metric]) is not None:
+            axes.plot(mean, place, marker, **style)
+
+    if interval := (entry.metrics.intervals or {}).get(metric):
+        axes.plot(interval, [place, place], color=TRAINED, linewidth=2, solid_capstyle="round")
+    draw(entry.metrics, "o", color=TRAINED, label="trained, 95 % interval")
+    draw(entry.seeds.mean if entry.seeds else None, "|", color=TRAINED, markersize=16, label="mean over seeds")
+    draw(entry.untrained, "o", color=UNTRAINED, fillstyle="none", label="untrained backbone")
 
 
 def _one_of_each(axes: "Axes") -> tuple[list[Any], list[str]]:

@@ -11,7 +11,7 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 
-from retrieval.bundle import Parity
+from retrieval.bundle_format import Parity
 from retrieval.errors import LookalikeError
 from retrieval.session import Session
 from trainer.extra import first_line

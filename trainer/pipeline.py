@@ -1,4 +1,4 @@
-"""From labelled photos to a model bundle: the whole of `lookalike train`."""
+"""From labelled photos to a model bundle: `lookalike train`."""
 
 import csv
 import json
@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.analysis.calibration import calibrate
-from retrieval.analysis.evaluation import evaluate_embeddings
-from retrieval.bundle import Bundle, TrainingData, write_bundle
+from retrieval.analysis.evaluation import Evaluation, evaluate_embeddings
+from retrieval.bundle import Bundle, write_bundle
+from retrieval.bundle_format import PHOTOS, TrainingData
+from retrieval.metrics import BySplit, Metrics, Quantization, SplitMetrics, TrainingCost
 from retrieval.session import runtime_version
 from retrieval.top_k import Embeddings
 from trainer.augmented_views import sample_batch
@@ -26,9 +28,10 @@ from trainer.quantization import CALIBRATION_PHOTOS, quantized
 from trainer.recipes.overrides import settings_of
 from trainer.report.page import Report, write_report
 from trainer.runs import WEIGHTS, Photos, Plan, Run, best_run, over_seeds, train_run, train_runs
-from trainer.split_overlap import Duplicate, find_duplicates, warning
+from trainer.split_overlap import find_duplicates, warning
 from trainer.training import Epoch
 
+TRAINING = "training"
 LIBRARIES = ("tensorflow", "tensorflow-addons", "tf2onnx", "numpy", "pillow")
 
 
@@ -40,19 +43,15 @@ def train_bundle(
     Args:
         dataset: labelled photos in splits.
         plan: what to train.
-        seed: of the first training and of the report; the splits are drawn already.
-        seeds: how many networks to train, with seed, seed + 1, …; the bundle is the one that is best on the
-            validation photos.
-        out: where the bundle shall be; what there is of an unfinished training lies beside it.
-        say: takes what the user should know.
-        resume: whether to go on with an unfinished training of the same plan.
-
-    Returns:
-        The bundle, whole; no bundle is written where anything fails.
+        seed: of the first run and of the report; the splits are drawn already.
+        seeds: number of runs, with seed, seed + 1, …; the bundle has the network that is best on the validation photos.
+        out: the folder of the bundle; an unfinished training is stored beside it.
+        say: takes messages for the user.
+        resume: whether to resume an unfinished training of the same plan.
 
     Raises:
-        LookalikeError: too few photos, weights that can't be had, an unfinished training that had another plan, or an
-            export that is not faithful.
+        LookalikeError: there are too few photos, weights are not available, the unfinished training has another plan,
+            or the exported network differs from the trained one. Then no bundle is written.
     """
     check_trainable(dataset, say)
     duplicates = find_duplicates(dataset.photos, dataset.fingerprints)
@@ -61,40 +60,17 @@ def train_bundle(
     photos = {split: _read(dataset, split, plan) for split in dataset.counts}
     untrained = _untrained(plan, photos, seed)
     with work_folder(out, _identity(dataset, plan, seed), say, resume) as work:
-
-        def train_one(number: int) -> Run:
-            return train_run(plan, photos, number, work / f"seed-{number}", say)
-
-        runs = train_runs(train_one, seed, seeds, say)
+        runs = train_runs(
+            lambda number: train_run(plan, photos, number, work / f"seed-{number}", say), seed, seeds, say
+        )
         kept, quantization = best_run(runs), None
         if plan.precision == "int8":
             kept, quantization = quantized(kept, photos, _calibration_photos(dataset, plan, seed), say)
         metrics = _metrics(runs, kept, untrained, photos, quantization)
-        training = work / "training"
-        training.mkdir(exist_ok=True)
-        _write_figures(training, kept, metrics, duplicates)
         sample = sample_batch(photos["train"], plan.fed, plan.recipe, seed)
         report = Report(plan, dataset, seed, runs, kept, metrics, untrained, duplicates, sample)
-        write_report(training / "report.html", report)
-        return write_bundle(
-            out,
-            kept.network,
-            training,
-            backbone=plan.backbone.name,
-            recipe=plan.recipe.name,
-            changed=plan.changed,
-            dimension=plan.recipe.dimension,
-            resize=plan.fed.resize,
-            classes=dataset.classes,
-            training_data=TrainingData(name=dataset.name, digest=dataset.digest, counts=dataset.counts),
-            seed=seed,
-            metrics=metrics,
-            precision=kept.precision,
-            parity=kept.parity,
-            calibration=calibrate(kept.embeddings["val"], photos["val"].labels),
-            versions={library: version(library) for library in LIBRARIES} | {"onnxruntime": runtime_version()},
-            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
+        _write_training(work / TRAINING, report)
+        return _write_bundle(out, work, report)
 
 
 def _read(dataset: Dataset, split: str, plan: Plan) -> LabelledImages:
@@ -105,14 +81,14 @@ def _read(dataset: Dataset, split: str, plan: Plan) -> LabelledImages:
 
 
 def _calibration_photos(dataset: Dataset, plan: Plan, seed: int) -> npt.NDArray[np.uint8]:
-    """Some training photos as the network takes them; for training they may have been read larger."""
+    """A sample of training photos at the network's input size; for training they may have been read larger."""
     photos = dataset.split("train")
     drawn = np.random.default_rng(seed).permutation(len(photos))[:CALIBRATION_PHOTOS]
     return read_all([photos[index] for index in drawn], plan.fed.resize, dataset.decoder)
 
 
 def _identity(dataset: Dataset, plan: Plan, seed: int) -> dict[str, Any]:
-    """What must be the same for a training to go on."""
+    """What must be the same for a training to be resumed."""
     return {
         "backbone": plan.backbone.name,
         "weights": plan.weights,
@@ -124,7 +100,7 @@ def _identity(dataset: Dataset, plan: Plan, seed: int) -> dict[str, Any]:
 
 
 def _untrained(plan: Plan, photos: Photos, seed: int) -> dict[str, Embeddings]:
-    """The backbone's own features of the held-out photos, by split, scaled to unit length."""
+    """The features of the untrained backbone for the held-out photos, by split, scaled to unit length."""
     features = plan.build(seed).features_only()
     return {split: embed(features, of_split.images) for split, of_split in photos.items() if split != "train"}
 
@@ -134,37 +110,61 @@ def _metrics(
     kept: Run,
     untrained: Mapping[str, Embeddings],
     photos: Photos,
-    quantization: dict[str, Any] | None,
-) -> dict[str, Any]:
-    """The figures as the bundle keeps them: by split, `untrained` by split, `training`; where they are, more.
-
-    That is `seeds` where there were several, and `quantization` where it was asked for, which has the figures of both
-    networks; those by split are of the network that is in the bundle.
-    """
-    metrics: dict[str, Any] = {split: evaluation.as_dict() for split, evaluation in kept.evaluations.items()}
-    metrics["untrained"] = {
-        split: evaluate_embeddings(embeddings, photos[split].labels).as_dict()
-        for split, embeddings in untrained.items()
-    }
-    metrics["training"] = {
-        "seconds": kept.epochs[-1].seconds,
-        "epochs": len(kept.epochs),
-        "parameters": kept.parameters,
-    }
-    if len(runs) > 1:
-        metrics["seeds"] = over_seeds(runs, kept)
-    if quantization is not None:
-        metrics["quantization"] = quantization
-    return metrics
+    quantization: Quantization | None,
+) -> Metrics:
+    before = {split: evaluate_embeddings(of_split, photos[split].labels) for split, of_split in untrained.items()}
+    trained = _summaries(kept.evaluations)
+    return Metrics(
+        val=trained.val,
+        test=trained.test,
+        untrained=_summaries(before),
+        training=TrainingCost(seconds=kept.seconds, epochs=len(kept.epochs), parameters=kept.record.parameters),
+        seeds=over_seeds(runs, kept) if len(runs) > 1 else None,
+        quantization=quantization,
+    )
 
 
-def _write_figures(folder: Path, kept: Run, metrics: Mapping[str, Any], duplicates: list[Duplicate]) -> None:
-    """`history.csv`, `metrics.json` and the Keras weights."""
-    shutil.copyfile(kept.folder / WEIGHTS, folder / WEIGHTS)
+def _summaries(evaluations: Mapping[str, Evaluation]) -> BySplit[SplitMetrics]:
+    return BySplit[SplitMetrics](**{split: evaluation.metrics() for split, evaluation in evaluations.items()})
+
+
+def _write_training(folder: Path, report: Report) -> None:
+    """Write the content of the bundle's `training/`: Keras weights, `history.csv`, `metrics.json` and the report."""
+    folder.mkdir(exist_ok=True)
+    shutil.copyfile(report.kept.folder / WEIGHTS, folder / WEIGHTS)
     with (folder / "history.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Epoch)])
         writer.writeheader()
-        writer.writerows(asdict(epoch) for epoch in kept.epochs)
-    everything = {**metrics, "duplicates": [duplicate.as_dict() for duplicate in duplicates]}
-    text = json.dumps(everything, indent=2, ensure_ascii=False)
+        writer.writerows(asdict(epoch) for epoch in report.kept.epochs)
+    metrics = report.metrics.model_dump(mode="json")
+    metrics["duplicates"] = [duplicate.as_dict() for duplicate in report.duplicates]
+    text = json.dumps(metrics, indent=2, ensure_ascii=False)
     (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
+    write_report(folder / "report.html", report)
+
+
+def _write_bundle(out: Path, work: Path, report: Report) -> Bundle:
+    plan, dataset, kept = report.plan, report.dataset, report.kept
+    photos = sorted((dataset.fingerprints[photo.uri].sha256, str(photo.split)) for photo in dataset.photos)
+    lines = "".join(f"{sha256},{split}\n" for sha256, split in photos)
+    (work / PHOTOS).write_text(f"sha256,split\n{lines}", encoding="ascii")
+    return write_bundle(
+        out,
+        kept.network,
+        work / TRAINING,
+        files={PHOTOS: work / PHOTOS},
+        backbone=plan.backbone.name,
+        recipe=plan.recipe.name,
+        changed=plan.changed,
+        dimension=plan.recipe.dimension,
+        resize=plan.fed.resize,
+        classes=dataset.classes,
+        training_data=TrainingData(name=dataset.name, digest=dataset.digest, counts=dataset.counts),
+        seed=report.seed,
+        metrics=report.metrics,
+        precision=kept.precision,
+        parity=kept.record.parity,
+        calibration=calibrate(kept.embeddings["val"], labels_of(dataset.split("val"))),
+        versions={library: version(library) for library in LIBRARIES} | {"onnxruntime": runtime_version()},
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

@@ -1,20 +1,18 @@
-"""A network that computes in 8-bit integers: faster on a CPU, and accepted only where it finds as well as before.
+"""Static quantization to 8-bit integers: faster on a CPU, and accepted only if it retrieves nearly as well.
 
-Static quantization: weights are rounded channel by channel to int8, activations to uint8, by their range over photos
-of the training split (Jacob et al., "Quantization and Training of Neural Networks for Efficient
-Integer-Arithmetic-Only Inference", CVPR 2018). That is done between the first two convolutions and the last. The rest
-stays float32, as it costs little time and rounding it much (so since Zhou et al., "DoReFa-Net", 2016): all features
-come from the few channels of the first ones, and the last feature map is what embeddings and `regions` are made of. On
-MobileNetV2, rounding the weights of the second convolution alone moved embeddings nine times as far as rounding any
-other's; on EfficientNet-Lite0, four times. Where that loses too much on the validation photos, more of the first
-convolutions stay float32, which is slower and more faithful.
+Weights are rounded channel by channel to int8, activations to uint8, by their range over training photos (Jacob et al.,
+"Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", CVPR 2018), from the
+third convolution to the one before the last. The others stay float32, since they take little time and rounding them
+costs much quality (as in Zhou et al., "DoReFa-Net", 2016): all features are computed from the few channels of the first
+ones, and embeddings and `regions` from the last feature map. On MobileNetV2, rounding the weights of the second
+convolution alone changes embeddings nine times as much as rounding any other; on EfficientNet-Lite0, four times. If
+too much is lost on the validation photos, more of the first convolutions stay float32, which is slower and more exact.
 """
 
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +21,12 @@ import onnxruntime
 from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from retrieval.analysis.evaluation import evaluate_embeddings
 from retrieval.embedder import IMAGES
+from retrieval.metrics import Cosines, Quantization
 from trainer.data import Say
-from trainer.export import check_free_space, run_onnx
+from trainer.export import check_free_space
 from trainer.extra import first_line
-from trainer.runs import Photos, Run
+from trainer.runs import Photos, Run, measured
 
 CALIBRATION_PHOTOS = 96
 LARGEST_LOSS = 0.005
@@ -37,59 +35,60 @@ FLOAT32_AT_FIRST = (2, 6, 12)  # convolutions, of at most half of which a networ
 Tensors = Iterable[str]
 
 
-def quantized(run: Run, photos: Photos, calibration: npt.NDArray[np.uint8], say: Say) -> tuple[Run, dict[str, Any]]:
-    """The run with a quantized network, or the run as it was where that one finds less well.
+def quantized(run: Run, photos: Photos, calibration: npt.NDArray[np.uint8], say: Say) -> tuple[Run, Quantization]:
+    """Return the run with a quantized network, or the run itself if that one retrieves worse, and the comparison.
 
-    The validation photos choose: of several candidates the fastest whose MAP@R is at most 0.005 below the float32
-    network's, or none. Test photos are shown to the chosen one alone and can only refuse it, by the same bound; so they
-    never pick the best of several, and the figures of both networks are kept.
+    The validation photos select: of several candidates the fastest whose MAP@R is at most 0.005 below the float32
+    network's, or none. Only the selected one is evaluated on the test photos, which can only reject it, by the same
+    bound; so they never select among candidates.
 
     Args:
         run: an exported and measured training.
-        photos: by split, as the network takes them.
+        photos: by split, at the network's input size.
         calibration: training photos, uint8 [photos, size, size, 3].
-        say: takes the figures of both, and why a network was refused.
-
-    Returns:
-        The run, and what the bundle's metrics say of it: `accepted`, `calibration_photos`; the `reason` where nothing
-        could be measured; otherwise `float32_at_first`, how many convolutions were left as they were, the `cosine` of
-        both networks' embeddings of the validation photos, mean and lowest, and the overall figures of `float32` and
-        `int8` by split.
+        say: takes the metrics of both, or the reason for a rejection.
 
     Raises:
         LookalikeError: the disk is full.
     """
-    candidate, first, record = replace(run, precision="int8"), 0, {"calibration_photos": len(calibration)}
+    candidate, first = replace(run, precision="int8"), 0
     check_free_space(run.folder, 3 * run.network.stat().st_size)
     try:
-        for first in _counts_to_spare(run.network):
+        for first in _float32_counts(run.network):
             quantize_onnx(run.network, candidate.network, calibration, first)
-            candidate = _measured(candidate, {"val": photos["val"]})
+            candidate = measured(candidate, {"val": photos["val"]})
             if _loss(run, candidate) <= LARGEST_LOSS:
                 break
-    except Exception as error:  # the quantizer raises whatever it comes upon in a graph
-        say(f"The network can't be quantized ({first_line(error)}): the bundle holds the float32 network.")
-        return run, {"accepted": False, **record, "reason": first_line(error)}
-    candidate = _measured(candidate, {split: photos[split] for split in run.evaluations})
+    except Exception as error:  # the quantizer raises errors of any type
+        say(f"The network can't be quantized ({first_line(error)}): the bundle has the float32 network.")
+        return run, Quantization(accepted=False, calibration_photos=len(calibration), reason=first_line(error))
+    candidate = measured(candidate, {split: photos[split] for split in run.evaluations})
     accepted = _loss(run, candidate) <= LARGEST_LOSS
     say(_sentence(run, candidate, accepted))
-    kept = candidate if accepted else run
-    return kept, {"accepted": accepted, **record, "float32_at_first": first, **_figures(run, candidate)}
+    cosines = (run.embeddings["val"] * candidate.embeddings["val"]).sum(axis=1)
+    return candidate if accepted else run, Quantization(
+        accepted=accepted,
+        calibration_photos=len(calibration),
+        float32_at_first=first,
+        cosine=Cosines(mean=float(cosines.mean()), min=float(cosines.min())),
+        float32=run.means,
+        int8=candidate.means,
+    )
 
 
 def quantize_onnx(network: Path, target: Path, calibration: npt.NDArray[np.uint8], float32_at_first: int) -> None:
-    """Write a network with 8-bit integers between its first convolutions and its last; it takes and gives the same.
+    """Write a network with 8-bit integers between its first convolutions and its last, with the same in- and outputs.
 
     Args:
-        network: as `export_onnx` wrote it.
+        network: written by `export_onnx`.
         target: the file to write.
-        calibration: photos from which the ranges of activations are taken, uint8 [photos, size, size, 3].
-        float32_at_first: how many convolutions stay as they are.
+        calibration: photos that the ranges of activations are taken from, uint8 [photos, size, size, 3].
+        float32_at_first: number of the first convolutions that stay float32.
     """
-    onnxruntime.set_default_logger_severity(3)  # it warns of every optional input
+    onnxruntime.set_default_logger_severity(3)  # there is a warning for every optional input
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         prepared = Path(folder, "prepared.onnx")
-        quant_pre_process(network, prepared, skip_symbolic_shape=True)  # which would need SymPy, and finds no more
+        quant_pre_process(network, prepared, skip_symbolic_shape=True)  # it needs SymPy, and finds nothing here
         quantize_static(
             prepared,
             target,
@@ -103,19 +102,19 @@ def quantize_onnx(network: Path, target: Path, calibration: npt.NDArray[np.uint8
 
 
 class _Photos:
-    """One photo after the other, as the quantizer asks a `CalibrationDataReader` for them."""
+    """A `CalibrationDataReader` of the quantizer that returns photos one by one."""
 
     def __init__(self, photos: npt.NDArray[np.uint8]) -> None:
         self._photos = iter(photos)
 
     def get_next(self) -> dict[str, npt.NDArray[np.uint8]] | None:
-        """The next photo by the name of its input; None after the last."""
+        """Return the next photo by the name of its input; None after the last."""
         photo = next(self._photos, None)
         return None if photo is None else {IMAGES: photo[None]}
 
 
-def _counts_to_spare(network: Path) -> list[int]:
-    """How many of the first convolutions a candidate leaves in float32, the fastest candidate first."""
+def _float32_counts(network: Path) -> list[int]:
+    """Return the number of first convolutions in float32 for each candidate, the fastest first."""
     convolutions = sum(node.op_type == "Conv" for node in onnx.load(network).graph.node)
     counts = [count for count in FLOAT32_AT_FIRST if count <= convolutions / 2]
     if not counts:
@@ -124,7 +123,7 @@ def _counts_to_spare(network: Path) -> list[int]:
 
 
 def _kept_in_float32(nodes: Sequence[onnx.NodeProto], at_first: int) -> list[str]:
-    """The names of nodes, in the order they run, that are not behind the first convolutions and before the last."""
+    """Return the names of the nodes that stay float32; nodes are in topological order."""
     after = _reached(nodes, lambda node: node.input, lambda node: node.output)
     before = _reached(nodes[::-1], lambda node: node.output, lambda node: node.input)
     first = [node.name for node in nodes if node.op_type == "Conv"][:at_first]
@@ -140,7 +139,7 @@ def _reached(
     entering: Callable[[onnx.NodeProto], Tensors],
     leaving: Callable[[onnx.NodeProto], Tensors],
 ) -> set[str]:
-    """The tensors that one comes to from the convolutions, going through nodes in this order and direction."""
+    """Return the tensors that are reachable from convolutions, visiting nodes in this order and direction."""
     tensors: set[str] = set()
     for node in nodes:
         if node.op_type == "Conv" or tensors & set(entering(node)):
@@ -148,25 +147,9 @@ def _reached(
     return tensors
 
 
-def _measured(run: Run, photos: Photos) -> Run:
-    """The run with the embeddings and figures of its own network."""
-    embeddings = {split: run_onnx(run.network, of_split.images) for split, of_split in photos.items()}
-    evaluations = {split: evaluate_embeddings(of_split, photos[split].labels) for split, of_split in embeddings.items()}
-    return replace(run, embeddings=embeddings, evaluations=evaluations)
-
-
 def _loss(run: Run, candidate: Run) -> float:
-    """The MAP@R that is lost, at worst, on the splits that the candidate was measured on."""
+    """Return the largest loss of MAP@R on the splits that the candidate was evaluated on."""
     return max(_map_at_r(run, split) - _map_at_r(candidate, split) for split in candidate.evaluations)
-
-
-def _figures(run: Run, candidate: Run) -> dict[str, Any]:
-    cosines = (run.embeddings["val"] * candidate.embeddings["val"]).sum(axis=1)
-    figures: dict[str, Any] = {
-        of.precision: {split: evaluation.overall for split, evaluation in of.evaluations.items()}
-        for of in (run, candidate)
-    }
-    return {"cosine": {"mean": float(cosines.mean()), "min": float(cosines.min())}, **figures}
 
 
 def _sentence(run: Run, candidate: Run, accepted: bool) -> str:
@@ -175,7 +158,7 @@ def _sentence(run: Run, candidate: Run, accepted: bool) -> str:
         for split in run.evaluations
     )
     if not accepted:
-        return f"The int8 network loses more than {LARGEST_LOSS} of MAP@R ({moved}): the bundle holds the float32 one."
+        return f"The int8 network loses more than {LARGEST_LOSS} of MAP@R ({moved}): the bundle has the float32 one."
     size = candidate.network.stat().st_size / run.network.stat().st_size
     return f"Quantized to int8: MAP@R {moved}; the network's file has {size:.0%} of its size."
 

@@ -1,19 +1,19 @@
-"""Training with one seed or several: what each run came to, and how far chance moves the figures."""
+"""Training runs with one seed or several, and how far metrics depend on the seed."""
 
-import json
 import shutil
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
+from pydantic import BaseModel, ConfigDict
 
-from retrieval.analysis.evaluation import METRICS, Evaluation, evaluate_embeddings
-from retrieval.bundle import Parity, Precision
+from retrieval.analysis.evaluation import Evaluation, evaluate_embeddings
+from retrieval.bundle_format import Parity, Precision
 from retrieval.files import write_atomically
+from retrieval.metrics import METRICS, BySplit, Means, SeedMetrics, Seeds
 from retrieval.top_k import Embeddings
 from trainer.backbones.base import Backbone
 from trainer.checkpoints import Checkpoints
@@ -29,22 +29,23 @@ from trainer.training import Epoch, TrainingCallback, kept_epoch, train_network
 ONNX = "embedder.onnx"
 WEIGHTS = "embedder.weights.h5"
 RECORD = "run.json"
+CHECKPOINTS = "checkpoints"
 
 Photos = Mapping[str, LabelledImages]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to train, before chance has its part.
+    """What to train; a seed determines the rest.
 
     Attributes:
-        backbone: what to build on.
-        recipe: how to train, with what the user changed of it.
+        backbone: to fine-tune.
+        recipe: with the settings that the user changed.
         weights: `auto`, `none` or a file.
-        changed: what the user changed of the recipe, each `setting=value`.
+        changed: settings of the recipe that the user changed, each `setting=value`.
         mixed_precision: whether to compute in bfloat16 where that is precise enough; weights stay float32.
-        tensorboard: where to write logs for TensorBoard, a folder a seed; None: nowhere.
-        precision: of the network that the bundle shall hold.
+        tensorboard: folder for logs of TensorBoard, with a folder per seed; None for no logs.
+        precision: of the network in the bundle.
     """
 
     backbone: Backbone
@@ -57,7 +58,7 @@ class Plan:
 
     @property
     def fed(self) -> Backbone:
-        """The backbone as the recipe feeds it."""
+        """The backbone with the recipe's preparation of photos."""
         return prepared(self.backbone, self.recipe.preparation)
 
     @property
@@ -66,25 +67,40 @@ class Plan:
         return is_pretrained(self.backbone, self.weights)
 
     def build(self, seed: int, mixed_precision: bool = False) -> EmbeddingNetwork:
-        """The network as training begins; seeds all that TensorFlow draws from here on."""
+        """Return the network before training; also set TensorFlow's precision and seed."""
         tf.keras.backend.clear_session()
         tf.keras.mixed_precision.set_global_policy("mixed_bfloat16" if mixed_precision else "float32")
         tf.keras.utils.set_random_seed(seed)
         return build_for(self.recipe, self.backbone, self.weights)
 
 
-@dataclass(frozen=True)
-class Run:
-    """One training, exported and measured.
+class TrainingRecord(BaseModel):
+    """The outcome of a training, which is stored beside its files.
 
     Attributes:
-        seed: of its batches and random weights.
-        folder: holds the ONNX network and the Keras weights.
-        epochs: how it went.
-        kept: the epoch whose weights it ended with.
-        interrupted: whether the user ended it early.
-        parameters: of the network, trained or not.
-        parity: how far ONNX Runtime is from TensorFlow, both in float32.
+        epochs: in order.
+        interrupted: whether the user interrupted it.
+        parameters: number of the network's parameters, trainable or not.
+        parity: of ONNX Runtime and TensorFlow, both in float32.
+    """
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")  # a loss may be NaN
+
+    epochs: list[Epoch]
+    interrupted: bool
+    parameters: int
+    parity: Parity
+
+
+@dataclass(frozen=True)
+class Run:
+    """A network trained with one seed, exported and measured.
+
+    Attributes:
+        seed: of batches and random weights.
+        folder: with the ONNX network and the Keras weights.
+        record: the outcome of the training.
+        kept: the epoch whose weights were kept.
         embeddings: by held-out split, float32 [photos, d], of ONNX Runtime.
         evaluations: by held-out split.
         precision: of the network that was measured.
@@ -92,11 +108,8 @@ class Run:
 
     seed: int
     folder: Path
-    epochs: list[Epoch]
+    record: TrainingRecord
     kept: Epoch
-    interrupted: bool
-    parameters: int
-    parity: Parity
     embeddings: dict[str, Embeddings]
     evaluations: dict[str, Evaluation]
     precision: Precision = "float32"
@@ -106,15 +119,33 @@ class Run:
         """The ONNX file."""
         return self.folder / (ONNX if self.precision == "float32" else f"{self.precision}.onnx")
 
+    @property
+    def epochs(self) -> list[Epoch]:
+        """All epochs, in order."""
+        return self.record.epochs
+
+    @property
+    def seconds(self) -> float:
+        """The duration of the training."""
+        return self.epochs[-1].seconds
+
+    @property
+    def means(self) -> BySplit[Means]:
+        """The metrics by split, without intervals and classes."""
+        return BySplit[Means].model_validate({split: found.overall for split, found in self.evaluations.items()})
+
 
 def train_runs(train_one: Callable[[int], Run], first: int, count: int, say: Say) -> list[Run]:
-    """Train with the seeds first, first + 1, …; an interruption ends them all and keeps what there is.
+    """Train with the seeds first, first + 1, …; after an interruption, return the completed runs.
 
     Args:
         train_one: trains with a seed.
         first: the first seed.
-        count: how many.
-        say: takes what the user should know.
+        count: number of seeds.
+        say: takes messages for the user.
+
+    Raises:
+        KeyboardInterrupt: no run was completed.
     """
     runs: list[Run] = []
     for seed in range(first, first + count):
@@ -126,87 +157,68 @@ def train_runs(train_one: Callable[[int], Run], first: int, count: int, say: Say
             if not runs:
                 raise
             break
-        if runs[-1].interrupted:
+        if runs[-1].record.interrupted:
             break
     return runs
 
 
 def train_run(plan: Plan, photos: Photos, seed: int, folder: Path, say: Say) -> Run:
-    """Train a network, export it and measure it; what was done of it before is not done again.
+    """Train a network, export it and measure it; resume or reuse the training that the folder has.
 
     Args:
         plan: what to train.
-        photos: by split; `train` is learnt from, `val` chosen on, and all but `train` measured.
-        seed: of all that is drawn.
-        folder: what to write to, and where an unfinished training of the same plan left what it had.
-        say: takes what the user should know.
+        photos: by split: `train` to train on, `val` to choose the best epoch, and all but `train` to measure.
+        seed: of everything random.
+        folder: to write to; it may have an unfinished or completed training of the same plan.
+        say: takes messages for the user.
 
     Raises:
-        LookalikeError: weights that can't be had, or an export that is not faithful.
+        LookalikeError: the weights are not available, or the exported network differs from the trained one.
     """
     if not (folder / RECORD).exists():
-        record = _train(plan, photos, seed, folder, say)
-        write_atomically(folder / RECORD, json.dumps(record))
-    record = json.loads((folder / RECORD).read_bytes())
-    epochs = [Epoch(**fields) for fields in record["epochs"]]
+        write_atomically(folder / RECORD, _train(plan, photos, seed, folder, say).model_dump_json())
+    record = TrainingRecord.model_validate_json((folder / RECORD).read_bytes())
     held_out = {split: of_split for split, of_split in photos.items() if split != "train"}
-    embeddings = {split: run_onnx(folder / ONNX, of_split.images) for split, of_split in held_out.items()}
-    return Run(
-        seed,
-        folder,
-        epochs,
-        kept_epoch(epochs, plan.recipe.stopping),
-        record["interrupted"],
-        record["parameters"],
-        Parity(**record["parity"]),
-        embeddings,
-        {split: evaluate_embeddings(embeddings[split], held_out[split].labels) for split in held_out},
-    )
+    run = Run(seed, folder, record, kept_epoch(record.epochs, plan.recipe.stopping), {}, {})
+    return measured(run, held_out)
+
+
+def measured(run: Run, photos: Photos) -> Run:
+    """Return the run with the embeddings and evaluations of its network on these photos, by split."""
+    embeddings = {split: run_onnx(run.network, of_split.images) for split, of_split in photos.items()}
+    evaluations = {split: evaluate_embeddings(of_split, photos[split].labels) for split, of_split in embeddings.items()}
+    return replace(run, embeddings=embeddings, evaluations=evaluations)
 
 
 def best_run(runs: Sequence[Run]) -> Run:
-    """The run that retrieves the validation photos best, by MAP@R; the test photos have no say."""
+    """Return the run with the highest MAP@R on the validation photos; test photos are not considered."""
     return max(runs, key=lambda run: run.evaluations["val"].overall["map_at_r"])
 
 
-def over_seeds(runs: Sequence[Run], kept: Run) -> dict[str, Any]:
-    """Each run's figures by split, and their mean and spread (standard deviation, n − 1)."""
-    figures = [
-        {"seed": run.seed, "seconds": run.epochs[-1].seconds}
-        | {split: evaluation.overall for split, evaluation in run.evaluations.items()}
-        for run in runs
-    ]
+def over_seeds(runs: Sequence[Run], kept: Run) -> Seeds:
+    """Return the metrics of each run, and their mean and spread."""
 
-    def summary(of: Callable[[list[float]], float]) -> dict[str, dict[str, float]]:
-        return {
-            split: {metric: of([run.evaluations[split].overall[metric] for run in runs]) for metric in METRICS}
-            for split in kept.evaluations
-        }
-
-    return {"runs": figures, "kept": kept.seed, "mean": summary(statistics.fmean), "spread": summary(statistics.stdev)}
-
-
-def _train(plan: Plan, photos: Photos, seed: int, folder: Path, say: Say) -> dict[str, Any]:
-    """Train and export; what is known of it besides the files."""
-    network, recipe = plan.build(seed, plan.mixed_precision), plan.recipe
-    table = timetable(recipe, len(photos["train"].labels), network.pretrained)
-    checkpoints = Checkpoints(folder / "checkpoints", say)
-    with ExitStack() as open_callbacks:
-        progress = open_callbacks.enter_context(TrainingProgress(table, say))
-        callbacks: list[TrainingCallback] = [progress]
-        if plan.tensorboard is not None:
-            rates = planned_learning_rates(recipe, table, network.pretrained, seed)
-            log = TensorBoardLog(plan.tensorboard / f"seed-{seed}", rates, table)
-            callbacks.append(open_callbacks.enter_context(log))
-        epochs = train_network(
-            network,
-            recipe,
-            train=photos["train"],
-            val=photos["val"],
-            seed=seed,
-            callbacks=callbacks,
-            checkpoints=checkpoints,
+    def summary(of: Callable[[list[float]], float]) -> BySplit[Means]:
+        return BySplit[Means].model_validate(
+            {
+                split: {metric: of([run.evaluations[split].overall[metric] for run in runs]) for metric in METRICS}
+                for split in kept.evaluations
+            }
         )
+
+    return Seeds(
+        runs=[SeedMetrics(seed=run.seed, seconds=run.seconds, **run.means.splits) for run in runs],
+        kept=kept.seed,
+        mean=summary(statistics.fmean),
+        spread=summary(statistics.stdev),
+    )
+
+
+def _train(plan: Plan, photos: Photos, seed: int, folder: Path, say: Say) -> TrainingRecord:
+    """Train a network, and export it to the folder."""
+    network = plan.build(seed, plan.mixed_precision)
+    checkpoints = Checkpoints(folder / CHECKPOINTS, say)
+    epochs, interrupted = _fit(plan, network, photos, seed=seed, checkpoints=checkpoints, say=say)
     say("Exporting the network and measuring it …")
     embedder = network.whole()
     if plan.mixed_precision:
@@ -217,10 +229,29 @@ def _train(plan: Plan, photos: Photos, seed: int, folder: Path, say: Say) -> dic
     save_weights(embedder, folder / WEIGHTS)
     export_onnx(network, folder / ONNX)
     parity = check_parity(embedder, folder / ONNX, photos["val"].images)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    return {
-        "epochs": [asdict(epoch) for epoch in epochs],
-        "interrupted": progress.interrupted,
-        "parameters": embedder.count_params(),
-        "parity": parity.model_dump(),
-    }
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    return TrainingRecord(epochs=epochs, interrupted=interrupted, parameters=embedder.count_params(), parity=parity)
+
+
+def _fit(
+    plan: Plan, network: EmbeddingNetwork, photos: Photos, *, seed: int, checkpoints: Checkpoints, say: Say
+) -> tuple[list[Epoch], bool]:
+    """Train a network with progress and logs; return its epochs, and whether the user interrupted it."""
+    table = timetable(plan.recipe, len(photos["train"].labels), network.pretrained)
+    with ExitStack() as open_callbacks:
+        progress = open_callbacks.enter_context(TrainingProgress(table, say))
+        callbacks: list[TrainingCallback] = [progress]
+        if plan.tensorboard is not None:
+            rates = planned_learning_rates(plan.recipe, table, network.pretrained, seed)
+            log = TensorBoardLog(plan.tensorboard / f"seed-{seed}", rates, table)
+            callbacks.append(open_callbacks.enter_context(log))
+        epochs = train_network(
+            network,
+            plan.recipe,
+            train=photos["train"],
+            val=photos["val"],
+            seed=seed,
+            callbacks=callbacks,
+            checkpoints=checkpoints,
+        )
+    return epochs, progress.interrupted

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
-from retrieval.bundle import Calibration
+from retrieval.bundle_format import Calibration
 from retrieval.top_k import Embeddings, Scores, top_k_of_each
 
 FEWEST_QUERIES = 20

@@ -1,13 +1,13 @@
 """How well embeddings retrieve photos of the same label: each photo in turn is the query, all others the gallery."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.metrics import METRICS, Interval, SplitMetrics
 from retrieval.ranking_metrics import (
     Counts,
     Relevance,
@@ -20,15 +20,6 @@ from retrieval.ranking_metrics import (
 )
 from retrieval.top_k import Embeddings, Positions, top_k_in_batches
 
-METRICS = {
-    "recall_at_1": "R@1",
-    "recall_at_5": "R@5",
-    "recall_at_10": "R@10",
-    "precision_at_5": "P@5",
-    "r_precision": "R-precision",
-    "map_at_r": "MAP@R",
-    "mrr": "MRR",
-}
 DEEPEST_CUT = 10  # of the metrics at a fixed rank
 CONFIDENCE = 0.95
 RESAMPLES = 1000
@@ -43,8 +34,6 @@ COMPUTE: dict[str, Callable[[Relevance, Counts], Values]] = {
     "map_at_r": map_at_r,
     "mrr": lambda relevant, _: reciprocal_rank(relevant),
 }
-
-Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -99,13 +88,13 @@ class Evaluation:
         ).confidence_interval
         return {name: (float(low), float(high)) for name, low, high in zip(self.values, *found, strict=True)}
 
-    def as_dict(self) -> dict[str, Any]:
-        """The overall metrics as top-level keys, and beside them `queries`, `intervals` and `per_class`."""
-        classes = [str(label) for label in np.unique(self.labels)]
-        return self._summary() | {"per_class": {label: self.of_class(label)._summary() for label in classes}}
+    def metrics(self) -> SplitMetrics:
+        """The means with their intervals, over all queries and by class."""
+        classes = {str(label): self.of_class(label)._summary() for label in np.unique(self.labels)}
+        return self._summary().model_copy(update={"per_class": classes})
 
-    def _summary(self) -> dict[str, Any]:
-        return {**self.overall, "queries": self.queries, "intervals": self.intervals()}
+    def _summary(self) -> SplitMetrics:
+        return SplitMetrics(**self.overall, queries=self.queries, intervals=self.intervals())
 
 
 def evaluate_embeddings(
@@ -145,8 +134,3 @@ def _relevance(
     """Yield, for parts of the queries, whether the photos ranked have the query's label, bool [batch, depth]."""
     for part, _, ranked in top_k_in_batches(embeddings, depth, queries):
         yield part, codes[ranked] == codes[queries[part], None]
-
-
-def shown_split(metrics: Mapping[str, Any]) -> str:
-    """The split whose metrics are shown first: test, or val if no photo of the test split can be a query."""
-    return "test" if metrics.get("test", {}).get("queries") else "val"

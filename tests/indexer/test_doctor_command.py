@@ -6,7 +6,8 @@ from pathlib import Path
 import make
 import pytest
 
-from retrieval.bundle import Bundle, Precision
+from retrieval.bundle import Bundle
+from retrieval.bundle_format import Precision
 from retrieval.settings import Settings
 
 

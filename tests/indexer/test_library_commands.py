@@ -80,12 +80,12 @@ def test_one_photo_has_no_duplicate_and_no_doubt() -> None:
 
 def test_photos_without_label_neither_vote_nor_are_doubtful() -> None:
     mixed = gallery(np.random.default_rng(0).uniform(size=(20, 4)), [None] * 18 + ["a", "b"])
-    assert {found.uri for found in find_doubtful(mixed)} == {"file:///18.jpg", "file:///19.jpg"}
+    assert {uri for uri, _ in find_doubtful(mixed)} == {"file:///18.jpg", "file:///19.jpg"}
 
 
 def test_a_draw_is_no_doubt() -> None:
     drawn = gallery(np.array([[1, 0], [1, 0.1], [1, -0.1]]), ["a", "a", "b"])
-    assert "file:///0.jpg" not in {found.uri for found in find_doubtful(drawn, voters=2)}
+    assert "file:///0.jpg" not in {uri for uri, _ in find_doubtful(drawn, voters=2)}
 
 
 def test_a_job_ends_with_a_graph_where_photos_are_many(

@@ -1,8 +1,11 @@
 """The commands as a user calls them."""
 
+import csv
+import hashlib
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import make
@@ -28,10 +31,21 @@ def test_train_writes_a_bundle(trained: tuple[Path, dict[str, object]]) -> None:
     assert manifest.parity.photos == 6
     assert manifest.changed == ("loss.margin=0.9", "steps_per_epoch=5", "dimension=8", "epochs=1")
     assert manifest.calibration is None  # six photos tell nothing
-    assert manifest.metrics["test"]["recall_at_1"] >= 0.5
-    assert "map_at_r" in manifest.metrics["untrained"]["test"]
+    assert manifest.metrics.test.recall_at_1 >= 0.5
+    assert manifest.metrics.untrained.test.map_at_r > 0
     made = {path.name for path in (home / "bundle" / "training").iterdir()}
     assert made == {"embedder.weights.h5", "history.csv", "metrics.json", "report.html"}
+
+
+def test_the_bundle_records_content_and_split_of_each_photo(trained: tuple[Path, dict[str, object]]) -> None:
+    home, _ = trained
+    bundle = load_bundle(home / "bundle")
+    with (bundle.folder / "photos.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    contents = [hashlib.sha256(photo.read_bytes()).hexdigest() for photo in (home / "colours").rglob("[0-9]*.jpg")]
+    assert [row["sha256"] for row in rows] == sorted(contents)
+    assert Counter(row["split"] for row in rows) == bundle.manifest.training_data.counts
+    assert set(bundle.manifest.files) == {"photos.csv"}
 
 
 def test_every_seed_is_recorded_and_the_best_on_the_validation_split_is_kept(
@@ -193,7 +207,7 @@ def test_embeddings_of_zeros_and_a_single_test_photo_have_a_bundle_and_a_report(
     assert "The split test has no photo of green, red." in run.err
     assert "faults of its experiment: photos are squashed without antialiasing; " in run.err
     bundle = load_bundle(tmp_path / "bundle")
-    assert bundle.manifest.metrics["test"]["queries"] == 0
+    assert bundle.manifest.metrics.test.queries == 0
     assert bundle.resize.mode == "squash"
     page = (tmp_path / "bundle" / "training" / "report.html").read_text(encoding="utf-8")
     assert "Map of the val photos" in page

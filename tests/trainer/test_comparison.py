@@ -64,8 +64,8 @@ def test_a_page_and_a_picture(lookalike: Command, home: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("plain",), "plain has no figures of the split 'test'"),
-        (("first", "--split", "train"), "first has no figures of the split 'train'"),
+        (("plain",), "plain has no metrics of the split 'test'"),
+        (("first", "--split", "train"), "first has no metrics of the split 'train'"),
         (("first", "missing"), "missing is not a model bundle"),
         (("first", "--out", "figure.docx"), "can't be written to figure.docx"),
         (("first", "--out", "nowhere/figure.png"), "nowhere/figure.png can't be used"),

@@ -11,7 +11,8 @@ from commands import Command
 from marks import slow
 
 from retrieval.analysis.evaluation import evaluate_embeddings
-from retrieval.bundle import Manifest, Parity, load_bundle
+from retrieval.bundle import load_bundle
+from retrieval.bundle_format import Manifest, Parity
 from retrieval.embedder import Embedder
 from retrieval.images import ResizeRule
 from trainer.backbones import backbone_named
@@ -20,7 +21,7 @@ from trainer.export import export_onnx, run_onnx
 from trainer.network import build_network, initialize_batch_norm
 from trainer.quantization import LARGEST_LOSS, quantize_onnx, quantized
 from trainer.recipes import Head
-from trainer.runs import ONNX, Run
+from trainer.runs import ONNX, Run, TrainingRecord
 from trainer.training import Epoch
 
 SIZE = 64
@@ -60,7 +61,8 @@ def run_of(folder: Path, photos: dict[str, LabelledImages]) -> Run:
     evaluations = {split: evaluate_embeddings(embeddings[split], photos[split].labels) for split in photos}
     epoch = Epoch(1, 0.5, 0.6, 0.7, 0.7, 10.0)
     parity = Parity(photos=len(VAL), min_cosine=1, max_difference=0)
-    return Run(0, folder, [epoch], epoch, False, 1000, parity, embeddings, evaluations)
+    record = TrainingRecord(epochs=[epoch], interrupted=False, parameters=1000, parity=parity)
+    return Run(0, folder, record, epoch, embeddings, evaluations)
 
 
 WITH_GATES, WITH_GROUPS = "keras:EfficientNetV2B0", "keras:RegNetX002"
@@ -98,33 +100,33 @@ def test_the_first_and_last_convolutions_stay_float32(tmp_path: Path) -> None:
     assert len(convolutions) == 52
 
 
-def test_a_network_that_finds_as_well_is_accepted_with_its_own_figures(folder: Path) -> None:
+def test_a_network_that_finds_as_well_is_accepted_with_its_own_metrics(folder: Path) -> None:
     run, said = run_of(folder, HELD_OUT), list[str]()
     kept, record = quantized(run, HELD_OUT, TRAIN, said.append)
-    assert record["accepted"]
+    assert record.accepted
     assert kept.precision == "int8"
     assert kept.network != run.network
     np.testing.assert_array_equal(kept.embeddings["val"], run_onnx(kept.network, VAL))
     cosines = (kept.embeddings["val"] * run.embeddings["val"]).sum(axis=1)
-    assert record["cosine"] == {"mean": pytest.approx(cosines.mean()), "min": pytest.approx(cosines.min())}
+    assert (record.cosine.mean, record.cosine.min) == pytest.approx((cosines.mean(), cosines.min()))
     for split in ("val", "test"):
-        before, after = record["float32"][split], record["int8"][split]
-        assert before == run.evaluations[split].overall
-        assert after == evaluate_embeddings(kept.embeddings[split], LABELS).overall
-        assert after["map_at_r"] >= before["map_at_r"] - LARGEST_LOSS
-        assert f"{before['map_at_r']:.4f} → {after['map_at_r']:.4f} on the {split} photos" in said[0]
+        before, after = record.float32.of(split), record.int8.of(split)
+        assert before.model_dump() == run.evaluations[split].overall
+        assert after.model_dump() == evaluate_embeddings(kept.embeddings[split], LABELS).overall
+        assert after.map_at_r >= before.map_at_r - LARGEST_LOSS
+        assert f"{before.map_at_r:.4f} → {after.map_at_r:.4f} on the {split} photos" in said[0]
 
 
-def test_a_network_that_finds_less_well_is_refused_with_both_figures(folder: Path) -> None:
+def test_a_network_that_finds_less_well_is_refused_with_the_metrics_of_both(folder: Path) -> None:
     colours = np.broadcast_to(127 + np.eye(3).repeat(6, 0)[:, None, None], VAL.shape).astype(np.uint8)
     faint = {split: LabelledImages(colours, LABELS) for split in HELD_OUT}  # 8 bits for bright colours don't show them
     run, said = run_of(folder, faint), list[str]()
     kept, record = quantized(run, faint, TRAIN, said.append)
     assert kept is run
-    assert not record["accepted"]
-    assert record["int8"]["val"]["map_at_r"] < record["float32"]["val"]["map_at_r"] - LARGEST_LOSS
+    assert not record.accepted
+    assert record.int8.val.map_at_r < record.float32.val.map_at_r - LARGEST_LOSS
     assert said[0].startswith("The int8 network loses more than 0.005 of MAP@R (")
-    assert said[0].endswith("the bundle holds the float32 one.")
+    assert said[0].endswith("the bundle has the float32 one.")
 
 
 def test_a_network_that_cannot_be_quantized_stays_as_it_is(folder: Path, tmp_path: Path) -> None:
@@ -132,7 +134,7 @@ def test_a_network_that_cannot_be_quantized_stays_as_it_is(folder: Path, tmp_pat
     unreadable, said = replace(run_of(folder, HELD_OUT), folder=tmp_path), list[str]()
     kept, record = quantized(unreadable, HELD_OUT, TRAIN, said.append)
     assert kept is unreadable
-    assert record["reason"] in said[0]
+    assert record.reason in said[0]
     assert "can't be quantized" in said[0]
 
 
@@ -147,7 +149,7 @@ def test_training_says_and_keeps_which_precision_the_bundle_has(
     assert record["calibration_photos"] == 24
     assert bundle.manifest.precision == ("int8" if record["accepted"] else "float32")
     shown = record[bundle.manifest.precision]["test"]["map_at_r"]
-    assert bundle.manifest.metrics["test"]["map_at_r"] == shown
+    assert bundle.manifest.metrics.test.map_at_r == shown
     assert f"{shown:.4f} on the test photos" in told.err or not record["accepted"]
     assert Embedder(bundle, threads=1).has_regions
     old = bundle.manifest.model_dump(exclude={"precision"})

@@ -92,7 +92,7 @@ def test_a_label_that_no_neighbour_shares_is_an_issue() -> None:
     ranked = np.array([[other for other in row if other != own] for own, row in enumerate(ranked)])
     assert label_issues(labels, ranked) == []
     labels[5] = "dog"
-    assert label_issues(labels, ranked) == [LabelIssue(5, "dog", "cat", 1.0, 0.0)]
+    assert label_issues(labels, ranked) == [(5, LabelIssue("dog", "cat", 1.0, 0.0))]
     labels[5] = "cow"
     assert label_issues(labels, ranked) == []
     assert label_issues(LABELS, NEAREST[:, None]) == []

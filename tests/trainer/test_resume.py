@@ -91,7 +91,7 @@ def test_a_killed_training_is_resumed_after_its_last_epoch(
     assert [row["number"] for row in history] == [1, 2, 3, 4]
     assert history[: len(before)] == before
     assert history[3]["seconds"] > before[-1]["seconds"]
-    assert load_bundle(home / "bundle").manifest.metrics["training"]["epochs"] == 4
+    assert load_bundle(home / "bundle").manifest.metrics.training.epochs == 4
     assert not (home / "bundle.unfinished").exists()
 
 

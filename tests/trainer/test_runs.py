@@ -3,9 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval.analysis.evaluation import METRICS, Evaluation
-from retrieval.bundle import Parity
-from trainer.runs import Run, best_run, over_seeds, train_runs
+from retrieval.analysis.evaluation import Evaluation
+from retrieval.bundle_format import Parity
+from retrieval.metrics import METRICS
+from trainer.runs import Run, TrainingRecord, best_run, over_seeds, train_runs
 from trainer.training import Epoch
 
 
@@ -15,17 +16,9 @@ def run(seed: int, val: float = 0.5, test: float = 0.5, interrupted: bool = Fals
 
     epochs = [Epoch(1, 0.5, 0.6, val, val, 10.0 + seed)]
     evaluations = {"val": evaluation(val), "test": evaluation(test)}
-    return Run(
-        seed,
-        Path(),
-        epochs,
-        epochs[0],
-        interrupted,
-        1000,
-        Parity(photos=4, min_cosine=1, max_difference=0),
-        {},
-        evaluations,
-    )
+    parity = Parity(photos=4, min_cosine=1, max_difference=0)
+    record = TrainingRecord(epochs=epochs, interrupted=interrupted, parameters=1000, parity=parity)
+    return Run(seed, Path(), record, epochs[0], {}, evaluations)
 
 
 def test_the_best_run_is_chosen_on_the_validation_photos_alone() -> None:
@@ -36,12 +29,13 @@ def test_the_best_run_is_chosen_on_the_validation_photos_alone() -> None:
 def test_mean_and_spread_worked_out_by_hand() -> None:
     runs = [run(0, test=0.6), run(1, test=0.8), run(2, test=0.7)]
     told = over_seeds(runs, kept=runs[1])
-    assert told["kept"] == 1
-    assert [one["seed"] for one in told["runs"]] == [0, 1, 2]
-    assert [one["seconds"] for one in told["runs"]] == [10, 11, 12]
-    assert told["mean"]["test"]["map_at_r"] == pytest.approx(0.7)
-    assert told["spread"]["test"]["map_at_r"] == pytest.approx(0.1)  # √((0.01 + 0.01 + 0) / 2)
-    assert told["spread"]["val"]["map_at_r"] == 0
+    assert told.kept == 1
+    assert [one.seed for one in told.runs] == [0, 1, 2]
+    assert [one.seconds for one in told.runs] == [10, 11, 12]
+    assert [one.test.map_at_r for one in told.runs] == [0.6, 0.8, 0.7]
+    assert told.mean.test.map_at_r == pytest.approx(0.7)
+    assert told.spread.test.map_at_r == pytest.approx(0.1)  # √((0.01 + 0.01 + 0) / 2)
+    assert told.spread.val.map_at_r == 0
 
 
 def test_the_seeds_follow_each_other() -> None:
@@ -77,3 +71,12 @@ def test_an_interruption_that_leaves_nothing_of_a_run_keeps_the_runs_before() ->
 def test_an_interruption_before_there_is_anything_is_an_interruption() -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted_at_seed(0)
+
+
+def test_a_record_of_0_1_is_read_and_a_loss_may_be_no_number() -> None:
+    old = """{
+        "epochs": [{"number": 1, "loss": 0.5, "val_loss": NaN, "map_at_r": 0.7, "recall_at_1": 0.8, "seconds": 3}],
+        "interrupted": false, "parameters": 10, "parity": {"photos": 4, "min_cosine": 1.0, "max_difference": 0.0}}"""
+    record = TrainingRecord.model_validate_json(old)
+    assert (record.epochs[0].recall_at_1, record.parity.photos) == (0.8, 4)
+    assert np.isnan(TrainingRecord.model_validate_json(record.model_dump_json()).epochs[0].val_loss)

@@ -13,7 +13,8 @@ from flask.testing import FlaskClient
 from serving import Site, site
 from werkzeug.test import TestResponse
 
-from retrieval.bundle import Bundle, Calibration, write_bundle
+from retrieval.bundle import Bundle, write_bundle
+from retrieval.bundle_format import Calibration
 from retrieval.photo_ref import PhotoRef
 from retrieval.search import Searcher
 from retrieval.settings import Settings

@@ -45,10 +45,11 @@ def confusion(labels: Labels, nearest: Positions) -> dict[str, Counter[str]]:
     return {str(label): Counter(labels[nearest[labels == label]].tolist()) for label in np.unique(labels)}
 
 
-def label_issues(labels: Labels, ranked: Positions) -> list[LabelIssue]:
-    """Return the photos of whose ten nearest neighbours at least eight agree on another label, most votes first.
+def label_issues(labels: Labels, ranked: Positions) -> list[tuple[int, LabelIssue]]:
+    """Return the positions of photos of whose ten nearest neighbours at least eight agree on another label.
 
-    The only photo of a class is left out; so are all photos if there are fewer than ten neighbours.
+    Those with most votes come first. The only photo of a class is left out; so are all photos if there are fewer than
+    ten neighbours.
 
     Args:
         labels: str [photos].
@@ -58,5 +59,5 @@ def label_issues(labels: Labels, ranked: Positions) -> list[LabelIssue]:
         return []
     photos, neighbours = Counter(labels.tolist()), ranked[:, :VOTERS]
     issues = find_label_issues(labels.tolist(), neighbours, np.ones(neighbours.shape))
-    found = [issue for issue in issues if issue.confidence >= AGREEMENT and photos[issue.label] > 1]
-    return sorted(found, key=lambda issue: -issue.confidence)
+    found = [(place, issue) for place, issue in issues if issue.confidence >= AGREEMENT and photos[issue.label] > 1]
+    return sorted(found, key=lambda one: -one[1].confidence)

@@ -14,10 +14,10 @@ import numpy.typing as npt
 from markupsafe import Markup
 from PIL import Image
 
-from retrieval.analysis.evaluation import shown_split
 from retrieval.analysis.label_issues import VOTERS
 from retrieval.decoder import PhotoDecoder
 from retrieval.images import ResizeRule
+from retrieval.metrics import Metrics
 from retrieval.photo_ref import PhotoRef, display
 from retrieval.source_policy import SourcePolicy
 from retrieval.top_k import Embeddings, Positions, Scores, top_k_of_each
@@ -50,7 +50,7 @@ class Report:
         seed: of splits, sample batch and map.
         runs: one for each seed.
         kept: the run whose network is in the bundle.
-        metrics: by split, under `untrained` by split, and under `seeds` if there are several.
+        metrics: of the kept run, the untrained backbone, and all seeds.
         untrained: the features of the untrained backbone by held-out split, float32 [photos, f], unit length.
         duplicates: held-out photos that also occur in an earlier split.
         sample: a batch of training photos after augmentation.
@@ -61,7 +61,7 @@ class Report:
     seed: int
     runs: Sequence[Run]
     kept: Run
-    metrics: dict[str, Any]
+    metrics: Metrics
     untrained: dict[str, Embeddings]
     duplicates: Sequence[Duplicate]
     sample: LabelledImages
@@ -69,7 +69,7 @@ class Report:
     @property
     def split(self) -> str:
         """The split that is shown."""
-        return shown_split(self.metrics)
+        return self.metrics.shown_split
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,8 @@ def write_report(path: Path, report: Report) -> None:
     page = render(
         "report.html",
         report=report,
-        trained=report.metrics[split],
-        untrained=report.metrics["untrained"][split],
+        trained=report.metrics.of(split),
+        untrained=report.metrics.untrained and report.metrics.untrained.of(split),
         curves=charts.training_curves([run.epochs for run in report.runs], report.kept.epochs, report.kept.kept),
         rates=_learning_rates(report),
         sample=_sample(report.sample),
@@ -163,7 +163,7 @@ def _label_issues(report: Report) -> list[list[Shown]]:
     photos = [photo for split in splits for photo in report.dataset.split(split)]
     held_out = HeldOut(photos, np.concatenate([report.kept.embeddings[split] for split in splits]))
     found = label_issues(held_out.labels, held_out.nearest[1])[:MOST_ISSUES]
-    return [held_out.row(issue.position, f"neighbours: {issue.suggested} ({issue.confidence:.0%})") for issue in found]
+    return [held_out.row(place, f"neighbours: {issue.suggested} ({issue.confidence:.0%})") for place, issue in found]
 
 
 def _duplicates(duplicates: Sequence[Duplicate]) -> list[tuple[Duplicate, Shown, Shown]]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from retrieval.analysis.calibration import calibrate
-from retrieval.bundle import Calibration
+from retrieval.bundle_format import Calibration
 
 
 def on_circle(angles: list[float]) -> np.ndarray:

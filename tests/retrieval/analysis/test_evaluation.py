@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from retrieval.analysis.evaluation import METRICS, Evaluation, evaluate_embeddings, shown_split
+from retrieval.analysis.evaluation import Evaluation, evaluate_embeddings
+from retrieval.metrics import METRICS
 
 
 def on_circle(*degrees: float) -> np.ndarray:
@@ -38,27 +39,38 @@ def test_the_intervals_are_those_of_a_binomial_share() -> None:
     assert intervals["mrr"] == (1, 1)
 
 
-def test_the_figures_as_a_dictionary() -> None:
+def test_the_metrics_as_json() -> None:
     evaluation = evaluate_embeddings(on_circle(0, 10, 14, 60), np.array(["a", "a", "b", "b"]))
-    figures = evaluation.as_dict()
-    assert set(METRICS) < set(figures)
-    assert figures["intervals"] == evaluation.intervals()
-    assert figures["per_class"]["b"]["queries"] == 2
-    low, high = figures["per_class"]["b"]["intervals"]["mrr"]
+    metrics = evaluation.metrics().model_dump(mode="json")
+    assert set(metrics) == {*METRICS, "queries", "intervals", "per_class"}
+    assert metrics["intervals"] == {name: list(interval) for name, interval in evaluation.intervals().items()}
+    assert metrics["per_class"]["b"]["queries"] == 2
+    low, high = metrics["per_class"]["b"]["intervals"]["mrr"]
     assert low == pytest.approx(1 / 3)
     assert high == pytest.approx(1)
-    assert json.loads(json.dumps(figures))["mrr"] == evaluation.overall["mrr"]
+    assert json.loads(json.dumps(metrics))["mrr"] == evaluation.overall["mrr"]
 
 
-def test_where_nothing_can_be_asked_the_figures_are_zero() -> None:
-    figures = evaluate_embeddings(on_circle(0, 90), np.array(["a", "b"])).as_dict()
-    assert figures["queries"] == 0
-    assert figures["recall_at_1"] == 0
-    assert figures["intervals"]["map_at_r"] == (0, 0)
-    assert figures["per_class"] == {}
+def test_without_queries_the_metrics_are_zero() -> None:
+    metrics = evaluate_embeddings(on_circle(0, 90), np.array(["a", "b"])).metrics()
+    assert metrics.queries == 0
+    assert metrics.recall_at_1 == 0
+    assert metrics.intervals["map_at_r"] == (0, 0)
+    assert metrics.per_class == {}
 
 
-def test_a_test_split_in_which_nothing_can_be_asked_is_not_shown_first() -> None:
-    assert shown_split({"val": {"queries": 4}, "test": {"queries": 2}}) == "test"
-    assert shown_split({"val": {"queries": 4}, "test": {"queries": 0}}) == "val"
-    assert shown_split({"val": {"queries": 4}}) == "val"
+def test_a_first_hit_far_down_the_ranking_counts_for_mrr() -> None:
+    # The photo at 0° finds the 30 of the other class, a degree apart, before the one at 90°.
+    angles = [0, 90, *range(1, 31)]
+    evaluation = evaluate_embeddings(on_circle(*angles), np.array(["a"] * 2 + ["b"] * 30))
+    assert evaluation.values["mrr"][0] == pytest.approx(1 / 31)
+    assert evaluation.values["mrr"][1] == pytest.approx(1 / 31)
+
+
+def test_chosen_queries_and_metrics_have_the_values_of_all() -> None:
+    embeddings, labels = on_circle(*range(0, 300, 7)), np.array([str(number % 3) for number in range(43)])
+    whole = evaluate_embeddings(embeddings, labels)
+    some = evaluate_embeddings(embeddings, labels, queries=np.array([30, 2, 9]), metrics=["map_at_r"])
+    assert list(some.values) == ["map_at_r"]
+    assert some.labels.tolist() == ["0", "2", "0"]
+    np.testing.assert_array_equal(some.values["map_at_r"], whole.values["map_at_r"][[30, 2, 9]])

@@ -1,0 +1,177 @@
+"""The format of `bundle.json`: version 2, and version 1, which lacks some fields and has one part."""
+
+from math import isclose
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from retrieval.images import ResizeRule
+from retrieval.metrics import METRICS_VERSION, Metrics
+
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, 2)
+
+TEXT_NETWORK: Final = "text.onnx"
+TOKENIZER: Final = "tokenizer.json"
+PHOTOS: Final = "photos.csv"
+
+Precision = Literal["float32", "int8"]
+PartName = Literal["kind", "look"]
+FileName = Literal["text.onnx", "tokenizer.json", "photos.csv"]
+
+
+class Part(BaseModel):
+    """A part of the embedding.
+
+    The embedding consists of its parts side by side, each of unit length times the square root of its weight.
+
+    Attributes:
+        name: `kind` is trained on labels, `look` is not.
+        length: number of dimensions.
+        weight: of its cosine similarity in the score; the weights of all parts add up to 1.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: PartName
+    length: int = Field(gt=0)
+    weight: float = Field(gt=0, le=1)
+
+
+class TrainingData(BaseModel):
+    """The training data: the name of the data set, the digest of its photos, labels and splits, photos per split."""
+
+    name: str
+    digest: str
+    counts: dict[str, int]
+
+
+class Parity(BaseModel):
+    """How far the embeddings of ONNX Runtime are from those of the network's own framework, on validation photos."""
+
+    photos: int
+    min_cosine: float
+    max_difference: float
+
+
+class Calibration(BaseModel):
+    """The meaning of a score, measured on the validation photos: each is a query, all others are the gallery.
+
+    For each query two scores (cosine similarities) are taken: the highest of a photo with its label, and the highest
+    of a photo with another label.
+
+    Attributes:
+        queries: number of photos that have both.
+        same_label: the 0, 5, …, 100 % quantiles of the highest score with the same label, 21 values.
+        other_label: the same of the highest score with another label.
+        close_match: the score above which the best photo is more likely of the query's own kind, by logistic
+            regression on both. None if scores do not separate them.
+    """
+
+    queries: int
+    same_label: list[float]
+    other_label: list[float]
+    close_match: float | None
+
+
+class Pairs(BaseModel):
+    """Cosine similarities of pairs of photos, as columns of one length.
+
+    Attributes:
+        kind, look: cosine similarity of these parts; None if the embedding lacks the part.
+        same_label: whether both photos have the same label; None if photos have no labels.
+    """
+
+    kind: list[float] | None = None
+    look: list[float] | None = None
+    same_label: list[bool] | None = None
+
+    @model_validator(mode="after")
+    def _of_one_length(self) -> "Pairs":
+        columns = [column for column in (self.kind, self.look, self.same_label) if column is not None]
+        if len({len(column) for column in columns}) > 1:
+            raise ValueError("the columns of the pairs have different lengths")
+        return self
+
+
+class CalibrationData(BaseModel):
+    """Pairs of photos, from which the meaning of a score follows for any weights and any number of indexed photos.
+
+    Attributes:
+        calibrated_on: whether they are validation photos of the training, or a sample of an index.
+        photos: pairs of different photos.
+        copies: photos with edited copies of them.
+    """
+
+    calibrated_on: Literal["validation", "index"]
+    photos: Pairs
+    copies: Pairs | None = None
+
+
+class Origin(BaseModel):
+    """Where an imported network comes from.
+
+    Attributes:
+        source: as it was named, such as a folder or `hf:OWNER/NAME`.
+        revision: commit of the source, if it has one.
+        licence: as the source states it.
+        files: input file → its sha256.
+    """
+
+    source: str
+    revision: str | None = None
+    licence: str | None = None
+    files: dict[str, str]
+
+
+class Versioned(BaseModel):
+    """The content of `bundle.json` in every format version; nothing else may be read before that is known."""
+
+    format_version: int = FORMAT_VERSION
+
+
+class Manifest(Versioned):
+    """The content of `bundle.json`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model_id: str
+    backbone: str
+    recipe: str
+    changed: tuple[str, ...] = Field((), description="settings of the recipe that the user changed, as setting=value")
+    dimension: int = Field(gt=0)
+    parts: tuple[Part, ...] = Field(description="of the embedding, in order; by default one part, kind")
+    resize: ResizeRule
+    classes: list[str]
+    training_data: TrainingData | None = Field(None, description="None for an imported network")
+    seed: int | None = Field(None, description="None for an imported network")
+    metrics_version: int = METRICS_VERSION
+    metrics: Metrics = Metrics()
+    precision: Precision = Field("float32", description="number format of most of the network's computations")
+    parity: Parity = Field(description="of the float32 network")
+    calibration: Calibration | None = None
+    calibration_data: CalibrationData | None = None
+    origin: Origin | None = None
+    files: dict[FileName, str] = Field({}, description="files of the bundle beside the network, with their sha256")
+    versions: dict[str, str]
+    created_at: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_part_by_default(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict) or "parts" in fields:
+            return fields
+        return {**fields, "parts": [{"name": "kind", "length": fields.get("dimension"), "weight": 1}]}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Manifest":
+        length, weight = sum(part.length for part in self.parts), sum(part.weight for part in self.parts)
+        if len({part.name for part in self.parts}) < len(self.parts):
+            raise ValueError("two parts have the same name")
+        if length != self.dimension:
+            raise ValueError(f"the lengths of the parts add up to {length}, and the embedding has {self.dimension}")
+        if not isclose(weight, 1, abs_tol=1e-6):
+            raise ValueError(f"the weights of the parts add up to {weight:g} instead of 1")
+        if (TEXT_NETWORK in self.files) != (TOKENIZER in self.files):
+            raise ValueError(f"{TEXT_NETWORK} and {TOKENIZER} are only of use together")
+        return self
