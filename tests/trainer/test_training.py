@@ -109,7 +109,7 @@ def test_a_loss_of_nan_stops_training_and_keeps_the_best_weights(
     network, epochs = train(digits, override(SHORT, fatal), watched=watched)
     assert watched.diverged is not None
     assert "the loss is nan" in watched.diverged
-    assert all(np.isfinite(epoch.loss) for epoch in epochs)
+    assert epochs and all(np.isfinite(epoch.loss) for epoch in epochs)
     assert np.isfinite(embed(network.whole(), digits[1].images)).all()
     with pytest.raises(Diverged, match="Lower the learning rates"):
         train(digits, override(SHORT, [*fatal, "schedule.factors=1,1"]))

@@ -63,11 +63,31 @@ def test_the_address_of_an_upload_finds_the_same_again(client: FlaskClient, phot
     assert cards(client.get(unescape(address))) == cards(page)
 
 
-def test_an_address_holds_an_embedding_almost_exactly() -> None:
-    vector = np.random.default_rng(0).normal(size=128).astype(np.float32)
-    again = decode_int8(encode_int8(vector), 128)
+RNG = np.random.default_rng(0)
+WORST = np.full(512, 0.999 / 254)  # each component but the first is rounded to 0
+WORST[0] = 1
+EMBEDDINGS = {
+    "normal": RNG.normal(size=512),
+    "one-hot": np.eye(512)[7] * -0.5,
+    "sparse": RNG.normal(size=512) * (RNG.uniform(size=512) < 0.02),
+    "heavy-tailed": RNG.standard_cauchy(size=512),
+    "log-normal": RNG.lognormal(sigma=3, size=512),
+    "equal": np.ones(512),
+    "tiny": RNG.normal(size=512) * 1e-20,
+    "worst": WORST,
+}
+
+
+@pytest.mark.parametrize("kind", EMBEDDINGS)
+def test_an_address_holds_an_embedding_almost_exactly(kind: str) -> None:
+    vector = EMBEDDINGS[kind].astype(np.float32)
+    again = decode_int8(encode_int8(vector), 512)
+    assert len(encode_int8(vector)) == 683
     assert abs(np.linalg.norm(again) - 1) < 1e-6
-    assert vector @ again / np.linalg.norm(vector) > 0.9999 and len(encode_int8(vector)) == 171
+    cosine = vector.astype(np.float64) @ again / np.linalg.norm(vector.astype(np.float64))
+    assert cosine >= (1 + 511 / 254**2) ** -0.5 - 1e-6
+    assert kind == "worst" or cosine > 0.998
+    assert kind != "normal" or cosine > 0.9999
 
 
 def test_a_link_searches_from_a_photo_and_filters(client: FlaskClient, photos: list[PhotoRef]) -> None:

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from select import select
+from typing import IO
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import urlopen
 
 import make
 import psutil
 import pytest
-from serving import LOOKALIKE, ROOT, fill_index, serving, worker, workers
+from serving import LOOKALIKE, ROOT, Served, fill_index, serving, worker, workers
 from waiting import free_port, until, until_it_listens
 
 from indexer.jobs import IndexRequest, JobRecord
@@ -73,13 +74,17 @@ def test_beside_an_index_server_there_are_as_many_processes_as_cores(
 def test_it_says_where_it_is_and_stops_when_told(indexed: Settings, stop: signal.Signals) -> None:
     process = subprocess.Popen([*LOOKALIKE, "serve", "--port", "0"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    said = process.stderr.readline()
-    assert "24 photos" in said and "http://127.0.0.1:" in said
+    assert "http://127.0.0.1:" in line_with("24 photos", process.stderr)
     children = psutil.Process(process.pid).children()
     assert len(children) == 1
     process.send_signal(stop)
     assert process.wait(timeout=20) == 0
     assert not children[0].is_running()
+
+
+def line_with(text: str, log: IO[str]) -> str:
+    """The next line of a log that has this text."""
+    return next(line for line in log if text in line)
 
 
 def test_a_port_in_use_is_named(indexed: Settings) -> None:
@@ -96,9 +101,9 @@ def test_without_a_model_it_says_what_to_do(settings: Settings) -> None:
     fails(run("serve", "--json", "--port", "0"), "No photos have been indexed yet")
 
 
-def test_a_second_process_is_told_which_one_holds_the_index(indexed: Settings) -> None:
-    with serving():
-        fails(run("serve", "--json", "--port", "0"), "is held by another process: `lookalike serve")
+def test_a_second_process_is_told_which_one_holds_the_index(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKALIKE_HOME", str(served.home))
+    fails(run("serve", "--json", "--port", "0"), "is held by another process: `lookalike serve")
 
 
 def test_a_stopped_workers_place_is_taken(indexed: Settings) -> None:
@@ -115,14 +120,13 @@ def is_healthy(url: str) -> bool:
     return False
 
 
-def test_a_client_reads_why_its_upload_is_too_large(indexed: Settings) -> None:
-    with serving() as url:
-        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
-        headers = {"Content-Type": "multipart/form-data; boundary=x"}
-        connection.request("POST", "/api/v1/search", body=b"\xff" * 25_000_000, headers=headers)
-        response = connection.getresponse()
-        assert response.status == 413
-        assert json.load(response)["detail"] == "The upload is larger than 20 MB."
+def test_a_client_reads_why_its_upload_is_too_large(served: Served) -> None:
+    connection = http.client.HTTPConnection(urlsplit(served.url).netloc, timeout=30)
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    connection.request("POST", "/api/v1/search", body=b"\xff" * 25_000_000, headers=headers)
+    response = connection.getresponse()
+    assert response.status == 413
+    assert json.load(response)["detail"] == "The upload is larger than 20 MB."
 
 
 def test_clients_that_fall_silent_keep_nobody_waiting(indexed: Settings) -> None:
@@ -140,7 +144,7 @@ def test_clients_that_fall_silent_keep_nobody_waiting(indexed: Settings) -> None
         assert received(slow[0], REFUSED) == REFUSED
 
 
-def test_a_request_that_cannot_be_read_gets_a_problem_document(indexed: Settings) -> None:
+def test_a_request_that_cannot_be_read_gets_a_problem_document(served: Served) -> None:
     unreadable = {
         b"GET /%s HTTP/1.1\r\n\r\n" % (b"a" * 9000): 414,
         b"GET / HTTP/1.1\r\nX-Long: %s\r\n\r\n" % (b"a" * 9000): 431,
@@ -148,17 +152,16 @@ def test_a_request_that_cannot_be_read_gets_a_problem_document(indexed: Settings
         b"GET / HTTP/1.1\r\nno header\r\n\r\n": 400,
         b"<script>alert(1)</script>\r\n\r\n": 400,
     }
-    with serving() as url:
-        address = urlsplit(url)
-        for sent, status in unreadable.items():
-            with socket.create_connection((address.hostname, address.port), timeout=10) as client:
-                client.sendall(sent)
-                answer = http.client.HTTPResponse(client)
-                answer.begin()
-                problem = json.loads(answer.read())
-            assert answer.status == problem["status"] == status, sent[:60]
-            assert answer.headers["Content-Type"] == "application/problem+json"
-            assert problem["detail"].endswith(".") and "script" not in problem["detail"]
+    address = urlsplit(served.url)
+    for sent, status in unreadable.items():
+        with socket.create_connection((address.hostname, address.port), timeout=10) as client:
+            client.sendall(sent)
+            answer = http.client.HTTPResponse(client)
+            answer.begin()
+            problem = json.loads(answer.read())
+        assert answer.status == problem["status"] == status, sent[:60]
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert problem["detail"].endswith(".") and "script" not in problem["detail"]
 
 
 @contextmanager
@@ -270,13 +273,12 @@ def test_an_upload_that_a_restart_cut_off_leaves_nothing(indexed: Settings, bund
         assert index.count() == 24
 
 
-def test_only_names_of_this_machine_are_answered(indexed: Settings) -> None:
+def test_only_names_of_this_machine_are_answered(served: Served, indexed: Settings) -> None:
     """A website can let its own name point to this machine."""
-    with serving() as url:
-        for host in ("localhost", "LOCALHOST:80", "127.0.0.1", "[::1]:5000"):
-            assert status_under(url, host) == 200, host
-        for host in ("photos.example", "127.0.0.1.photos.example:80", "localhost.", "[", ""):
-            assert status_under(url, host) == 400, host
+    for host in ("localhost", "LOCALHOST:80", "127.0.0.1", "[::1]:5000"):
+        assert status_under(served.url, host) == 200, host
+    for host in ("photos.example", "127.0.0.1.photos.example:80", "localhost.", "[", ""):
+        assert status_under(served.url, host) == 400, host
     with serving("--host", "0.0.0.0") as url:
         assert status_under(url, "photos.example") == 200
 
@@ -293,7 +295,7 @@ def test_log_lines_can_be_json(indexed: Settings, monkeypatch: pytest.MonkeyPatc
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stderr is not None
     url = json.loads(process.stdout.readline())["url"]
-    process.stderr.readline()
+    line_with("24 photos", process.stderr)
     connection = http.client.HTTPConnection(urlsplit(url).netloc)
     connection.request("GET", "/na%0Ame?secret=1", headers={"X-Request-ID": "mine-7"})
     connection.getresponse().read()

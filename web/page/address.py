@@ -73,7 +73,11 @@ def crop_text(crop: CropBox) -> str:
 
 
 def encode_int8(vector: Vector) -> str:
-    """Encode an embedding for a URL with one signed byte per number; its cosine to the original is about 0.9999."""
+    """Encode an embedding for a URL with one signed byte per number.
+
+    Its cosine to the original is at least 1 / √(1 + (d − 1) / 254²), 0.996 for d = 512, and above 0.9999 if the numbers
+    are normally distributed.
+    """
     scaled = np.rint(vector * (127 / np.abs(vector).max())).astype(np.int8)
     return base64.urlsafe_b64encode(scaled.tobytes()).decode().rstrip("=")
 
