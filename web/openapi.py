@@ -24,7 +24,7 @@ ANYWHERE = {
 def docs() -> str:
     """The document for people."""
     app: APIFlask = current_app  # type: ignore[assignment]
-    return render_template("docs.html", spec=app._get_spec())
+    return render_template("docs.html", spec=app.spec)
 
 
 def complete(spec: Any) -> Any:
