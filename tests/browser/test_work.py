@@ -74,7 +74,7 @@ def test_a_job_is_started_followed_and_repeated(browser: Browser, bundle: Bundle
 
         page.get_by_label("Folder or manifest").fill("/etc")
         page.get_by_role("button", name="Index", exact=True).click()
-        expect(page.get_by_role("alert")).to_contain_text("nothing within the library")
+        expect(page.get_by_role("alert")).to_contain_text("is not in the library")
         expect(page.locator(".item")).to_have_count(3)
 
 
