@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -154,12 +153,13 @@ def test_a_killed_worker_process_loses_no_batch(
 
 def _child_with_index(settings: Settings, bundle: Bundle) -> int:
     holder = settings.index_folder / bundle.model_id / "holder.json"
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
+
+    def look() -> int | None:
         with suppress(OSError, ValueError):
             return int(json.loads(holder.read_text())["pid"])
-        time.sleep(0.001)
-    raise AssertionError("no worker opened the index")
+        return None
+
+    return until(look)
 
 
 @on_one_server

@@ -14,6 +14,7 @@ import make
 import pytest
 from flask.testing import FlaskClient
 from serving import Site
+from waiting import until
 
 from indexer.batch import BatchResult, Failure
 from indexer.jobs import IndexRequest, JobRecord
@@ -41,11 +42,12 @@ class Place:
 
     def ended(self, job: str) -> dict[str, Any]:
         """The job, when it has ended."""
-        deadline = time.monotonic() + 60
-        while (found := self.client.get(f"{JOBS}/{job}").get_json())["state"] == "running":
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        return dict(found)
+
+        def look() -> dict[str, Any] | None:
+            found = dict(self.client.get(f"{JOBS}/{job}").get_json())
+            return None if found["state"] == "running" else found
+
+        return until(look, seconds=60)
 
 
 @pytest.fixture

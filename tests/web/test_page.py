@@ -2,9 +2,9 @@
 
 import io
 import re
-import time
 from html import unescape
 from pathlib import Path
+from types import SimpleNamespace
 
 import make
 import numpy as np
@@ -254,18 +254,19 @@ def test_of_many_labels_a_few_are_shown_and_the_rest_can_be_found(own: Site) -> 
 
 
 def test_labels_are_not_counted_at_every_step(own: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    def count_slowly() -> dict[str, int]:
-        counted.append(time.monotonic())
-        time.sleep(0.05)
+    """A count that took a second is cached for twenty."""
+
+    def count_for_a_second() -> dict[str, int]:
+        counted.append(now[0])
+        now[0] += 1
         return {"red": len(counted)}
 
-    counted: list[float] = []
-    monkeypatch.setattr(own.searcher.index, "labels", count_slowly)
-    monkeypatch.setattr("web.label_counts.CACHE_FACTOR", 3)
+    counted, now = list[float](), [0.0]
+    monkeypatch.setattr(own.searcher.index, "labels", count_for_a_second)
+    monkeypatch.setattr("web.label_counts.time", SimpleNamespace(monotonic=lambda: now[0]))
     counts = LabelCounts()
-    assert [counts.of(own.searcher.index)["red"] for _ in range(5)] == [1] * 5
-    time.sleep(0.2)
-    assert counts.of(own.searcher.index)["red"] == 2
+    for now[0], expected in ((0.0, 1), (1.0, 1), (20.9, 1), (21.1, 2), (42.0, 2)):
+        assert counts.of(own.searcher.index)["red"] == expected
 
 
 def test_fifty_thousand_labels_weigh_nothing() -> None:
