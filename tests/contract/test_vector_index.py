@@ -1,4 +1,4 @@
-"""What every vector index does, whichever engine holds it."""
+"""What every vector index does, on every engine."""
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -91,7 +91,7 @@ def test_empty_writes_are_allowed(index: VectorIndex) -> None:
     assert index.count() == 0
 
 
-def test_scroll_reads_every_point_once_whatever_the_batch(index: VectorIndex) -> None:
+def test_scroll_reads_every_point_once_for_any_batch_size(index: VectorIndex) -> None:
     stored = points(25)
     index.upsert(stored)
     for batch in (1, 7, 25, 1000):
