@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Called:
-    """What a command left behind."""
+    """The exit status and the output of a command."""
 
     status: int
     out: str

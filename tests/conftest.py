@@ -1,4 +1,4 @@
-"""What the tests of all packages share."""
+"""Fixtures for the tests of all packages."""
 
 import sys
 from collections.abc import Iterator
@@ -34,13 +34,13 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 photos in three folders, one a label; not to be changed."""
+    """24 photos in three folders, one per label; tests must not change them."""
     return make.library(tmp_path_factory.mktemp("library"))
 
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    """Settings with a home of their own, also for the processes that a test starts."""
+    """Settings with a new home, also for the processes that a test starts."""
     monkeypatch.setenv("LOOKALIKE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LOOKALIKE_EMBEDDING_THREADS", "1")
     for name in ("BUNDLE", "QDRANT_URL", "REDIS_URL", "API_KEYS", "LIBRARY_ROOTS"):
@@ -50,7 +50,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settin
 
 @pytest.fixture
 def command(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Calls `lookalike` as a shell would, in this process."""
+    """Call `lookalike` as a shell does, but in this process."""
 
     def call(*words: object) -> Called:
         monkeypatch.setattr(sys, "argv", ["lookalike", *map(str, words)])
@@ -64,7 +64,7 @@ def command(settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 @pytest.fixture(scope="session")
 def served(bundle: Bundle, library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server of the library, for tests that change nothing there."""
+    """A running server of the library; tests must not change anything there."""
     home = tmp_path_factory.mktemp("served")
     with ExitStack() as running:
         with pytest.MonkeyPatch.context() as environment:
@@ -97,7 +97,7 @@ def s3_server() -> Iterator[str]:
 
 @pytest.fixture
 def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch, library: Path) -> Iterator[object]:
-    """A client of an S3 server with a bucket `photos` of the library's photos, which fsspec finds as well."""
+    """A client of an S3 server whose bucket `photos` holds the library; fsspec uses the same server."""
     import boto3  # noqa: PLC0415 - slow, and few tests need it
 
     for name, value in (("ACCESS_KEY_ID", "key"), ("SECRET_ACCESS_KEY", "secret"), ("DEFAULT_REGION", "us-east-1")):

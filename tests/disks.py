@@ -1,4 +1,4 @@
-"""Disks that fill up: small file systems in memory, which take root to mount."""
+"""Disks that can be filled: small file systems in memory. Mounting them requires root."""
 
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pytest
 
 @contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[Path]:
-    """A disk of so many bytes at a folder of its own; the test is skipped where it can't be mounted."""
+    """Mount a disk of the given size in bytes at a new folder; skip the test if it can't be mounted."""
     folder.mkdir()
     options = ["-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     try:

@@ -1,4 +1,4 @@
-"""Several machines on this one: a Redis server, an index server, and workers that can be killed."""
+"""Several machines, simulated on this one: a Redis server, an index server, and workers that can be killed."""
 
 import os
 import random
@@ -28,7 +28,7 @@ REDELIVERY_SECONDS = 5
 
 
 class Machines:
-    """Redis, an index server and workers, each a process of its own, in a folder; they share one home.
+    """Redis, an index server and workers, each in a separate process; they share one home.
 
     The index server is `qdrant_http.py`, or the real one that `LOOKALIKE_TEST_QDRANT_URL` names.
     """
@@ -55,7 +55,7 @@ class Machines:
         return f"redis://127.0.0.1:{self._redis_port}/0"
 
     def start_qdrant(self) -> subprocess.Popen[bytes] | None:
-        """The index server, which keeps its points on disk if it is durable; None where a real one is used."""
+        """Start the index server, which stores its points on disk if it is durable; None if a real one is used."""
         if "LOOKALIKE_TEST_QDRANT_URL" in os.environ:
             return None
         script = [sys.executable, str(ROOT / "tests" / "qdrant_http.py"), str(self._port)]
@@ -81,13 +81,13 @@ class Machines:
             )
 
     def kill_worker(self, rng: random.Random) -> None:
-        """Pull a machine's plug, and start another one."""
+        """Kill a worker with its children, and start another one."""
         place = rng.randrange(len(self.workers))
         self._kill(self.workers[place])
         self.workers[place] = self.start_worker()
 
     def kill_child(self, rng: random.Random) -> None:
-        """Kill the process that does the work; its worker starts another."""
+        """Kill a child of a worker, which starts another child."""
         worker = rng.choice(self.workers)
         done = subprocess.run(["pgrep", "-P", str(worker.pid)], capture_output=True, text=True, check=False)
         for child in done.stdout.split():
@@ -95,7 +95,7 @@ class Machines:
                 os.kill(int(child), signal.SIGKILL)
 
     def restart_redis(self, lose_data: bool = False) -> None:
-        """Stop Redis hard, and start it again with what it wrote to its disk, or with nothing."""
+        """Stop Redis, and start it again with the data on its disk or without any data."""
         with redis.Redis.from_url(self.redis_url) as client:
             os.kill(client.info("server")["process_id"], signal.SIGKILL)
         self._redis.stop()
@@ -115,7 +115,7 @@ class Machines:
         )
 
     def points(self) -> dict[uuid.UUID, Point]:
-        """Everything that the index holds."""
+        """All points of the index by id."""
         points = list(self._index().scroll())
         assert len({point.id for point in points}) == len(points)
         return {point.id: point for point in points}
@@ -147,7 +147,7 @@ class Machines:
 
 
 def assert_same(points: dict[uuid.UUID, Point], expected: dict[uuid.UUID, Point]) -> None:
-    """Ids, vectors and payloads are the same, but for the times at which they were written."""
+    """Assert that ids, vectors and payloads are equal, except for the times at which they were written."""
     assert points.keys() == expected.keys()
     for photo, point in points.items():
         other = expected[photo]

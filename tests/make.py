@@ -1,4 +1,4 @@
-"""Small real things for the tests: photos of coloured shapes, and a bundle whose network is a few ONNX nodes."""
+"""Small inputs for the tests: photos of coloured shapes, and a bundle whose network is a few ONNX nodes."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ COLOURS = {"red": (200, 40, 40), "green": (40, 160, 60), "blue": (40, 60, 200)}
 
 
 def photo(label: str = "red", seed: int = 0, size: tuple[int, int] = (120, 90)) -> Image.Image:
-    """A picture of one blob in its label's colour on a noisy ground; the same for the same arguments."""
+    """Draw an ellipse in its label's colour on a noisy background; equal arguments give equal pictures."""
     rng = np.random.default_rng([seed, *label.encode()])
     ground = rng.normal(128, 25, (size[1], size[0], 3)).clip(0, 255).astype(np.uint8)
     image = Image.fromarray(ground)
@@ -28,14 +28,14 @@ def photo(label: str = "red", seed: int = 0, size: tuple[int, int] = (120, 90)) 
 
 
 def encoded(image: Image.Image, format: str = "JPEG", **options: object) -> bytes:
-    """An image as the bytes of a file."""
+    """Encode an image as the bytes of a file."""
     buffer = io.BytesIO()
     image.save(buffer, format, **options)
     return buffer.getvalue()
 
 
 def library(folder: Path, per_label: int = 8, labels: tuple[str, ...] = tuple(COLOURS)) -> Path:
-    """A folder with a folder of JPEGs per label."""
+    """Write a folder of JPEGs per label."""
     for label in labels:
         (folder / label).mkdir(parents=True, exist_ok=True)
         for seed in range(per_label):

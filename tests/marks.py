@@ -1,8 +1,8 @@
-"""Marks of single cases of a test."""
+"""Marks for single cases of a parametrized test."""
 
 import pytest
 
 
 def slow(*values: object) -> object:
-    """A case of a parametrized test that belongs to the slow part; other cases of the test are fast."""
+    """A slow case, which only `-m slow` runs; other cases of the same test are fast."""
     return pytest.param(*values, marks=pytest.mark.slow)

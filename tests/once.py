@@ -1,4 +1,4 @@
-"""What is expensive, made once per run, whichever of the run's processes needs it first."""
+"""Expensive data, made once per run by the first process that needs it."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from filelock import FileLock
 
 
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """The folder of this name that all processes of the run share, filled by `make` before it is seen."""
+    """Return a folder that all processes of the run share; `make` fills it before any of them uses it."""
     base = factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     made = folder.with_name(f"{name}.made")

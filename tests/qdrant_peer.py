@@ -15,7 +15,7 @@ Asked = tuple[str, str]
 
 @dataclass
 class Peer:
-    """What the server was asked, and what it answers.
+    """The requests that the server received, and its answers.
 
     Args:
         answers: per (method, path), the results in the order of the requests, the last one for all that follow: what a

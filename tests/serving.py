@@ -1,4 +1,4 @@
-"""A filled index, the application on it, and a real server process."""
+"""An index with photos, the application on it, and a real server process."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def fill_index(settings: Settings, bundle: Bundle, source: Path) -> list[PhotoRef]:
-    """Index the photos of a folder and make their model the current one."""
+    """Index the photos of a folder and activate their model."""
     install_bundle(bundle, settings.models_folder)
     embedder = Embedder(bundle, threads=1)
     photos = list(list_photos(source))
@@ -44,7 +44,7 @@ def fill_index(settings: Settings, bundle: Bundle, source: Path) -> list[PhotoRe
 
 @dataclass(frozen=True)
 class Site:
-    """The application, with what stands behind it."""
+    """The application with its settings, searcher and photos."""
 
     app: APIFlask
     settings: Settings
@@ -59,7 +59,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Served:
-    """A server process: its address, what is indexed there, and its home."""
+    """A server process: its address, its indexed photos and its home."""
 
     url: str
     photos: list[PhotoRef]
@@ -67,7 +67,7 @@ class Served:
 
 
 def client_of(site: Site, local: bool = False, **settings: object) -> FlaskClient:
-    """A client of another application on what a site has, with settings changed as given."""
+    """A client of another application on the same index, with changed settings."""
     return create_app(site.settings.model_copy(update=settings), site.store, site.searcher, local=local).test_client()
 
 
@@ -99,12 +99,12 @@ def serving(*options: str, folder: Path = ROOT) -> Iterator[str]:
 
 
 def worker() -> psutil.Process:
-    """The first process that answers for the server that this test has started last."""
+    """The first worker process of the server that was started last."""
     return workers()[0]
 
 
 def workers() -> list[psutil.Process]:
-    """The processes that answer for the server that this test has started last."""
+    """The worker processes of the server that was started last."""
     servers = [child for child in psutil.Process().children() if "serve" in child.cmdline()]
     return max(servers, key=psutil.Process.create_time).children()
 

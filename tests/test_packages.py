@@ -1,4 +1,4 @@
-"""The rules between the packages: imports run downwards and in no circle, and each heavy library has one package."""
+"""The rules for imports: one direction between packages, no cycle, and one package for each heavy library."""
 
 import ast
 import subprocess
@@ -36,7 +36,7 @@ FILES = {
 
 
 def imported(file: Path) -> set[str]:
-    """The modules that a file imports anywhere in it, also within functions."""
+    """Return the modules that a file imports, including imports within functions."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -51,7 +51,7 @@ IMPORTS = {module: imported(file) for module, file in FILES.items()}
 
 
 def offending(breaks: Callable[[str, str], bool]) -> list[str]:
-    """Each import that breaks a rule; the rule is given a file, relative to the root, and what it imports."""
+    """Return the imports that break a rule, which is called with each file, relative to the root, and each import."""
     return [
         f"{path} imports {name}"
         for module, names in IMPORTS.items()
@@ -60,7 +60,7 @@ def offending(breaks: Callable[[str, str], bool]) -> list[str]:
     ]
 
 
-def test_imports_run_downwards() -> None:
+def test_packages_import_in_one_direction() -> None:
     def breaks(path: str, name: str) -> bool:
         package, other = path.partition("/")[0], name.partition(".")[0]
         return other in PACKAGES and other not in PACKAGES[package] | {package}
@@ -76,7 +76,7 @@ def test_a_heavy_library_stays_in_its_package() -> None:
     assert offending(breaks) == []
 
 
-def test_imports_run_in_no_circle() -> None:
+def test_there_is_no_import_cycle() -> None:
     graph = {module: (names & FILES.keys()) - {module} for module, names in IMPORTS.items()}
     try:
         TopologicalSorter(graph).prepare()

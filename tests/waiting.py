@@ -1,4 +1,4 @@
-"""Waiting for what another thread or process does."""
+"""Wait for other threads and processes."""
 
 import socket
 import subprocess
@@ -11,7 +11,7 @@ Found = TypeVar("Found")
 
 
 def until(look: Callable[[], Found], seconds: float = 30) -> Found:
-    """What one finds, as soon as it is something."""
+    """Return the first true result of `look`; fail if there is none within the given time."""
     end = time.monotonic() + seconds
     while not (found := look()):
         assert time.monotonic() < end, f"nothing came within {seconds} seconds"
@@ -20,7 +20,7 @@ def until(look: Callable[[], Found], seconds: float = 30) -> Found:
 
 
 def until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
-    """Wait for a server that has just been started."""
+    """Wait until a server that was just started accepts connections."""
     while process.poll() is None:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
@@ -29,6 +29,6 @@ def until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
 
 
 def free_port() -> int:
-    """A port of this machine where nothing listens."""
+    """A free port of this machine."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])

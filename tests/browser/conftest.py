@@ -48,13 +48,13 @@ NARROW: Look = {"viewport": {"width": 390, "height": 900}, "color_scheme": "dark
 
 @pytest.fixture(params=[WIDE, pytest.param(NARROW, marks=pytest.mark.slow)], ids=["wide", "narrow"])
 def look(request: pytest.FixtureRequest) -> Look:
-    """How a browser shows a page: on a light desk, and on a dark telephone; as options of its context."""
+    """Options of a browser context: a wide screen in light mode, and a phone in dark mode."""
     return dict(request.param)
 
 
 @pytest.fixture
 def page(browser: Browser, url: str, look: dict[str, Any]) -> Iterator[Page]:
-    """The start page; a test fails where the page logs an error."""
+    """The start page; the test fails if a script of the page raises an error."""
     with browser.new_context(**look) as context:
         page = context.new_page()
         errors: list[str] = []

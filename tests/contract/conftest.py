@@ -1,4 +1,4 @@
-"""The engines that the contract is held to."""
+"""The engines that must fulfil the contract."""
 
 import os
 import threading
@@ -32,7 +32,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IndexStore
 
 
 class InMemory(QdrantClient):
-    """Qdrant in memory, which is made for one thread: those that write and search take turns."""
+    """Qdrant in memory, which is not thread-safe; a lock serializes writes and searches."""
 
     def __init__(self) -> None:
         super().__init__(":memory:")

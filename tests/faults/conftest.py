@@ -1,4 +1,4 @@
-"""What the fault tests share: a larger library, a job as its own process, and the points of an index."""
+"""Fixtures for the fault tests: a larger library, a job in a separate process, and the points of an index."""
 
 import os
 import subprocess
@@ -31,7 +31,7 @@ def large_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def start_index(settings: object, bundle: Bundle) -> Callable[..., subprocess.Popen[str]]:
-    """Starts `lookalike index SOURCE --json` with a home."""
+    """Start `lookalike index SOURCE --json` with a home."""
 
     def start(source: Path, home: Path) -> subprocess.Popen[str]:
         return subprocess.Popen(

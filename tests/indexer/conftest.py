@@ -1,4 +1,4 @@
-"""What the indexer's tests share."""
+"""Fixtures for the tests of the indexer."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the trainer's tests share."""
+"""Fixtures for the tests of the trainer."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ def colours(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def lookalike(command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Calls a command of Lookalike in a folder, which is its home too, in this process."""
+    """Call a command of Lookalike in a folder, which is also its home, but in this process."""
 
     def call(*words: object, home: Path) -> Called:
         monkeypatch.chdir(home)
@@ -37,21 +37,21 @@ def lookalike(command: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A folder with photos and a bundle that `lookalike train` made of them with two seeds, and what it printed.
+    """A folder with photos and a bundle that `lookalike train` made of them with two seeds, and its output.
 
-    All tests share it: none may change anything there.
+    All tests share it and must not change anything there.
     """
     home = once(tmp_path_factory, "trained", _train)
     return home, json.loads((home / "printed.json").read_text())
 
 
 def environment(home: Path) -> dict[str, str]:
-    """The environment of a process that has a home and nothing else."""
+    """The environment of a process: only a home."""
     return {"PATH": "/usr/bin:/bin", "HOME": str(home), "LOOKALIKE_HOME": str(home), "PYTHONPATH": str(ROOT)}
 
 
 def _train(home: Path) -> None:
-    """Train in a process, as a user does."""
+    """Train in a separate process, as a user does."""
     make.library(home / "colours", per_label=12)
     (home / "colours" / "green" / "letter.jpg").write_text("Dear photo")
     words = ("train", "--data", "colours", "--out", "bundle", *OPTIONS)

@@ -1,4 +1,4 @@
-"""The application on a small index: one that the tests share, and one of its own for a test that changes something."""
+"""The application on a small index: one that the tests share, and a new one for each test that changes something."""
 
 import shutil
 from collections.abc import Iterator
