@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from heapq import nlargest
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -15,7 +16,7 @@ from indexer.batch import batches
 from indexer.gallery import draw_points
 from retrieval.errors import LookalikeError
 from retrieval.files import write_atomically
-from retrieval.index import Hit, Point, VectorIndex
+from retrieval.index import Point, VectorIndex
 from retrieval.photo_ref import display_uri
 from retrieval.settings import Settings
 from retrieval.top_k import top_k
@@ -76,8 +77,7 @@ class CrossCheck:
 CROSS_CHECK = TypeAdapter(CrossCheck)
 
 
-@dataclass(frozen=True, slots=True)
-class _Neighbour:
+class _Neighbour(NamedTuple):
     score: float
     id: uuid.UUID
     uri: str
@@ -168,28 +168,22 @@ def _exact(index: VectorIndex, queries: Sequence[Point], k: int) -> list[list[_N
     best: list[list[_Neighbour]] = [[] for _ in queries]
     for batch in batches(index.scroll(), BATCH):
         scores, positions = top_k(np.stack([point.vector for point in batch]), vectors, k)
-        for row, (row_scores, row_positions) in enumerate(zip(scores, positions, strict=True)):
-            found = [
-                _Neighbour(float(score), batch[at].id, batch[at].payload.uri)
-                for score, at in zip(row_scores, row_positions, strict=True)
+        for row, found in enumerate(zip(scores.tolist(), positions.tolist(), strict=True)):
+            best[row] += [
+                _Neighbour(score, batch[at].id, batch[at].payload.uri) for score, at in zip(*found, strict=True)
             ]
-            best[row] = nlargest(k, best[row] + found, key=lambda neighbour: neighbour.score)
+            best[row] = nlargest(k, best[row])
     return best
 
 
 def _compare(index: VectorIndex, query: Point, truth: Sequence[_Neighbour], k: int) -> tuple[int, Disagreement]:
     """Return how many exact neighbours the index found, and how its results differ."""
     hits = {hit.id: hit for hit in index.search(query.vector, k)}
-    exact = _exact_scores(index, query, hits)
+    vectors, exact_query = index.vectors(list(hits)), query.vector.astype(np.float64)
+    exact = {photo: float(vector.astype(np.float64) @ exact_query) for photo, vector in vectors.items()}
     furthest = truth[-1].score - TIE
     wrong = [hit for hit in hits.values() if exact.get(hit.id, -1.0) < furthest]
     error = max((abs(hits[photo].score - score) for photo, score in exact.items()), default=0.0)
     found = len(hits) - len(wrong)
     missing = [neighbour.uri for neighbour in truth if neighbour.id not in hits] if found < len(truth) else []
     return found, Disagreement(query.payload.uri, missing, [hit.payload.uri for hit in wrong], error)
-
-
-def _exact_scores(index: VectorIndex, query: Point, hits: dict[uuid.UUID, Hit]) -> dict[uuid.UUID, float]:
-    vectors = index.vectors(list(hits))
-    exact = query.vector.astype(np.float64)
-    return {photo: float(vector.astype(np.float64) @ exact) for photo, vector in vectors.items()}

@@ -141,12 +141,12 @@ def compare(
     as_json: JsonFlag = False,
 ) -> None:
     """Compare bundles by the metrics of their training, in a table and a chart."""
-    from trainer.comparison import check_chart_target, compare_bundles, write_comparison  # noqa: PLC0415 - as above
+    from trainer.comparison import check_chart_target, entry_of, write_comparison  # noqa: PLC0415 - as above
     from trainer.tables import comparison_table  # noqa: PLC0415 - as above
 
     if out is not None:
         check_chart_target(out)
-    entries = compare_bundles([load_bundle(bundle) for bundle in bundles], split)
+    entries = [entry_of(load_bundle(bundle), split) for bundle in bundles]
     if len({entry.data for entry in entries}) > 1:
         say("The bundles were evaluated on different photos or splits, so their metrics are not comparable.")
     if out is not None:

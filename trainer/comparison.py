@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from retrieval.bundle import Bundle
 from retrieval.bundle_format import Precision
 from retrieval.errors import LookalikeError
-from retrieval.metrics import METRICS, Means, SplitMetrics, TrainingCost
+from retrieval.metrics import METRICS, Means, SplitMetrics
 from retrieval.photo_ref import display
 from trainer.extra import require_training_extra
 
@@ -58,9 +58,9 @@ class Entry(BaseModel):
     metrics: SplitMetrics
     untrained: SplitMetrics | None
     seeds: SeedSummary | None
-    seconds: float | None
-    epochs: int | None
-    parameters: int | None
+    seconds: float | None = None
+    epochs: int | None = None
+    parameters: int | None = None
     bytes: int
 
     @property
@@ -75,13 +75,29 @@ class Entry(BaseModel):
         return {**fields, **metrics}
 
 
-def compare_bundles(bundles: Sequence[Bundle], split: str) -> list[Entry]:
-    """Return the metrics and the training of each bundle.
-
-    Raises:
-        LookalikeError: a bundle has no metrics of that split.
-    """
-    return [_entry(bundle, split) for bundle in bundles]
+def entry_of(bundle: Bundle, split: str) -> Entry:
+    """Return the metrics and the training of a bundle; raise `LookalikeError` if it has no metrics of the split."""
+    manifest, metrics = bundle.manifest, bundle.manifest.metrics
+    measured, data, seeds = metrics.of(split), manifest.training_data, metrics.seeds
+    if measured is None:
+        known = " and ".join(metrics.splits)
+        raise LookalikeError(
+            f"{display(bundle.folder)} has no metrics of the split {split!r}.",
+            f"It has those of {known}." if known else "Leave it out, or train it with `lookalike train`.",
+        )
+    untrained = metrics.untrained.of(split) if metrics.untrained else None
+    mean, spread = (seeds.mean.of(split), seeds.spread.of(split)) if seeds else (None, None)
+    return Entry(
+        bundle=display(bundle.folder),
+        **manifest.model_dump(include={"model_id", "backbone", "recipe", "changed", "dimension", "precision"}),
+        data=data.digest if data else None,
+        training_photos=data.counts.get("train", 0) if data else 0,
+        metrics=measured.without_classes,
+        untrained=untrained.without_classes if untrained else None,
+        seeds=SeedSummary(count=len(seeds.runs), mean=mean, spread=spread) if seeds and mean and spread else None,
+        **(metrics.training.model_dump() if metrics.training else {}),
+        bytes=bundle.network.stat().st_size,
+    )
 
 
 def check_chart_target(path: Path) -> None:
@@ -96,10 +112,9 @@ def write_comparison(path: Path, entries: Sequence[Entry], split: str) -> None:
     """Write the comparison: chart and table as a page (.html), or the chart alone (.svg, .png).
 
     Raises:
-        LookalikeError: another suffix, or matplotlib is not installed.
+        LookalikeError: matplotlib is not installed.
         OSError: the file can't be written.
     """
-    check_chart_target(path)
     with require_training_extra():
         from trainer.report import charts  # noqa: PLC0415 - an extra
     from trainer.report.templates import render  # noqa: PLC0415 - as above
@@ -111,38 +126,6 @@ def write_comparison(path: Path, entries: Sequence[Entry], split: str) -> None:
             path.write_text(page, encoding="utf-8", errors="backslashreplace")
         else:
             chart.savefig(path, dpi=150, facecolor="white")
-
-
-def _entry(bundle: Bundle, split: str) -> Entry:
-    manifest, metrics = bundle.manifest, bundle.manifest.metrics
-    measured, data, seeds = metrics.of(split), manifest.training_data, metrics.seeds
-    if measured is None:
-        known = " and ".join(metrics.splits)
-        raise LookalikeError(
-            f"{display(bundle.folder)} has no metrics of the split {split!r}.",
-            f"It has those of {known}." if known else "Leave it out, or train it with `lookalike train`.",
-        )
-    untrained = metrics.untrained.of(split) if metrics.untrained else None
-    mean, spread = (seeds.mean.of(split), seeds.spread.of(split)) if seeds else (None, None)
-    training = metrics.training or TrainingCost()
-    return Entry(
-        bundle=display(bundle.folder),
-        model_id=manifest.model_id,
-        backbone=manifest.backbone,
-        recipe=manifest.recipe,
-        changed=manifest.changed,
-        dimension=manifest.dimension,
-        precision=manifest.precision,
-        data=data.digest if data else None,
-        training_photos=data.counts.get("train", 0) if data else 0,
-        metrics=measured.without_classes,
-        untrained=untrained.without_classes if untrained else None,
-        seeds=SeedSummary(count=len(seeds.runs), mean=mean, spread=spread) if seeds and mean and spread else None,
-        seconds=training.seconds,
-        epochs=training.epochs,
-        parameters=training.parameters,
-        bytes=bundle.network.stat().st_size,
-    )
 
 
 def _chart(entries: Sequence[Entry]) -> "Figure":

@@ -235,7 +235,7 @@ def test_unseen_classes_and_a_photo_in_two_splits(lookalike: Command, tmp_path: 
     assert pair["original"]["path"].endswith("blue/0.jpg")
     assert "blue/copy.jpg = train" in trained.err
     page = (tmp_path / "bundle" / "training" / "report.html").read_text(encoding="utf-8")
-    assert "never saw the classes red, scarlet" in page
+    assert "not used for training: red, scarlet" in page
     assert "identical files" in page
 
     evaluated = lookalike("evaluate", "--bundle", "bundle", *data, "--json", home=tmp_path).json

@@ -143,7 +143,8 @@ def test_fine_tuning_runs_without_randomness_are_equal(changes: list[str], few: 
     *_, first, second, again, again_second = [epoch.loss for epoch in epochs]
     assert (again, again_second) == pytest.approx((first, second), rel=1e-3)
     assert second < 0.98 * first
-    assert watched.losses[-12:] == pytest.approx(watched.losses[-24:-12], rel=1e-3)
+    # Batches are in another order, so sums are rounded differently: by 0.0017 at most on some processors.
+    assert watched.losses[-12:] == pytest.approx(watched.losses[-24:-12], rel=3e-3)
 
 
 def test_the_mean_weights_of_the_fine_tuning_runs_are_kept(few: LabelledImages) -> None:

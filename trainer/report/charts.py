@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from trainer.training import Epoch
 
 MOST_POINTS = 1000
-CLASS_COLOURS = (
+COLOURS = [
     "#0072b2",
     "#e69f00",
     "#009e73",
@@ -30,7 +30,7 @@ CLASS_COLOURS = (
     "#7b5fc8",
     "#8f8f8f",
     "#b03a3a",
-)
+]
 MARKERS = "osD^vPX*<>"
 LOSS, QUALITY = "#d55e00", "#0072b2"
 
@@ -90,7 +90,7 @@ def learning_rate_curves(rates: Mapping[str, npt.NDArray[np.float32]], taken: in
     with style():
         figure = Figure(figsize=(9, 2.4), layout="constrained")
         axes = figure.subplots()
-        for (name, values), colour, line in zip(rates.items(), CLASS_COLOURS, ("-", "--"), strict=False):
+        for (name, values), colour, line in zip(rates.items(), COLOURS, ("-", "--"), strict=False):
             axes.plot(np.arange(1, len(values) + 1), values, line, color=colour, label=name)
         if taken < max(map(len, rates.values())):
             axes.axvline(taken, color=INK, linestyle=":", label="training ended")
@@ -117,7 +117,7 @@ def maps(panels: Mapping[str, Embeddings], labels: npt.NDArray[np.str_], seed: i
             _scatter(axes, project_2d(embeddings[chosen], seed=seed), labels[chosen])
             axes.set(title=title, xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
-        if len(np.unique(labels)) <= 2 * len(CLASS_COLOURS):
+        if len(np.unique(labels)) <= 2 * len(COLOURS):
             figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=6, markerscale=2)
         return svg(figure)
 
@@ -149,8 +149,8 @@ def _scatter(axes: Axes, points: npt.NDArray[np.float32], labels: npt.NDArray[np
             of_class[:, 0],
             of_class[:, 1],
             s=14,
-            color=CLASS_COLOURS[number % len(CLASS_COLOURS)],
-            marker=MARKERS[number // len(CLASS_COLOURS) % len(MARKERS)],
+            color=COLOURS[number % len(COLOURS)],
+            marker=MARKERS[number // len(COLOURS) % len(MARKERS)],
             alpha=0.8,
             linewidths=0,
             label=plain(str(label)),
