@@ -78,8 +78,9 @@ def test_the_quantized_network_takes_and_gives_the_same(name: str, tmp_path: Pat
     assert session.run(["regions"], {"images": VAL})[0].size == 0, "nobody has asked"
     embeddings, regions = session.run(["embeddings", "regions"], {"images": VAL, "explain": np.array(True)})
     np.testing.assert_allclose(regions.sum(axis=(1, 2)), embeddings, atol=1e-5)
-    np.testing.assert_allclose(run_onnx(after, VAL[:1]), embeddings[:1], atol=1e-5)  # a batch of another size
-    assert (embeddings * run_onnx(before, VAL)).sum(axis=1).mean() > 0.5  # unlearnt weights; unrelated networks: 0
+    exact = run_onnx(after, VAL)  # unlike that session, on a processor without VNNI
+    np.testing.assert_allclose(run_onnx(after, VAL[:1]), exact[:1], atol=1e-5)  # a batch of another size
+    assert (exact * run_onnx(before, VAL)).sum(axis=1).mean() > 0.5  # untrained weights; unrelated networks: 0
     assert after.stat().st_size < 0.6 * before.stat().st_size
 
 
