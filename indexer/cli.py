@@ -37,11 +37,14 @@ def index(
     ],
     *,
     label_from: Annotated[
-        LabelFrom | None, typer.Option(help="Where labels come from. Default: folder names, or the manifest.")
+        LabelFrom | None,
+        typer.Option(help="Source of the labels. Default: folder names, or the column `label` of a manifest."),
     ] = None,
-    sync: Annotated[bool, typer.Option("--sync", help="Also remove indexed photos whose file is gone.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if any photo failed.")] = False,
-    bundle: Annotated[Path | None, typer.Option(help="The model bundle, instead of the current model's.")] = None,
+    sync: Annotated[
+        bool, typer.Option("--sync", help="Also remove indexed photos whose file no longer exists.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if any photo fails.")] = False,
+    bundle: Annotated[Path | None, typer.Option(help="The model bundle. Default: that of the current model.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Embed photos and add them to the index."""
@@ -51,7 +54,9 @@ def index(
 def crosscheck(
     sample: Annotated[int, typer.Option(min=1, help="Number of query photos to sample.")] = SAMPLE,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="Number of neighbours to compare.")] = NEIGHBOURS,
-    min_recall: Annotated[float, typer.Option(min=0, max=1, help="Exit with 1 below this recall@k.")] = MIN_RECALL,
+    min_recall: Annotated[
+        float, typer.Option(min=0, max=1, help="Exit with status 1 if recall@k is lower.")
+    ] = MIN_RECALL,
     as_json: JsonFlag = False,
 ) -> None:
     """Compare search results with exact nearest neighbours."""
@@ -70,9 +75,13 @@ def crosscheck(
 
 
 def worker(
-    concurrency: Annotated[int, typer.Option(min=1, help="Number of processes; the embedded index allows one.")] = 1,
+    concurrency: Annotated[
+        int, typer.Option(min=1, help="Number of processes; the embedded index allows only one.")
+    ] = 1,
     *,
-    beat: Annotated[bool, typer.Option("--beat", help="Also schedule cross-checks; for a single worker only.")] = False,
+    beat: Annotated[
+        bool, typer.Option("--beat", help="Also schedule cross-checks; use it for one worker only.")
+    ] = False,
 ) -> None:
     """Run a worker for distributed indexing jobs."""
     settings = load_settings()
@@ -146,10 +155,10 @@ def show_failures(
 def retry(
     job: JobArgument,
     *,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if any photo fails again.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if any photo fails again.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Index the photos that failed in a job again, as a new job."""
+    """Start a new job for the photos that failed in a job."""
     _run(retry_request(load_settings(), job), strict, as_json)
 
 

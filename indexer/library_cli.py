@@ -35,12 +35,12 @@ class Place(StrEnum):
     EMBEDDED = "embedded"
 
 
-BundleOption = Annotated[Path | None, typer.Option(help="The model bundle, instead of the current model's.")]
+BundleOption = Annotated[Path | None, typer.Option(help="The model bundle. Default: that of the current model.")]
 
 
 def duplicates(
     min_score: Annotated[
-        float, typer.Option(min=-1, max=1, help="Cosine similarity from which photos count as near-identical.")
+        float, typer.Option(min=-1, max=1, help="Minimum cosine similarity of near-identical photos.")
     ] = MIN_SCORE,
     bundle: BundleOption = None,
     as_json: JsonFlag = False,
@@ -51,7 +51,9 @@ def duplicates(
 
 
 def doubtful(
-    voters: Annotated[int, typer.Option(min=1, max=100, help="Number of neighbours of each photo that vote.")] = VOTERS,
+    voters: Annotated[
+        int, typer.Option(min=1, max=100, help="Number of nearest neighbours that vote on each label.")
+    ] = VOTERS,
     limit: Annotated[int, typer.Option(min=1, help="Maximum number of photos to list.")] = 100,
     bundle: BundleOption = None,
     as_json: JsonFlag = False,

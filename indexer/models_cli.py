@@ -39,11 +39,14 @@ def activate(
     model: ModelArgument,
     *,
     max_loss: Annotated[
-        float, typer.Option(min=0, max=1, help="By how much its MAP@R on the labelled photos may be lower.")
+        float,
+        typer.Option(
+            min=0, max=1, help="Maximum decrease of MAP@R on the labelled photos, compared with the current model."
+        ),
     ] = registry.MAX_LOSS,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make a model the current one, if its index passes the cross-check and its MAP@R is not lower."""
+    """Make a model the current one, if its index passes the cross-check and its MAP@R is not much lower."""
     settings = load_settings()
     with open_store(settings) as store:
         done = registry.activate(settings, store, model, max_loss=max_loss)

@@ -1,4 +1,4 @@
-"""Find the photos that look like a photo.
+"""Find photos that look like a given photo.
 
     import lookalike
     from retrieval.search import SearchParameters

@@ -14,18 +14,18 @@ from retrieval.photo_ref import display
 
 # name: (module and attribute, its line in `lookalike --help`)
 COMMANDS = {
-    "demo": ("lookalike.demo:demo", "Train, evaluate, index, cross-check, then serve the page on the result."),
+    "demo": ("lookalike.demo:demo", "Run every step on sample photos or your own, from training to the search page."),
     "train": ("trainer.cli:train", "Train an embedding on labelled photos and write a model bundle."),
     "recipes": ("trainer.cli:recipes", "List the training recipes."),
     "backbones": ("trainer.cli:backbones", "List the backbones."),
-    "evaluate": ("trainer.cli:evaluate", "Measure how well a bundle retrieves."),
+    "evaluate": ("trainer.cli:evaluate", "Measure the retrieval quality of a bundle."),
     "compare": ("trainer.cli:compare", "Compare the metrics of several bundles in a table and a chart."),
     "index": ("indexer.cli:index", "Embed photos and add them to the index."),
-    "search": ("retrieval.cli:search", "Find the photos that look like a photo."),
+    "search": ("retrieval.cli:search", "Find photos that look like a given photo."),
     "crosscheck": ("indexer.cli:crosscheck", "Compare the index with exact nearest neighbours."),
     "jobs": ("indexer.cli:jobs", "List, inspect, cancel and retry indexing jobs."),
-    "models": ("indexer.models_cli:models", "List the models, and choose the one that serves."),
-    "duplicates": ("indexer.library_cli:duplicates", "List photos that are in the index more than once."),
+    "models": ("indexer.models_cli:models", "List, activate, roll back and remove models."),
+    "duplicates": ("indexer.library_cli:duplicates", "List identical and near-identical photos in the index."),
     "doubtful": ("indexer.library_cli:doubtful", "List photos whose label disagrees with their nearest neighbours."),
     "migrate": ("indexer.library_cli:migrate", "Copy the index to a Qdrant server, or back to this machine."),
     "serve": ("web.cli:serve", "Serve the search page and the JSON API."),
@@ -57,7 +57,7 @@ def main() -> None:
 def _app() -> typer.Typer:
     app = typer.Typer(
         cls=LazyGroup,
-        help="Find the photos that look like a photo.",
+        help="Find photos that look like a given photo.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )

@@ -22,12 +22,13 @@ FLOWERS = f"{TFDS_PREFIX}tf_flowers"
 
 def demo(
     data: Annotated[
-        str | None, typer.Option(help="A folder with a folder per class, a manifest, tfds:NAME, digits.")
+        str | None,
+        typer.Option(help="As for `lookalike train`. Default: TF Flowers if available, otherwise digits."),
     ] = None,
     no_serve: Annotated[bool, typer.Option("--no-serve", help="Stop after the cross-check.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Train, evaluate, index, cross-check, then serve the page on the result."""
+    """Train, evaluate, index and cross-check, then serve the search page."""
     start = time.perf_counter()
     settings = load_settings()
     data, photos, why = _choose(data, settings)

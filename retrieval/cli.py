@@ -25,7 +25,7 @@ def search(
     exact: Annotated[bool, typer.Option(help="Compare with every photo instead of using the HNSW graph.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Find the photos that look like a photo."""
+    """Find photos that look like a given photo."""
     settings = load_settings()
     parameters = SearchParameters(k=k, filter=Filter(tuple(label or ())), exact=exact)
     data = read_file(photo)

@@ -8,7 +8,7 @@ import typer
 from pydantic import BaseModel
 from rich.console import Console, RenderableType
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print only the result, as one JSON object.")]
 
 messages = Console(stderr=True)
 

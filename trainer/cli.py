@@ -25,13 +25,16 @@ from trainer.sampling import slices
 DEFAULT_BACKBONE = "efficientnet_lite0"
 
 DataOption = Annotated[
-    str, typer.Option("--data", help="A folder with a folder per class, a CSV/JSONL manifest, tfds:NAME, or digits.")
+    str,
+    typer.Option("--data", help="A folder with one subfolder per class, a CSV/JSONL manifest, tfds:NAME, or digits."),
 ]
 SplitsOption = Annotated[
-    Path | None, typer.Option("--splits", help="A CSV file path,label,split with paths relative to the data set.")
+    Path | None,
+    typer.Option("--splits", help="A CSV file with the columns path,label,split; paths are relative to the data set."),
 ]
 UnseenOption = Annotated[
-    list[str] | None, typer.Option("--unseen-class", help="A class to hold out for testing only; repeat for several.")
+    list[str] | None,
+    typer.Option("--unseen-class", help="A class to use for testing only; give this option at least twice."),
 ]
 
 
@@ -43,15 +46,22 @@ def train(  # noqa: PLR0917 - a command line is all options
     weights: Annotated[str, typer.Option(help="auto (pretrained if possible), none (random) or a file.")] = "auto",
     seed: Annotated[int, typer.Option(min=0, max=2**31, help="Seed of splits, batches and random weights.")] = 0,
     seeds: Annotated[
-        int, typer.Option(min=1, max=100, help="Number of runs, with seed, seed + 1, …; the best model is kept.")
+        int,
+        typer.Option(
+            min=1, max=100, help="Number of training runs, with the seeds SEED, SEED + 1, …; the best model is kept."
+        ),
     ] = 1,
     dimension: Annotated[
         int | None, typer.Option(min=2, max=4096, help="Length of the embeddings. Default: set by the recipe.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Maximum number. Default: set by the recipe.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of epochs. Default: set by the recipe.")
+    ] = None,
     changed: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="SETTING=VALUE", help="Change the recipe; see `lookalike recipes RECIPE`."),
+        typer.Option(
+            "--set", metavar="SETTING=VALUE", help="Change a setting of the recipe; see `lookalike recipes RECIPE`."
+        ),
     ] = None,
     splits: SplitsOption = None,
     unseen_class: UnseenOption = None,
@@ -134,7 +144,7 @@ def evaluate(  # noqa: PLR0917 - as above
 
 def compare(
     bundles: Annotated[list[Path], typer.Argument(help="The bundles to compare.", metavar="BUNDLE…")],
-    split: Annotated[str, typer.Option(help="The split of the metrics: test or val.")] = "test",
+    split: Annotated[str, typer.Option(help="The split whose metrics are compared: test or val.")] = "test",
     out: Annotated[
         Path | None, typer.Option(help="Also write a page (.html) or a chart (.svg, .png) to this file.")
     ] = None,

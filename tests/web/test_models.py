@@ -1,4 +1,4 @@
-"""`/api/v1/models`: exchanging the model that serves while searches go on."""
+"""`/api/v1/models`: replacing the current model while searches go on."""
 
 import json
 import subprocess

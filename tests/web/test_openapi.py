@@ -70,6 +70,6 @@ def test_people_can_read_it(client: FlaskClient) -> None:
     page = client.get("/api/docs").text
     for word in ("/api/v1/search", "image_base64", "min_score", "thumbnail_url", "RFC 9457"):
         assert word in page
-    assert "Find the photos that look like a photo." in page and "`" not in page
+    assert "Find photos that look like a given photo." in page and "`" not in page
     assert page.index("<code>/api/v1/search") < page.index("<code>/api/v1/jobs") < page.index("<code>/healthz")
     assert "http" not in page.replace("http-equiv", "")

@@ -30,7 +30,7 @@ blueprint = Blueprint("search", __name__, tag="Search")
 @blueprint.output(SearchResults)
 @blueprint.doc(responses=[400, 404, 413, 415, 422])
 def search(sent: UploadedPhoto | Query) -> Response:
-    """Find the photos that look like a photo.
+    """Find photos that look like a given photo.
 
     Send `multipart/form-data` with a file `image`, or JSON with one of `image_base64`, `id`, `vector` and `positive`.
     """
