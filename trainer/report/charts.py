@@ -19,18 +19,7 @@ if TYPE_CHECKING:
     from trainer.training import Epoch
 
 MOST_POINTS = 1000
-COLOURS = [
-    "#0072b2",
-    "#e69f00",
-    "#009e73",
-    "#d55e00",
-    "#cc79a7",
-    "#56b4e9",
-    "#8b6f00",
-    "#7b5fc8",
-    "#8f8f8f",
-    "#b03a3a",
-]
+COLOURS = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8b6f00", "#7b5fc8", "#8f8f8f", "#b03a3a"]
 MARKERS = "osD^vPX*<>"
 LOSS, QUALITY = "#d55e00", "#0072b2"
 
