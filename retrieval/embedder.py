@@ -48,7 +48,7 @@ class Embedder:
         """Return the embeddings of a batch.
 
         Args:
-            images: uint8 [batch, size, size, 3] RGB, as `images.read_pixels` makes them.
+            images: uint8 [batch, size, size, 3] RGB, as `PhotoDecoder.read_pixels` makes them.
             parallel: use the intra-op thread pool; pass False when several batches run concurrently, since threads
                 that share a batch spin while they wait for each other and take the cores of the other batches.
 

@@ -25,10 +25,10 @@ from pathlib import Path
 import numpy as np
 from retrieval.bundle import load_bundle
 from retrieval.embedder import Embedder
-from retrieval.images import read_pixels
+from retrieval.decoder import PhotoDecoder
 bundle = load_bundle(Path(sys.argv[1]))
 photos = sorted(Path(sys.argv[2]).rglob("*.jpg"))
-images = np.stack([read_pixels(photo.read_bytes(), bundle.resize).pixels for photo in photos])
+images = np.stack([PhotoDecoder().read_pixels(photo.read_bytes(), bundle.resize).pixels for photo in photos])
 embedder = Embedder(bundle, threads=2, device=sys.argv[3])
 assert embedder.session.device == sys.argv[4], embedder.session.reason
 np.save(sys.argv[5], np.stack([embedder.embed(images), embedder.embed(images, parallel=False)]))
