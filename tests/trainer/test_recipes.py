@@ -39,8 +39,8 @@ def test_every_recipe_trains_and_exports_a_faithful_network(name: str, tmp_path:
     run = train_run(plan, {"train": train, "val": photos(32, seed=1)}, 0, tmp_path / "run", print)
     (epoch,) = run.epochs
     assert np.isfinite([epoch.loss, epoch.val_loss]).all()
-    assert run.parity.photos == 18
-    assert run.parity.min_cosine > 0.9999
+    assert run.record.parity.photos == 18
+    assert run.record.parity.min_cosine > 0.9999
     assert run.embeddings["val"].shape == (18, 8)
     lengths = np.linalg.norm(run.embeddings["val"], axis=1)
     if name == "notebook-bit-frozen":  # what the experiment showed: nothing is learnt, and the loss is the margin
@@ -55,7 +55,7 @@ def test_batch_norm_has_the_statistics_of_the_photos_without_pretrained_weights(
     brief = ["sampling.batch_size=12", "steps_per_epoch=8", "preparation.train_size=32", f"learns={learns}"]
     plan = Plan(BACKBONES["mobilenet_v2"], override(RECIPES["default"], [*SMALL, *brief]), "none")
     run = train_run(plan, {"train": photos(32, seed=0), "val": photos(32, seed=1)}, 0, tmp_path / "run", print)
-    assert run.parity.min_cosine > 0.9999
+    assert run.record.parity.min_cosine > 0.9999
     assert np.ptp(run.embeddings["val"], axis=0).max() > 0.01  # at its first statistics all photos are one
     network = plan.build(0).whole()
     network.load_weights(run.folder / WEIGHTS)
@@ -83,7 +83,7 @@ def test_mixed_precision_trains_in_bfloat16_and_exports_float32(tmp_path: Path) 
     assert plan.build(0, mixed_precision=True).features.layers[-1].compute_dtype == "bfloat16"
     run = train_run(plan, {"train": photos(32, seed=0), "val": photos(32, seed=1)}, 0, tmp_path / "run", print)
     assert np.isfinite(run.epochs[0].loss)
-    assert run.parity.min_cosine > 0.9999
+    assert run.record.parity.min_cosine > 0.9999
     types = {tensor.data_type for tensor in onnx.load(run.folder / ONNX).graph.initializer}
     assert onnx.TensorProto.BFLOAT16 not in types
     assert plan.build(0).features.layers[-1].compute_dtype == "float32"
