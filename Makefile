@@ -4,8 +4,8 @@
 demo: .venv/ready
 	.venv/bin/lookalike demo $(ARGS)
 
-# Style, types and tests, but for those that take long: make test ARGS="-m slow". Options for pytest: ARGS="tests/retrieval"
-# Two processes begin with half of the tests each; the one that is done first takes over some of the other's.
+# Check style and types, and run the tests. The long ones: make test ARGS="-m slow". Some: make test ARGS="tests/retrieval"
+# Two processes run half of the tests each; the one that finishes first steals tests from the other.
 test: .venv/ready check
 	.venv/bin/pytest -n 2 --dist worksteal $(ARGS)
 
@@ -14,21 +14,21 @@ check: .venv/ready
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
-# Every figure beside what it is compared with: benchmarks/results.md, in 20 minutes. Options: make bench ARGS="--quick"
+# Measure everything and write benchmarks/results.md, in 20 minutes. Options: make bench ARGS="--quick"
 bench: .venv/bench
 	.venv/bin/python benchmarks/run.py $(ARGS)
 
-# The peers that only benchmarks need; where they can't be installed, they are left out of the tables.
+# The libraries that only benchmarks need; those that can't be installed are left out of the tables.
 .venv/bench: .venv/ready benchmarks/requirements.lock
 	-.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement benchmarks/requirements.lock
 	touch $@
 
-# The environment: Python 3.11 with exactly what requirements.lock names.
+# The environment: Python 3.11 with the dependencies of requirements.lock.
 .venv/ready: requirements.lock pyproject.toml
 	sh environment.sh .venv
 	touch $@
 
-# Take up new versions of the dependencies.
+# Upgrade the dependencies.
 lock: .venv/ready
 	.venv/bin/uv pip compile pyproject.toml --extra train --extra s3 --group dev --universal --python-version 3.11 --upgrade \
 		--generate-hashes --no-header --no-emit-index-url --no-annotate --quiet --output-file requirements.lock
