@@ -1,16 +1,19 @@
 """A real Chromium on a real server."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from serving import Served
 
 from retrieval.photo_ref import PhotoRef
 
 Look = dict[str, Any]
+Contexts = Callable[..., BrowserContext]
+OpenTab = Callable[[BrowserContext, str], Page]
 
 FLAGS = [
     "--no-sandbox",
@@ -52,13 +55,40 @@ def look(request: pytest.FixtureRequest) -> Look:
     return dict(request.param)
 
 
-@pytest.fixture
-def page(browser: Browser, url: str, look: dict[str, Any]) -> Iterator[Page]:
-    """The start page; the test fails if a script of the page raises an error."""
-    with browser.new_context(**look) as context:
-        page = context.new_page()
-        errors: list[str] = []
+@pytest.fixture(scope="session")
+def contexts(browser: Browser) -> Contexts:
+    """Return the browser context with the given options, one for the whole run: a new one takes longer than a test."""
+    made: dict[str, BrowserContext] = {}
+
+    def context_with(**options: Any) -> BrowserContext:
+        if str(options) not in made:
+            made[str(options)] = browser.new_context(**options)
+        return made[str(options)]
+
+    return context_with
+
+
+@contextmanager
+def opened(context: BrowserContext, url: str) -> Iterator[Page]:
+    """Open a page in a new tab; raise if one of its scripts raises an error."""
+    errors: list[str] = []
+    with context.new_page() as page:
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(url)
         yield page
-        assert not errors
+        storage = {"origin": url, "storageTypes": "local_storage"}
+        context.new_cdp_session(page).send("Storage.clearDataForOrigin", storage)
+    assert not errors
+
+
+@pytest.fixture
+def open_tab() -> Iterator[OpenTab]:
+    """Open a page in a new tab of a context until the test ends."""
+    with ExitStack() as tabs:
+        yield lambda context, url: tabs.enter_context(opened(context, url))
+
+
+@pytest.fixture
+def page(contexts: Contexts, open_tab: OpenTab, url: str, look: Look) -> Page:
+    """The start page; the test fails if a script of the page raises an error."""
+    return open_tab(contexts(**look), url)

@@ -3,13 +3,13 @@
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from once import once
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from retrieval.photo_ref import PhotoRef
 
@@ -65,16 +65,18 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     return (once(tmp_path_factory, "axe", fetch) / "package" / "axe.min.js").read_text(encoding="utf-8")
 
 
+@pytest.fixture(scope="session")
+def with_axe(browser: Browser, axe: str) -> BrowserContext:
+    """A browser context with axe-core in every document."""
+    context = browser.new_context(reduced_motion="reduce", bypass_csp=True, viewport={"width": 1440, "height": 900})
+    context.add_init_script(axe)
+    return context
+
+
 @pytest.fixture
-def checked(browser: Browser, url: str, axe: str) -> Iterator[Page]:
+def checked(with_axe: BrowserContext, open_tab: Callable[[BrowserContext, str], Page], url: str) -> Page:
     """The start page, with axe-core in every document."""
-    with browser.new_context(
-        reduced_motion="reduce", bypass_csp=True, viewport={"width": 1440, "height": 900}
-    ) as context:
-        context.add_init_script(axe)
-        page = context.new_page()
-        page.goto(url)
-        yield page
+    return open_tab(with_axe, url)
 
 
 @pytest.fixture(params=[LOOKS, pytest.param(OTHER_LOOKS, marks=pytest.mark.slow)], ids=["two looks", "two more"])

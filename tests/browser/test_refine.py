@@ -2,13 +2,13 @@
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import make
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 from serving import fill_index, serving
 
 from retrieval.bundle import Bundle
@@ -175,42 +175,49 @@ def large(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield url
 
 
-def test_more_come_on_scrolling_and_stay_on_the_way_back(browser: Browser, large: str, look: dict[str, Any]) -> None:
-    with browser.new_context(**look) as context:
-        page = context.new_page()
-        page.goto(large)
-        page.locator(".card").first.click()
-        expect(cards(page)).to_have_count(24)
-        page.mouse.move(look["viewport"]["width"] / 2, 500)
-        for count in (48, 59):
-            page.mouse.wheel(0, 9000)
-            expect(cards(page)).to_have_count(count)
-        expect(page.locator("[data-more]")).to_have_count(0)
-        scores = [float(text.rpartition(" ")[2]) for text in page.locator(".score").all_text_contents()]
-        assert scores == sorted(scores, reverse=True)
-        assert "offset" not in page.url
-        cards(page).nth(50).click()
-        expect(cards(page)).to_have_count(24)
-        page.go_back()
-        expect(cards(page)).to_have_count(59)
-        expect(cards(page).nth(50)).to_be_in_viewport()
+@pytest.fixture
+def large_page(
+    contexts: Callable[..., BrowserContext],
+    open_tab: Callable[[BrowserContext, str], Page],
+    large: str,
+    look: dict[str, Any],
+) -> Page:
+    """The start page of the site with 60 photos."""
+    return open_tab(contexts(**look), large)
 
 
-def test_one_of_many_labels_is_found(browser: Browser, large: str, look: dict[str, Any]) -> None:
-    with browser.new_context(**look) as context:
-        page = context.new_page()
-        page.goto(large)
-        page.locator(".card").first.click()
-        expect(page.locator(".chip")).to_have_count(20)
-        field = page.get_by_role("searchbox", name="Search labels")
-        field.press_sequentially("kind 4")
-        expect(page.locator(".chip")).to_have_count(10)
-        expect(field).to_be_focused()
-        field.fill("زهر")
-        expect(page.locator(".chip")).to_have_count(1)
-        assert page.locator(".chip bdi").evaluate("label => getComputedStyle(label).direction") == "rtl"
-        page.locator(".chip").click()
-        expect(cards(page)).to_have_count(1)
-        expect(page.locator(".chip").first).to_contain_text("زهرة")
-        page.get_by_role("link", name="Clear filter").click()
-        expect(cards(page)).to_have_count(24)
+def test_more_come_on_scrolling_and_stay_on_the_way_back(large_page: Page, look: dict[str, Any]) -> None:
+    page = large_page
+    page.locator(".card").first.click()
+    expect(cards(page)).to_have_count(24)
+    page.mouse.move(look["viewport"]["width"] / 2, 500)
+    for count in (48, 59):
+        page.mouse.wheel(0, 9000)
+        expect(cards(page)).to_have_count(count)
+    expect(page.locator("[data-more]")).to_have_count(0)
+    scores = [float(text.rpartition(" ")[2]) for text in page.locator(".score").all_text_contents()]
+    assert scores == sorted(scores, reverse=True)
+    assert "offset" not in page.url
+    cards(page).nth(50).click()
+    expect(cards(page)).to_have_count(24)
+    page.go_back()
+    expect(cards(page)).to_have_count(59)
+    expect(cards(page).nth(50)).to_be_in_viewport()
+
+
+def test_one_of_many_labels_is_found(large_page: Page) -> None:
+    page = large_page
+    page.locator(".card").first.click()
+    expect(page.locator(".chip")).to_have_count(20)
+    field = page.get_by_role("searchbox", name="Search labels")
+    field.press_sequentially("kind 4")
+    expect(page.locator(".chip")).to_have_count(10)
+    expect(field).to_be_focused()
+    field.fill("زهر")
+    expect(page.locator(".chip")).to_have_count(1)
+    assert page.locator(".chip bdi").evaluate("label => getComputedStyle(label).direction") == "rtl"
+    page.locator(".chip").click()
+    expect(cards(page)).to_have_count(1)
+    expect(page.locator(".chip").first).to_contain_text("زهرة")
+    page.get_by_role("link", name="Clear filter").click()
+    expect(cards(page)).to_have_count(24)
