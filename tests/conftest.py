@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import fsspec
 import make
@@ -109,6 +110,4 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch, library: Path) -> Iterat
     for path in library.rglob("*.jpg"):
         client.upload_file(str(path), BUCKET, f"2026/{path.relative_to(library)}")
     yield client
-    for entry in client.list_objects_v2(Bucket=BUCKET).get("Contents", ()):
-        client.delete_object(Bucket=BUCKET, Key=entry["Key"])
-    client.delete_bucket(Bucket=BUCKET)
+    urlopen(Request(f"{s3_server}/moto-api/reset", method="POST")).close()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from marks import slow
 from once import once
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
@@ -79,7 +80,7 @@ def checked(with_axe: BrowserContext, open_tab: Callable[[BrowserContext, str], 
     return open_tab(with_axe, url)
 
 
-@pytest.fixture(params=[LOOKS, pytest.param(OTHER_LOOKS, marks=pytest.mark.slow)], ids=["two looks", "two more"])
+@pytest.fixture(params=[LOOKS, slow(OTHER_LOOKS)], ids=["two looks", "two more"])
 def check(request: pytest.FixtureRequest) -> Check:
     """Asserts that a page has no violations, narrow and wide, light and dark."""
 
@@ -148,14 +149,14 @@ def test_jobs_in_each_state_and_the_question_for_a_key(checked: Page, check: Che
     check(checked)
 
 
-@pytest.mark.parametrize("place", ["map", "jobs", "models", "api/docs"])
+@pytest.mark.parametrize("place", [slow("map"), slow("jobs"), "models", slow("api/docs")])
 def test_the_other_pages(checked: Page, check: Check, url: str, place: str) -> None:
     checked.goto(f"{url}/{place}", wait_until="networkidle")
     check(checked)
 
 
 @pytest.mark.parametrize(
-    ("width", "scheme"), [*LOOKS, *(pytest.param(*look, marks=pytest.mark.slow) for look in OTHER_LOOKS)]
+    ("width", "scheme"), [(390, "dark"), slow(1440, "light"), slow(1440, "dark"), slow(390, "light")]
 )
 def test_nothing_shifts_and_everything_fits(
     browser: Browser, url: str, photos: list[PhotoRef], width: int, scheme: Scheme

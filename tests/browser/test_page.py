@@ -6,6 +6,7 @@ from pathlib import Path
 
 import make
 import pytest
+from marks import slow
 from playwright.sync_api import Browser, Page, expect
 
 from retrieval.photo_ref import PhotoRef
@@ -45,7 +46,7 @@ def test_a_chosen_photo_is_searched_at_once(page: Page, photos: list[PhotoRef]) 
     assert page.locator(ASKED).evaluate("image => image.naturalWidth") > 0
 
 
-@pytest.mark.parametrize("event", ["drop", "paste"])
+@pytest.mark.parametrize("event", ["drop", slow("paste")])
 def test_a_dropped_or_pasted_photo_is_searched(page: Page, photos: list[PhotoRef], event: str) -> None:
     if event == "drop":
         give(page, "dragover", photos[9].path)

@@ -113,6 +113,7 @@ def test_a_second_browser_searches_follows_and_cancels_while_a_job_runs(
         expect(newest(page).locator(".pill")).to_have_text("cancelled", timeout=30_000)
 
 
+@pytest.mark.slow
 def test_a_job_that_its_server_did_not_survive_is_told(
     browser: Browser, bundle: Bundle, many: Path, tmp_path: Path
 ) -> None:
@@ -145,6 +146,7 @@ def test_another_model_is_made_current_and_back(browser: Browser, bundle: Bundle
         expect(page.locator(".neighbours .card")).to_have_count(23)
 
 
+@pytest.mark.slow
 def test_a_read_only_server_offers_no_change(browser: Browser, bundle: Bundle, folder: Path, tmp_path: Path) -> None:
     with administered(browser, [bundle], folder, tmp_path, READ_ONLY="true") as page:
         for place in ("/jobs", "/models", "/map"):

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import tensorflow as tf
+from marks import slow
 from tensorflow.keras import layers
 
 from retrieval.errors import LookalikeError
@@ -101,7 +102,7 @@ def test_the_features_are_those_of_the_saved_model_on_pixels_from_0_to_1(any_siz
     assert features.numpy() == pytest.approx(tf.saved_model.load(any_size)(pixels / 255).numpy(), abs=1e-5)
 
 
-@pytest.mark.parametrize(("model", "size"), [("any_size", 96), ("one_size", SIDE)])
+@pytest.mark.parametrize(("model", "size"), [slow("any_size", 96), ("one_size", SIDE)])
 def test_bit_is_the_same_in_onnx_runtime(model: str, size: int, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     backbone = hub_module(str(request.getfixturevalue(model)))
     backbone = replace(backbone, resize=ResizeRule(size=size, shorter_side=size), train_size=size)

@@ -189,6 +189,7 @@ def test_an_unwritable_log_folder_is_reported(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_embeddings_of_zeros_and_a_single_test_photo_have_a_bundle_and_a_report(
     lookalike: Command, tmp_path: Path
 ) -> None:

@@ -78,7 +78,7 @@ NAMED_ONES = ["efficientnet_lite0", *map(slow, ["mobilenet_v2", "resnet50", "vgg
 WITH_CONSTANTS, WITH_GROUPS = "keras:EfficientNetV2B0", "keras:RegNetX002"
 
 
-@pytest.mark.parametrize("name", [*NAMED_ONES, slow(WITH_CONSTANTS), WITH_GROUPS])
+@pytest.mark.parametrize("name", [*NAMED_ONES, slow(WITH_CONSTANTS), slow(WITH_GROUPS)])
 def test_every_backbone_is_the_same_in_onnx_runtime(name: str, tmp_path: Path) -> None:
     backbone = replace(backbone_named(name), resize=ResizeRule(size=64, shorter_side=64), train_size=64)
     images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)

@@ -1,5 +1,6 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -68,11 +69,25 @@ def run_of(folder: Path, photos: dict[str, LabelledImages]) -> Run:
 WITH_GATES, WITH_GROUPS = "keras:EfficientNetV2B0", "keras:RegNetX002"
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", *map(slow, ["mobilenet_v2", WITH_GATES, WITH_GROUPS])])
-def test_the_quantized_network_takes_and_gives_the_same(name: str, tmp_path: Path) -> None:
-    before, after = tmp_path / ONNX, tmp_path / "int8.onnx"
-    export(name, before)
-    quantize_onnx(before, after, TRAIN, float32_at_first=2)
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Path]]:
+    """Return the network of a backbone before and after quantization; each is made once."""
+
+    @cache
+    def networks_of(name: str) -> tuple[Path, Path]:
+        folder = tmp_path_factory.mktemp("networks")
+        export(name, folder / ONNX)
+        quantize_onnx(folder / ONNX, folder / "int8.onnx", TRAIN, float32_at_first=2)
+        return folder / ONNX, folder / "int8.onnx"
+
+    return networks_of
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", *map(slow, ["efficientnet_lite0", WITH_GATES, WITH_GROUPS])])
+def test_the_quantized_network_takes_and_gives_the_same(
+    name: str, networks: Callable[[str], tuple[Path, Path]]
+) -> None:
+    before, after = networks(name)
     assert signature(after) == signature(before)
     session = onnxruntime.InferenceSession(after)
     assert session.run(["regions"], {"images": VAL})[0].size == 0, "nobody has asked"
@@ -90,10 +105,8 @@ def signature(path: Path) -> list[tuple[str, str, Sequence[object]]]:
     return [(entry.name, entry.type, entry.shape[1:]) for entry in entries]
 
 
-def test_the_first_and_last_convolutions_stay_float32(tmp_path: Path) -> None:
-    export("mobilenet_v2", tmp_path / ONNX)
-    quantize_onnx(tmp_path / ONNX, tmp_path / "int8.onnx", TRAIN, float32_at_first=2)
-    graph = onnx.load(tmp_path / "int8.onnx").graph
+def test_the_first_and_last_convolutions_stay_float32(networks: Callable[[str], tuple[Path, Path]]) -> None:
+    graph = onnx.load(networks("mobilenet_v2")[1]).graph
     floats = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
     kept = [node.name.rpartition("/")[0] for node in convolutions if node.input[1] in floats]

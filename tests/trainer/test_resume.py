@@ -32,7 +32,7 @@ from trainer.training import Epoch, train_network
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = ("train", "--data", "colours", "--out", "bundle", "--backbone", "small_cnn", "--epochs", "4")
-SLOWLY = ("--set", "sampling.batch_size=24", "--set", "steps_per_epoch=15", "--set", "stopping.patience=none")
+SLOWLY = ("--set", "sampling.batch_size=24", "--set", "steps_per_epoch=6", "--set", "stopping.patience=none")
 
 
 @pytest.fixture(scope="session")
@@ -136,7 +136,7 @@ FROZEN = replace(PRETRAINED, fine_tune_from="pool1")
 @pytest.mark.parametrize(
     ("backbone", "augmentation", "rounds", "head"),
     [
-        (FROM_SCRATCH, "unchanged", 1, "head"),
+        slow(FROM_SCRATCH, "unchanged", 1, "head"),
         slow(PRETRAINED, "unchanged", 1, "head"),
         slow(PRETRAINED, "unchanged", 2, "head"),
         slow(PRETRAINED, "unchanged", 3, "head"),
@@ -157,9 +157,10 @@ def test_but_for_dropout_a_resumed_training_equals_an_uninterrupted_one(
         "dimension=8",
     ]
     changes += ["sampling.batch_size=12", "head_first.steps=5", "views=3", f"rounds={rounds}"]
+    changes += ["preparation.size=16", "preparation.train_size=16"]
     recipe = override(RECIPES["default"], changes)
     labels = np.repeat(["a", "b", "c"], 6)
-    noise = np.random.default_rng(0).integers(0, 100, (18, 32, 32, 3))
+    noise = np.random.default_rng(0).integers(0, 100, (18, 16, 16, 3))
     photos = LabelledImages((noise + 70 * np.repeat([0, 1, 2], 6)[:, None, None, None]).astype(np.uint8), labels)
 
     def train(watched: Watched, folder: Path) -> tuple[list[Epoch], np.ndarray]:

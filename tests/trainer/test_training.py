@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tensorflow as tf
+from marks import slow
 from sklearn.datasets import load_digits
 
 from retrieval.analysis.evaluation import evaluate_embeddings
@@ -17,7 +18,8 @@ from trainer.recipes import RECIPES, Recipe
 from trainer.recipes.overrides import override
 from trainer.training import Diverged, Epoch, train_network
 
-SHORT = override(RECIPES["default"], ["dimension=16", "sampling.batch_size=24", "epochs=2", "steps_per_epoch=15"])
+SMALL = ["dimension=16", "sampling.batch_size=24", "preparation.size=16", "preparation.train_size=16"]
+SHORT = override(RECIPES["default"], [*SMALL, "epochs=2", "steps_per_epoch=15"])
 
 
 class Watched:
@@ -49,7 +51,7 @@ class Watched:
 @pytest.fixture(scope="module")
 def digits() -> Iterator[tuple[LabelledImages, LabelledImages]]:
     images, labels = load_digits(n_class=4, return_X_y=True)
-    grown = np.kron(images.reshape(-1, 8, 8) * (255 / 16), np.ones((4, 4))).astype(np.uint8)
+    grown = np.kron(images.reshape(-1, 8, 8) * (255 / 16), np.ones((2, 2))).astype(np.uint8)
     coloured = np.repeat(grown[..., None], 3, axis=3)
     names = labels.astype(str)
     yield LabelledImages(coloured[:200], names[:200]), LabelledImages(coloured[200:300], names[200:300])
@@ -134,7 +136,7 @@ def few(digits: tuple[LabelledImages, LabelledImages]) -> LabelledImages:
 TWO_ROUNDS = override(SHORT, ["rounds=2", "steps_per_epoch=6", "mixup=0", "stopping.patience=none"])
 
 
-@pytest.mark.parametrize("changes", [[], ["head_first=none"], ["learns=head"]], ids=" ".join)
+@pytest.mark.parametrize("changes", [[], slow(["head_first=none"]), slow(["learns=head"])], ids=" ".join)
 def test_fine_tuning_runs_without_randomness_are_equal(changes: list[str], few: LabelledImages) -> None:
     always_all = ["sampling=shuffled", "sampling.batch_size=24", "augmentation=unchanged", "head.dropout=0"]
     watched = Watched()
@@ -180,7 +182,7 @@ def test_evaluation_and_training_subtract_different_means(few: LabelledImages) -
     )
 
 
-@pytest.mark.parametrize("loss", ["loss.proxies=0", "loss=softmax-loss"])
+@pytest.mark.parametrize("loss", ["loss.proxies=0", slow("loss=softmax-loss")])
 def test_a_head_without_trainable_variables(loss: str, few: LabelledImages) -> None:
     recipe = override(SHORT, ["head=centred", loss, "head_first.steps=3", "epochs=2"])
     network = built(recipe)
