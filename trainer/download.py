@@ -24,12 +24,12 @@ def fail_fast_downloads() -> Iterator[None]:
         urllib.request.install_opener(previous)
 
 
-def reachable(url: str, timeout: float = TIMEOUT) -> bool:
-    """Whether a server responds at this URL within `timeout` seconds, including name resolution."""
+def reachable(url: str) -> bool:
+    """Whether a server responds at this URL within `TIMEOUT` seconds, including name resolution."""
     responses: list[bool] = []
-    request = threading.Thread(target=lambda: responses.append(_responds(url, timeout)), daemon=True)
+    request = threading.Thread(target=lambda: responses.append(_responds(url)), daemon=True)
     request.start()
-    request.join(timeout)
+    request.join(TIMEOUT)
     return responses == [True]
 
 
@@ -42,10 +42,10 @@ class _ReachabilityCheck(urllib.request.BaseHandler):
     https_request = http_request
 
 
-def _responds(url: str, timeout: float) -> bool:
+def _responds(url: str) -> bool:
     request = urllib.request.Request(url, method="HEAD")
     try:
-        with urllib.request.build_opener().open(request, timeout=timeout):
+        with urllib.request.build_opener().open(request, timeout=TIMEOUT):
             return True
     except urllib.error.HTTPError as error:
         return error.code < 500 and error.code not in (403, 407)  # with which a proxy denies access

@@ -130,6 +130,7 @@ def test_a_file_that_is_no_photo_is_explained_in_place(page: Page, tmp_path: Pat
     expect(page.get_by_role("alert")).to_contain_text("That is not a photo")
 
 
+@pytest.mark.slow
 def test_a_page_of_an_error_takes_a_photo_too(page: Page, photos: list[PhotoRef]) -> None:
     page.goto(f"{page.url.rstrip('/')}/nothing")
     expect(page.get_by_role("alert")).to_be_visible()
@@ -145,12 +146,14 @@ def test_an_answer_from_elsewhere_is_explained_in_place(page: Page, photos: list
     expect(page.locator("main")).to_have_attribute("aria-busy", "false")
 
 
+@pytest.mark.slow
 def test_a_full_session_storage_stops_no_search(page: Page, photos: list[PhotoRef]) -> None:
     page.evaluate("void (Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError') })")
     page.set_input_files(CHOOSE, photos[2].path)
     expect(page.locator(".neighbours .card")).to_have_count(24)
 
 
+@pytest.mark.slow
 def test_a_tiny_photo_is_shown_in_squares(page: Page, tmp_path: Path) -> None:
     path = tmp_path / "digit.png"
     make.photo("red", 5, (8, 8)).save(path)
@@ -162,6 +165,7 @@ def test_a_tiny_photo_is_shown_in_squares(page: Page, tmp_path: Path) -> None:
     expect(asked).to_have_css("image-rendering", "pixelated")
 
 
+@pytest.mark.slow
 def test_a_photo_gone_from_disk_is_marked(page: Page, photos: list[PhotoRef]) -> None:
     page.route(f"**/{photos[1].id}/thumbnail", lambda route: route.fulfill(status=404))
     page.goto(f"{page.url.rstrip('/')}{address(photos[0])}")

@@ -84,6 +84,7 @@ def test_a_disk_that_fills_up_midway_ends_the_job_with_a_sentence(
     assert points_of(home) == points_of(tmp_path / "undisturbed")
 
 
+@pytest.mark.slow
 def test_the_record_has_the_error_if_it_can_still_be_written(start_index, large_library: Path, disk: Path) -> None:
     home = disk / "home"
     assert finish(start_index(large_library / "red", home))[0] == 0

@@ -132,7 +132,7 @@ def test_a_bundle_that_contradicts_its_network_leaves_nothing_behind(
 ) -> None:
     lying = make.bundle(tmp_path / "lying").folder / "bundle.json"
     truth = lying.read_text()
-    lying.write_text(truth.replace('"dimension": 16', '"dimension": 8'))
+    lying.write_text(truth.replace('"dimension": 16', '"dimension": 8').replace('"length": 16', '"length": 8'))
     called = command("index", library, "--bundle", lying.parent)
     assert called.status == 1
     assert "not the network that its bundle describes" in called.err

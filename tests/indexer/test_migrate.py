@@ -19,7 +19,7 @@ from retrieval.photo_ref import photo_id
 from retrieval.settings import Settings
 
 SERVER = Path(__file__).resolve().parents[1] / "qdrant_http.py"
-POINTS = 700
+POINTS = 300
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from marks import slow
 from PIL import Image, features
 
 from retrieval.decoder import PhotoDecoder
@@ -230,7 +231,7 @@ print(*(int(number) // 1024 for number in kilobytes))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process its own peak")
-@pytest.mark.parametrize(("side", "photos", "megabytes"), [(8000, 1, 450), (4000, 8, 450)])
+@pytest.mark.parametrize(("side", "photos", "megabytes"), [slow(8000, 1, 450), (4000, 8, 450)])
 def test_large_photos_take_little_more_memory_than_their_pixels(
     tmp_path: Path, side: int, photos: int, megabytes: int
 ) -> None:

@@ -130,7 +130,7 @@ def test_a_graph_holds_every_point_and_finds_the_neighbours(
         assert recall(again, points) >= 0.99
 
 
-@pytest.mark.parametrize("labels", [("rose",), ("rose", "tulip"), ("rose", "tulip", "aster")])
+@pytest.mark.parametrize("labels", [slow(("rose",)), ("rose", "tulip"), slow(("rose", "tulip", "aster"))])
 def test_a_search_within_labels_misses_none(index: EmbeddedIndex, points: list[Point], labels: tuple[str, ...]) -> None:
     """Half of the photos or more carry these labels, where a graph that knows none would miss some."""
     assert index.optimize()

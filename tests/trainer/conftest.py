@@ -1,14 +1,18 @@
 """Fixtures for the tests of the trainer."""
 
 import json
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import make
 import pytest
 from commands import Called, Command
 from once import once
+
+from trainer import download
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = ("--backbone", "small_cnn", "--epochs", "1", "--dimension", "8", "--seeds", "2", "--json")
@@ -21,6 +25,14 @@ Trained = tuple[Path, dict[str, object]]
 def colours(tmp_path: Path) -> Path:
     """Three classes of twelve photos, a folder per class."""
     return make.library(tmp_path / "colours", per_label=12)
+
+
+@pytest.fixture
+def silent_host(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a host that accepts connections and never responds."""
+    monkeypatch.setattr(download, "TIMEOUT", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/"
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Data sets of TensorFlow Datasets: a tiny one that is prepared locally, and unavailable ones."""
 
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -45,10 +44,11 @@ def test_an_unknown_name() -> None:
         datasets.locate("tfds:no_such_flowers", Path("home"))
 
 
-def test_a_host_that_never_responds_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_never_responds_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent_host: str
+) -> None:
     monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", str(tmp_path / "tfds"))
-    with socket.create_server(("127.0.0.1", 0)) as mute:  # takes connections and never answers
-        monkeypatch.setattr(datasets, "TFDS_HOST", f"http://127.0.0.1:{mute.getsockname()[1]}/")
-        with pytest.raises(LookalikeError, match="can't be downloaded: its host does not respond"):
-            datasets.locate("tfds:tf_flowers", tmp_path / "home")
+    monkeypatch.setattr(datasets, "TFDS_HOST", silent_host)
+    with pytest.raises(LookalikeError, match="can't be downloaded: its host does not respond"):
+        datasets.locate("tfds:tf_flowers", tmp_path / "home")
     assert list((tmp_path / "home" / "datasets").iterdir()) == []

@@ -197,6 +197,7 @@ def built(recipe: Recipe) -> EmbeddingNetwork:
     return replace(build_for(recipe, BACKBONES["small_cnn"], "none"), pretrained=True)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_network(digits: tuple[LabelledImages, LabelledImages]) -> None:
     brief = override(SHORT, ["epochs=1", "steps_per_epoch=4"])
     first, again, other = (train(digits, brief, seed)[1][0].loss for seed in (1, 1, 2))
