@@ -23,7 +23,7 @@ FLOWERS = f"{TFDS_PREFIX}tf_flowers"
 def demo(
     data: Annotated[
         str | None,
-        typer.Option(help="As for `lookalike train`. Default: TF Flowers if available, otherwise digits."),
+        typer.Option(help="Data set, as for `lookalike train`. Default: TF Flowers if available, otherwise digits."),
     ] = None,
     no_serve: Annotated[bool, typer.Option("--no-serve", help="Stop after the cross-check.")] = False,
     as_json: JsonFlag = False,

@@ -80,8 +80,9 @@ def train(  # noqa: PLR0917 - a command line is all options
 ) -> None:
     """Train an embedding network on labelled photos, and write a model bundle with a report.
 
-    The seed determines splits, batches and random weights. Results can still differ in the last digits, since threads
-    sum up in random order. After --resume, dropout and uncached augmented views are drawn anew.
+    The seed determines splits, batches and random weights. Results can still differ in the last digits, since the order
+    in which threads add numbers varies. After --resume, dropout and uncached augmented views differ from those of an
+    uninterrupted training.
     """
     silence_tensorflow()
     chosen, settings = backbone_named(backbone), load_settings()
