@@ -57,9 +57,8 @@ class Bundle:
 def load_bundle(folder: Path) -> Bundle:
     """Read a bundle and check it.
 
-    Raises:
-        BadBundle: the folder is not a bundle, has another format version, or a file is not the one that its manifest
-            describes.
+    Raises `BadBundle` if the folder is not a bundle, has another format version, or a file is not the one that its
+    manifest describes.
     """
     if not (folder / MANIFEST).is_file():
         raise BadBundle(f"{folder} is not a model bundle: it has no {MANIFEST}.", "Make one with `lookalike train`.")
@@ -84,8 +83,6 @@ def write_bundle(
     """Write a bundle, replacing an existing one; if that fails, the existing one stays.
 
     Args:
-        folder: the folder to write.
-        network: the ONNX file.
         training: a folder to be copied as `training/`.
         files: further files by the name that they get in the bundle.
         **manifest: the fields of `Manifest` other than `format_version`, `model_id` and `files`.

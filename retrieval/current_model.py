@@ -14,9 +14,7 @@ from retrieval.settings import Settings
 def bundle_in_use(settings: Settings, store: IndexStore, chosen: Path | None = None) -> Bundle:
     """Return the bundle to use: the chosen one, else `LOOKALIKE_BUNDLE`, else the current model's.
 
-    Raises:
-        NotFound: there is none of them.
-        BadBundle: it is damaged.
+    Raises `NotFound` if there is none of them, `BadBundle` if it is damaged.
     """
     folder = chosen or settings.bundle
     if folder is not None:

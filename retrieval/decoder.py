@@ -22,13 +22,7 @@ BLOCK_BYTES = 64 << 20
 
 
 class PhotoDecoder:
-    """Decodes photos within limits of pixels and memory.
-
-    The threads of an application share one decoder.
-
-    Args:
-        policy: the limit of pixels.
-    """
+    """Decodes photos within limits of pixels and memory; the threads of an application share one."""
 
     def __init__(self, policy: SourcePolicy = DEFAULT_POLICY) -> None:
         self.policy = policy
@@ -39,7 +33,6 @@ class PhotoDecoder:
 
         Args:
             data: the content of a file in one of the formats of `retrieval.formats`; of an animation, the first frame.
-            rule: how to resize and crop.
             crop: only this part of the photo; None: all of it.
 
         Raises:
@@ -52,15 +45,9 @@ class PhotoDecoder:
         return DecodedPhoto(fit(image, rule), width, height)
 
     def decode(self, data: bytes, enough: int | None = None) -> Image.Image:
-        """Decode an encoded photo to an upright RGB image.
+        """Decode an encoded photo to an upright RGB image; raises as `read_pixels`.
 
-        Args:
-            data: the content of the file.
-            enough: the image may be smaller than the photo, its shorter side no less than this many pixels; None: it
-                has the full size.
-
-        Raises:
-            UnreadablePhoto: as `read_pixels`.
+        Its shorter side may be reduced to no less than `enough` pixels; None: it has the full size.
         """
         return self._decode(data, enough)[0]
 

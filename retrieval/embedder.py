@@ -20,9 +20,7 @@ class Embedder:
     Build it in the process that uses it: its threads do not survive a fork.
 
     Args:
-        bundle: the model.
         threads: how many threads of the CPU compute a batch.
-        device: where the network runs.
 
     Attributes:
         session: the loaded network, which names the device in use.
@@ -72,10 +70,7 @@ class Embedder:
         return EXPLAIN in self.session.optional_inputs
 
     def regions(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return what each cell of the network's last feature map adds to a photo's embedding.
-
-        Args:
-            images: as for `embed`.
+        """Return what each cell of the network's last feature map adds to the embeddings of images, as for `embed`.
 
         Returns:
             float32 [batch, h, w, dimension]; the sum over the h × w cells is the embedding of unit length.

@@ -36,17 +36,10 @@ class Explanation:
 def explain(
     embedder: Embedder, decoder: PhotoDecoder, query: bytes, result: bytes, crop: Crop | None = None
 ) -> Explanation:
-    """Split the similarity of two encoded photos among their regions.
+    """Split the similarity of two encoded photos, of a query within `crop` and of a result, among their regions.
 
     The contribution of a region is the dot product of its share of its photo's embedding with the embedding of the
     other photo. `trainer/regions.py` describes how a network computes the shares, and in which cases they are exact.
-
-    Args:
-        embedder: the model.
-        decoder: decodes both photos.
-        query: the photo of the search.
-        result: a photo that was found.
-        crop: the part of the query that was searched; None: all of it.
 
     Raises:
         NotFound: the model has no output for regions.

@@ -12,7 +12,6 @@ class ImageFormat:
         name: its name in Pillow.
         title: its name for people.
         suffixes: of its files, in lower case; the first one is given to uploads.
-        media_type: its MIME type.
         is_shown: whether browsers display it; other files are offered as downloads, with a JPEG as thumbnail.
     """
 

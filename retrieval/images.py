@@ -63,7 +63,6 @@ def seen_part(photo: DecodedPhoto, rule: ResizeRule, crop: Crop | None = None) -
 
     Args:
         photo: the decoded photo, or the part of it within `crop`.
-        rule: how it was resized and cropped.
         crop: the part that was decoded; None: all of the photo.
     """
     left, top, right, bottom = _input_box(photo.width, photo.height, rule)

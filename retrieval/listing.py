@@ -23,7 +23,6 @@ def list_photos(
     """The photos of a folder or of a CSV/JSONL manifest, in a fixed order; see `PhotoStore.walk` and `Manifest.photos`.
 
     Args:
-        source: the folder or manifest.
         label_from: "none" for photos without labels, "manifest" to refuse a folder.
         on_skipped: called with each folder below the source that can't be listed, and each line of a manifest that
             names no photo.

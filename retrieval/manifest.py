@@ -23,14 +23,9 @@ def is_manifest(source: str) -> bool:
 
 
 class Manifest:
-    """A manifest of photos; paths in it are relative to its folder.
+    """A manifest of photos at a path or URL; paths in it are relative to its folder.
 
-    Args:
-        source: its path or URL.
-        policy: whether its rows may be URLs.
-
-    Raises:
-        BadSource: no store understands its URL.
+    Raises `BadSource` if no store understands its URL; the policy says whether its rows may be URLs.
     """
 
     def __init__(self, source: str, policy: SourcePolicy) -> None:
@@ -40,10 +35,7 @@ class Manifest:
         self._folder = self._uri.rpartition("/")[0] if is_url(source) else os.fspath(path_of(self._uri).parent)
 
     def photos(self, on_skipped: OnSkipped | None = None) -> Iterator[PhotoRef]:
-        """The photo of each line, with its label, split and other columns.
-
-        Args:
-            on_skipped: called with each line that names no photo.
+        """The photo of each line, with its label, split and other columns; `on_skipped` gets each that names no photo.
 
         Raises:
             BadSource: the file can't be read, has no column `path`, or, without `on_skipped`, a line names no photo.

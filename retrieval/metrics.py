@@ -117,7 +117,6 @@ class Seeds(Sparse):
     """The metrics of several seeds.
 
     Attributes:
-        runs: one for each seed.
         kept: the seed whose network is in the bundle.
         mean: over the runs.
         spread: their standard deviation (n − 1).
@@ -163,7 +162,6 @@ class Metrics(BySplit[SplitMetrics]):
     Attributes:
         val, test: of the network in the bundle.
         untrained: of the features of the untrained backbone.
-        training: its cost.
         seeds: of all seeds if there were several.
         quantization: if it was requested.
     """

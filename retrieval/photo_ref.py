@@ -39,7 +39,6 @@ class PhotoRef:
 
     Args:
         uri: `file://` for a local photo, otherwise its URL as fsspec writes it.
-        label: the label, or None.
         split: the split that a manifest assigns.
         extra: the other columns of its row in a manifest.
         status: the status of its file if the listing includes it.

@@ -34,7 +34,6 @@ class SearchParameters:
     Args:
         k: how many results, 1 to 100.
         offset: how many of the nearest photos to skip, for the next page.
-        filter: which photos may be found.
         min_score: results below this cosine similarity are left out.
         exact: compare with every photo instead of using the graph.
     """
@@ -97,13 +96,7 @@ class SearchResponse:
 
 
 class Searcher(Closing):
-    """Searches the index of one model.
-
-    Args:
-        embedder: the model, ready to run.
-        index: its index, which is closed with the searcher.
-        decoder: decodes query photos.
-    """
+    """Searches the index of one model, which is closed with the searcher."""
 
     def __init__(self, embedder: Embedder, index: VectorIndex, decoder: PhotoDecoder) -> None:
         self.embedder = embedder
@@ -213,13 +206,7 @@ class Searcher(Closing):
         first: uuid.UUID | None = None,
         leave_out: frozenset[uuid.UUID] = frozenset(),
     ) -> SearchResponse:
-        """Return the photos nearest to a vector, float32 [d].
-
-        Args:
-            vector: the query.
-            options: how to search.
-            first: this photo comes first among those with the same score.
-            leave_out: photos that are left out.
+        """Return the photos nearest to a vector, float32 [d]; among those with the same score, `first` comes first.
 
         Raises:
             NotFound: no indexed photo has one of the filter's labels.

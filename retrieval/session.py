@@ -55,7 +55,6 @@ class Session:
     """A network that ONNX Runtime has loaded on a device.
 
     Args:
-        network: the ONNX file.
         device: where to run it; `auto` for the first device whose provider is installed and loads the network.
         threads: how many threads of the `cpu` provider compute one batch; 0 for one per core.
 

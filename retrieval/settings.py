@@ -117,8 +117,7 @@ class Settings(BaseSettings):
 def load_settings() -> Settings:
     """Read the settings from the environment and `.env`.
 
-    Raises:
-        LookalikeError: a value is invalid, or `.env` can't be read. The message says what is expected.
+    Raises `LookalikeError` if a value is invalid or `.env` can't be read; the message says what is expected.
     """
     try:
         return Settings()

@@ -14,7 +14,6 @@ class LabelIssue:
     """A label that fewer of a photo's neighbours vote for than for another one.
 
     Attributes:
-        label: of the photo.
         suggested: the label with most votes.
         confidence: its share of the votes, 0 to 1.
         support: the share of the photo's own label.

@@ -18,9 +18,7 @@ def project_2d(
 
     Args:
         embeddings: float32 [photos, d].
-        seed: of t-SNE.
         components: number of principal components that t-SNE starts from; all by default.
-        iterations: of the optimization.
         angle: trade-off of the Barnes–Hut approximation, 0 (exact) to 1.
 
     Returns:

@@ -66,8 +66,6 @@ class VectorIndex(Closing):
 
         Args:
             vector: float32 [d]; need not have unit length.
-            k: how many.
-            filter: which points may be found.
             exact: compare with every point instead of using the graph.
 
         Raises:
@@ -96,18 +94,10 @@ class VectorIndex(Closing):
 
     @abstractmethod
     def optimize(self, cancellation: CancellationToken | None = None) -> bool:
-        """Build what keeps searches fast, if the index has outgrown what it has; call it after many writes.
+        """Build what keeps searches fast, if the index has outgrown what it has; return whether anything was built.
 
-        It returns when that is built: after minutes for a million points, during which searches and writes continue.
-
-        Args:
-            cancellation: stops the build; the index stays as it is.
-
-        Returns:
-            whether anything was built.
-
-        Raises:
-            IndexWriteFailed: it could not be built; the index stays as it is.
+        Call it after many writes. It returns when that is built: after minutes for a million points, during which
+        searches and writes continue. If it is cancelled, or raises `IndexWriteFailed`, the index stays as it is.
         """
 
     def advice(self) -> str | None:
@@ -175,11 +165,7 @@ class IndexStore(Closing):
                     index.free()
 
     def activate(self, model: str) -> None:
-        """Make a model the current one, in one step.
-
-        Raises:
-            NotFound: it has no index.
-        """
+        """Make a model the current one, in one step; raises `NotFound` if it has no index."""
         if model not in self.models():
             raise no_index(model)
         if model != self.current():

@@ -43,9 +43,7 @@ class EmbeddedIndex(VectorIndex):
     """The index of a model in one Edge shard.
 
     Args:
-        store: opened it.
         folder: of the index; created if it does not exist.
-        model: the model whose embeddings it holds.
         dimension: their length, if the index is new.
 
     Raises:
@@ -84,12 +82,10 @@ class EmbeddedIndex(VectorIndex):
             self._write(qdrant.UpdateOperation.upsert_points(stored), [point.id for point in points])
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
-        """See `VectorIndex.delete`."""
         if ids:
             self._write(qdrant.UpdateOperation.delete_points(list(ids)), ids)
 
     def search(self, vector: Vector, k: int, filter: Filter = NO_FILTER, *, exact: bool = False) -> list[Hit]:
-        """See `VectorIndex.search`."""
         nearest = partial(self._nearest, check_query(vector, self.dimension))
         if not filter or exact:
             return nearest(k, filter, exact)
@@ -98,19 +94,16 @@ class EmbeddedIndex(VectorIndex):
         return filtered_search(nearest, k, filter, self.EF)
 
     def get(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Payload]:
-        """See `VectorIndex.get`."""
         with self._reading():
             found = self._shard.retrieve(list(ids), with_payload=True, with_vector=False)
             return records.payloads(found)
 
     def vectors(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Vector]:
-        """See `VectorIndex.vectors`."""
         with self._reading():
             found = self._shard.retrieve(list(ids), with_payload=False, with_vector=True)
             return records.vectors(found)
 
     def scroll(self, batch: int = 1000) -> Iterator[Point]:
-        """See `VectorIndex.scroll`."""
         offset = None
         while True:
             request = qdrant.ScrollRequest(offset=offset, limit=batch, with_payload=True, with_vector=True)
@@ -122,12 +115,10 @@ class EmbeddedIndex(VectorIndex):
                 return
 
     def count(self) -> int:
-        """See `VectorIndex.count`."""
         with self._reading():
             return self._shard.count(qdrant.CountRequest(exact=True))
 
     def labels(self) -> dict[str, int]:
-        """See `VectorIndex.labels`."""
         with self._reading():
             request = qdrant.FacetRequest("label", limit=records.MOST_LABELS, exact=True)
             return records.labels(self._shard.facet(request).hits)
@@ -154,7 +145,6 @@ class EmbeddedIndex(VectorIndex):
         return built
 
     def advice(self) -> str | None:
-        """See `VectorIndex.advice`."""
         if self.count() <= MANY_POINTS:
             return None
         return (

@@ -15,11 +15,7 @@ POINTER = TypeAdapter(dict[str, str | None])
 
 
 class EmbeddedStore(IndexStore):
-    """The indexes in one folder, with `current.json` naming the current model.
-
-    Args:
-        folder: created when the first index is.
-    """
+    """The indexes in one folder, which is created with the first, with `current.json` naming the current model."""
 
     allows_many_processes = False
 
@@ -30,15 +26,12 @@ class EmbeddedStore(IndexStore):
         self._pointer = folder / "current.json"
 
     def models(self) -> list[str]:
-        """See `IndexStore.models`."""
         return sorted(path.parent.name for path in self._folder.glob(f"*/{DESCRIPTION}"))
 
     def current(self) -> str | None:
-        """See `IndexStore.current`."""
         return self._read_pointer().get("current")
 
     def previous(self) -> str | None:
-        """See `IndexStore.previous`."""
         previous = self._read_pointer().get("previous")
         return previous if previous in self.models() else None
 

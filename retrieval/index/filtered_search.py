@@ -18,8 +18,6 @@ def filtered_search(nearest: Nearest, k: int, filter: Filter, ef: int) -> list[H
 
     Args:
         nearest: returns the nearest points, given how many, a filter, and whether to compare with every point.
-        k: how many.
-        filter: what the points must satisfy.
         ef: the candidates of the deepest traversal; at least `FACTOR` times k are used.
     """
     for candidates in _depths(k, ef):

@@ -34,11 +34,7 @@ def require_space(folder: Path, needed: int = SPARE_BYTES) -> None:
 
 
 def hold(folder: Path) -> FileLock:
-    """Lock the folder of an index by the file that names its holder.
-
-    Raises:
-        IndexBusy: another process holds it.
-    """
+    """Lock the folder of an index by the file that names its holder; raises `IndexBusy` if another process has it."""
     path = folder / HOLDER
     lock = FileLock(path, blocking=False, thread_local=False)
     try:

@@ -30,15 +30,7 @@ POLL_SECONDS = 0.1
 
 
 def build_graph(shard: Path, dimension: int, cancellation: CancellationToken) -> bool:
-    """Build the graph of a shard that is not open.
-
-    Args:
-        shard: its folder.
-        dimension: the length of its vectors.
-        cancellation: ends the build and leaves a shard that can't be used.
-
-    Returns:
-        whether the graph is built; False if building was cancelled.
+    """Build the graph of a shard that is not open; return False if that was cancelled, and the shard can't be used.
 
     Raises:
         IndexWriteFailed: the process that builds it failed.

@@ -28,8 +28,7 @@ class Payload:
         uri: its canonical URI.
         label: its class, or None.
         sha256: of its file, in hex.
-        width: in pixels, upright.
-        height: in pixels, upright.
+        width, height: in pixels, upright.
         bytes: the size of its file.
         modified_at: when its file was last modified; ISO 8601 in UTC.
         indexed_at: when it was indexed; ISO 8601 in UTC.

@@ -29,10 +29,6 @@ class ServerStore(IndexStore):
     """The collections `lookalike-<model id>` of a server; the alias `lookalike` names the current one.
 
     Its methods raise as `retrieval.index.client.connect`, which is called when the store is first used.
-
-    Args:
-        settings: name the server, and say how it stores new collections.
-        connect: returns a client of the server.
     """
 
     allows_many_processes = True
@@ -44,17 +40,14 @@ class ServerStore(IndexStore):
         self._connect = connect
 
     def models(self) -> list[str]:
-        """See `IndexStore.models`."""
         collections = with_retries(self._client.get_collections).collections
         names = (collection.name for collection in collections)
         return sorted(name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX))
 
     def current(self) -> str | None:
-        """See `IndexStore.current`."""
         return self._aliased(CURRENT)
 
     def previous(self) -> str | None:
-        """See `IndexStore.previous`."""
         return self._aliased(PREVIOUS)
 
     def close(self) -> None:
@@ -115,7 +108,6 @@ class ServerIndex(VectorIndex):
                 client.create_payload_index(self._collection, field, models.PayloadSchemaType(kind))
 
     def upsert(self, points: Sequence[Point]) -> None:
-        """See `VectorIndex.upsert`."""
         if points:
             stored = [
                 models.PointStruct(id=str(point.id), vector=point.vector.tolist(), payload=point.payload.as_dict())
@@ -124,13 +116,11 @@ class ServerIndex(VectorIndex):
             with_retries(lambda: self._client.upsert(self._collection, stored, wait=True), IndexWriteFailed)
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
-        """See `VectorIndex.delete`."""
         if ids:
             selector = models.PointIdsList(points=_texts(ids))
             with_retries(lambda: self._client.delete(self._collection, selector, wait=True), IndexWriteFailed)
 
     def search(self, vector: Vector, k: int, filter: Filter = NO_FILTER, *, exact: bool = False) -> list[Hit]:
-        """See `VectorIndex.search`."""
         nearest = partial(self._nearest, check_query(vector, self.dimension))
         if not filter or exact:
             return nearest(k, filter, exact)
@@ -139,15 +129,12 @@ class ServerIndex(VectorIndex):
         return filtered_search(nearest, k, filter, self.EF)
 
     def get(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Payload]:
-        """See `VectorIndex.get`."""
         return records.payloads(self._call(self._client.retrieve, _texts(ids), with_payload=True))
 
     def vectors(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Vector]:
-        """See `VectorIndex.vectors`."""
         return records.vectors(self._call(self._client.retrieve, _texts(ids), with_payload=False, with_vectors=True))
 
     def scroll(self, batch: int = 1000) -> Iterator[Point]:
-        """See `VectorIndex.scroll`."""
         offset = None
         while True:
             request = {"offset": offset, "limit": batch, "with_payload": True, "with_vectors": True}
@@ -157,11 +144,9 @@ class ServerIndex(VectorIndex):
                 return
 
     def count(self) -> int:
-        """See `VectorIndex.count`."""
         return self._call(self._client.count, exact=True).count
 
     def labels(self) -> dict[str, int]:
-        """See `VectorIndex.labels`."""
         return records.labels(self._call(self._client.facet, "label", limit=records.MOST_LABELS, exact=True).hits)
 
     def optimize(self, cancellation: CancellationToken | None = None) -> bool:

@@ -49,11 +49,7 @@ class PhotoStore(ABC):
 
     @abstractmethod
     def read(self, uri: str, max_bytes: int | None = None) -> bytes:
-        """The content of a photo's file.
-
-        Args:
-            uri: the photo.
-            max_bytes: larger files are refused, before they are read if their size is known.
+        """The content of a photo's file; a larger one is refused, before it is read if its size is known.
 
         Raises:
             MissingPhoto: the file does not exist.
@@ -88,13 +84,9 @@ class PhotoStore(ABC):
     def walk(self, source: str, on_skipped: OnSkipped | None = None) -> Iterator[PhotoRef]:
         """The photos of a folder and all folders below it, depth first, in a fixed order.
 
-        Each folder is visited once, even if links form a circle. The label of a photo is the name of the
-        first folder below the source, or the source's own name if the photo is directly in it. The entries of one
-        folder are in memory at a time.
-
-        Args:
-            source: the folder.
-            on_skipped: called with each folder below the source that can't be listed.
+        Each folder is visited once, even if links form a circle. The label of a photo is the name of the first folder
+        below the source, or the source's own name if the photo is directly in it. The entries of one folder are in
+        memory at a time. `on_skipped` gets each folder below the source that can't be listed.
 
         Raises:
             BadSource: the source can't be listed, or, without `on_skipped`, a folder below it.
