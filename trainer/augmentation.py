@@ -14,7 +14,6 @@ def random_views(photos: tf.Tensor, size: int, augmentation: AnyAugmentation) ->
     Args:
         photos: uint8 [batch, side, side, 3].
         size: side of the views in pixels.
-        augmentation: kind and strength of the random changes.
 
     Returns:
         float32 [batch, size, size, 3] in 0…255.

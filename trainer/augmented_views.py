@@ -27,7 +27,6 @@ def augmented_views(photos: Photos, network: EmbeddingNetwork, recipe: Recipe) -
 
     Args:
         photos: uint8 [photos, side, side, 3].
-        network: the network to train.
         recipe: augmentation and number of cached views per photo.
 
     Returns:

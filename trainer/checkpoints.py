@@ -35,9 +35,7 @@ class SavedProgress(NamedTuple):
 class Checkpoints:
     """Saves the state of a training after each epoch; a new checkpoint replaces the last one atomically.
 
-    Args:
-        folder: a folder for this training, which is created when needed.
-        say: receives a message if a checkpoint can't be saved; training continues without it.
+    If one can't be saved, `say` receives a message, and training continues without it.
     """
 
     def __init__(self, folder: Path, say: Say) -> None:
@@ -97,7 +95,6 @@ def work_folder(out: Path, plan: Mapping[str, Any], say: Say, resume: bool) -> I
     Args:
         out: folder of the future bundle.
         plan: settings and data of the training, which must be equal to resume it.
-        say: receives messages for the user.
         resume: whether to resume an unfinished training or to delete it.
 
     Raises:

@@ -38,7 +38,6 @@ class Entry(BaseModel):
         model_id, backbone, recipe, dimension, precision: of the bundle.
         changed: settings of the recipe that were changed, each `setting=value`.
         data: digest of the photos and splits of its training; None for an imported network.
-        training_photos: their number.
         metrics: on the compared split.
         untrained: the same of the backbone before training; None if it is not known.
         seeds: None for a single run.

@@ -34,14 +34,12 @@ class Dataset:
     Attributes:
         name: the name that the user gave, as one printable line.
         digest: sha256 over the content, label and split of each photo.
-        photos: all photos, sorted by URI.
         fingerprints: fingerprint of each photo by URI, by which copies are found.
-        decoder: decodes the photos.
     """
 
     name: str
     digest: str
-    photos: tuple[PhotoRef, ...]
+    photos: tuple[PhotoRef, ...]  # sorted by URI
     fingerprints: Mapping[str, Fingerprint] = field(compare=False, repr=False)
     decoder: PhotoDecoder = field(default_factory=PhotoDecoder, compare=False, repr=False)
 
@@ -133,8 +131,7 @@ def load_dataset(
 def check_trainable(dataset: Dataset, say: Say) -> None:
     """Check that triplets can be formed of the training photos, and that the validation split can be evaluated.
 
-    Raises:
-        LookalikeError: the training or the validation split has fewer than two classes, or no class with two photos.
+    Raises `LookalikeError` if either split has fewer than two classes, or no class with two photos.
     """
     train = Counter(photo.label for photo in dataset.split("train"))
     val = Counter(photo.label for photo in dataset.photos if photo.split == "val")

@@ -30,8 +30,7 @@ EncodedPhoto = tuple[str, str, bytes]
 def locate(data: str, home: Path) -> Path:
     """Return the folder or manifest of a `--data` argument; `tfds:NAME` and `digits` are written to `home` once.
 
-    Raises:
-        LookalikeError: the data set is unknown or can't be downloaded.
+    Raises `LookalikeError` if the data set is unknown or can't be downloaded.
     """
     if data == DIGITS:
         return _materialize(home / "datasets" / DIGITS, _digits())

@@ -12,15 +12,10 @@ FIRST_WITH_BFLOAT16 = (8, 0)
 
 @dataclass(frozen=True)
 class Device:
-    """The device that training runs on.
-
-    Attributes:
-        name: its name for people.
-        mixed_precision: whether mixed precision with bfloat16 is faster, as on GPUs with tensor cores for it.
-    """
+    """The device that training runs on, by its name for people."""
 
     name: str
-    mixed_precision: bool
+    mixed_precision: bool  # whether bfloat16 is faster, as on GPUs with tensor cores for it
 
 
 def training_device() -> Device:

@@ -28,9 +28,7 @@ def export_onnx(network: EmbeddingNetwork, path: Path) -> None:
     """Write a network as ONNX: `images` uint8 [batch, size, size, 3] → `embeddings` float32 [batch, d].
 
     If `with_regions` supports the network, the graph also has an optional input `explain` and an output `regions`.
-
-    Raises:
-        LookalikeError: the disk is full.
+    Raises `LookalikeError` if the disk is full.
     """
     size, embedder, explained = network.backbone.resize.size, network.whole(), with_regions(network)
 
@@ -52,11 +50,7 @@ def export_onnx(network: EmbeddingNetwork, path: Path) -> None:
 
 
 def save_weights(embedder: tf.keras.Model, path: Path) -> None:
-    """Write the weights of a model as a Keras file (`.weights.h5`).
-
-    Raises:
-        LookalikeError: the disk is full.
-    """
+    """Write the weights of a model as a Keras file (`.weights.h5`); raises `LookalikeError` if the disk is full."""
     check_free_space(path.parent, 4 * embedder.count_params() + HDF5_OVERHEAD)
     embedder.save_weights(path)
 
@@ -64,8 +58,7 @@ def save_weights(embedder: tf.keras.Model, path: Path) -> None:
 def run_onnx(path: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Compute the embeddings of images uint8 [images, size, size, 3] with ONNX Runtime: float32 [images, d].
 
-    Raises:
-        LookalikeError: the network has operations that ONNX Runtime does not support.
+    Raises `LookalikeError` if the network has operations that ONNX Runtime does not support.
     """
     try:
         session = Session(path)
@@ -80,8 +73,7 @@ def run_onnx(path: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float3
 def check_parity(embedder: tf.keras.Model, path: Path, images: npt.NDArray[np.uint8]) -> Parity:
     """Compare the embeddings of images uint8 [images, size, size, 3] by TensorFlow and by ONNX Runtime.
 
-    Raises:
-        LookalikeError: the cosine similarity of an image's two embeddings is below 0.9999 or NaN.
+    Raises `LookalikeError` if the cosine similarity of an image's two embeddings is below 0.9999 or NaN.
     """
     expected, actual = embed(embedder, images), run_onnx(path, images)
     cosines = 1 - ((expected - actual) ** 2).sum(axis=1) / 2  # for unit vectors; 1 if both embeddings are zero
@@ -99,8 +91,7 @@ def check_parity(embedder: tf.keras.Model, path: Path, images: npt.NDArray[np.ui
 def check_free_space(folder: Path, size: int) -> None:
     """Check the free space before a file is written, since HDF5 prints a traceback when a disk is full.
 
-    Raises:
-        LookalikeError: the disk of the folder has less than `size` bytes of free space.
+    Raises `LookalikeError` if the disk of the folder has less than `size` bytes of free space.
     """
     if shutil.disk_usage(folder).free < size:
         raise LookalikeError(

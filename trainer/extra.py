@@ -24,11 +24,7 @@ def require_training_extra() -> Iterator[None]:
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow and TensorFlow Addons.
-
-    Raises:
-        LookalikeError: they are not installed.
-    """
+    """Import TensorFlow and TensorFlow Addons; raises `LookalikeError` if they are not installed."""
     with require_training_extra():
         import tensorflow  # noqa: F401, PLC0415 - an extra
         import tensorflow_addons  # noqa: F401, PLC0415 - an extra

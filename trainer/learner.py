@@ -34,9 +34,6 @@ class Learner:
         checkpoint: all state that changes from epoch 1 on, except random number generators.
 
     Args:
-        network: the network to train.
-        recipe: how to train it.
-        train: the training photos.
         seed: seed of the batches; the caller seeds TensorFlow.
     """
 
@@ -71,10 +68,8 @@ class Learner:
     def epochs(self, after: int | None = None) -> Iterator[tuple[int, Iterator[float]]]:
         """Yield the number of each epoch with an iterator that takes its steps and yields their losses.
 
-        Epoch 0 trains the head alone, if the recipe has such a phase.
-
-        Args:
-            after: the last completed epoch of a restored checkpoint; the batches until its end are drawn and skipped.
+        Epoch 0 trains the head alone, if the recipe has such a phase. After the last completed epoch of a restored
+        checkpoint, `after`, the batches until its end are drawn and skipped.
         """
         table = self.timetable
         if after is not None:

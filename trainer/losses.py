@@ -21,7 +21,6 @@ def triplet_loss(labels: tf.Tensor, embeddings: tf.Tensor, margin: float, triple
         labels: int [batch].
         embeddings: float32 [batch, d], unit length.
         margin: minimum difference between the distances to the negative and to the positive.
-        triplets: `semihard` or `hard`.
 
     Returns:
         A scalar; 0 without a gradient if no two photos of the batch share a class.
@@ -40,17 +39,9 @@ class TripletObjective(tf.Module):  # type: ignore[misc]  # it has no types
 
     A proxy is a trainable vector per class (Movshovitz-Attias et al., "No Fuss Distance Metric Learning Using
     Proxies", 2017).
-
-    Attributes:
-        unit_length: whether the loss takes embeddings of unit length.
-
-    Args:
-        config: settings of the loss.
-        classes: number of classes.
-        dimension: length of the embeddings.
     """
 
-    unit_length = True
+    unit_length = True  # whether the loss takes embeddings of unit length
 
     def __init__(self, config: TripletLoss, classes: int, dimension: int) -> None:
         super().__init__()
@@ -88,10 +79,7 @@ class TripletObjective(tf.Module):  # type: ignore[misc]  # it has no types
 
 
 class SoftmaxObjective(tf.Module):  # type: ignore[misc]  # it has no types
-    """Cross-entropy of a softmax classifier on embeddings before normalization to unit length.
-
-    Attributes and arguments: see `TripletObjective`.
-    """
+    """Cross-entropy of a softmax classifier on embeddings before normalization to unit length."""
 
     unit_length = False
 

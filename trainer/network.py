@@ -22,7 +22,6 @@ class EmbeddingNetwork:
     """An embedding network as Keras models that share their layers.
 
     Attributes:
-        backbone: the backbone and its preprocessing.
         features: pixels float32 [batch, height, width, 3] in 0…255 → features float32 [batch, f].
         projection: features → embeddings float32 [batch, d] before normalization.
         head: `projection` followed by normalization to unit length.
@@ -80,10 +79,7 @@ def build_network(
     """Build a network for training.
 
     Args:
-        backbone: the backbone.
         weights: `auto`, `none` or a file; see `Backbone.build`.
-        dimension: length of the embeddings.
-        head: the layers from features to the embedding.
         learns: which layers are trainable; see `Recipe`.
 
     Raises:

@@ -41,12 +41,9 @@ def train_bundle(
     """Train a network, export it, measure it, and write its bundle with a report.
 
     Args:
-        dataset: labelled photos in splits.
-        plan: what to train.
         seed: of the first run and of the report; the splits are drawn already.
         seeds: number of runs, with seed, seed + 1, …; the bundle has the network that is best on the validation photos.
         out: the folder of the bundle; an unfinished training is stored beside it.
-        say: takes messages for the user.
         resume: whether to resume an unfinished training of the same plan.
 
     Raises:

@@ -9,14 +9,10 @@ from trainer.training import Epoch, TrainingCallback
 
 
 class TrainingProgress(TrainingCallback):
-    """A training callback that shows a progress bar with the current loss, and a line for each epoch.
-
-    Attributes:
-        interrupted: whether the user interrupted training.
-    """
+    """A training callback that shows a progress bar with the current loss, and a line for each epoch."""
 
     def __init__(self, table: Timetable, say: Say) -> None:
-        self.interrupted = False
+        self.interrupted = False  # by the user
         self._table = table
         self._say = say
         self._progress = Progress(
@@ -45,21 +41,17 @@ class TrainingProgress(TrainingCallback):
         self._say(f"Resuming the unfinished training after epoch {epoch.number}.")
 
     def on_step(self, loss: float) -> None:
-        """Advance the bar."""
         measured = "" if self._map_at_r is None else f" · MAP@R {self._map_at_r:.3f}"
         self._progress.update(self._task, advance=1, description=f"loss {loss:.3f}{measured}")
 
     def on_interruption(self) -> None:
-        """Report the interruption."""
         self.interrupted = True
         self._say("Interrupted: the best weights so far are kept. Interrupt again to discard them.")
 
     def on_divergence(self, why: str) -> None:
-        """Report the divergence."""
         self._say(f"{why} The bundle will contain the weights kept before.")
 
     def on_epoch(self, epoch: Epoch) -> None:
-        """Print the metrics of an epoch."""
         self._map_at_r = epoch.map_at_r
         stage = "head only" if epoch.number == 0 else f"epoch {epoch.number:2}"
         self._say(

@@ -43,7 +43,6 @@ def quantized(run: Run, photos: Photos, calibration: npt.NDArray[np.uint8], say:
     bound; so they never select among candidates.
 
     Args:
-        run: an exported and measured training.
         photos: by split, at the network's input size.
         calibration: training photos, uint8 [photos, size, size, 3].
         say: takes the metrics of both, or the reason for a rejection.
@@ -81,7 +80,6 @@ def quantize_onnx(network: Path, target: Path, calibration: npt.NDArray[np.uint8
 
     Args:
         network: written by `export_onnx`.
-        target: the file to write.
         calibration: photos that the ranges of activations are taken from, uint8 [photos, size, size, 3].
         float32_at_first: number of the first convolutions that stay float32.
     """

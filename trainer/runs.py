@@ -39,7 +39,6 @@ class Plan:
     """What to train; a seed determines the rest.
 
     Attributes:
-        backbone: to fine-tune.
         recipe: with the settings that the user changed.
         weights: `auto`, `none` or a file.
         changed: settings of the recipe that the user changed, each `setting=value`.
@@ -78,8 +77,6 @@ class TrainingRecord(BaseModel):
     """The outcome of a training, which is stored beside its files.
 
     Attributes:
-        epochs: in order.
-        interrupted: whether the user interrupted it.
         parameters: number of the network's parameters, trainable or not.
         parity: of ONNX Runtime and TensorFlow, both in float32.
     """
@@ -99,10 +96,8 @@ class Run:
     Attributes:
         seed: of batches and random weights.
         folder: with the ONNX network and the Keras weights.
-        record: the outcome of the training.
         kept: the epoch whose weights were kept.
         embeddings: by held-out split, float32 [photos, d], of ONNX Runtime.
-        evaluations: by held-out split.
         precision: of the network that was measured.
     """
 
@@ -138,14 +133,7 @@ class Run:
 def train_runs(train_one: Callable[[int], Run], first: int, count: int, say: Say) -> list[Run]:
     """Train with the seeds first, first + 1, …; after an interruption, return the completed runs.
 
-    Args:
-        train_one: trains with a seed.
-        first: the first seed.
-        count: number of seeds.
-        say: takes messages for the user.
-
-    Raises:
-        KeyboardInterrupt: no run was completed.
+    Raises `KeyboardInterrupt` if no run was completed.
     """
     runs: list[Run] = []
     for seed in range(first, first + count):
@@ -163,14 +151,9 @@ def train_runs(train_one: Callable[[int], Run], first: int, count: int, say: Say
 
 
 def train_run(plan: Plan, photos: Photos, seed: int, folder: Path, say: Say) -> Run:
-    """Train a network, export it and measure it; resume or reuse the training that the folder has.
+    """Train a network, export it and measure it; resume or reuse the training of the same plan that the folder has.
 
-    Args:
-        plan: what to train.
-        photos: by split: `train` to train on, `val` to choose the best epoch, and all but `train` to measure.
-        seed: of everything random.
-        folder: to write to; it may have an unfinished or completed training of the same plan.
-        say: takes messages for the user.
+    The split `train` is trained on, `val` chooses the best epoch, and all but `train` are measured.
 
     Raises:
         LookalikeError: the weights are not available, or the exported network differs from the trained one.

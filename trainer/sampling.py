@@ -24,17 +24,10 @@ def batches(labels: Indices, sampling: AnySampling, rng: np.random.Generator) ->
 def balanced_batches(labels: Indices, batch_size: int, rng: np.random.Generator) -> Iterator[Indices]:
     """Yield P×K batches without end: P classes with K photos each, so that every batch has positives and negatives.
 
-    P is the number of classes, reduced if necessary so that K ≥ 4; K fills the batch. Each class is sampled without
-    replacement until all of its photos were used, then reshuffled. A class with fewer than K photos repeats photos
-    (as different views, if photos are augmented); a class with one photo contributes it once, as a negative.
-
-    Args:
-        labels: the class of each photo, int [photos].
-        batch_size: maximum of P·K.
-        rng: random number generator.
-
-    Yields:
-        Indices of photos, int [at most batch_size].
+    P is the number of classes, reduced if necessary so that K ≥ 4; K fills the batch, of at most `batch_size` photos.
+    Each class is sampled without replacement until all of its photos were used, then reshuffled. A class with fewer
+    than K photos repeats photos (as different views, if photos are augmented); a class with one photo contributes it
+    once, as a negative. The labels are int [photos], a batch has the indices of photos, int [at most batch_size].
     """
     members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     classes = max(2, min(len(members), batch_size // MIN_PHOTOS_PER_CLASS))
@@ -50,13 +43,7 @@ def balanced_batches(labels: Indices, batch_size: int, rng: np.random.Generator)
 def shuffled_batches(photos: int, batch_size: int, rng: np.random.Generator) -> Iterator[Indices]:
     """Yield batches without end: all photos in random order, then reshuffled; the last batch of a pass may be smaller.
 
-    Args:
-        photos: number of photos.
-        batch_size: photos per batch.
-        rng: random number generator.
-
-    Yields:
-        Indices of photos, int [at most batch_size].
+    A batch has the indices of photos, int [at most batch_size].
     """
     while True:
         order = rng.permutation(photos)

@@ -45,12 +45,9 @@ class Timetable:
 
 
 def timetable(recipe: Recipe, photos: int, pretrained: bool) -> Timetable:
-    """Return the timetable of a recipe.
+    """Return the timetable of a recipe for a number of training photos.
 
-    Args:
-        recipe: the recipe.
-        photos: number of training photos.
-        pretrained: whether the backbone is pretrained; without, there is no epoch 0 and one fine-tuning run.
+    Without a pretrained backbone, there is no epoch 0 and one fine-tuning run.
     """
     return Timetable(
         head_steps=recipe.head_first.steps if recipe.head_first and pretrained else 0,
@@ -64,10 +61,7 @@ def learning_rates(schedule: AnySchedule, rate: float, steps: int, steps_per_epo
     """Compute the learning rate of each step.
 
     Args:
-        schedule: the learning-rate schedule.
         rate: the base learning rate.
-        steps: number of steps.
-        steps_per_epoch: steps per epoch.
         seed: seed of the noise, for schedules that have noise.
 
     Returns:
@@ -92,11 +86,7 @@ def learning_rates(schedule: AnySchedule, rate: float, steps: int, steps_per_epo
 
 
 def planned_learning_rates(recipe: Recipe, table: Timetable, pretrained: bool, seed: int) -> dict[str, Rates]:
-    """Compute the learning rates of head and backbone for all epochs of a recipe.
-
-    Returns:
-        `head` and `backbone`, each float32 [steps]; NaN while it is frozen.
-    """
+    """Compute the learning rates of `head` and `backbone` for all epochs: each float32 [steps], NaN while frozen."""
     optimizer = recipe.optimizer
 
     def rates(rate: float, steps: int) -> Rates:

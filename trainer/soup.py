@@ -12,9 +12,6 @@ class Soup(tf.Module):  # type: ignore[misc]  # it has no types
     Runs from the same pretrained weights end in one basin of the loss, where their mean usually generalizes better
     than each of them at no additional inference cost (Wortsman et al., "Model soups: averaging weights of multiple
     fine-tuned models improves accuracy without increasing inference time", 2022).
-
-    Args:
-        variables: the trainable variables.
     """
 
     def __init__(self, variables: Sequence[tf.Variable]) -> None:

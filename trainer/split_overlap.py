@@ -43,10 +43,8 @@ class Duplicate:
     """A photo of the validation or test split that also occurs in an earlier split.
 
     Attributes:
-        photo: the photo of the validation or test split.
         original: the most similar photo of an earlier split.
         similarity: correlation of their thumbnails; 1 for identical files.
-        identical: whether the files are identical.
     """
 
     photo: PhotoRef
@@ -80,9 +78,7 @@ def fingerprint(content: bytes, decoder: PhotoDecoder) -> Fingerprint:
 def find_duplicates(photos: Sequence[PhotoRef], fingerprints: Mapping[str, Fingerprint]) -> list[Duplicate]:
     """Find validation and test photos that also occur in an earlier split, the most similar first.
 
-    Args:
-        photos: photos with splits.
-        fingerprints: fingerprint of each photo by URI.
+    The fingerprint of each photo is given by its URI.
     """
     found: list[Duplicate] = []
     for split, earlier in EARLIER_SPLITS.items():

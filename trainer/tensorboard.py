@@ -14,13 +14,8 @@ from trainer.training import Epoch, TrainingCallback
 class TensorBoardLog(TrainingCallback):
     """A training callback that logs the loss and learning rates of each step and the metrics of each epoch.
 
-    Args:
-        folder: the log folder.
-        rates: learning rates of `head` and `backbone` in each step, float32 [steps]; NaN while frozen.
-        table: the timetable of the training.
-
-    Raises:
-        LookalikeError: the folder is not writable.
+    The rates of `head` and `backbone` are float32 [steps], NaN while frozen. Raises `LookalikeError` if the folder is
+    not writable.
     """
 
     def __init__(self, folder: Path, rates: dict[str, Rates], table: Timetable) -> None:
@@ -44,13 +39,11 @@ class TensorBoardLog(TrainingCallback):
         self._step = self._table.steps_until_end_of(epoch.number)
 
     def on_step(self, loss: float) -> None:
-        """Log the loss and learning rates of a step."""
         rates = {f"learning rate/{group}": float(values[self._step]) for group, values in self._rates.items()}
         self._write({"loss/step": loss} | {name: rate for name, rate in rates.items() if np.isfinite(rate)})
         self._step += 1
 
     def on_epoch(self, epoch: Epoch) -> None:
-        """Log the metrics of an epoch at its last step."""
         self._write({"loss/training": epoch.loss, "loss/validation": epoch.val_loss})
         self._write({"validation/MAP@R": epoch.map_at_r, "validation/R@1": epoch.recall_at_1})
         self._writer.flush()

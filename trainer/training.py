@@ -28,8 +28,6 @@ class Epoch:
         number: its number; epoch 0 trains the head alone.
         loss: mean loss of its batches.
         val_loss: loss of the validation split, without dropout.
-        map_at_r: MAP@R of the validation split.
-        recall_at_1: recall@1 of the validation split.
         seconds: time since training started.
     """
 
@@ -85,12 +83,8 @@ def train_network(
     An interruption (Ctrl-C) or divergence after the first epoch ends training with the weights kept so far.
 
     Args:
-        network: the network to train.
-        recipe: how to train it.
-        train: the training photos.
         val: the validation photos, in the network's input size.
         seed: seed of the batches; the caller seeds TensorFlow.
-        callbacks: receive the events of the training.
         checkpoints: where to save a checkpoint after each epoch; an existing one is resumed.
 
     Returns:

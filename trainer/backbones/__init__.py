@@ -19,12 +19,9 @@ FAMILIES = {
 
 
 def backbone_named(name: str) -> Backbone:
-    """Return the backbone of that name, one of `BACKBONES` or `FAMILIES`.
+    """Return the backbone of that name, one of `BACKBONES` or `FAMILIES`; raises `LookalikeError` if there is none.
 
     Names of Keras applications are case-insensitive and may omit `keras:` and underscores.
-
-    Raises:
-        LookalikeError: there is no such backbone.
     """
     if name.startswith(HUB):
         return hub_module(name.removeprefix(HUB))

@@ -55,8 +55,7 @@ class HubModule(Backbone):
 def hub_module(handle: str) -> HubModule:
     """Return the backbone of a handle, with the input size that it accepts, or 224 px if it accepts any.
 
-    Raises:
-        LookalikeError: TensorFlow is not installed, or the SavedModel is not available.
+    Raises `LookalikeError` if TensorFlow is not installed, or the SavedModel is not available.
     """
     import_tensorflow()
     size = _only_size(_load(_folder(handle)))

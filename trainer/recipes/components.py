@@ -80,11 +80,7 @@ class QuarterTurn:
 
 @dataclass(frozen=True)
 class CropAndFlip:
-    """Random square crops without rescaling, with horizontal flips.
-
-    Attributes:
-        flip: probability of a flip.
-    """
+    """Random square crops without rescaling, with horizontal flips."""
 
     flip: Probability = 0.5
 
@@ -118,22 +114,14 @@ class Strong:
 
 @dataclass(frozen=True)
 class Balanced:
-    """P×K batches: P classes with K photos each.
-
-    Attributes:
-        batch_size: maximum of P·K.
-    """
+    """P×K batches: P classes with K photos each, at most `batch_size` together."""
 
     batch_size: Annotated[int, Field(ge=4)] = 60
 
 
 @dataclass(frozen=True)
 class Shuffled:
-    """Batches of shuffled photos, independent of their classes; the last batch of an epoch may be smaller.
-
-    Attributes:
-        batch_size: photos per batch.
-    """
+    """Batches of shuffled photos, independent of their classes; the last batch of an epoch may be smaller."""
 
     batch_size: Annotated[int, Field(ge=4)] = 64
 
@@ -163,13 +151,10 @@ class MeanCentred:
     them. Centring spreads features that share a large common component (Wang et al., "SimpleShot: Revisiting
     Nearest-Neighbor Classification for Few-Shot Learning", 2019). A frozen random orthogonal projection to the
     embedding's dimension approximately preserves angles (Johnson and Lindenstrauss, 1984).
-
-    Attributes:
-        dropout: dropout rate of the embedding.
     """
 
     kind: ClassVar[str] = "centred"
-    dropout: Share = 0.5
+    dropout: Share = 0.5  # of the embedding
 
 
 @dataclass(frozen=True)
@@ -193,13 +178,9 @@ class TripletLoss:
 
 @dataclass(frozen=True)
 class SoftmaxLoss:
-    """Cross-entropy of a softmax classifier on the embedding before it is scaled to unit length.
+    """Cross-entropy of a softmax classifier on the embedding before it is scaled to unit length."""
 
-    Attributes:
-        dropout: dropout rate of the classifier's input.
-    """
-
-    dropout: Share = 0.5
+    dropout: Share = 0.5  # of the classifier's input
 
 
 @dataclass(frozen=True)
@@ -227,11 +208,7 @@ class Adam:
 
 @dataclass(frozen=True)
 class Sgd:
-    """Stochastic gradient descent; for the learning rates see `AdamW`.
-
-    Attributes:
-        momentum: fraction of the previous update that is added to each update.
-    """
+    """Stochastic gradient descent with momentum; for the learning rates see `AdamW`."""
 
     pretrained: Positive = 0.003
     fresh: Positive = 0.003
@@ -240,22 +217,16 @@ class Sgd:
 
 @dataclass(frozen=True)
 class Constant:
-    """The base learning rate, after linear warm-up.
-
-    Attributes:
-        warm_up: steps of linear warm-up from 0.
-    """
+    """The base learning rate, after `warm_up` steps of linear warm-up from 0."""
 
     warm_up: Whole = 20
 
 
 @dataclass(frozen=True)
 class Cosine:
-    """Cosine decay from the base learning rate to 0, after linear warm-up.
+    """Cosine decay from the base learning rate to 0, after `warm_up` steps of linear warm-up from 0.
 
-    Attributes:
-        warm_up: steps of linear warm-up from 0.
-        steps: the step at which the rate reaches 0; None: the last step of training.
+    The rate reaches 0 at the step `steps`; None: at the last step of training.
     """
 
     warm_up: Whole = 20
@@ -264,13 +235,9 @@ class Cosine:
 
 @dataclass(frozen=True)
 class CosineRestarts:
-    """Cosine decay with warm restarts, each period twice as long as the last (Loshchilov and Hutter, "SGDR", 2017).
+    """Cosine decay with warm restarts, each period twice as long as the last (Loshchilov and Hutter, "SGDR", 2017)."""
 
-    Attributes:
-        steps: steps of the first period.
-    """
-
-    steps: Count = 1000
+    steps: Count = 1000  # of the first period
 
 
 @dataclass(frozen=True)
@@ -328,11 +295,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class HeadFirst:
-    """Training of the head alone on precomputed features of a pretrained backbone.
-
-    Attributes:
-        steps: number of steps.
-    """
+    """Training of the head alone on precomputed features of a pretrained backbone."""
 
     steps: Count = 300
 

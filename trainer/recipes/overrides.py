@@ -19,11 +19,8 @@ NONE = "none"
 def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
     """Return a recipe with changed settings, without the faults that the changes fix.
 
-    Args:
-        recipe: the recipe to start from.
-        assignments: `setting=value` each. A component with several kinds is chosen by kind
-            (`schedule=cosine-restarts`); `none` clears an optional component or number; commas separate several
-            numbers.
+    Each assignment is `setting=value`. A component with several kinds is chosen by kind (`schedule=cosine-restarts`);
+    `none` clears an optional component or number; commas separate several numbers.
 
     Raises:
         LookalikeError: the setting does not exist or does not accept the value; the message lists what it accepts.

@@ -26,12 +26,7 @@ AnySchedule = (
 
 @dataclass(frozen=True)
 class Facts:
-    """Properties of the training split that a recipe may depend on.
-
-    Attributes:
-        examples: number of photos.
-        area: median area of the photos, in pixels.
-    """
+    """The number of training photos and the median of their areas in pixels, on which a recipe may depend."""
 
     examples: int
     area: float
@@ -49,20 +44,12 @@ class Recipe:
     """How a network is trained, independent of its backbone. All fields but the first three and `fit` are settings.
 
     Attributes:
-        name: its name on the command line.
         description: one line for `lookalike recipes`.
         faults: known mistakes of the experiment that the recipe reproduces, less those that `--set` has fixed.
-        dimension: length of the embedding.
-        preparation: how a photo becomes an input of the network.
         augmentation: random augmentation of training photos; None: the backbone's default.
         mixup: α of the beta distribution from which the mixing weights of MixUp are drawn (Zhang et al., "mixup",
             2018); 0: no MixUp. If lower layers are frozen, their activations are mixed instead of pixels (Verma et
             al., "Manifold Mixup", 2019).
-        sampling: how batches are sampled.
-        head: the layers from the backbone's features to the embedding.
-        loss: the loss function.
-        optimizer: the optimizer and its base learning rates.
-        schedule: the learning-rate schedule.
         learns: the trainable layers. `upper`: the head and the upper layers of the backbone, except batch
             normalization (all layers if the backbone is not pretrained); `all`: all layers; `head`: the head. Batch
             normalization of a pretrained backbone always uses its stored statistics (inference mode).
@@ -75,7 +62,6 @@ class Recipe:
         epochs: maximum number of epochs.
         steps_per_epoch: batches per epoch, after each of which the network is evaluated on the validation split;
             None: as many as it takes to see every photo once.
-        stopping: early stopping, and which weights are kept.
         fit: adapts the recipe to the training split; None: it does not depend on it.
     """
 

@@ -47,7 +47,6 @@ def training_curves(runs: Sequence[Sequence["Epoch"]], shown: Sequence["Epoch"],
     """Loss, validation loss and validation MAP@R by epoch.
 
     Args:
-        runs: the epochs of each training.
         shown: those of the training whose network is in the bundle; the others are drawn fainter.
         kept: its epoch with the weights that were kept.
     """
@@ -72,9 +71,7 @@ def training_curves(runs: Sequence[Sequence["Epoch"]], shown: Sequence["Epoch"],
 def learning_rate_curves(rates: Mapping[str, npt.NDArray[np.float32]], taken: int) -> Markup:
     """Learning rates by step, a line each for head and backbone, and the step at which training ended.
 
-    Args:
-        rates: `head` or `backbone` → learning rate at each step; NaN while its layers are frozen.
-        taken: number of steps taken.
+    The rates of `head` and `backbone` are float32 [steps], NaN while their layers are frozen.
     """
     with style():
         figure = Figure(figsize=(9, 2.4), layout="constrained")

@@ -15,15 +15,10 @@ AGREEMENT = 0.8
 
 
 def best_and_worst(evaluation: Evaluation, nearest: Scores, most: int) -> tuple[list[int], list[int]]:
-    """Return the best query of each class, and the worst queries of all, by average precision at R.
+    """Return the positions of the best query of each class, and of the worst queries of all, by average precision at R.
 
-    Args:
-        evaluation: of the photos.
-        nearest: the score of each photo's nearest neighbour, float64 [photos].
-        most: the largest number of either.
-
-    Returns:
-        Positions, the best first and the worst first; among equals, a query with a higher `nearest` is better.
+    The best and the worst come first; among equals, a query whose nearest neighbour has a higher score, `nearest`
+    float64 [photos], is better.
     """
     quality = evaluation.values["map_at_r"]
     order = np.lexsort((-nearest[evaluation.positions], -quality))
@@ -38,9 +33,7 @@ def best_and_worst(evaluation: Evaluation, nearest: Scores, most: int) -> tuple[
 def confusion(labels: Labels, nearest: Positions) -> dict[str, Counter[str]]:
     """Count, for the photos of each class, the classes of their nearest neighbours.
 
-    Args:
-        labels: str [photos].
-        nearest: the position of each photo's nearest neighbour, int64 [photos].
+    Takes the labels, str [photos], and the position of each photo's nearest neighbour, int64 [photos].
     """
     return {str(label): Counter(labels[nearest[labels == label]].tolist()) for label in np.unique(labels)}
 

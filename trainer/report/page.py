@@ -45,10 +45,7 @@ class Report:
     """The content of a report.
 
     Attributes:
-        plan: what was trained.
-        dataset: the photos that it was trained and measured on.
         seed: of splits, sample batch and map.
-        runs: one for each seed.
         kept: the run whose network is in the bundle.
         metrics: of the kept run, the untrained backbone, and all seeds.
         untrained: the features of the untrained backbone by held-out split, float32 [photos, f], unit length.
@@ -78,8 +75,6 @@ class Shown:
 
     Attributes:
         picture: a data URI.
-        label: its class.
-        note: its caption.
         kind: `right` or `wrong` for a neighbour, `query` for a query.
     """
 
