@@ -21,10 +21,7 @@ logger = logging.getLogger(__name__)
 class BackgroundJobs(Closing):
     """Runs jobs on a thread, one at a time; follow and cancel them through `indexer.jobs`.
 
-    Args:
-        settings: the settings.
-        store: the index store of this process.
-        decoder: shared with other threads; None if each job creates one.
+    The decoder is shared with other threads; without one, each job creates its own.
     """
 
     def __init__(self, settings: Settings, store: IndexStore, decoder: PhotoDecoder | None = None) -> None:

@@ -50,9 +50,7 @@ class BatchResult:
 
     Args:
         seen: photos processed, `unprocessed` excluded.
-        indexed: photos written to the index.
         unchanged: photos that the index has already.
-        failures: photos that could not be indexed.
         unprocessed: photos that were not started before the deadline.
     """
 
@@ -93,8 +91,6 @@ class BatchIndexer(Closing):
 
     Args:
         embedder: the model, on one thread.
-        index: the model's index.
-        decoder: reads the photos.
         threads: how many groups are worked on at a time.
     """
 
@@ -109,8 +105,7 @@ class BatchIndexer(Closing):
     def run(self, photos: Iterable[PhotoRef]) -> Iterator[BatchResult]:
         """Index a stream of photos, and yield the result of each batch once its points are written.
 
-        Raises:
-            IndexWriteFailed: the index can't be written; the batches before are indexed.
+        Raises `IndexWriteFailed` if the index can't be written; the batches before are indexed.
         """
         prepared: deque[PreparedBatch] = deque()
         for batch in batches(photos, self._batch):
@@ -124,7 +119,6 @@ class BatchIndexer(Closing):
         """Look the photos up in the index, and start reading, decoding and embedding those that are new or changed.
 
         Args:
-            photos: the batch.
             time: identifies the batch, see `now`.
             deadline: seconds on the monotonic clock after which no group of photos is started.
         """

@@ -15,8 +15,7 @@ SCHEDULED_CROSS_CHECK = "lookalike.scheduled_cross_check"
 def make_app(settings: Callable[[], Settings]) -> Celery:
     """Create a Celery application: late acknowledgement, one task at a time, JSON only.
 
-    Args:
-        settings: called when the application is first used, so that creating one reads no environment.
+    The settings are read when the application is first used, so that creating one reads no environment.
     """
     app = Celery("lookalike", set_as_current=False)
     app.add_defaults(lambda: _configuration(settings()))

@@ -23,12 +23,7 @@ MOMENT_SECONDS = 0.001
 class CeleryExecutor(BatchExecutor):
     """Sends batches as tasks, a bounded number at a time, and bisects those that crash workers.
 
-    Args:
-        settings: the Redis server.
-        model: the model's id; a worker that has another one refuses.
-
-    Raises:
-        LookalikeError: Redis can't be reached.
+    A worker that has another model refuses. Raises `LookalikeError` if Redis can't be reached.
     """
 
     def __init__(self, settings: Settings, model: str) -> None:

@@ -45,8 +45,6 @@ class CrossCheck:
     """The result of a cross-check.
 
     Args:
-        model: the model of the index.
-        queries: number of query photos.
         k: number of neighbours compared for each.
         recall_at_k: share of exact neighbours that the index found; ties count as found.
         max_score_error: largest difference between a score of the index and the exact score.
@@ -86,16 +84,13 @@ class _Neighbour(NamedTuple):
 def cross_check(
     index: VectorIndex, *, sample: int = SAMPLE, k: int = NEIGHBOURS, min_recall: float = MIN_RECALL
 ) -> CrossCheck:
-    """Draw query photos, and compare the index's results with the exact ones.
+    """Draw query photos, and compare the index's results with the exact ones; raises `NotFound` if the index is empty.
 
     Args:
         index: the index.
         sample: number of query photos.
         k: number of neighbours to compare for each.
         min_recall: recall@k below which the check fails; it also fails if a score is wrong.
-
-    Raises:
-        NotFound: the index is empty.
     """
     queries = draw_points(index, sample)
     neighbours = _exact(index, queries, k)
@@ -135,8 +130,7 @@ def save_cross_check(settings: Settings, result: CrossCheck) -> None:
 def load_cross_check(settings: Settings, model: str) -> CrossCheck | None:
     """Return the last result of a model on any machine; None if it was never cross-checked.
 
-    Raises:
-        LookalikeError: its file is damaged or can't be read.
+    Raises `LookalikeError` if its file is damaged or can't be read.
     """
     if settings.redis_url:
         from indexer.redis_client import load_value  # noqa: PLC0415 - not needed without Redis

@@ -40,10 +40,8 @@ class Duplicates:
 def find_duplicates(gallery: Gallery, min_score: float = MIN_SCORE) -> Duplicates:
     """Find the photos of a gallery with the same content, or with nearly the same embedding.
 
-    Args:
-        gallery: the photos.
-        min_score: the cosine similarity from which two different files count as near-identical. It depends on the
-            training of the model: scores within a class are high if only classes were trained.
+    Two different files count as near-identical from the cosine similarity `min_score`. It depends on the training of
+    the model: scores within a class are high if only classes were trained.
     """
     copies: dict[str, list[int]] = defaultdict(list)
     for position, photo in enumerate(gallery.photos):

@@ -36,7 +36,6 @@ class BatchExecutor(Closing):
         """Remove the points of these sources whose photo is gone; see `indexer.sources.remove_gone`.
 
         Args:
-            sources: the sources.
             policy: whether sources may name URLs.
             cancellation: ends waiting for a worker, and returns 0.
         """
@@ -56,7 +55,6 @@ class LocalExecutor(BatchExecutor):
     Args:
         embedder: the model, on one thread.
         index: the model's index, which is closed with the executor.
-        decoder: reads the photos.
         threads: the number of groups of photos that are embedded at a time.
     """
 
@@ -79,7 +77,6 @@ class LocalExecutor(BatchExecutor):
         return cls(embedder, index, decoder, settings.embedding_threads)
 
     def index(self, photos: Iterable[PhotoRef]) -> Iterator[BatchResult]:
-        """See `BatchExecutor.index`."""
         return self._batches.run(photos)
 
     def index_batch(self, photos: Sequence[PhotoRef], time: str, deadline: float) -> BatchResult:
@@ -87,15 +84,12 @@ class LocalExecutor(BatchExecutor):
         return self._batches.store(self._batches.prepare(photos, time, deadline))
 
     def remove_gone(self, sources: Sequence[str], policy: SourcePolicy, cancellation: CancellationToken) -> int:
-        """See `BatchExecutor.remove_gone`."""
         return remove_gone(self._index, sources, policy)
 
     def optimize(self, cancellation: CancellationToken) -> None:
-        """See `BatchExecutor.optimize`."""
         self._index.optimize(cancellation)
 
     def cross_check(self, cancellation: CancellationToken) -> CrossCheck | None:
-        """See `BatchExecutor.cross_check`."""
         return cross_check(self._index) if self._index.count() else None
 
     def close(self) -> None:

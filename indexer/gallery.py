@@ -34,8 +34,7 @@ def read_gallery(index: VectorIndex) -> Gallery:
 def draw_points(index: VectorIndex, most: int) -> list[Point]:
     """Return at most `most` points of an index, drawn at random, the same ones as long as it does not change.
 
-    Raises:
-        NotFound: it is empty.
+    Raises `NotFound` if it is empty.
     """
     total = index.count()
     if total == 0:

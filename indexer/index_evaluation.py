@@ -22,7 +22,6 @@ class Evaluation:
     """Leave-one-out retrieval: each query photo is searched among all others.
 
     Args:
-        model: the model whose index was measured.
         photos: number of labelled photos.
         queries: number of those that were queries.
         recall_at_1: the share of queries whose nearest photo has their label.
@@ -37,13 +36,9 @@ class Evaluation:
 
 
 def evaluate(index: VectorIndex, other: VectorIndex | None = None) -> list[Evaluation]:
-    """Measure an index, and another one on the same photos.
+    """Measure an index, and another one on the same photos: those that both hold.
 
     At most 20,000 labelled photos are used, drawn at random, 1,000 of them as queries.
-
-    Args:
-        index: has the photos and their labels.
-        other: an index to compare with; photos that it does not hold are left out.
 
     Returns:
         One result per index; none if no two photos share a label.

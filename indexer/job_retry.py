@@ -14,8 +14,7 @@ from retrieval.stores import store_of
 def retry_request(settings: Settings, job_id: str) -> IndexRequest:
     """Return the request to index the photos and folders that failed in a job.
 
-    Raises:
-        NotFound: there is no such job, or nothing failed in it.
+    Raises `NotFound` if there is no such job, or nothing failed in it.
     """
     job = load_job(settings, job_id)
     if not read_failures(settings, job_id, limit=1):
@@ -30,12 +29,6 @@ def failed_photos(
     """List the photos that failed in a job, and all photos of its folders that could not be listed.
 
     If a line of a manifest named no photo, all photos of that manifest are listed, since the line may have changed.
-
-    Args:
-        settings: the settings.
-        job_id: the job.
-        sources: the sources of the job.
-        listed: lists the photos of sources.
     """
     failed = frozenset(failure.uri for failure in read_failures(settings, job_id))
     manifests = {uri.partition(LINE)[0] for uri in failed if LINE in uri}

@@ -102,8 +102,7 @@ def list_jobs(settings: Settings) -> list[Job]:
 def load_job(settings: Settings, job_id: str) -> Job:
     """Return a job; its state is "interrupted", with the counts saved last, if its process was killed.
 
-    Raises:
-        NotFound: there is no such job.
+    Raises `NotFound` if there is no such job.
     """
     job = _read(settings.jobs_folder / job_id) if JOB_ID.fullmatch(job_id) else None
     if job is None:
@@ -112,18 +111,10 @@ def load_job(settings: Settings, job_id: str) -> Job:
 
 
 def read_failures(settings: Settings, job_id: str, offset: int = 0, limit: int | None = None) -> list[Failure]:
-    """Return a job's failed photos, in the order in which they failed.
+    """Return a job's failed photos in the order in which they failed, at most `limit` after the first `offset`.
 
     A last line without line break is skipped: it is being written, or the job was killed or the disk was full then.
-
-    Args:
-        settings: the settings.
-        job_id: the job.
-        offset: how many to skip.
-        limit: the maximum number; None for all.
-
-    Raises:
-        NotFound: there is no such job.
+    Raises `NotFound` if there is no such job.
     """
     load_job(settings, job_id)
     end = None if limit is None else offset + limit
@@ -155,14 +146,7 @@ class JobRecord:
 
     The process that runs the job holds a lock on a file in the record's folder. The operating system releases it when
     the process ends, even if it is killed, so the lock shows whether the job is running.
-
-    Args:
-        jobs_folder: the folder of all records.
-        request: what the job is to do.
-        model: the model's id.
-
-    Raises:
-        LookalikeError: the record can't be written.
+    Raises `LookalikeError` if the record can't be written.
     """
 
     def __init__(self, jobs_folder: Path, request: IndexRequest, model: str) -> None:

@@ -59,14 +59,11 @@ def run_map(
 
 
 def load_map(settings: Settings, model: str) -> bytes:
-    """Return the map of a model, as JSON.
+    """Return the map of a model, as JSON; raises `NotFound` if it has not been computed.
 
     Returns:
         `model`, `computed_at`, `total` (photos in the index), `labels` and `points`: columns `id`, `x`, `y` (0 to 1)
         and `label` (position in `labels`, or null).
-
-    Raises:
-        NotFound: it has not been computed.
     """
     try:
         return _file(settings, model).read_bytes()

@@ -79,12 +79,9 @@ class ResultMessage(BaseModel):
     A job and a worker of different versions understand `task`, `error` and `remedy` of each other.
 
     Args:
-        task: the id of the task.
         in_progress: the worker is still working on it; more messages will follow.
         error: why the task failed for good; None if it did not.
-        remedy: what to do about that.
         crashed: the batch was not tried again, because it has crashed `MAX_CRASHES` workers.
-        batch: the result of a batch.
         removed: how many points were removed.
         cross_check: the result of the cross-check; None if the index is empty.
     """

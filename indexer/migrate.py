@@ -26,7 +26,6 @@ class Migration:
     """The result of a migration.
 
     Args:
-        model: the model whose index was copied.
         points: the number of photos that were compared; all of them if the migration is complete.
         copied: how many of them were written; the rest were in the target already.
         removed: how many photos were removed from the target, because the source does not have them.
@@ -59,9 +58,6 @@ def migrate(
     no current model, this one becomes it.
 
     Args:
-        settings: name the folders of bundles and cross-checks.
-        source_store: has the index.
-        target_store: receives it.
         cancellation: stops the migration after the current batch.
         on_progress: called with the number of photos that were compared, and of all photos.
         model: the model's id; None: the current one of the source.

@@ -44,7 +44,6 @@ class Activation:
     """An activated model, and the checks that it passed.
 
     Args:
-        current: the model.
         cross_check: of its index.
         evaluation: of its index, on labelled photos; None if there are none.
         before: of the model that it replaced, on the same photos; None if there was none, or its index could not be
@@ -74,9 +73,6 @@ def activate(settings: Settings, store: IndexStore, model: str, *, max_loss: flo
     """Make a model the current one, if its index passes the cross-check and its metrics are not worse.
 
     Args:
-        settings: the settings.
-        store: the indexes.
-        model: the model.
         max_loss: by how much its MAP@R on the labelled photos may be below that of the current model; 1: any.
 
     Raises:

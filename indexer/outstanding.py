@@ -28,10 +28,8 @@ class _Sent:
 class OutstandingTasks(Closing):
     """Sends tasks and keeps each until its result message arrives; a task that is lost is sent again.
 
-    A task is lost if Redis lost its data or the result message; it may then be done twice. The first result counts.
-
-    Args:
-        settings: the Redis server, and the time after which a silent task counts as lost.
+    A task is lost if Redis lost its data or the result message, and counts as lost when it is silent for the redelivery
+    time of the settings; it may then be done twice. The first result counts.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -52,8 +50,7 @@ class OutstandingTasks(Closing):
     def next_result(self, seconds: float) -> tuple[TaskMessage, ResultMessage] | None:
         """Return a finished task with its result; None if none finishes in the given time.
 
-        Raises:
-            LookalikeError: a task failed for good; its worker says why.
+        Raises `LookalikeError` if a task failed for good; its worker says why.
         """
         result = self._results.take(seconds)
         if result is None:

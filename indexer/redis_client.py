@@ -36,8 +36,7 @@ def connect(settings: Settings) -> "redis.Redis":
 def retry(request: Callable[[], Answer]) -> Answer:
     """Return the answer to a request, which is repeated with growing pauses while Redis is unavailable or full.
 
-    Raises:
-        LookalikeError: Redis stays unavailable, or refuses.
+    Raises `LookalikeError` if Redis stays unavailable, or refuses.
     """
     transient = retry_if_exception_type(TRANSIENT_ERRORS)
     attempts = Retrying(retry=transient, stop=stop_after_attempt(ATTEMPTS), wait=WAITS, reraise=True)

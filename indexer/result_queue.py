@@ -15,12 +15,7 @@ EXPIRES_SECONDS = 24 * 3600  # when no job and no worker has used a key for that
 
 
 class ResultQueue(Closing):
-    """The messages of workers to one job.
-
-    Args:
-        client: a client from `indexer.redis_client.connect`.
-        name: the queue's key in Redis.
-    """
+    """The messages of workers to one job."""
 
     def __init__(self, client: "redis.Redis", name: str) -> None:
         self.name = name

@@ -51,9 +51,6 @@ def run_job(
     If there is no current model, the job's model becomes it after the first batch.
 
     Args:
-        settings: the settings.
-        store: the index store.
-        request: what to index.
         cancellation: stops the job after the current batch, like `indexer.jobs.cancel_job`.
         on_progress: called with the counts at the start and after each batch.
         decoder: shared with other threads; None to create one.

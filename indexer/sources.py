@@ -25,7 +25,6 @@ def list_sources(
     """The photos of several sources, in the order of the sources.
 
     Args:
-        sources: folders and manifests.
         label_from: where labels come from; None: from folder names for folders, from the manifest for manifests.
         on_skipped: called with each folder below a source that can't be listed, and each line of a manifest that
             names no photo; without it, such an entry raises `BadSource`.

@@ -48,7 +48,6 @@ class PhotoFiles:
 
     Args:
         settings: the library's roots, and the home, where thumbnails are stored.
-        decoder: decodes photos for thumbnails.
         computing: held while a thumbnail is computed, but not while waiting for a store.
     """
 
@@ -88,8 +87,7 @@ class PhotoFiles:
     def source(self, name: str) -> str:
         """The real path of a folder or manifest in the library, named by an absolute path or one relative to a root.
 
-        Raises:
-            BadQuery: it is not in the library, or does not exist.
+        Raises `BadQuery` if it is not in the library, or does not exist.
         """
         if is_url(name):
             raise BadQuery(f"{display(name)} is a URL.", "Index it with `lookalike index` on the server.")

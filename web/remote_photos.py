@@ -21,13 +21,10 @@ log = logging.getLogger("lookalike")
 
 
 class RemotePhotos:
-    """Reads photos at URLs.
+    """Reads photos at URLs; if the policy has roots, only those below one of them.
 
     The time limits and retries of a store's own library add up to minutes. So stores are queried on a few separate
     threads, and a request gives up on a store after `policy.timeout_seconds`.
-
-    Args:
-        policy: if it has roots, a photo must be below one of them.
     """
 
     def __init__(self, policy: SourcePolicy) -> None:

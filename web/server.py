@@ -65,7 +65,6 @@ def run(settings: Settings, listener: socket.socket, ready: Ready) -> None:
     """Serve until SIGINT or SIGTERM, then close the index.
 
     Args:
-        settings: the settings of the application.
         listener: a bound socket; it is closed in the end.
         ready: called in the first worker once it accepts requests, with the model and the number of indexed photos.
 
@@ -89,8 +88,7 @@ def run(settings: Settings, listener: socket.socket, ready: Ready) -> None:
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket bound to an address; port 0 selects a free port.
 
-    Raises:
-        LookalikeError: if the address is in use, not permitted or not an address of this machine.
+    Raises `LookalikeError` if the address is in use, not permitted or not an address of this machine.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -127,7 +125,6 @@ class _Server(BaseApplication):  # type: ignore[misc]
         super().__init__()
 
     def load_config(self) -> None:
-        """See gunicorn."""
         options: dict[str, Any] = {
             "bind": f"fd://{self._listener.detach()}",
             "workers": usable_cores() if self._store.allows_many_processes else 1,
@@ -229,7 +226,6 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
         self._deadlines: dict[TConn, float] = {}
 
     def handle(self, conn: TConn) -> object:
-        """See gunicorn."""
         self._deadlines[conn] = time.monotonic() + MAX_REQUEST_SECONDS
         try:
             return super().handle(conn)
@@ -255,12 +251,10 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
                     conn.sock.shutdown(socket.SHUT_RD)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """See gunicorn."""
         self.app.stopping.set()
         super().handle_exit(sig, frame)
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
-        """See gunicorn."""
         self.app.stopping.set()
         super().handle_quit(sig, frame)
 

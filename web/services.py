@@ -25,15 +25,7 @@ class Services:
     """The objects that the requests of an application share.
 
     Args:
-        settings: the settings of the application.
-        store: the indexes, open in this process.
-        serving: the searcher on the current model.
-        photo_files: the files of indexed photos.
-        uploads: photos added over HTTP.
-        jobs: jobs started over HTTP.
         computing: acquired while a photo is decoded or embedded; it admits one thread per embedding thread.
-        label_counts: the cached number of photos per label.
-        metrics: the Prometheus metrics.
         streams: acquired by each event stream, which occupies a thread.
         local: whether the server listens on a loopback address.
         stopping: set when the server stops.

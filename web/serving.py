@@ -49,8 +49,7 @@ class Serving(Closing):
     def follow(self) -> str:
         """Replace the searcher if there is another current model, unless `LOOKALIKE_BUNDLE` is set; return the model.
 
-        Raises:
-            LookalikeError: the current model can't be opened; the searcher stays.
+        Raises `LookalikeError` if the current model can't be opened; the searcher stays.
         """
         with self._following:
             current = self._store.current()

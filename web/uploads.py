@@ -28,11 +28,7 @@ class Uploads:
     """Adds photos to the index and to the folder of uploads, and removes them.
 
     Files are named by their content, not by the name that a client sends. The folder of a label is locked while one of
-    its photos is added or removed, so that file and point stay consistent.
-
-    Args:
-        settings: the home.
-        computing: acquired while a photo is embedded.
+    its photos is added or removed, so that file and point stay consistent. `computing` is held while one is embedded.
     """
 
     def __init__(self, settings: Settings, computing: AbstractContextManager[object]) -> None:

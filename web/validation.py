@@ -33,12 +33,8 @@ class Blueprint(APIBlueprint):
         """Validate the request and pass it to the view as `arg_name`, by default `{location}_data`.
 
         Args:
-            schema: the pydantic model.
             location: "query", "form_and_files" or "json".
-            arg_name: the view's argument for the validated model.
-            *args: see APIFlask.
             or_json: for a form, the model of a request whose body is JSON instead.
-            **options: see APIFlask.
 
         Raises:
             InvalidRequest: if a field is missing, unknown or wrong.
@@ -73,15 +69,9 @@ class InvalidRequest(Exception):
 
 
 def check_fields(model: type[Model], fields: MultiDict[str, str], **files: object) -> Model:
-    """Validate the text fields of a query string or form; a field whose type is a list may be repeated.
+    """Validate the text fields of a query string or form, and the content of files; a list field may be repeated.
 
-    Args:
-        model: the pydantic model.
-        fields: the text fields.
-        **files: fields that are not text, for example uploaded files.
-
-    Raises:
-        InvalidRequest: if a field is missing, unknown or wrong.
+    Raises `InvalidRequest` if a field is missing, unknown or wrong.
     """
     # A field that is given twice but is not a list stays a list, which its type then refuses.
     values = {name: given if _is_list(model, name) or len(given) > 1 else given[0] for name, given in fields.lists()}

@@ -83,11 +83,7 @@ def encode_int8(vector: Vector) -> str:
 
 
 def decode_int8(text: str, dimension: int) -> Vector:
-    """Decode an embedding, float32 [dimension], of unit length.
-
-    Raises:
-        BadQuery: if the URL is truncated.
-    """
+    """Decode an embedding, float32 [dimension], of unit length; raises `BadQuery` if the URL is truncated."""
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except ValueError:
