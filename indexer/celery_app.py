@@ -31,11 +31,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
     schedule = {}
     if settings.crosscheck_minutes is not None:
         seconds = 60 * settings.crosscheck_minutes
-        schedule["cross-check"] = {
-            "task": SCHEDULED_CROSS_CHECK,
-            "schedule": seconds,
-            "options": {"expires": seconds},
-        }
+        schedule["cross-check"] = {"task": SCHEDULED_CROSS_CHECK, "schedule": seconds, "options": {"expires": seconds}}
     return {
         "accept_content": ["json"],
         "beat_schedule": schedule,

@@ -9,11 +9,11 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from indexer import jobs as job_records
-from indexer import model_registry as registry
 from indexer.crosscheck import MIN_RECALL, NEIGHBOURS, SAMPLE, CrossCheck, cross_check, save_cross_check
 from indexer.doctor import examine
 from indexer.job_retry import retry_request
 from indexer.jobs import IndexRequest
+from indexer.model_registry import open_index
 from indexer.progress import INTERRUPTED, cancel_on_interrupt, progress_bar
 from indexer.runner import FinishedJob, run_job
 from retrieval.console import JsonFlag, print_result, say
@@ -61,10 +61,7 @@ def crosscheck(
 ) -> None:
     """Compare search results with exact nearest neighbours."""
     settings = load_settings()
-    with (
-        open_store(settings) as store,
-        registry.open_index(store, bundle_in_use(settings, store)) as opened,
-    ):
+    with open_store(settings) as store, open_index(store, bundle_in_use(settings, store)) as opened:
         result = cross_check(opened, sample=sample, k=k, min_recall=min_recall)
     save_cross_check(settings, result)
     if not result.passed:
@@ -182,13 +179,15 @@ def _run(request: IndexRequest, strict: bool, as_json: bool) -> None:
         finished = run_job(settings, store, request, cancellation, show)
     _report_failures(finished)
     print_result(_index_result(finished), as_json, _index_text(finished))
-    if finished.job.state in ("interrupted", "cancelled"):
-        say(f"{finished.job.state.capitalize()}. Run the same command again to continue.", "yellow")
+    job, check = finished.job, finished.cross_check
+    if job.state in ("interrupted", "cancelled"):
+        say(f"{job.state.capitalize()}. Run the same command again to continue.", "yellow")
         raise typer.Exit(INTERRUPTED)
-    _report_model(finished)
-    if finished.cross_check is not None:
-        _report_cross_check(finished.cross_check)
-    if (strict and finished.job.failed) or (finished.cross_check is not None and not finished.cross_check.passed):
+    if finished.current_model not in (None, job.model):
+        say(f"The current model is still {finished.current_model}. To switch: lookalike models activate {job.model}")
+    if check is not None:
+        _report_cross_check(check)
+    if (strict and job.failed) or (check is not None and not check.passed):
         raise typer.Exit(1)
 
 
@@ -220,12 +219,6 @@ def _report_failures(finished: FinishedJob) -> None:
         say(failure.reason if name in failure.reason else f"{name}: {failure.reason}", "yellow")
     if record.job.failed > len(record.first_failures):
         say(f"All {record.job.failed} failures: {record.failures}", "yellow")
-
-
-def _report_model(finished: FinishedJob) -> None:
-    model = finished.job.model
-    if finished.current_model not in (None, model):
-        say(f"The current model is still {finished.current_model}. To switch: lookalike models activate {model}")
 
 
 def _report_cross_check(check: CrossCheck) -> None:

@@ -103,11 +103,7 @@ def _untrained(plan: Plan, photos: Photos, seed: int) -> dict[str, Embeddings]:
 
 
 def _metrics(
-    runs: list[Run],
-    kept: Run,
-    untrained: Mapping[str, Embeddings],
-    photos: Photos,
-    quantization: Quantization | None,
+    runs: list[Run], kept: Run, untrained: Mapping[str, Embeddings], photos: Photos, quantization: Quantization | None
 ) -> Metrics:
     before = {split: evaluate_embeddings(of_split, photos[split].labels) for split, of_split in untrained.items()}
     trained = _summaries(kept.evaluations)

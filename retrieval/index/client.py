@@ -78,8 +78,7 @@ def _explained(error: Exception, failure: type[LookalikeError]) -> LookalikeErro
     cause = error.source if isinstance(error, ResponseHandlingException) else error
     if isinstance(cause, httpx.TimeoutException):
         return IndexUnreachable(
-            "Qdrant did not answer in time.",
-            "Check its load and its log, or raise LOOKALIKE_QDRANT_TIMEOUT_SECONDS.",
+            "Qdrant did not answer in time.", "Check its load and its log, or raise LOOKALIKE_QDRANT_TIMEOUT_SECONDS."
         )
     if isinstance(cause, httpx.TransportError):
         return IndexUnreachable(

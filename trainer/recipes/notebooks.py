@@ -123,10 +123,7 @@ BIT_FROZEN = replace(
     FACENET,
     name="notebook-bit-frozen",
     description="Experiment 15: a frozen backbone and a dense layer initialized to zeros; the loss stays at the margin",
-    faults=(
-        *SHARED_FAULTS,
-        Fault("all embeddings are zero and get no gradient", ("head.zeros",)),
-    ),
+    faults=(*SHARED_FAULTS, Fault("all embeddings are zero and get no gradient", ("head.zeros",))),
     head=Head(dropout=0, zeros=True),
     learns="head",
 )
