@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from indexer.batch import batches
 from indexer.gallery import draw_points
-from retrieval.errors import LookalikeError
+from retrieval.errors import LookalikeError, os_errors_as
 from retrieval.files import write_atomically
 from retrieval.index import Point, VectorIndex
 from retrieval.photo_ref import display_uri
@@ -117,10 +117,8 @@ def save_cross_check(settings: Settings, result: CrossCheck) -> None:
     """Save the last result of a model, also for other machines that share its Redis server."""
     path = _file(settings, result.model)
     content = CROSS_CHECK.dump_json(result, indent=2)
-    try:
+    with os_errors_as(LookalikeError, f"{path} can't be written", "Free disk space."):
         write_atomically(path, content + b"\n")
-    except OSError as error:
-        raise LookalikeError(f"{path} can't be written ({error.strerror}).", "Free disk space.") from None
     if settings.redis_url:
         from indexer.redis_client import store_value  # noqa: PLC0415 - not needed without Redis
 

@@ -9,7 +9,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ValidationError, computed_field
 
 from indexer.batch import BatchResult, Failure
 from retrieval.cancellation import CancellationToken
-from retrieval.errors import LookalikeError, NotFound
+from retrieval.errors import LookalikeError, NotFound, os_errors_as
 from retrieval.files import write_atomically
 from retrieval.listing import LabelFrom
 from retrieval.photo_ref import display, file_uri, is_url
@@ -153,12 +153,7 @@ class JobRecord:
         now = datetime.now(UTC)
         self.job = Job(
             id=f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}",
-            kind=request.kind,
-            sources=[_recorded(source) for source in request.sources],
-            label_from=request.label_from,
-            sync=request.sync,
-            urls=request.urls,
-            retry_of=request.retry_of,
+            **asdict(request) | {"sources": [_recorded(source) for source in request.sources]},
             model=model,
             started_at=now.isoformat(timespec="seconds"),
         )
@@ -267,13 +262,6 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Raise `LookalikeError` if a part of a record can't be written."""
-    try:
-        yield
-    except OSError as error:
-        raise LookalikeError(
-            f"The job's record {path} can't be written ({error.strerror}).",
-            "What is indexed is kept. Free disk space or correct the permissions, then run the same command again.",
-        ) from None
+def _writing(path: Path) -> AbstractContextManager[None]:
+    remedy = "What is indexed is kept. Free disk space or correct the permissions, then run the same command again."
+    return os_errors_as(LookalikeError, f"The job's record {path} can't be written", remedy)

@@ -22,7 +22,7 @@ from indexer.jobs import IndexRequest, Job, JobRecord
 from indexer.model_registry import open_index
 from retrieval.cancellation import CancellationToken
 from retrieval.current_model import bundle_in_use
-from retrieval.errors import LookalikeError, NotFound
+from retrieval.errors import LookalikeError, NotFound, os_errors_as
 from retrieval.files import write_atomically
 from retrieval.index import IndexStore, Point, VectorIndex
 from retrieval.settings import Settings
@@ -130,10 +130,8 @@ def _save(settings: Settings, model: str, total: int, points: Sequence[Point], p
         },
     }
     path = _file(settings, model)
-    try:
+    with os_errors_as(LookalikeError, f"{path} can't be written", "Free disk space."):
         write_atomically(path, json.dumps(content, ensure_ascii=False, separators=(",", ":")))
-    except OSError as error:
-        raise LookalikeError(f"{path} can't be written ({error.strerror}).", "Free disk space.") from None
 
 
 def _file(settings: Settings, model: str) -> Path:

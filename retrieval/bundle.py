@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from retrieval.bundle_format import FORMAT_VERSION, READ_VERSIONS, FileName, Manifest, Versioned
-from retrieval.errors import BadBundle
+from retrieval.errors import BadBundle, os_errors_as
 from retrieval.images import ResizeRule
 
 MANIFEST = "bundle.json"
@@ -97,7 +97,8 @@ def write_bundle(
         description = Manifest(model_id=model_id(manifest["backbone"], _sha256(network)), **manifest)
     except ValidationError as error:
         raise BadBundle(f"No bundle was written to {folder}: {_problem(error)}.", "Correct its description.") from None
-    try:
+    remedy = "Nothing was changed. Free disk space and try again."
+    with os_errors_as(BadBundle, f"The bundle could not be written to {folder}", remedy):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
             fresh, replaced = Path(temporary, "fresh"), Path(temporary, "replaced")
@@ -109,11 +110,6 @@ def write_bundle(
             if training is not None:
                 shutil.copytree(training, fresh / "training")
             _replace(folder, fresh, replaced)
-    except OSError as error:
-        raise BadBundle(
-            f"The bundle could not be written to {folder} ({error.strerror}).",
-            "Nothing was changed. Free disk space and try again.",
-        ) from None
     return Bundle(folder, description)
 
 
@@ -128,13 +124,9 @@ def check_target(folder: Path) -> None:
         raise BadBundle(f"{folder} can't be replaced by a bundle.", f"Name a folder in it: {folder / 'bundle'}.")
     if folder.exists() and not (folder / MANIFEST).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
         raise BadBundle(f"{folder} exists and is not a model bundle.", "Name another folder with --out.")
-    try:
+    with os_errors_as(BadBundle, f"No bundle can be written to {folder}", "Name another folder with --out."):
         folder.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder.parent).close()
-    except OSError as error:
-        raise BadBundle(
-            f"No bundle can be written to {folder} ({error.strerror}).", "Name another folder with --out."
-        ) from None
 
 
 def install_bundle(bundle: Bundle, models_folder: Path) -> Bundle:
@@ -202,8 +194,5 @@ def _damaged(path: Path, found: str, expected: str) -> BadBundle:
 
 
 def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise BadBundle(f"{path} can't be read ({error.strerror}).", "Copy the whole bundle again.") from None
+    with os_errors_as(BadBundle, f"{path} can't be read", "Copy the whole bundle again."), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from retrieval import formats
-from retrieval.errors import UnreadablePhoto
+from retrieval.errors import UnreadablePhoto, first_line
 from retrieval.images import Crop, DecodedPhoto, ResizeRule, crop_image, fit
 from retrieval.source_policy import DEFAULT_POLICY, SourcePolicy
 
@@ -68,11 +68,11 @@ class PhotoDecoder:
         except UnreadablePhoto:
             raise
         except Image.DecompressionBombError as error:  # in a program that keeps Pillow's own limit
-            raise UnreadablePhoto(f"It is too large ({_first_line(error)}).") from None
+            raise UnreadablePhoto(f"It is too large ({first_line(error)}).") from None
         except UnidentifiedImageError:
             raise UnreadablePhoto("It is not a photo of a known format.") from None
         except Exception as error:  # every decoder has its own exceptions
-            raise UnreadablePhoto(f"It is damaged or incomplete ({_first_line(error)}).") from None
+            raise UnreadablePhoto(f"It is damaged or incomplete ({first_line(error)}).") from None
         if orientation == 1:
             return image, width, height
         image.getexif()[ExifTags.Base.Orientation] = orientation
@@ -156,8 +156,3 @@ def _to_8_bit(values: npt.NDArray[np.generic], white: float) -> npt.NDArray[np.u
     with np.errstate(over="ignore"):
         scaled = np.nan_to_num(values.astype(np.float32)) * (255.0 / white)
     return np.clip(scaled + 0.5, 0, 255).astype(np.uint8)
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")

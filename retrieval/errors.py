@@ -1,5 +1,8 @@
 """The errors that are shown to users: each says what is wrong and what to do about it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class LookalikeError(Exception):
     """An error that the user can fix.
@@ -65,3 +68,17 @@ class NotFound(LookalikeError):
 
 class BadQuery(LookalikeError):
     """A search with invalid parameters."""
+
+
+@contextmanager
+def os_errors_as(kind: type[LookalikeError], trouble: str, remedy: str) -> Iterator[None]:
+    """Within the context, raise an error of the system as one of this kind: the trouble with its reason, the remedy."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{trouble} ({error.strerror}).", remedy) from None
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, without hints and stack trace; its class if it has no message."""
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__

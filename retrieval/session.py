@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from retrieval.errors import LookalikeError
+from retrieval.errors import LookalikeError, first_line
 from retrieval.settings import Device
 
 log = logging.getLogger("lookalike")
@@ -111,7 +111,7 @@ class Session:
             except Exception as error:
                 if device == "cpu":
                     raise
-                failed.append(f"{PROVIDERS[device].name} can't be used ({_first_line(error)})")
+                failed.append(f"{PROVIDERS[device].name} can't be used ({first_line(error)})")
                 continue
             self.device, self.reason = device, "LOOKALIKE_DEVICE is auto"
             break
@@ -153,7 +153,7 @@ def _open_named(network: Path, device: Device, threads: int) -> onnxruntime.Infe
         return _open(network, provider, threads)
     except Exception as error:
         raise LookalikeError(
-            f"LOOKALIKE_DEVICE is {device}, and {provider.name} can't be used ({_first_line(error)}).",
+            f"LOOKALIKE_DEVICE is {device}, and {provider.name} can't be used ({first_line(error)}).",
             "Install its driver and libraries, or set LOOKALIKE_DEVICE=auto.",
         ) from None
 
@@ -171,10 +171,6 @@ def _open(network: Path, provider: Provider, threads: int) -> onnxruntime.Infere
     if session.get_providers()[0] != provider.name:
         raise RuntimeError("its libraries or its device are missing")
     return session
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
 
 
 def _has_vnni() -> bool:

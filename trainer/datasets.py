@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from retrieval.errors import BadSource
+from retrieval.errors import BadSource, os_errors_as
 from retrieval.photo_ref import display
 from trainer.download import reachable
 from trainer.extra import require_training_extra
@@ -44,7 +44,8 @@ def _materialize(folder: Path, photos: Iterable[EncodedPhoto]) -> Path:
     """Write photos (class, file name, content) to a folder per class, atomically, unless the folder exists."""
     if folder.is_dir():
         return folder
-    try:
+    remedy = "Free disk space, or set LOOKALIKE_HOME to another folder."
+    with os_errors_as(BadSource, f"The data set could not be written to {display(folder)}", remedy):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
             fresh = Path(temporary, "fresh")
@@ -53,11 +54,6 @@ def _materialize(folder: Path, photos: Iterable[EncodedPhoto]) -> Path:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
             fresh.rename(folder)
-    except OSError as error:
-        raise BadSource(
-            f"The data set could not be written to {display(folder)} ({error.strerror}).",
-            "Free disk space, or set LOOKALIKE_HOME to another folder.",
-        ) from None
     return folder
 
 

@@ -12,9 +12,8 @@ import tensorflow as tf
 import tf2onnx
 
 from retrieval.bundle_format import Parity
-from retrieval.errors import LookalikeError
+from retrieval.errors import LookalikeError, first_line
 from retrieval.session import Session
-from trainer.extra import first_line
 from trainer.network import EmbeddingNetwork, embed
 from trainer.regions import with_regions
 from trainer.sampling import slices

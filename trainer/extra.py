@@ -35,8 +35,3 @@ def silence_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # ONNX Runtime reports what could not be converted
-
-
-def first_line(error: Exception) -> str:
-    """Return the message of a TensorFlow error without its stack trace and hints."""
-    return str(error).strip().partition("\n")[0].rstrip(".")

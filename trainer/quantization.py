@@ -22,10 +22,10 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from retrieval.embedder import IMAGES
+from retrieval.errors import first_line
 from retrieval.metrics import Cosines, Quantization
 from trainer.data import Say
 from trainer.export import check_free_space
-from trainer.extra import first_line
 from trainer.runs import Photos, Run, measured
 
 CALIBRATION_PHOTOS = 96

@@ -11,7 +11,7 @@ from PIL import Image
 
 from indexer.batch import BatchIndexer
 from retrieval import formats
-from retrieval.errors import BadQuery, LookalikeError, UnreadablePhoto
+from retrieval.errors import BadQuery, LookalikeError, UnreadablePhoto, os_errors_as
 from retrieval.files import write_atomically
 from retrieval.index import VectorIndex
 from retrieval.photo_ref import PhotoRef, uri_of
@@ -47,21 +47,17 @@ class Uploads:
         """
         path = self._folder_of(label) / f"{hashlib.sha256(data).hexdigest()}{_suffix(data)}"
         photo = PhotoRef(uri_of(path), label)
-        try:
-            with _lock(path.parent):
-                is_new = not path.exists()
+        failing = os_errors_as(LookalikeError, "The photo can't be stored", "Free disk space on the server.")
+        with failing, _lock(path.parent):
+            is_new = not path.exists()
+            if is_new:
+                write_atomically(path, data)
+            try:
+                self._index(searcher, photo)
+            except LookalikeError:
                 if is_new:
-                    write_atomically(path, data)
-                try:
-                    self._index(searcher, photo)
-                except LookalikeError:
-                    if is_new:
-                        path.unlink(missing_ok=True)
-                    raise
-        except OSError as error:
-            raise LookalikeError(
-                f"The photo can't be stored ({error.strerror}).", "Free disk space on the server."
-            ) from None
+                    path.unlink(missing_ok=True)
+                raise
         return photo
 
     def remove(self, index: VectorIndex, photo: PhotoRef) -> None:

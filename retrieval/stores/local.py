@@ -3,12 +3,12 @@
 import os
 import stat
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TextIO
 
-from retrieval.errors import BadSource, MissingPhoto, UnreadablePhoto
+from retrieval.errors import BadSource, MissingPhoto, UnreadablePhoto, os_errors_as
 from retrieval.photo_ref import FileStatus, display, file_uri, path_of, uri_of
 from retrieval.stores.base import Entry, PhotoStore, check_size
 
@@ -31,13 +31,11 @@ class LocalStore(PhotoStore):
 
     @contextmanager
     def open_text(self, source: str) -> Iterator[TextIO]:
-        try:
-            with Path(source).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-                yield file
-        except OSError as error:
-            raise BadSource(
-                f"{display(source)} can't be read ({error.strerror}).", "Correct its permissions."
-            ) from None
+        with (
+            os_errors_as(BadSource, f"{display(source)} can't be read", "Correct its permissions."),
+            Path(source).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file,
+        ):
+            yield file
 
     def is_folder(self, source: str) -> bool:
         return Path(source).is_dir()
@@ -48,18 +46,14 @@ class LocalStore(PhotoStore):
 
     def entries(self, folder: Entry) -> list[Entry]:
         path = os.fspath(path_of(folder.uri))
-        try:
+        with _listing(path):
             found = sorted(os.scandir(path), key=lambda entry: entry.name)
-        except OSError as error:
-            raise _unlistable(path, error) from None
         return [Entry(entry.name, file_uri(entry.path), _is_folder(entry)) for entry in found]
 
     def identity(self, folder: Entry) -> Hashable:
         path = os.fspath(path_of(folder.uri))
-        try:
+        with _listing(path):
             status = os.stat(path)
-        except OSError as error:
-            raise _unlistable(path, error) from None
         return status.st_dev, status.st_ino
 
 
@@ -94,8 +88,8 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def _unlistable(path: str, error: OSError) -> BadSource:
-    return BadSource(f"The folder {display(path)} can't be listed ({error.strerror}).", "Correct its permissions.")
+def _listing(path: str) -> AbstractContextManager[None]:
+    return os_errors_as(BadSource, f"The folder {display(path)} can't be listed", "Correct its permissions.")
 
 
 def _unreadable(path: Path, error: OSError) -> UnreadablePhoto:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval.errors import LookalikeError
+from retrieval.errors import LookalikeError, first_line
 from retrieval.images import ResizeRule
 from trainer.backbones.base import AUTO, NONE, Backbone
 from trainer.download import Unreachable, reachable
-from trainer.extra import first_line, import_tensorflow, require_training_extra
+from trainer.extra import import_tensorflow, require_training_extra
 
 if TYPE_CHECKING:
     import tensorflow as tf

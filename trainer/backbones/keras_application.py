@@ -7,11 +7,11 @@ from inspect import isfunction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retrieval.errors import LookalikeError
+from retrieval.errors import LookalikeError, first_line
 from retrieval.images import ResizeRule
 from trainer.backbones.base import AUTO, NONE, Backbone
 from trainer.download import fail_fast_downloads
-from trainer.extra import first_line, import_tensorflow
+from trainer.extra import import_tensorflow
 
 if TYPE_CHECKING:
     import tensorflow as tf

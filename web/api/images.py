@@ -8,7 +8,7 @@ from pathlib import Path
 from apiflask import FileSchema
 from flask import Response, request, send_file, url_for
 
-from retrieval.errors import NotFound
+from retrieval.errors import NotFound, os_errors_as
 from retrieval.photo_ref import PhotoRef, display
 from web.api.search import respond
 from web.indexed import indexed
@@ -93,7 +93,7 @@ def _photo(photo: uuid.UUID) -> Photo:
 def _whole(original: PhotoFile) -> Response:
     """Stream a local file; a file at a URL is read into memory first."""
     place = original.place
-    try:
+    with os_errors_as(NotFound, f"{display(place)} can't be read", "Check its permissions."):
         return send_file(
             place if isinstance(place, Path) else io.BytesIO(services().photo_files.content(original)),
             original.media_type or "application/octet-stream",
@@ -101,8 +101,6 @@ def _whole(original: PhotoFile) -> Response:
             download_name=original.name,
             etag=original.tag,
         )
-    except OSError as error:
-        raise NotFound(f"{display(place)} can't be read ({error.strerror}).", "Check its permissions.") from None
 
 
 def _cached(tag: str, make: Callable[[], Response]) -> Response:
