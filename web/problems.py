@@ -10,18 +10,7 @@ from flask import Response, current_app, g, json, render_template, request
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import HTTPException
 
-from retrieval.errors import (
-    BadBundle,
-    BadQuery,
-    BadSource,
-    IndexBusy,
-    IndexMismatch,
-    JobRunning,
-    LookalikeError,
-    NotFound,
-    UnreadablePhoto,
-    WorseModel,
-)
+from retrieval import errors
 from web.security import ForeignHost
 from web.services import services
 from web.validation import InvalidRequest
@@ -32,16 +21,16 @@ MAX_UNREAD_BYTES = 200_000_000  # of a refused upload
 log = logging.getLogger("lookalike")
 
 STATUS_OF = {
-    NotFound: 404,
-    UnreadablePhoto: 422,
-    BadQuery: 422,
-    BadSource: 422,
+    errors.NotFound: 404,
+    errors.UnreadablePhoto: 422,
+    errors.BadQuery: 422,
+    errors.BadSource: 422,
     ForeignHost: 400,
-    IndexBusy: 409,
-    IndexMismatch: 409,
-    JobRunning: 409,
-    BadBundle: 409,
-    WorseModel: 409,
+    errors.IndexBusy: 409,
+    errors.IndexMismatch: 409,
+    errors.JobRunning: 409,
+    errors.BadBundle: 409,
+    errors.WorseModel: 409,
 }
 
 REMEDIES = {
@@ -79,12 +68,12 @@ class Problem(BaseModel):
 
 def register(app: APIFlask) -> None:
     """Handle every error of the application."""
-    app.register_error_handler(LookalikeError, _handle_own)
+    app.register_error_handler(errors.LookalikeError, _handle_own)
     app.register_error_handler(InvalidRequest, _handle_invalid)
     app.register_error_handler(HTTPException, _handle_http)
 
 
-def _handle_own(error: LookalikeError) -> Response:
+def _handle_own(error: errors.LookalikeError) -> Response:
     status = STATUS_OF.get(type(error), 503)
     if status == 503:
         log.warning("%s", error)

@@ -7,17 +7,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from retrieval import ranking_metrics as ranking
 from retrieval.metrics import METRICS, Interval, SplitMetrics
-from retrieval.ranking_metrics import (
-    Counts,
-    Relevance,
-    Values,
-    map_at_r,
-    precision_at_k,
-    r_precision,
-    recall_at_k,
-    reciprocal_rank,
-)
+from retrieval.ranking_metrics import Counts, Relevance, Values
 from retrieval.top_k import Embeddings, Positions, top_k_in_batches
 
 DEEPEST_CUT = 10  # of the metrics at a fixed rank
@@ -26,13 +18,13 @@ RESAMPLES = 1000
 RESAMPLES_PER_BATCH = 100
 
 COMPUTE: dict[str, Callable[[Relevance, Counts], Values]] = {
-    "recall_at_1": lambda relevant, _: recall_at_k(relevant, 1),
-    "recall_at_5": lambda relevant, _: recall_at_k(relevant, 5),
-    "recall_at_10": lambda relevant, _: recall_at_k(relevant, 10),
-    "precision_at_5": lambda relevant, _: precision_at_k(relevant, 5),
-    "r_precision": r_precision,
-    "map_at_r": map_at_r,
-    "mrr": lambda relevant, _: reciprocal_rank(relevant),
+    "recall_at_1": lambda relevant, _: ranking.recall_at_k(relevant, 1),
+    "recall_at_5": lambda relevant, _: ranking.recall_at_k(relevant, 5),
+    "recall_at_10": lambda relevant, _: ranking.recall_at_k(relevant, 10),
+    "precision_at_5": lambda relevant, _: ranking.precision_at_k(relevant, 5),
+    "r_precision": ranking.r_precision,
+    "map_at_r": ranking.map_at_r,
+    "mrr": lambda relevant, _: ranking.reciprocal_rank(relevant),
 }
 
 
@@ -124,7 +116,7 @@ def evaluate_embeddings(
     if "mrr" in values:  # of queries without a relevant photo within that depth, it depends on the whole ranking
         unfound = np.flatnonzero(values["mrr"] == 0)
         for part, relevant in _relevance(embeddings, codes, positions[unfound], len(labels)):
-            values["mrr"][unfound[part]] = reciprocal_rank(relevant)
+            values["mrr"][unfound[part]] = ranking.reciprocal_rank(relevant)
     return Evaluation(labels[positions], values, positions)
 
 

@@ -6,25 +6,7 @@ Source: Sayak Paul and Dipam Paul, "A Barebones Image Retrieval System". An expe
 
 from dataclasses import replace
 
-from trainer.recipes.components import (
-    Adam,
-    Cosine,
-    CosineRestarts,
-    CropAndFlip,
-    Head,
-    NoisyLinearCosine,
-    Preparation,
-    QuarterTurn,
-    RampUp,
-    Sgd,
-    Shuffled,
-    SoftmaxLoss,
-    Steps,
-    Stopping,
-    Strong,
-    TripletLoss,
-    Unchanged,
-)
+from trainer.recipes import components
 from trainer.recipes.recipe import Fault, Recipe
 
 SQUASHED = Fault("photos are squashed without antialiasing", ("preparation.resize", "preparation.antialias"))
@@ -32,26 +14,26 @@ UNIT_PIXELS = Fault("pixels are divided by 255, not normalized as in pretraining
 UNBALANCED = Fault("batches are not balanced by class", ("sampling",))
 SHARED_FAULTS = (SQUASHED, UNIT_PIXELS, UNBALANCED)
 
-AS_RUN = Preparation(pixels="unit", resize="squash", antialias=False, size=224, train_size=224)
-TRIPLETS = TripletLoss(triplets="semihard", margin=1.0, proxies=0)
-NO_EARLY_STOPPING = Stopping(on="loss", patience=None, keep="last")
+AS_RUN = components.Preparation(pixels="unit", resize="squash", antialias=False, size=224, train_size=224)
+TRIPLETS = components.TripletLoss(triplets="semihard", margin=1.0, proxies=0)
+NO_EARLY_STOPPING = components.Stopping(on="loss", patience=None, keep="last")
 
 FACENET = Recipe(
     name="notebook-facenet",
     description="Experiments 2-5: semi-hard triplets, Adam at 1e-5 to 5e-5, early stopping on the validation loss",
     faults=SHARED_FAULTS,
     preparation=AS_RUN,
-    augmentation=Unchanged(),
-    sampling=Shuffled(batch_size=64),
-    head=Head(dropout=0, hidden=2048),
+    augmentation=components.Unchanged(),
+    sampling=components.Shuffled(batch_size=64),
+    head=components.Head(dropout=0, hidden=2048),
     loss=TRIPLETS,
-    optimizer=Adam(pretrained=5e-5, fresh=5e-5),
-    schedule=RampUp(start=1e-5, epochs=5, sustained=0, decay=0.8, minimum=1e-5),
+    optimizer=components.Adam(pretrained=5e-5, fresh=5e-5),
+    schedule=components.RampUp(start=1e-5, epochs=5, sustained=0, decay=0.8, minimum=1e-5),
     learns="all",
     head_first=None,
     epochs=50,
     steps_per_epoch=None,
-    stopping=Stopping(on="loss", patience=2),
+    stopping=components.Stopping(on="loss", patience=2),
 )
 
 CLASSIFIER = replace(
@@ -59,8 +41,8 @@ CLASSIFIER = replace(
     name="notebook-classifier",
     description="Experiment 1: a softmax classifier; the 512 activations before the softmax are the embedding",
     dimension=512,
-    head=Head(dropout=0, relu=True),
-    loss=SoftmaxLoss(dropout=0.5),
+    head=components.Head(dropout=0, relu=True),
+    loss=components.SoftmaxLoss(dropout=0.5),
     epochs=15,
 )
 
@@ -76,7 +58,7 @@ AUGMENTATION = replace(
     name="notebook-augmentation",
     description="Experiments 7 and 8: notebook-facenet on training photos that are rotated by 90° and flipped",
     faults=(*SHARED_FAULTS, Fault("only the training photos are rotated by 90°", ("augmentation",))),
-    augmentation=QuarterTurn(),
+    augmentation=components.QuarterTurn(),
 )
 
 AUGMENTATION_NO_STOP = replace(
@@ -90,7 +72,7 @@ STRONG = replace(
     FACENET,
     name="notebook-strong-augmentation",
     description="Experiments 10 and 11: notebook-facenet with random flips, crops, colour jitter and greyscale",
-    augmentation=Strong(),
+    augmentation=components.Strong(),
 )
 
 SGD = replace(
@@ -101,22 +83,22 @@ SGD = replace(
         *SHARED_FAULTS,
         Fault("the learning rate is so high that the embeddings collapse", ("optimizer.pretrained", "optimizer.fresh")),
     ),
-    optimizer=Sgd(pretrained=0.1, fresh=0.1, momentum=0),
-    schedule=Cosine(warm_up=0, steps=1000),
+    optimizer=components.Sgd(pretrained=0.1, fresh=0.1, momentum=0),
+    schedule=components.Cosine(warm_up=0, steps=1000),
 )
 
 SGD_RESTARTS = replace(
     SGD,
     name="notebook-sgd-restarts",
     description="Experiment 13: notebook-sgd-cosine with warm restarts, the first after 1,000 steps; failed",
-    schedule=CosineRestarts(steps=1000),
+    schedule=components.CosineRestarts(steps=1000),
 )
 
 SGD_NOISY = replace(
     SGD,
     name="notebook-sgd-noisy",
     description="Experiment 14: notebook-sgd-cosine with noisy linear cosine decay over 1,000 steps; failed",
-    schedule=NoisyLinearCosine(steps=1000),
+    schedule=components.NoisyLinearCosine(steps=1000),
 )
 
 BIT_FROZEN = replace(
@@ -124,7 +106,7 @@ BIT_FROZEN = replace(
     name="notebook-bit-frozen",
     description="Experiment 15: a frozen backbone and a dense layer initialized to zeros; the loss stays at the margin",
     faults=(*SHARED_FAULTS, Fault("all embeddings are zero and get no gradient", ("head.zeros",))),
-    head=Head(dropout=0, zeros=True),
+    head=components.Head(dropout=0, zeros=True),
     learns="head",
 )
 
@@ -140,11 +122,11 @@ BIT = replace(
         ),
         Fault("training uses crops of 128 px, evaluation 160 px", ("preparation.size", "preparation.train_size")),
     ),
-    preparation=Preparation(pixels="unit", resize="squash", antialias=False, size=160, train_size=128),
-    augmentation=CropAndFlip(),
-    head=Head(dropout=0),
-    optimizer=Sgd(pretrained=0.003 * 64 / 512, fresh=0.003 * 64 / 512, momentum=0.9),
-    schedule=Steps(boundaries=(200, 300, 400), factors=(1.0, 0.1, 0.001, 0.0001)),
+    preparation=components.Preparation(pixels="unit", resize="squash", antialias=False, size=160, train_size=128),
+    augmentation=components.CropAndFlip(),
+    head=components.Head(dropout=0),
+    optimizer=components.Sgd(pretrained=0.003 * 64 / 512, fresh=0.003 * 64 / 512, momentum=0.9),
+    schedule=components.Steps(boundaries=(200, 300, 400), factors=(1.0, 0.1, 0.001, 0.0001)),
     epochs=400,
     steps_per_epoch=10,
 )
