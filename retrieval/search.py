@@ -53,19 +53,15 @@ class SearchParameters:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """A photo that looks like the query.
-
-    The score is the cosine similarity; the distance is Euclidean between unit vectors, √(2 − 2·score). Width and height
-    are those of the upright photo, in pixels.
-    """
+    """A photo that looks like the query."""
 
     id: uuid.UUID
     uri: str
     label: str | None
-    width: int
-    height: int
-    score: float
-    distance: float
+    width: Annotated[int, Field(description="in pixels, with the EXIF orientation applied")]
+    height: Annotated[int, Field(description="in pixels, with the EXIF orientation applied")]
+    score: Annotated[float, Field(description="cosine similarity to the query, −1 to 1")]
+    distance: Annotated[float, Field(description="Euclidean distance between the unit vectors, √(2 − 2·score)")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """URLs of indexed photos on this server."""
 
 import uuid
-from typing import Literal
+from typing import Any, Literal
 
 from flask import request
 
@@ -13,6 +13,6 @@ def photo_url(photo: uuid.UUID, part: Literal["file", "thumbnail"]) -> str:
     return f"{request.script_root}{API}/images/{photo}/{part}"
 
 
-def photo_urls(photo: uuid.UUID) -> dict[str, str]:
+def photo_urls(photo: uuid.UUID) -> dict[str, Any]:
     """Return both URLs as the fields of an API response."""
     return {"image_url": photo_url(photo, "file"), "thumbnail_url": photo_url(photo, "thumbnail")}

@@ -1,6 +1,7 @@
 """The requests and responses of the JSON API; validation and the OpenAPI document both follow from these models."""
 
 import uuid
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -23,7 +24,7 @@ from retrieval import formats
 from retrieval.images import Crop
 from retrieval.index import Filter
 from retrieval.listing import LabelFrom
-from retrieval.search import MOST_RESULTS, PredictedLabel, SearchParameters
+from retrieval.search import MOST_RESULTS, PredictedLabel, SearchParameters, SearchResult
 
 API = "/api/v1"
 MAX_EXAMPLES = 100
@@ -156,16 +157,10 @@ class TookMs(BaseModel):
     search: float = 0
 
 
-class Found(BaseModel):
+@dataclass(frozen=True, slots=True)
+class Found(SearchResult):
     """A photo that resembles the query."""
 
-    id: uuid.UUID
-    uri: str
-    label: str | None
-    width: int = Field(description="in pixels, with the EXIF orientation applied")
-    height: int = Field(description="in pixels, with the EXIF orientation applied")
-    score: float = Field(description="cosine similarity to the query, −1 to 1")
-    distance: float = Field(description="Euclidean distance between the unit vectors, √(2 − 2·score)")
     image_url: str
     thumbnail_url: str
 
