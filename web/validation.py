@@ -113,12 +113,7 @@ def _is_list(model: type[BaseModel], name: str) -> bool:
 
 
 def _errors(error: ValidationError) -> list[dict[str, str]]:
-    return [{"field": _name(problem), "message": _sentence(problem)} for problem in error.errors()]
-
-
-def _name(problem: Mapping[str, Any]) -> str:
-    return ".".join(str(part) for part in problem["loc"])
-
-
-def _sentence(problem: Mapping[str, Any]) -> str:
-    return str(problem["msg"]).removeprefix("Value error, ")
+    return [
+        {"field": ".".join(map(str, problem["loc"])), "message": problem["msg"].removeprefix("Value error, ")}
+        for problem in error.errors()
+    ]
