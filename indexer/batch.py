@@ -47,18 +47,13 @@ class BatchResult:
 
     A photo that is listed twice counts twice and is one point, with the label that was listed last; remembering every
     photo of a job would take too much memory.
-
-    Args:
-        seen: photos processed, `unprocessed` excluded.
-        unchanged: photos that the index has already.
-        unprocessed: photos that were not started before the deadline.
     """
 
-    seen: int = 0
+    seen: int = 0  # photos processed, `unprocessed` excluded
     indexed: int = 0
-    unchanged: int = 0
+    unchanged: int = 0  # photos that the index has already
     failures: tuple[Failure, ...] = ()
-    unprocessed: tuple[PhotoRef, ...] = ()
+    unprocessed: tuple[PhotoRef, ...] = ()  # photos that were not started before the deadline
 
 
 @dataclass(frozen=True, slots=True)

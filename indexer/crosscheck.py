@@ -42,25 +42,16 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True)
 class CrossCheck:
-    """The result of a cross-check.
-
-    Args:
-        k: number of neighbours compared for each.
-        recall_at_k: share of exact neighbours that the index found; ties count as found.
-        max_score_error: largest difference between a score of the index and the exact score.
-        passed: whether recall and scores are good enough.
-        checked_at: ISO 8601 in UTC.
-        disagreements: queries with a difference that is not a tie.
-    """
+    """The result of a cross-check."""
 
     model: str
     queries: int
-    k: int
-    recall_at_k: float
-    max_score_error: float
-    passed: bool
-    checked_at: str
-    disagreements: list[Disagreement] = field(default_factory=list)
+    k: int  # number of neighbours compared for each
+    recall_at_k: float  # share of exact neighbours that the index found; ties count as found
+    max_score_error: float  # largest difference between a score of the index and the exact score
+    passed: bool  # whether recall and scores are good enough
+    checked_at: str  # ISO 8601 in UTC
+    disagreements: list[Disagreement] = field(default_factory=list)  # queries with a difference that is not a tie
 
     def summary(self) -> str:
         """Return the result in a sentence, with the first photos that disagree."""

@@ -19,20 +19,13 @@ METRICS = ("recall_at_1", "map_at_r")
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Leave-one-out retrieval: each query photo is searched among all others.
-
-    Args:
-        photos: number of labelled photos.
-        queries: number of those that were queries.
-        recall_at_1: the share of queries whose nearest photo has their label.
-        map_at_r: the mean average precision at R, see `retrieval.ranking_metrics`.
-    """
+    """Leave-one-out retrieval: each query photo is searched among all others."""
 
     model: str
-    photos: int
-    queries: int
-    recall_at_1: float
-    map_at_r: float
+    photos: int  # number of labelled photos
+    queries: int  # number of those that were queries
+    recall_at_1: float  # the share of queries whose nearest photo has their label
+    map_at_r: float  # the mean average precision at R, see `retrieval.ranking_metrics`
 
 
 def evaluate(index: VectorIndex, other: VectorIndex | None = None) -> list[Evaluation]:

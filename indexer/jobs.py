@@ -41,24 +41,16 @@ JOB_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 class IndexRequest:
     """What a job is to do.
 
-    Args:
-        sources: folders and manifests; URLs if `urls` allows them.
-        bundle: the model bundle; None for `LOOKALIKE_BUNDLE` or the current model's.
-        label_from: where labels come from; None to decide by the kind of source.
-        sync: also remove the points of these sources whose photo is gone.
-        urls: whether sources, and manifests, may name URLs. Only for requests of the operator: a client of the web
-            server must not make it fetch URLs.
-        retry_of: a job, to index only the photos that failed in it; None for all photos.
-        kind: "index", or "map" to compute the map of the model's index (`indexer.map`), which needs no sources.
+    Only requests of the operator may name URLs: a client of the web server must not make it fetch URLs.
     """
 
-    sources: Sequence[str]
-    bundle: Path | None = None
-    label_from: LabelFrom | None = None
-    sync: bool = False
-    urls: bool = False
-    retry_of: str | None = None
-    kind: Kind = "index"
+    sources: Sequence[str]  # folders and manifests; URLs if `urls` allows them
+    bundle: Path | None = None  # the model bundle; None for `LOOKALIKE_BUNDLE` or the current model's
+    label_from: LabelFrom | None = None  # where labels come from; None to decide by the kind of source
+    sync: bool = False  # also remove the points of these sources whose photo is gone
+    urls: bool = False  # whether sources, and manifests, may name URLs
+    retry_of: str | None = None  # a job, to index only the photos that failed in it; None for all photos
+    kind: Kind = "index"  # "map" to compute the map of the model's index (`indexer.map`), which needs no sources
 
 
 class Job(BaseModel):

@@ -77,20 +77,13 @@ class ResultMessage(BaseModel):
     """What a worker reports about a task.
 
     A job and a worker of different versions understand `task`, `error` and `remedy` of each other.
-
-    Args:
-        in_progress: the worker is still working on it; more messages will follow.
-        error: why the task failed for good; None if it did not.
-        crashed: the batch was not tried again, because it has crashed `MAX_CRASHES` workers.
-        removed: how many points were removed.
-        cross_check: the result of the cross-check; None if the index is empty.
     """
 
     task: str
-    in_progress: bool = False
-    error: str | None = None
+    in_progress: bool = False  # the worker is still working on it; more messages will follow
+    error: str | None = None  # why the task failed for good; None if it did not
     remedy: str = ""
-    crashed: bool = False
+    crashed: bool = False  # the batch was not tried again, because it has crashed `MAX_CRASHES` workers
     batch: BatchResult = BatchResult()
-    removed: int = 0
-    cross_check: CrossCheck | None = None
+    removed: int = 0  # how many points were removed
+    cross_check: CrossCheck | None = None  # the result of the cross-check; None if the index is empty

@@ -23,24 +23,15 @@ TOLERANCE = 1e-5  # by which storing a unit vector may change each of its number
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """The result of a migration.
-
-    Args:
-        points: the number of photos that were compared; all of them if the migration is complete.
-        copied: how many of them were written; the rest were in the target already.
-        removed: how many photos were removed from the target, because the source does not have them.
-        seconds: the duration, without the cross-check.
-        complete: False if it was interrupted.
-        cross_check: of the target; None if it is incomplete or empty.
-    """
+    """The result of a migration."""
 
     model: str
-    points: int
-    copied: int
-    removed: int
-    seconds: float
-    complete: bool
-    cross_check: CrossCheck | None
+    points: int  # the number of photos that were compared; all of them if the migration is complete
+    copied: int  # how many of them were written; the rest were in the target already
+    removed: int  # how many photos were removed from the target, because the source does not have them
+    seconds: float  # the duration, without the cross-check
+    complete: bool  # False if it was interrupted
+    cross_check: CrossCheck | None  # of the target; None if it is incomplete or empty
 
 
 def migrate(

@@ -41,19 +41,12 @@ class Model(BaseModel, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """An activated model, and the checks that it passed.
-
-    Args:
-        cross_check: of its index.
-        evaluation: of its index, on labelled photos; None if there are none.
-        before: of the model that it replaced, on the same photos; None if there was none, or its index could not be
-            opened.
-    """
+    """An activated model, and the checks that it passed."""
 
     current: str
-    cross_check: CrossCheck
-    evaluation: Evaluation | None
-    before: Evaluation | None
+    cross_check: CrossCheck  # of its index
+    evaluation: Evaluation | None  # of its index, on labelled photos; None if there are none
+    before: Evaluation | None  # of the model before, on the same photos; None without one, or if it can't be opened
 
 
 def list_models(settings: Settings, store: IndexStore) -> list[Model]:

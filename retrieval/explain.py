@@ -14,14 +14,11 @@ from retrieval.images import Crop, seen_part
 class Regions:
     """The contribution of each region of a photo to its similarity to another one.
 
-    Args:
-        seen: the part of the photo that the network sees; the grid of regions covers it.
-        contributions: float32 [h, w], beginning at the upper left; their sum is the cosine similarity of the photos.
-            A negative contribution reduces the similarity.
+    The sum of the contributions is the cosine similarity of the photos; a negative one reduces it.
     """
 
-    seen: Crop
-    contributions: npt.NDArray[np.float32]
+    seen: Crop  # the part of the photo that the network sees; the grid of regions covers it
+    contributions: npt.NDArray[np.float32]  # float32 [h, w], beginning at the upper left
 
 
 @dataclass(frozen=True, slots=True)

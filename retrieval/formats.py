@@ -6,20 +6,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ImageFormat:
-    """An image format.
+    """An image format."""
 
-    Args:
-        name: its name in Pillow.
-        title: its name for people.
-        suffixes: of its files, in lower case; the first one is given to uploads.
-        is_shown: whether browsers display it; other files are offered as downloads, with a JPEG as thumbnail.
-    """
-
-    name: str
-    title: str
-    suffixes: tuple[str, ...]
+    name: str  # its name in Pillow
+    title: str  # its name for people
+    suffixes: tuple[str, ...]  # of its files, in lower case; the first one is given to uploads
     media_type: str
-    is_shown: bool = True
+    is_shown: bool = True  # whether browsers display it; other files are offered as downloads, with a JPEG as thumbnail
 
 
 FORMATS = (

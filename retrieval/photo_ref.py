@@ -15,17 +15,11 @@ URL = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*:(//|:)")
 
 @dataclass(frozen=True, slots=True)
 class FileStatus:
-    """The status of a file, compared to detect changes.
+    """The status of a file, compared to detect changes."""
 
-    Args:
-        size: in bytes.
-        modified_at: ISO 8601 in UTC; empty if the store does not report it.
-        etag: the version of the file in its store, or None if the store does not report one.
-    """
-
-    size: int
-    modified_at: str
-    etag: str | None = None
+    size: int  # in bytes
+    modified_at: str  # ISO 8601 in UTC; empty if the store does not report it
+    etag: str | None = None  # the version of the file in its store, or None if the store does not report one
 
     @property
     def is_sure(self) -> bool:
@@ -35,20 +29,13 @@ class FileStatus:
 
 @dataclass(frozen=True, slots=True)
 class PhotoRef:
-    """A reference to a photo: its canonical URI and what its source says about it.
+    """A reference to a photo: its canonical URI and what its source says about it."""
 
-    Args:
-        uri: `file://` for a local photo, otherwise its URL as fsspec writes it.
-        split: the split that a manifest assigns.
-        extra: the other columns of its row in a manifest.
-        status: the status of its file if the listing includes it.
-    """
-
-    uri: str
+    uri: str  # `file://` for a local photo, otherwise its URL as fsspec writes it
     label: str | None = None
-    split: str | None = None
-    extra: Extra = field(default_factory=dict, hash=False)
-    status: FileStatus | None = None
+    split: str | None = None  # the split that a manifest assigns
+    extra: Extra = field(default_factory=dict, hash=False)  # the other columns of its row in a manifest
+    status: FileStatus | None = None  # the status of its file if the listing includes it
 
     @property
     def id(self) -> uuid.UUID:

@@ -29,20 +29,13 @@ MOST_RESULTS = 100
 
 @dataclass(frozen=True, slots=True)
 class SearchParameters:
-    """How to search.
+    """How to search."""
 
-    Args:
-        k: how many results, 1 to 100.
-        offset: how many of the nearest photos to skip, for the next page.
-        min_score: results below this cosine similarity are left out.
-        exact: compare with every photo instead of using the graph.
-    """
-
-    k: int = 10
-    offset: int = 0
+    k: int = 10  # how many results, 1 to 100
+    offset: int = 0  # how many of the nearest photos to skip, for the next page
     filter: Filter = NO_FILTER
-    min_score: float | None = None
-    exact: bool = False
+    min_score: float | None = None  # results below this cosine similarity are left out
+    exact: bool = False  # compare with every photo instead of using the graph
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= MOST_RESULTS:
@@ -76,19 +69,15 @@ class PredictedLabel:
 class SearchResponse:
     """The response to a search.
 
-    Args:
-        results: the photos, the nearest first.
-        predicted_label: predicted from the photos nearest to the query; None if they have no labels.
-        close_match: whether the first result probably has the label of the query, by the bundle's calibration
-            (`retrieval.bundle.Calibration`). None if that does not apply: it was measured for the nearest of all photos
-            to one photo, not for later pages, filtered searches or several examples.
-        took_ms: the duration of each step in milliseconds.
+    `close_match` is whether the first result probably has the label of the query, by the bundle's calibration
+    (`retrieval.bundle_format.Calibration`). None if that does not apply: it was measured for the nearest of all photos
+    to one photo, not for later pages, filtered searches or several examples.
     """
 
-    results: list[SearchResult]
-    predicted_label: PredictedLabel | None
+    results: list[SearchResult]  # the nearest first
+    predicted_label: PredictedLabel | None  # None if the photos nearest to the query have no labels
     close_match: bool | None = None
-    took_ms: dict[str, float] = field(default_factory=dict)
+    took_ms: dict[str, float] = field(default_factory=dict)  # the duration of each step in milliseconds
 
 
 class Searcher(Closing):

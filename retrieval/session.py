@@ -22,19 +22,12 @@ log = logging.getLogger("lookalike")
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """An execution provider of ONNX Runtime.
+    """An execution provider of ONNX Runtime."""
 
-    Attributes:
-        name: its name in ONNX Runtime.
-        package: the package on PyPI that contains it.
-        options: its options; they prefer equal embeddings on all devices to speed.
-        batch: how many photos one call should embed when many are waiting.
-    """
-
-    name: str
-    package: str
-    options: Mapping[str, str] = field(default_factory=dict)
-    batch: int = 4  # on a CPU, larger batches are no faster and take more memory
+    name: str  # its name in ONNX Runtime
+    package: str  # the package on PyPI that contains it
+    options: Mapping[str, str] = field(default_factory=dict)  # for equal embeddings on all devices rather than speed
+    batch: int = 4  # photos that one call should embed; on a CPU, more are no faster and take more memory
 
 
 # In the order in which `auto` tries them.

@@ -29,18 +29,12 @@ MAX_NAMES = 10
 
 @dataclass(frozen=True)
 class Dataset:
-    """Readable photos, each with a label and a split.
+    """Readable photos, each with a label and a split."""
 
-    Attributes:
-        name: the name that the user gave, as one printable line.
-        digest: sha256 over the content, label and split of each photo.
-        fingerprints: fingerprint of each photo by URI, by which copies are found.
-    """
-
-    name: str
-    digest: str
+    name: str  # the name that the user gave, as one printable line
+    digest: str  # sha256 over the content, label and split of each photo
     photos: tuple[PhotoRef, ...]  # sorted by URI
-    fingerprints: Mapping[str, Fingerprint] = field(compare=False, repr=False)
+    fingerprints: Mapping[str, Fingerprint] = field(compare=False, repr=False)  # by URI; they find copies
     decoder: PhotoDecoder = field(default_factory=PhotoDecoder, compare=False, repr=False)
 
     @property

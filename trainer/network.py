@@ -19,24 +19,15 @@ PROJECTION = "projection"
 
 @dataclass(frozen=True)
 class EmbeddingNetwork:
-    """An embedding network as Keras models that share their layers.
-
-    Attributes:
-        features: pixels float32 [batch, height, width, 3] in 0…255 → features float32 [batch, f].
-        projection: features → embeddings float32 [batch, d] before normalization.
-        head: `projection` followed by normalization to unit length.
-        pretrained: whether the backbone has pretrained weights.
-        frozen: the frozen lower layers of `features`, pixels → activations; None if no layers are split off.
-        trainable: the remaining layers of `features`, activations → features; all layers if `frozen` is None.
-    """
+    """An embedding network as Keras models that share their layers."""
 
     backbone: Backbone
-    features: tf.keras.Model
-    projection: tf.keras.Model
-    head: tf.keras.Model
-    pretrained: bool
-    frozen: tf.keras.Model | None
-    trainable: tf.keras.Model
+    features: tf.keras.Model  # pixels float32 [batch, height, width, 3] in 0…255 → features float32 [batch, f]
+    projection: tf.keras.Model  # features → embeddings float32 [batch, d] before normalization
+    head: tf.keras.Model  # `projection` followed by normalization to unit length
+    pretrained: bool  # whether the backbone has pretrained weights
+    frozen: tf.keras.Model | None  # lower layers of `features`, pixels → activations; None if no layers are split off
+    trainable: tf.keras.Model  # the remaining layers of `features`, activations → features; all if `frozen` is None
 
     def whole(self) -> tf.keras.Model:
         """Return the exported model: `images` uint8 [batch, size, size, 3] → `embeddings` float32 [batch, d]."""

@@ -36,24 +36,15 @@ Photos = Mapping[str, LabelledImages]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to train; a seed determines the rest.
-
-    Attributes:
-        recipe: with the settings that the user changed.
-        weights: `auto`, `none` or a file.
-        changed: settings of the recipe that the user changed, each `setting=value`.
-        mixed_precision: whether to compute in bfloat16 where that is precise enough; weights stay float32.
-        tensorboard: folder for logs of TensorBoard, with a folder per seed; None for no logs.
-        precision: of the network in the bundle.
-    """
+    """What to train; a seed determines the rest."""
 
     backbone: Backbone
-    recipe: Recipe
-    weights: str
-    changed: tuple[str, ...] = ()
-    mixed_precision: bool = False
-    tensorboard: Path | None = None
-    precision: Precision = "float32"
+    recipe: Recipe  # with the settings that the user changed
+    weights: str  # `auto`, `none` or a file
+    changed: tuple[str, ...] = ()  # settings of the recipe that the user changed, each `setting=value`
+    mixed_precision: bool = False  # whether to compute in bfloat16 where that is precise enough; weights stay float32
+    tensorboard: Path | None = None  # folder for logs of TensorBoard, with a folder per seed; None for no logs
+    precision: Precision = "float32"  # of the network in the bundle
 
     @property
     def fed(self) -> Backbone:
@@ -74,40 +65,27 @@ class Plan:
 
 
 class TrainingRecord(BaseModel):
-    """The outcome of a training, which is stored beside its files.
-
-    Attributes:
-        parameters: number of the network's parameters, trainable or not.
-        parity: of ONNX Runtime and TensorFlow, both in float32.
-    """
+    """The outcome of a training, which is stored beside its files."""
 
     model_config = ConfigDict(ser_json_inf_nan="constants")  # a loss may be NaN
 
     epochs: list[Epoch]
     interrupted: bool
-    parameters: int
-    parity: Parity
+    parameters: int  # number of the network's parameters, trainable or not
+    parity: Parity  # of ONNX Runtime and TensorFlow, both in float32
 
 
 @dataclass(frozen=True)
 class Run:
-    """A network trained with one seed, exported and measured.
+    """A network trained with one seed, exported and measured."""
 
-    Attributes:
-        seed: of batches and random weights.
-        folder: with the ONNX network and the Keras weights.
-        kept: the epoch whose weights were kept.
-        embeddings: by held-out split, float32 [photos, d], of ONNX Runtime.
-        precision: of the network that was measured.
-    """
-
-    seed: int
-    folder: Path
+    seed: int  # of batches and random weights
+    folder: Path  # with the ONNX network and the Keras weights
     record: TrainingRecord
-    kept: Epoch
-    embeddings: dict[str, Embeddings]
+    kept: Epoch  # the epoch whose weights were kept
+    embeddings: dict[str, Embeddings]  # by held-out split, float32 [photos, d], of ONNX Runtime
     evaluations: dict[str, Evaluation]
-    precision: Precision = "float32"
+    precision: Precision = "float32"  # of the network that was measured
 
     @property
     def network(self) -> Path:

@@ -16,19 +16,12 @@ Rates = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Timetable:
-    """The maximum number of steps of a training.
+    """The maximum number of steps of a training."""
 
-    Attributes:
-        head_steps: steps of epoch 0, which trains the head alone; 0 if there is no such epoch.
-        steps_per_epoch: steps of each epoch from 1 on.
-        epochs: number of epochs, not counting epoch 0.
-        epochs_per_round: epochs of each fine-tuning run; see `Recipe.rounds`.
-    """
-
-    head_steps: int
-    steps_per_epoch: int
-    epochs: int
-    epochs_per_round: int
+    head_steps: int  # steps of epoch 0, which trains the head alone; 0 if there is no such epoch
+    steps_per_epoch: int  # steps of each epoch from 1 on
+    epochs: int  # number of epochs, not counting epoch 0
+    epochs_per_round: int  # epochs of each fine-tuning run; see `Recipe.rounds`
 
     @property
     def steps_per_round(self) -> int:

@@ -25,31 +25,20 @@ MAX_NAMES = 10
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Identifies copies of a photo.
+    """Identifies copies of a photo."""
 
-    Attributes:
-        sha256: hex digest of the file.
-        area: width times height of the photo, in pixels.
-        thumbnail: uint8 [16, 16, 3]; None if the photo is smaller than 64 pixels or of one colour.
-    """
-
-    sha256: str
-    area: int
-    thumbnail: npt.NDArray[np.uint8] | None
+    sha256: str  # hex digest of the file
+    area: int  # width times height of the photo, in pixels
+    thumbnail: npt.NDArray[np.uint8] | None  # uint8 [16, 16, 3]; None for photos smaller than 64 px or of one colour
 
 
 @dataclass(frozen=True)
 class Duplicate:
-    """A photo of the validation or test split that also occurs in an earlier split.
-
-    Attributes:
-        original: the most similar photo of an earlier split.
-        similarity: correlation of their thumbnails; 1 for identical files.
-    """
+    """A photo of the validation or test split that also occurs in an earlier split."""
 
     photo: PhotoRef
-    original: PhotoRef
-    similarity: float
+    original: PhotoRef  # the most similar photo of an earlier split
+    similarity: float  # correlation of their thumbnails; 1 for identical files
     identical: bool
 
     def __str__(self) -> str:

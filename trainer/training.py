@@ -22,21 +22,14 @@ from trainer.sampling import BATCH
 
 @dataclass(frozen=True)
 class Epoch:
-    """The metrics of an epoch.
+    """The metrics of an epoch."""
 
-    Attributes:
-        number: its number; epoch 0 trains the head alone.
-        loss: mean loss of its batches.
-        val_loss: loss of the validation split, without dropout.
-        seconds: time since training started.
-    """
-
-    number: int
-    loss: float
-    val_loss: float
+    number: int  # its number; epoch 0 trains the head alone
+    loss: float  # mean loss of its batches
+    val_loss: float  # loss of the validation split, without dropout
     map_at_r: float
     recall_at_1: float
-    seconds: float
+    seconds: float  # time since training started
 
 
 class TrainingCallback:

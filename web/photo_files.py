@@ -28,19 +28,12 @@ FOLDER_LIMIT = 64
 
 @dataclass(frozen=True, slots=True)
 class PhotoFile:
-    """The file of a photo.
+    """The file of a photo."""
 
-    Args:
-        place: its real path on this machine, or its URL.
-        name: its file name, as one printable line.
-        media_type: the type as which a browser may display it; None if it can only be downloaded.
-        tag: identifies this version of the file.
-    """
-
-    place: Path | str
-    name: str
-    media_type: str | None
-    tag: str
+    place: Path | str  # its real path on this machine, or its URL
+    name: str  # its file name, as one printable line
+    media_type: str | None  # the type as which a browser may display it; None if it can only be downloaded
+    tag: str  # identifies this version of the file
 
 
 class PhotoFiles:

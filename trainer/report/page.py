@@ -42,26 +42,17 @@ ANY_SIZE = SourcePolicy(max_pixels=sys.maxsize)
 
 @dataclass(frozen=True)
 class Report:
-    """The content of a report.
-
-    Attributes:
-        seed: of splits, sample batch and map.
-        kept: the run whose network is in the bundle.
-        metrics: of the kept run, the untrained backbone, and all seeds.
-        untrained: the features of the untrained backbone by held-out split, float32 [photos, f], unit length.
-        duplicates: held-out photos that also occur in an earlier split.
-        sample: a batch of training photos after augmentation.
-    """
+    """The content of a report."""
 
     plan: Plan
     dataset: Dataset
-    seed: int
+    seed: int  # of splits, sample batch and map
     runs: Sequence[Run]
-    kept: Run
-    metrics: Metrics
-    untrained: dict[str, Embeddings]
-    duplicates: Sequence[Duplicate]
-    sample: LabelledImages
+    kept: Run  # the run whose network is in the bundle
+    metrics: Metrics  # of the kept run, the untrained backbone, and all seeds
+    untrained: dict[str, Embeddings]  # of the untrained backbone by held-out split, float32 [photos, f], unit length
+    duplicates: Sequence[Duplicate]  # held-out photos that also occur in an earlier split
+    sample: LabelledImages  # a batch of training photos after augmentation
 
     @property
     def split(self) -> str:
@@ -71,17 +62,12 @@ class Report:
 
 @dataclass(frozen=True)
 class Shown:
-    """A photo in the report.
+    """A photo in the report."""
 
-    Attributes:
-        picture: a data URI.
-        kind: `right` or `wrong` for a neighbour, `query` for a query.
-    """
-
-    picture: str
+    picture: str  # a data URI
     label: str
     note: str = ""
-    kind: str = ""
+    kind: str = ""  # `right` or `wrong` for a neighbour, `query` for a query
 
 
 @dataclass(frozen=True)

@@ -26,21 +26,13 @@ STARTERS = 18
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The query photo.
+    """The query photo."""
 
-    Args:
-        picture: its image; None if it was uploaded in an earlier request, because uploads are not stored.
-        vector: the embedding of an uploaded photo or of a part of an indexed one; None if the index has it.
-        label: the label of an indexed photo.
-        original: the URL of an indexed photo's file.
-        took_ms: the milliseconds that each step of embedding took in this request.
-    """
-
-    picture: Picture | None = None
-    vector: Vector | None = None
-    label: str | None = None
-    original: str | None = None
-    took_ms: Mapping[str, float] = field(default_factory=dict)
+    picture: Picture | None = None  # its image; None if it was uploaded in an earlier request: uploads are not stored
+    vector: Vector | None = None  # embedding of an upload or of a part of an indexed photo; None if the index has it
+    label: str | None = None  # the label of an indexed photo
+    original: str | None = None  # the URL of an indexed photo's file
+    took_ms: Mapping[str, float] = field(default_factory=dict)  # milliseconds of each step of embedding in this request
 
 
 def show() -> str:
