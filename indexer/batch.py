@@ -26,19 +26,11 @@ from retrieval.errors import UnreadablePhoto
 from retrieval.index import Payload, Point, VectorIndex
 from retrieval.index.vectors import Vector, has_direction
 from retrieval.photo_ref import FileStatus, PhotoRef, display
-from retrieval.stores import photo_status, read_photo
+from retrieval.stores import Failure, photo_status, read_photo
 
 BATCH = 64  # photos looked up and written at once; more if an accelerator embeds larger groups
 
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A photo that could not be indexed, or a folder that could not be listed, and why."""
-
-    uri: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from time import monotonic
 from typing import cast
 
-from indexer.batch import BATCH, BatchResult, Failure, batches, now
+from indexer.batch import BATCH, BatchResult, batches, now
 from indexer.crosscheck import CrossCheck
 from indexer.executor import BatchExecutor
 from indexer.messages import MAX_CRASHES, BatchMessage, CrossCheckMessage, RemovalMessage, ResultMessage, TaskMessage
@@ -14,6 +14,7 @@ from retrieval.cancellation import CancellationToken
 from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
 from retrieval.source_policy import SourcePolicy
+from retrieval.stores import Failure
 
 MAX_OUTSTANDING = 256  # batches, about 4 MB of Redis' memory; enough for a hundred workers
 POLL_SECONDS = 0.5

@@ -18,13 +18,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ValidationError, computed_field
 
-from indexer.batch import BatchResult, Failure
+from indexer.batch import BatchResult
 from retrieval.cancellation import CancellationToken
 from retrieval.errors import LookalikeError, NotFound, os_errors_as
 from retrieval.files import write_atomically
 from retrieval.listing import LabelFrom
 from retrieval.photo_ref import display, file_uri, is_url
 from retrieval.settings import Settings
+from retrieval.stores import Failure
 
 Kind = Literal["index", "map"]
 State = Literal["running", "done", "failed", "interrupted", "cancelled"]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from indexer.batch import BatchResult, Failure
+from indexer.batch import BatchResult
 from indexer.crosscheck import CrossCheck, save_cross_check
 from indexer.executor import BatchExecutor, LocalExecutor
 from indexer.job_retry import failed_photos
@@ -20,7 +20,7 @@ from retrieval.index import IndexStore
 from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
 from retrieval.source_policy import SourcePolicy
-from retrieval.stores import OnSkipped
+from retrieval.stores import Failure, OnSkipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def run_job(
     request = replace(request, sources=[lasting_name(source) for source in request.sources])
     policy = settings.source_policy(allow_urls=request.urls)
     unlisted: list[Failure] = []
-    photos = _photos(settings, request, policy, lambda entry: unlisted.append(Failure(entry.uri, entry.reason)))
+    photos = _photos(settings, request, policy, unlisted.append)
     bundle = bundle_in_use(settings, store, request.bundle)
     with _open_executor(settings, store, bundle, decoder or PhotoDecoder(policy)) as executor:
         install_bundle(bundle, settings.models_folder)
@@ -78,7 +78,11 @@ def run_job(
                 on_progress(record.job)
                 if cancellation.cancelled:
                     break
-            check = None if cancellation.cancelled else _complete(executor, record, request, policy, cancellation)
+            check = None
+            if not cancellation.cancelled:
+                record.count_removed(executor.remove_gone(request.sources, policy, cancellation) if request.sync else 0)
+                executor.optimize(cancellation)
+                check = executor.cross_check(cancellation)
             if record.job.seen:
                 current.default_to(bundle.model_id)
             if check is not None:
@@ -108,19 +112,6 @@ def _results(executor: BatchExecutor, photos: Iterable[PhotoRef], unlisted: list
         yield replace(result, failures=(*result.failures, *unlisted))
         unlisted.clear()
     yield BatchResult(failures=tuple(unlisted))
-
-
-def _complete(
-    executor: BatchExecutor,
-    record: JobRecord,
-    request: IndexRequest,
-    policy: SourcePolicy,
-    cancellation: CancellationToken,
-) -> CrossCheck | None:
-    """Remove what is gone, optimize and cross-check the index; None if it is empty or the job is cancelled."""
-    record.count_removed(executor.remove_gone(request.sources, policy, cancellation) if request.sync else 0)
-    executor.optimize(cancellation)
-    return executor.cross_check(cancellation)
 
 
 def _open_executor(settings: Settings, store: IndexStore, bundle: Bundle, decoder: PhotoDecoder) -> BatchExecutor:

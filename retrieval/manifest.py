@@ -10,7 +10,7 @@ from typing import Any
 from retrieval.errors import BadSource
 from retrieval.photo_ref import Extra, PhotoRef, display, file_uri, is_url, path_of
 from retrieval.source_policy import SourcePolicy
-from retrieval.stores import OnSkipped, Skipped, store_of
+from retrieval.stores import Failure, OnSkipped, store_of
 
 SUFFIXES = (".csv", ".jsonl")
 LINE = "#line="  # between a manifest's URI and the number of a line
@@ -48,7 +48,7 @@ class Manifest:
                 except BadSource as error:
                     if on_skipped is None:
                         raise
-                    on_skipped(Skipped(f"{self._uri}{LINE}{number}", error.message))
+                    on_skipped(Failure(f"{self._uri}{LINE}{number}", error.message))
                     continue
                 if photo is not None:
                     yield photo

@@ -17,7 +17,6 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
-from indexer.batch import Failure
 from indexer.jobs import Job
 from indexer.model_registry import Model
 from retrieval import formats
@@ -25,6 +24,7 @@ from retrieval.images import Crop
 from retrieval.index import Filter
 from retrieval.listing import LabelFrom
 from retrieval.search import MOST_RESULTS, PredictedLabel, SearchParameters, SearchResult
+from retrieval.stores import Failure
 
 API = "/api/v1"
 MAX_EXAMPLES = 100

@@ -1,10 +1,10 @@
 """Where photos are stored: on this machine, or at URLs through fsspec."""
 
 from retrieval.photo_ref import FileStatus, PhotoRef, is_url
-from retrieval.stores.base import OnSkipped, PhotoStore, Skipped
+from retrieval.stores.base import Failure, OnSkipped, PhotoStore
 from retrieval.stores.local import LocalStore, read_file
 
-__all__ = ["LocalStore", "OnSkipped", "PhotoStore", "Skipped", "photo_status", "read_file", "read_photo", "store_of"]
+__all__ = ["Failure", "LocalStore", "OnSkipped", "PhotoStore", "photo_status", "read_file", "read_photo", "store_of"]
 
 
 def store_of(name: str) -> PhotoStore:

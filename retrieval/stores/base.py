@@ -23,14 +23,14 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
-    """The URI of a folder or of a manifest's line that a listing skipped, and the reason as one sentence."""
+class Failure:
+    """A photo, folder or line of a manifest that could not be read, listed or indexed, and why, as one sentence."""
 
     uri: str
     reason: str
 
 
-OnSkipped = Callable[[Skipped], None]
+OnSkipped = Callable[[Failure], None]
 
 
 class PhotoStore(ABC):
@@ -104,7 +104,7 @@ class PhotoStore(ABC):
             except BadSource as error:
                 if on_skipped is None or folder is top:
                     raise
-                on_skipped(Skipped(folder.uri, error.message))
+                on_skipped(Failure(folder.uri, error.message))
                 continue
             below = [entry for entry in entries if entry.is_folder]
             folders.extend((entry, entry.name if folder is top else label) for entry in reversed(below))
