@@ -1,25 +1,18 @@
 """The web application: the search page at `/`, the JSON API below `/api/v1`."""
 
 from importlib.metadata import version
-from threading import BoundedSemaphore, Event
+from threading import Event
 
 from apiflask import APIFlask
 from flask_compress import Compress
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from indexer.background import BackgroundJobs
 from retrieval.index import IndexStore
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 from web import keys, limits, logs, openapi, page, problems, security, services
 from web.api import explain, health, images, jobs, labels, map, metrics, models, search
-from web.label_counts import LabelCounts
-from web.photo_files import PhotoFiles
-from web.prometheus import Metrics
 from web.schemas import API
-from web.services import MAX_STREAMS, Services
-from web.serving import Serving
-from web.uploads import Uploads
 
 COMPRESSED = ["text/html", "text/css", "text/javascript", "image/svg+xml", "application/json", problems.MEDIA_TYPE]
 
@@ -37,7 +30,7 @@ def create_app(
         stopping: set when the server stops, which ends event streams.
     """
     app = _configured(settings)
-    served = _services(settings, store, searcher, local, stopping or Event())
+    served = services.Services(settings, store, searcher, local, stopping)
     services.register(app, served)
     _mount(app)
     logs.register(app)
@@ -77,24 +70,6 @@ def _configured(settings: Settings) -> APIFlask:
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]
     return app
-
-
-def _services(settings: Settings, store: IndexStore, searcher: Searcher, local: bool, stopping: Event) -> Services:
-    computing = BoundedSemaphore(settings.embedding_threads)
-    return Services(
-        settings,
-        store=store,
-        serving=Serving(settings, store, searcher),
-        photo_files=PhotoFiles(settings, searcher.decoder, computing),
-        uploads=Uploads(settings, computing),
-        jobs=BackgroundJobs(settings, store, searcher.decoder),
-        computing=computing,
-        label_counts=LabelCounts(),
-        metrics=Metrics(),
-        streams=BoundedSemaphore(MAX_STREAMS),
-        local=local,
-        stopping=stopping,
-    )
 
 
 def _mount(app: APIFlask) -> None:

@@ -1,9 +1,9 @@
 """The number of photos per label, cached for a moment."""
 
+import math
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from retrieval.index import VectorIndex
@@ -18,22 +18,15 @@ class LabelCounts:
     """
 
     def __init__(self) -> None:
-        self._counted: WeakKeyDictionary[VectorIndex, _Counted] = WeakKeyDictionary()
+        self._counted: WeakKeyDictionary[VectorIndex, tuple[Mapping[str, int], float]] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     def of(self, index: VectorIndex) -> Mapping[str, int]:
         """The labels of an index with the number of photos that carry each, possibly a moment old."""
         with self._lock:
-            known = self._counted.get(index)
             start = time.monotonic()
-            if known is None or start > known.expires:
-                labels = index.labels()
-                now = time.monotonic()
-                known = self._counted[index] = _Counted(labels, now + CACHE_FACTOR * (now - start))
-            return known.labels
-
-
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    labels: Mapping[str, int]
-    expires: float  # on the monotonic clock
+            labels, expires = self._counted.get(index, ({}, -math.inf))
+            if start > expires:
+                labels, now = index.labels(), time.monotonic()
+                self._counted[index] = labels, now + CACHE_FACTOR * (now - start)
+            return labels

@@ -21,12 +21,12 @@ requests = logging.getLogger("lookalike.requests")
 def configuration(settings: Settings) -> dict[str, Any]:
     """Return the `logging.config` dictionary for this process and gunicorn; everything goes to standard error."""
     handler = {"class": "logging.StreamHandler", "formatter": "chosen"}
-    formatter = JsonFormatter if settings.log_format == "json" else TextFormatter
+    text = {"format": "%(asctime)s %(message)s", "datefmt": "%H:%M:%S"}
     gunicorn = {"level": "WARNING", "handlers": ["stderr"], "filters": ["failures"], "propagate": False}
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"chosen": {"()": formatter}},
+        "formatters": {"chosen": {"()": JsonFormatter} if settings.log_format == "json" else text},
         "filters": {"failures": {"()": NoTimeouts}},
         "handlers": {"stderr": handler},
         "root": {"level": "WARNING", "handlers": ["stderr"]},
@@ -40,13 +40,6 @@ class NoTimeouts(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to log a record."""
         return not (record.exc_info and isinstance(record.exc_info[1], BlockingIOError))
-
-
-class TextFormatter(logging.Formatter):
-    """`12:34:56 GET /api/v1/labels 200 3.1 ms [0a1b2c3d]`."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(message)s", "%H:%M:%S")
 
 
 class JsonFormatter(logging.Formatter):

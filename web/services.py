@@ -1,7 +1,6 @@
 """The objects that requests share."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass
 from threading import BoundedSemaphore, Event
 
 from flask import Flask, current_app, g
@@ -20,29 +19,27 @@ EXTENSION = "lookalike"
 MAX_STREAMS = 16  # concurrent event streams of a process; each occupies a thread
 
 
-@dataclass(frozen=True, slots=True)
 class Services:
-    """The objects that the requests of an application share.
+    """The objects that the requests of an application share; for the arguments see `web.app.create_app`.
 
-    Args:
+    Attributes:
         computing: acquired while a photo is decoded or embedded; it admits one thread per embedding thread.
         streams: acquired by each event stream, which occupies a thread.
-        local: whether the server listens on a loopback address.
-        stopping: set when the server stops.
     """
 
-    settings: Settings
-    store: IndexStore
-    serving: Serving
-    photo_files: PhotoFiles
-    uploads: Uploads
-    jobs: BackgroundJobs
-    computing: BoundedSemaphore
-    label_counts: LabelCounts
-    metrics: Metrics
-    streams: BoundedSemaphore
-    local: bool
-    stopping: Event
+    def __init__(
+        self, settings: Settings, store: IndexStore, searcher: Searcher, local: bool, stopping: Event | None
+    ) -> None:
+        self.settings, self.store, self.local = settings, store, local
+        self.stopping = stopping or Event()
+        self.computing = BoundedSemaphore(settings.embedding_threads)
+        self.streams = BoundedSemaphore(MAX_STREAMS)
+        self.serving = Serving(settings, store, searcher)
+        self.photo_files = PhotoFiles(settings, searcher.decoder, self.computing)
+        self.uploads = Uploads(settings, self.computing)
+        self.jobs = BackgroundJobs(settings, store, searcher.decoder)
+        self.label_counts = LabelCounts()
+        self.metrics = Metrics()
 
     def close(self) -> None:
         """Stop the running job after its current batch, then close the index."""
