@@ -3,9 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -28,13 +27,7 @@ from retrieval.settings import load_settings
 SHOWN = 50
 
 
-class Place(StrEnum):
-    """Where an index can be."""
-
-    SERVER = "server"
-    EMBEDDED = "embedded"
-
-
+Place = Literal["server", "embedded"]
 BundleOption = Annotated[Path | None, typer.Option(help="The model bundle. Default: that of the current model.")]
 
 
@@ -84,7 +77,7 @@ def migrate(
         cancel_on_interrupt() as cancellation,
         _progress() as show,
     ):
-        source, target = (embedded, server) if to is Place.SERVER else (server, embedded)
+        source, target = (embedded, server) if to == "server" else (server, embedded)
         done = run_migration(settings, source, target, cancellation, show, model=model)
     print_result({"to": to, **asdict(done)}, as_json, _migration_text(done, to))
     if not done.complete:

@@ -82,7 +82,9 @@ class Learner:
         step = self._fine_tuning_step()
         for number in range((after or 0) + 1, table.epochs + 1):
             if table.begins_round(number):
-                self._start_next_run()
+                self._soup.start_next_run()
+                for group in self._groups:
+                    group.reset_optimizer()
             yield number, (self._fine_tune(step) for _ in range(table.steps_per_epoch))
 
     @contextmanager
@@ -137,11 +139,6 @@ class Learner:
     def _fine_tune(self, step: TrainingStep) -> float:
         photos, views, weight = self._draw_batch()
         return step(self._views(photos, views), self._labels[photos], weight)
-
-    def _start_next_run(self) -> None:
-        self._soup.start_next_run()
-        for group in self._groups:
-            group.reset_optimizer()
 
     def _draw_batch(self) -> tuple[Indices, Indices, float]:
         """Draw the photos of a batch, the number of a view for each, and the weight of MixUp."""
