@@ -5,47 +5,28 @@ A new field is added to `Payload`, and to `INDEXED_FIELDS` if searches filter by
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from retrieval.errors import IndexUnreadable
+from retrieval.photo_ref import Extra
 
-
-class FieldType(StrEnum):
-    """The type of a payload index, by its name in Qdrant."""
-
-    KEYWORD = "keyword"
-
-
-INDEXED_FIELDS = {"label": FieldType.KEYWORD}
+INDEXED_FIELDS = {"label": "keyword"}  # and the type of each payload index, by its name in Qdrant
 
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """What is known of a photo.
+    """What is known of a photo."""
 
-    Args:
-        uri: its canonical URI.
-        label: its class, or None.
-        sha256: of its file, in hex.
-        width, height: in pixels, upright.
-        bytes: the size of its file.
-        modified_at: when its file was last modified; ISO 8601 in UTC.
-        indexed_at: when it was indexed; ISO 8601 in UTC.
-        etag: its version in a remote store, or None.
-        extra: the other columns of its manifest.
-    """
-
-    uri: str
+    uri: str  # canonical
     label: str | None
-    sha256: str
-    width: int
-    height: int
-    bytes: int
-    modified_at: str
-    indexed_at: str
-    etag: str | None = None
-    extra: dict[str, str | int | float | bool] = field(default_factory=dict)
+    sha256: str  # of its file, in hex
+    width: int  # in pixels, upright
+    height: int  # in pixels, upright
+    bytes: int  # the size of its file
+    modified_at: str  # when its file was last modified; ISO 8601 in UTC
+    indexed_at: str  # ISO 8601 in UTC
+    etag: str | None = None  # its version in a remote store
+    extra: Extra = field(default_factory=dict)  # the other columns of its manifest
 
     def as_dict(self) -> dict[str, Any]:
         """Return the payload as JSON types, without the fields that are None or empty."""
