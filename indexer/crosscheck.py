@@ -77,11 +77,7 @@ def cross_check(
 ) -> CrossCheck:
     """Draw query photos, and compare the index's results with the exact ones; raises `NotFound` if the index is empty.
 
-    Args:
-        index: the index.
-        sample: number of query photos.
-        k: number of neighbours to compare for each.
-        min_recall: recall@k below which the check fails; it also fails if a score is wrong.
+    The check fails if recall@k is below `min_recall`, or if a score is wrong.
     """
     queries = draw_points(index, sample)
     neighbours = _exact(index, queries, k)

@@ -35,9 +35,7 @@ class BatchExecutor(Closing):
     def remove_gone(self, sources: Sequence[str], policy: SourcePolicy, cancellation: CancellationToken) -> int:
         """Remove the points of these sources whose photo is gone; see `indexer.sources.remove_gone`.
 
-        Args:
-            policy: whether sources may name URLs.
-            cancellation: ends waiting for a worker, and returns 0.
+        A cancellation ends waiting for a worker, and returns 0.
         """
 
     @abstractmethod
@@ -50,12 +48,9 @@ class BatchExecutor(Closing):
 
 
 class LocalExecutor(BatchExecutor):
-    """Runs the steps in this process.
+    """Runs the steps in this process, on as many groups of photos at a time as there are threads.
 
-    Args:
-        embedder: the model, on one thread.
-        index: the model's index, which is closed with the executor.
-        threads: the number of groups of photos that are embedded at a time.
+    The embedder runs on one thread; the index is closed with the executor.
     """
 
     def __init__(self, embedder: Embedder, index: VectorIndex, decoder: PhotoDecoder, threads: int) -> None:

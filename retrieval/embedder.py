@@ -15,15 +15,9 @@ EMBEDDINGS, REGIONS = "embeddings", "regions"
 
 
 class Embedder:
-    """Runs a bundle's network.
+    """Runs a bundle's network on a device; on a CPU, `threads` of its threads compute a batch.
 
     Build it in the process that uses it: its threads do not survive a fork.
-
-    Args:
-        threads: how many threads of the CPU compute a batch.
-
-    Attributes:
-        session: the loaded network, which names the device in use.
 
     Raises:
         BadBundle: ONNX Runtime can't load the network.

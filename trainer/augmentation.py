@@ -9,11 +9,7 @@ WHITE = 255.0
 
 
 def random_views(photos: tf.Tensor, size: int, augmentation: AnyAugmentation) -> tf.Tensor:
-    """Draw one augmented view of each photo.
-
-    Args:
-        photos: uint8 [batch, side, side, 3].
-        size: side of the views in pixels.
+    """Draw one augmented view, `size` pixels wide and high, of each photo, uint8 [batch, side, side, 3].
 
     Returns:
         float32 [batch, size, size, 3] in 0…255.

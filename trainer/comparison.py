@@ -31,36 +31,24 @@ class SeedSummary(BaseModel):
 
 
 class Entry(BaseModel):
-    """A bundle in a comparison.
+    """A bundle in a comparison."""
 
-    Attributes:
-        bundle: its folder, as the user named it.
-        model_id, backbone, recipe, dimension, precision: of the bundle.
-        changed: settings of the recipe that were changed, each `setting=value`.
-        data: digest of the photos and splits of its training; None for an imported network.
-        metrics: on the compared split.
-        untrained: the same of the backbone before training; None if it is not known.
-        seeds: None for a single run.
-        seconds, epochs, parameters: of the training; None if the bundle lacks them.
-        bytes: size of the network's file.
-    """
-
-    bundle: str
+    bundle: str  # its folder, as the user named it
     model_id: str
     backbone: str
     recipe: str
-    changed: tuple[str, ...]
+    changed: tuple[str, ...]  # settings of the recipe that were changed, each `setting=value`
     dimension: int
     precision: Precision
-    data: str | None
+    data: str | None  # digest of the photos and splits of its training; None for an imported network
     training_photos: int
-    metrics: SplitMetrics
-    untrained: SplitMetrics | None
-    seeds: SeedSummary | None
-    seconds: float | None = None
+    metrics: SplitMetrics  # on the compared split
+    untrained: SplitMetrics | None  # the same of the backbone before training; None if it is not known
+    seeds: SeedSummary | None  # None for a single run
+    seconds: float | None = None  # of the training; None, like the next two, if the bundle lacks them
     epochs: int | None = None
     parameters: int | None = None
-    bytes: int
+    bytes: int  # size of the network's file
 
     @property
     def how(self) -> str:

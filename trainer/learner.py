@@ -27,15 +27,7 @@ MAX_PHOTOS_FOR_MEAN = 1024
 
 
 class Learner:
-    """Trains a network epoch by epoch.
-
-    Attributes:
-        timetable: the number of steps.
-        checkpoint: all state that changes from epoch 1 on, except random number generators.
-
-    Args:
-        seed: seed of the batches; the caller seeds TensorFlow.
-    """
+    """Trains a network epoch by epoch, in batches drawn by the seed; the caller seeds TensorFlow."""
 
     def __init__(self, network: EmbeddingNetwork, recipe: Recipe, train: LabelledImages, seed: int) -> None:
         self._network, self._recipe, self._seed = network, recipe, seed
@@ -57,6 +49,7 @@ class Learner:
         self._groups = self._parameter_groups(*fine_tuned, self.timetable.steps_per_round)
         several_runs = self.timetable.epochs > self.timetable.epochs_per_round
         self._soup = Soup([variable for variables in fine_tuned for variable in variables] if several_runs else [])
+        # All state that changes from epoch 1 on, except random number generators.
         self.checkpoint = tf.train.Checkpoint(
             features=network.features,
             head=network.head,

@@ -114,11 +114,8 @@ def prepared(backbone: Backbone, preparation: Preparation) -> Backbone:
 def initialize_batch_norm(features: tf.keras.Model, pixels: tf.Tensor) -> None:
     """Set the moving statistics of batch normalization to those of some photos, and lower their momentum.
 
-    With Keras's initial statistics of 0 and 1, the features of a deep network vanish for hundreds of steps.
-
-    Args:
-        features: a network without pretrained weights.
-        pixels: float32 [batch, height, width, 3] in 0…255.
+    With Keras's initial statistics of 0 and 1, the features of a deep network without pretrained weights vanish for
+    hundreds of steps. The pixels are float32 [batch, height, width, 3] in 0…255.
     """
     layers = [layer for layer in features.layers if isinstance(layer, tf.keras.layers.BatchNormalization)]
     if not layers:

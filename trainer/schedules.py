@@ -51,14 +51,11 @@ def timetable(recipe: Recipe, photos: int, pretrained: bool) -> Timetable:
 
 
 def learning_rates(schedule: AnySchedule, rate: float, steps: int, steps_per_epoch: int, seed: int) -> Rates:
-    """Compute the learning rate of each step.
+    """Compute the learning rate of each step, float32 [steps].
 
     Args:
         rate: the base learning rate.
         seed: seed of the noise, for schedules that have noise.
-
-    Returns:
-        float32 [steps].
 
     Raises:
         LookalikeError: `Steps` with boundaries that are not ascending, or not one factor more than boundaries.

@@ -73,15 +73,13 @@ def train_network(
 ) -> list[Epoch]:
     """Train a network in place, which ends with the weights of the epoch that the recipe's stopping rule keeps.
 
-    An interruption (Ctrl-C) or divergence after the first epoch ends training with the weights kept so far.
+    Return the epochs, in order. An interruption (Ctrl-C) or divergence after the first epoch ends training with the
+    weights kept so far.
 
     Args:
         val: the validation photos, in the network's input size.
         seed: seed of the batches; the caller seeds TensorFlow.
         checkpoints: where to save a checkpoint after each epoch; an existing one is resumed.
-
-    Returns:
-        The epochs, in order.
 
     Raises:
         Diverged: the first epoch diverged.

@@ -20,20 +20,15 @@ MAX_STREAMS = 16  # concurrent event streams of a process; each occupies a threa
 
 
 class Services:
-    """The objects that the requests of an application share; for the arguments see `web.app.create_app`.
-
-    Attributes:
-        computing: acquired while a photo is decoded or embedded; it admits one thread per embedding thread.
-        streams: acquired by each event stream, which occupies a thread.
-    """
+    """The objects that the requests of an application share; for the arguments see `web.app.create_app`."""
 
     def __init__(
         self, settings: Settings, store: IndexStore, searcher: Searcher, local: bool, stopping: Event | None
     ) -> None:
         self.settings, self.store, self.local = settings, store, local
         self.stopping = stopping or Event()
-        self.computing = BoundedSemaphore(settings.embedding_threads)
-        self.streams = BoundedSemaphore(MAX_STREAMS)
+        self.computing = BoundedSemaphore(settings.embedding_threads)  # acquired to decode or embed a photo
+        self.streams = BoundedSemaphore(MAX_STREAMS)  # acquired by each event stream
         self.serving = Serving(settings, store, searcher)
         self.photo_files = PhotoFiles(settings, searcher.decoder, self.computing)
         self.uploads = Uploads(settings, self.computing)
