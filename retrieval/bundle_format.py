@@ -24,18 +24,13 @@ class Part(BaseModel):
     """A part of the embedding.
 
     The embedding consists of its parts side by side, each of unit length times the square root of its weight.
-
-    Attributes:
-        name: `kind` is trained on labels, `look` is not.
-        length: number of dimensions.
-        weight: of its cosine similarity in the score; the weights of all parts add up to 1.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    name: PartName
-    length: int = Field(gt=0)
-    weight: float = Field(gt=0, le=1)
+    name: PartName  # `kind` is trained on labels, `look` is not
+    length: int = Field(gt=0)  # number of dimensions
+    weight: float = Field(gt=0, le=1)  # of its cosine similarity in the score; the weights of all parts add up to 1
 
 
 class TrainingData(BaseModel):
@@ -58,33 +53,22 @@ class Calibration(BaseModel):
     """The meaning of a score, measured on the validation photos: each is a query, all others are the gallery.
 
     For each query two scores (cosine similarities) are taken: the highest of a photo with its label, and the highest
-    of a photo with another label.
-
-    Attributes:
-        queries: number of photos that have both.
-        same_label: the 0, 5, …, 100 % quantiles of the highest score with the same label, 21 values.
-        other_label: the same of the highest score with another label.
-        close_match: the score above which the best photo is more likely of the query's own kind, by logistic
-            regression on both. None if scores do not separate them.
+    of a photo with another label. `close_match` is the score above which the best photo is more likely of the query's
+    own kind, by logistic regression on both; None if scores do not separate them.
     """
 
-    queries: int
-    same_label: list[float]
-    other_label: list[float]
+    queries: int  # number of photos that have both
+    same_label: list[float]  # the 0, 5, …, 100 % quantiles of the highest score with the same label, 21 values
+    other_label: list[float]  # the same of the highest score with another label
     close_match: float | None
 
 
 class Pairs(BaseModel):
-    """Cosine similarities of pairs of photos, as columns of one length.
+    """Cosine similarities of pairs of photos, as columns of one length."""
 
-    Attributes:
-        kind, look: cosine similarity of these parts; None if the embedding lacks the part.
-        same_label: whether both photos have the same label; None if photos have no labels.
-    """
-
-    kind: list[float] | None = None
-    look: list[float] | None = None
-    same_label: list[bool] | None = None
+    kind: list[float] | None = None  # of this part; None if the embedding lacks it
+    look: list[float] | None = None  # as `kind`
+    same_label: list[bool] | None = None  # whether both photos have the same label; None if photos have no labels
 
     @model_validator(mode="after")
     def _of_one_length(self) -> "Pairs":
@@ -95,33 +79,20 @@ class Pairs(BaseModel):
 
 
 class CalibrationData(BaseModel):
-    """Pairs of photos, from which the meaning of a score follows for any weights and any number of indexed photos.
+    """Pairs of photos, from which the meaning of a score follows for any weights and any number of indexed photos."""
 
-    Attributes:
-        calibrated_on: whether they are validation photos of the training, or a sample of an index.
-        photos: pairs of different photos.
-        copies: photos with edited copies of them.
-    """
-
-    calibrated_on: Literal["validation", "index"]
-    photos: Pairs
-    copies: Pairs | None = None
+    calibrated_on: Literal["validation", "index"]  # validation photos of the training, or a sample of an index
+    photos: Pairs  # of different photos
+    copies: Pairs | None = None  # photos with edited copies of them
 
 
 class Origin(BaseModel):
-    """Where an imported network comes from.
+    """Where an imported network comes from."""
 
-    Attributes:
-        source: as it was named, such as a folder or `hf:OWNER/NAME`.
-        revision: commit of the source, if it has one.
-        licence: as the source states it.
-        files: input file → its sha256.
-    """
-
-    source: str
-    revision: str | None = None
-    licence: str | None = None
-    files: dict[str, str]
+    source: str  # as it was named, such as a folder or `hf:OWNER/NAME`
+    revision: str | None = None  # commit of the source, if it has one
+    licence: str | None = None  # as the source states it
+    files: dict[str, str]  # input file → its sha256
 
 
 class Versioned(BaseModel):
