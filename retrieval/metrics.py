@@ -5,7 +5,7 @@ Everything is optional: older bundles lack some metrics, and a field that is abs
 
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 METRICS_VERSION = 1  # of this schema, which bundles state; fields may be added without raising it
 METRICS = {
@@ -61,19 +61,12 @@ class Means(Sparse):
 
 
 class SplitMetrics(Means):
-    """The metrics on the photos of one split.
+    """The metrics on the photos of one split."""
 
-    Attributes:
-        queries: number of photos with another one of their class.
-        intervals: metric → 95 % bootstrap interval of its mean.
-        by_look: weight of the part `look` in the query, as text → metrics.
-        per_class: the metrics of each class's queries.
-    """
-
-    queries: int | None = None
-    intervals: dict[str, Interval] | None = None
-    by_look: dict[str, Means] | None = None
-    per_class: dict[str, "SplitMetrics"] | None = None
+    queries: int | None = Field(None, description="number of photos with another one of their class")
+    intervals: dict[str, Interval] | None = Field(None, description="metric → 95 % bootstrap interval of its mean")
+    by_look: dict[str, Means] | None = Field(None, description="weight of `look` in the query, as text → metrics")
+    per_class: dict[str, "SplitMetrics"] | None = Field(None, description="the metrics of each class's queries")
 
     @property
     def without_classes(self) -> "SplitMetrics":
@@ -114,18 +107,12 @@ class SeedMetrics(BySplit[Means]):
 
 
 class Seeds(Sparse):
-    """The metrics of several seeds.
-
-    Attributes:
-        kept: the seed whose network is in the bundle.
-        mean: over the runs.
-        spread: their standard deviation (n − 1).
-    """
+    """The metrics of several seeds."""
 
     runs: list[SeedMetrics]
-    kept: int
-    mean: BySplit[Means]
-    spread: BySplit[Means]
+    kept: int = Field(description="the seed whose network is in the bundle")
+    mean: BySplit[Means] = Field(description="over the runs")
+    spread: BySplit[Means] = Field(description="their standard deviation (n − 1)")
 
 
 class Cosines(Sparse):
@@ -136,40 +123,24 @@ class Cosines(Sparse):
 
 
 class Quantization(Sparse):
-    """The comparison of the quantized network with the float32 network.
+    """The comparison of the quantized network with the float32 network."""
 
-    Attributes:
-        accepted: whether the quantized network is in the bundle.
-        calibration_photos: number of training photos that the ranges of activations were taken from.
-        reason: why the network could not be quantized; then the fields below are absent.
-        float32_at_first: number of the first convolutions that were not quantized.
-        cosine: between the embeddings of both.
-        float32, int8: the metrics of both.
-    """
-
-    accepted: bool
-    calibration_photos: int
-    reason: str | None = None
-    float32_at_first: int | None = None
-    cosine: Cosines | None = None
+    accepted: bool = Field(description="whether the quantized network is in the bundle")
+    calibration_photos: int = Field(description="number of training photos that gave the ranges of activations")
+    reason: str | None = Field(None, description="why it could not be quantized; then the fields below are absent")
+    float32_at_first: int | None = Field(None, description="number of the first convolutions that were not quantized")
+    cosine: Cosines | None = Field(None, description="between the embeddings of both")
     float32: BySplit[Means] | None = None
     int8: BySplit[Means] | None = None
 
 
 class Metrics(BySplit[SplitMetrics]):
-    """What training measured.
+    """What training measured, of the network in the bundle unless a field says otherwise."""
 
-    Attributes:
-        val, test: of the network in the bundle.
-        untrained: of the features of the untrained backbone.
-        seeds: of all seeds if there were several.
-        quantization: if it was requested.
-    """
-
-    untrained: BySplit[SplitMetrics] | None = None
+    untrained: BySplit[SplitMetrics] | None = Field(None, description="of the features of the untrained backbone")
     training: TrainingCost | None = None
-    seeds: Seeds | None = None
-    quantization: Quantization | None = None
+    seeds: Seeds | None = Field(None, description="of all seeds if there were several")
+    quantization: Quantization | None = Field(None, description="if it was requested")
 
     @property
     def shown_split(self) -> str:
