@@ -113,6 +113,7 @@ def test_results_refined_filtered_and_boxed(checked: Page, check: Check, url: st
     check(checked)
 
 
+@pytest.mark.slow
 def test_details_and_errors(checked: Page, check: Check, url: str, photos: list[PhotoRef]) -> None:
     checked.goto(f"{url}/photo/{photos[0].id}")
     check(checked)
@@ -155,9 +156,8 @@ def test_the_other_pages(checked: Page, check: Check, url: str, place: str) -> N
     check(checked)
 
 
-@pytest.mark.parametrize(
-    ("width", "scheme"), [(390, "dark"), slow(1440, "light"), slow(1440, "dark"), slow(390, "light")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1440, "light"), (1440, "dark"), (390, "light")])
 def test_nothing_shifts_and_everything_fits(
     browser: Browser, url: str, photos: list[PhotoRef], width: int, scheme: Scheme
 ) -> None:

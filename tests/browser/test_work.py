@@ -93,6 +93,7 @@ def start_indexing(page: Page) -> None:
     expect(newest(page).locator(".pill")).to_have_text("running")
 
 
+@pytest.mark.slow
 def test_a_second_browser_searches_follows_and_cancels_while_a_job_runs(
     browser: Browser, bundle: Bundle, many: Path, tmp_path: Path
 ) -> None:
@@ -124,6 +125,7 @@ def test_a_job_that_its_server_did_not_survive_is_told(
         expect(newest(page).get_by_role("button", name="Cancel")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_another_model_is_made_current_and_back(browser: Browser, bundle: Bundle, folder: Path, tmp_path: Path) -> None:
     metrics = {"test": {"recall_at_1": 0.875, "map_at_r": 0.5}}
     other = make.bundle(tmp_path / "other", seed=1, metrics=metrics, precision="int8")

@@ -80,6 +80,7 @@ def test_kills_of_workers_lose_no_photo_and_count_none_twice(
     assert_same(machines.points(), expected)
 
 
+@pytest.mark.slow
 def test_a_redis_that_loses_its_data_loses_no_photo(
     machines: Machines, expected: dict[uuid.UUID, Point], large_library: Path
 ) -> None:

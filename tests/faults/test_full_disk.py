@@ -60,6 +60,7 @@ def test_a_full_disk_refuses_new_photos_and_keeps_the_old_ones(
     assert len(points_of(home)) == 360
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_midway_ends_the_job_with_a_sentence(
     start_index, points_of, large_library: Path, disk: Path, tmp_path: Path
 ) -> None:

@@ -194,6 +194,7 @@ def test_a_poisoned_message_is_refused_with_a_sentence(worker, redis_url: str, s
             assert sentence in results.take(30).error
 
 
+@pytest.mark.slow
 @on_one_server
 def test_garbage_in_the_queue_stops_no_job(
     worker, redis_url: str, settings: Settings, bundle: Bundle, library: Path
@@ -226,6 +227,7 @@ def send(task: str, content: object, queue: str) -> None:
     subprocess.run([sys.executable, "-c", code, task, json.dumps(content), queue], check=True)
 
 
+@pytest.mark.slow
 def test_the_celery_command_can_start_the_worker(
     settings: Settings,
     redis_url: str,

@@ -47,6 +47,7 @@ def test_the_same_seed_caches_the_same_views(network: EmbeddingNetwork) -> None:
     assert not np.array_equal(first, views_from(seed=2, network=network))
 
 
+@pytest.mark.slow
 def test_activations_are_nearly_the_same_in_mixed_precision(network: EmbeddingNetwork) -> None:
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
@@ -72,6 +73,7 @@ def test_all_trainable_variables_are_in_the_trainable_model(network: EmbeddingNe
     assert not network.frozen.trainable_variables
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [["learns=all"], ["learns=head"]])
 def test_nothing_is_cached_if_no_layers_are_frozen(changes: list[str]) -> None:
     recipe: Recipe = override(RECIPE, changes)

@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import pytest
 import tensorflow as tf
-from marks import slow
 from tensorflow.keras import layers
 
 from retrieval.errors import LookalikeError
@@ -101,7 +100,8 @@ def test_the_features_are_those_of_the_saved_model_on_pixels_from_0_to_1(any_siz
     assert features.numpy() == pytest.approx(tf.saved_model.load(any_size)(pixels / 255).numpy(), abs=1e-5)
 
 
-@pytest.mark.parametrize(("model", "size"), [slow("any_size", 96), ("one_size", SIDE)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "size"), [("any_size", 96), ("one_size", SIDE)])
 def test_bit_is_the_same_in_onnx_runtime(model: str, size: int, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     backbone = hub_module(str(request.getfixturevalue(model)))
     backbone = replace(backbone, resize=ResizeRule(size=size, shorter_side=size), train_size=size)
@@ -115,6 +115,7 @@ def test_bit_is_the_same_in_onnx_runtime(model: str, size: int, request: pytest.
     assert np.unique(run_onnx(tmp_path / "embedder.onnx", images).round(4), axis=0).shape == (4, 16)
 
 
+@pytest.mark.slow
 def test_all_layers_are_trainable(any_size: Path) -> None:
     network = BIT_M_R50X1.build(str(any_size))
     before = [weight.numpy() for weight in network.trainable_variables]

@@ -216,6 +216,7 @@ def test_embeddings_of_zeros_and_a_single_test_photo_have_a_bundle_and_a_report(
     assert "MixUp" not in page
 
 
+@pytest.mark.slow
 def test_unseen_classes_and_a_photo_in_two_splits(lookalike: Command, tmp_path: Path) -> None:
     colours = make.library(tmp_path / "colours", per_label=12)
     make.library(tmp_path / "more", per_label=12, labels=("red",)).joinpath("red").rename(colours / "scarlet")

@@ -9,7 +9,6 @@ import pytest
 import tensorflow as tf
 from commands import Command
 from disks import small_disk
-from marks import slow
 
 from retrieval.errors import LookalikeError
 from retrieval.images import ResizeRule
@@ -74,11 +73,12 @@ def test_a_network_that_onnx_runtime_cannot_run_is_rejected(tmp_path: Path) -> N
         run_onnx(tmp_path / "letter.onnx", IMAGES)
 
 
-NAMED_ONES = ["efficientnet_lite0", *map(slow, ["mobilenet_v2", "resnet50", "vgg16"])]
+NAMED_ONES = ["efficientnet_lite0", "mobilenet_v2", "resnet50", "vgg16"]
 WITH_CONSTANTS, WITH_GROUPS = "keras:EfficientNetV2B0", "keras:RegNetX002"
 
 
-@pytest.mark.parametrize("name", [*NAMED_ONES, slow(WITH_CONSTANTS), slow(WITH_GROUPS)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*NAMED_ONES, WITH_CONSTANTS, WITH_GROUPS])
 def test_every_backbone_is_the_same_in_onnx_runtime(name: str, tmp_path: Path) -> None:
     backbone = replace(backbone_named(name), resize=ResizeRule(size=64, shorter_side=64), train_size=64)
     images = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), dtype=np.uint8)
@@ -122,6 +122,7 @@ def test_a_full_disk_is_reported(full_disk: Path) -> None:
         export_onnx(network, full_disk / "embedder.onnx")
 
 
+@pytest.mark.slow
 def test_training_onto_a_full_disk_leaves_no_bundle(
     lookalike: Command, colours: Path, full_disk: Path, tmp_path: Path
 ) -> None:

@@ -9,7 +9,6 @@ import onnxruntime
 import pytest
 import tensorflow as tf
 from commands import Command
-from marks import slow
 
 from retrieval.analysis.evaluation import evaluate_embeddings
 from retrieval.bundle import load_bundle
@@ -83,7 +82,8 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
     return networks_of
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", *map(slow, ["efficientnet_lite0", WITH_GATES, WITH_GROUPS])])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_lite0", WITH_GATES, WITH_GROUPS])
 def test_the_quantized_network_takes_and_gives_the_same(
     name: str, networks: Callable[[str], tuple[Path, Path]]
 ) -> None:
@@ -152,6 +152,7 @@ def test_a_network_that_cannot_be_quantized_stays_as_it_is(folder: Path, tmp_pat
     assert "can't be quantized" in said[0]
 
 
+@pytest.mark.slow
 def test_training_says_and_keeps_which_precision_the_bundle_has(
     lookalike: Command, colours: Path, tmp_path: Path
 ) -> None:

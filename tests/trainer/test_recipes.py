@@ -28,7 +28,7 @@ def photos(side: int, seed: int) -> LabelledImages:
     return LabelledImages((grey + noise).astype(np.uint8), labels)
 
 
-FAST = ("default", "new-classes", "notebook-bit-frozen")
+FAST = ("default", "notebook-bit-frozen")
 
 
 @pytest.mark.parametrize("name", [name if name in FAST else slow(name) for name in RECIPES])
@@ -74,6 +74,7 @@ def test_batch_norm_has_the_statistics_of_the_photos_without_pretrained_weights(
     assert normalisation.moving_mean.numpy().any()
 
 
+@pytest.mark.slow
 def test_new_classes_subtracts_the_mean_of_the_training_photos(tmp_path: Path) -> None:
     recipe = override(RECIPES["new-classes"], [*SMALL, "dimension=200"])
     plan, train = Plan(BACKBONES["small_cnn"], recipe, "none"), photos(32, seed=0)
@@ -88,6 +89,7 @@ def test_new_classes_subtracts_the_mean_of_the_training_photos(tmp_path: Path) -
     np.testing.assert_allclose(projected @ projected.T, centred @ centred.T, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_mixed_precision_trains_in_bfloat16_and_exports_float32(tmp_path: Path) -> None:
     recipe = override(RECIPES["notebook-classifier"], SMALL)
     plan = Plan(BACKBONES["small_cnn"], recipe, "none", mixed_precision=True)

@@ -165,6 +165,7 @@ def test_the_mean_weights_of_the_fine_tuning_runs_are_kept(few: LabelledImages) 
     assert map_at_r(network, few) == pytest.approx(epochs[-1].map_at_r, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_evaluation_and_training_subtract_different_means(few: LabelledImages) -> None:
     recipe = override(TWO_ROUNDS, ["head=centred", "epochs=2", "dimension=16"])
     network = built(recipe)
@@ -182,7 +183,8 @@ def test_evaluation_and_training_subtract_different_means(few: LabelledImages) -
     )
 
 
-@pytest.mark.parametrize("loss", ["loss.proxies=0", slow("loss=softmax-loss")])
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["loss.proxies=0", "loss=softmax-loss"])
 def test_a_head_without_trainable_variables(loss: str, few: LabelledImages) -> None:
     recipe = override(SHORT, ["head=centred", loss, "head_first.steps=3", "epochs=2"])
     network = built(recipe)

@@ -113,6 +113,7 @@ def test_a_model_that_finds_less_is_not_activated(site: Site, other: Bundle, bun
     assert site.client.get("/readyz").get_json()["model"] == bundle.model_id
 
 
+@pytest.mark.slow
 def test_a_running_server_follows_the_command_line_and_the_api(
     other: Bundle, settings: Settings, bundle: Bundle, library: Path
 ) -> None:

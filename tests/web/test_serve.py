@@ -52,6 +52,7 @@ def test_it_answers_and_lets_go_of_the_index(indexed: Settings, bundle: Bundle) 
         assert index.count() == 24
 
 
+@pytest.mark.slow
 def test_beside_an_index_server_there_are_as_many_processes_as_cores(
     settings: Settings, bundle: Bundle, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +107,7 @@ def test_a_second_process_is_told_which_one_holds_the_index(served: Served, monk
     fails(run("serve", "--json", "--port", "0"), "is held by another process: `lookalike serve")
 
 
+@pytest.mark.slow
 def test_a_stopped_workers_place_is_taken(indexed: Settings) -> None:
     with serving() as url:
         killed = worker()
@@ -129,6 +131,7 @@ def test_a_client_reads_why_its_upload_is_too_large(served: Served) -> None:
     assert json.load(response)["detail"] == "The upload is larger than 20 MB."
 
 
+@pytest.mark.slow
 def test_clients_that_fall_silent_keep_nobody_waiting(indexed: Settings) -> None:
     head = b"POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
     head += b"Expect: 100-continue\r\nContent-Length: 100000\r\n\r\n"
@@ -176,6 +179,7 @@ def impatient(constant: str) -> Iterator[SplitResult]:
     process.communicate(timeout=30)
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_loses_its_thread(settings: Settings, bundle: Bundle, tmp_path: Path) -> None:
     make.photo("red", 1, (2400, 2400)).save(tmp_path / "large.bmp")
     (photo,) = fill_index(settings, bundle, tmp_path)
@@ -192,6 +196,7 @@ def test_a_client_that_does_not_read_loses_its_thread(settings: Settings, bundle
             assert len(answer.read()) == photo.path.stat().st_size
 
 
+@pytest.mark.slow
 def test_requests_that_drip_end(indexed: Settings) -> None:
     """A byte now and then is no silence, and must not hold a thread for ever."""
     head = b"POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
