@@ -77,6 +77,7 @@ def report(client: redis.Redis, task: dict[str, object], **result: object) -> No
     ResultQueue(client, str(task["queue"])).put(ResultMessage(task=task["id"], **result))
 
 
+@pytest.mark.slow
 def test_ten_million_photos_fill_neither_redis_nor_the_job(client: redis.Redis, executor: CeleryExecutor) -> None:
     pulled = [0]
     results = executor.index(ten_million(pulled))

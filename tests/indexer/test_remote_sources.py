@@ -66,6 +66,7 @@ def test_only_what_changed_in_a_bucket_is_read_again(
     assert reads == [f"s3://{BUCKET}/2026/red/0.jpg"]
 
 
+@pytest.mark.slow
 def test_sync_removes_what_left_the_bucket_and_nothing_where_it_cannot_be_listed(
     s3, indexer: BatchIndexer, index: VectorIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:

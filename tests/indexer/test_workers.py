@@ -181,6 +181,7 @@ def test_a_worker_with_another_model_refuses_the_batch(
     assert not (settings.index_folder / bundle.model_id).exists()
 
 
+@pytest.mark.slow
 @on_one_server
 def test_a_poisoned_message_is_refused_with_a_sentence(worker, redis_url: str, settings: Settings) -> None:
     poisoned = [

@@ -159,6 +159,7 @@ def test_a_network_without_pretrained_weights_rejects_a_weights_file() -> None:
         BACKBONES["small_cnn"].build("weights.h5")
 
 
+@pytest.mark.slow
 def test_a_failed_download_names_the_weights_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent_host: str
 ) -> None:

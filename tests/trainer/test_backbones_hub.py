@@ -129,6 +129,7 @@ def test_all_layers_are_trainable(any_size: Path) -> None:
     assert tf.reduce_mean(network(pixels, training=False) ** 2) < loss
 
 
+@pytest.mark.slow
 def test_the_size_is_the_one_that_the_saved_model_accepts(any_size: Path, one_size: Path) -> None:
     free, fixed = hub_module(str(any_size)), hub_module(str(one_size))
     assert (free.resize.size, free.fixed_size) == (224, False)
@@ -140,6 +141,7 @@ def test_the_size_is_the_one_that_the_saved_model_accepts(any_size: Path, one_si
         BIT_M_R50X1.build(str(one_size))
 
 
+@pytest.mark.slow
 def test_a_handle_is_found_in_the_cache_of_tensorflow_hub(
     any_size: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,6 +105,7 @@ def signature(path: Path) -> list[tuple[str, str, Sequence[object]]]:
     return [(entry.name, entry.type, entry.shape[1:]) for entry in entries]
 
 
+@pytest.mark.slow
 def test_the_first_and_last_convolutions_stay_float32(networks: Callable[[str], tuple[Path, Path]]) -> None:
     graph = onnx.load(networks("mobilenet_v2")[1]).graph
     floats = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}

@@ -28,7 +28,7 @@ def photos(side: int, seed: int) -> LabelledImages:
     return LabelledImages((grey + noise).astype(np.uint8), labels)
 
 
-FAST = ("default", "notebook-bit-frozen")
+FAST = ("notebook-bit-frozen",)
 
 
 @pytest.mark.parametrize("name", [name if name in FAST else slow(name) for name in RECIPES])

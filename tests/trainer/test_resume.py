@@ -140,7 +140,7 @@ FROZEN = replace(PRETRAINED, fine_tune_from="pool1")
         slow(PRETRAINED, "unchanged", 1, "head"),
         slow(PRETRAINED, "unchanged", 2, "head"),
         slow(PRETRAINED, "unchanged", 3, "head"),
-        (FROZEN, "random-views", 2, "head"),
+        slow(FROZEN, "random-views", 2, "head"),
         slow(FROZEN, "random-views", 2, "centred"),
     ],
 )

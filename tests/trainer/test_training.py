@@ -88,13 +88,14 @@ def test_the_weights_with_the_best_map_at_r_are_kept(digits: tuple[LabelledImage
     assert map_at_r(network, digits[1]) == pytest.approx(max(epoch.map_at_r for epoch in epochs), abs=1e-6)
 
 
-def test_early_stopping(digits: tuple[LabelledImages, LabelledImages]) -> None:
+@pytest.mark.parametrize("watched", ["map_at_r", slow("loss")])
+def test_early_stopping(watched: str, digits: tuple[LabelledImages, LabelledImages]) -> None:
     still = ["epochs=9", "steps_per_epoch=1", "stopping.patience=2", "optimizer.fresh=1e-12"]
-    for watched in ("map_at_r", "loss"):
-        _, epochs = train(digits, override(SHORT, [*still, f"stopping.on={watched}"]))
-        assert len(epochs) < 9
+    _, epochs = train(digits, override(SHORT, [*still, f"stopping.on={watched}"]))
+    assert len(epochs) < 9
 
 
+@pytest.mark.slow
 def test_the_last_weights_are_kept_if_the_recipe_says_so(digits: tuple[LabelledImages, LabelledImages]) -> None:
     wild = ["epochs=3", "steps_per_epoch=4", "optimizer.fresh=0.1", "stopping.patience=none", "stopping.keep=last"]
     network, epochs = train(digits, override(SHORT, wild))
@@ -102,6 +103,7 @@ def test_the_last_weights_are_kept_if_the_recipe_says_so(digits: tuple[LabelledI
     assert map_at_r(network, digits[1]) == pytest.approx(epochs[-1].map_at_r, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_loss_of_nan_stops_training_and_keeps_the_best_weights(
     digits: tuple[LabelledImages, LabelledImages],
 ) -> None:
@@ -136,7 +138,8 @@ def few(digits: tuple[LabelledImages, LabelledImages]) -> LabelledImages:
 TWO_ROUNDS = override(SHORT, ["rounds=2", "steps_per_epoch=6", "mixup=0", "stopping.patience=none"])
 
 
-@pytest.mark.parametrize("changes", [[], slow(["head_first=none"]), slow(["learns=head"])], ids=" ".join)
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [[], ["head_first=none"], ["learns=head"]], ids=" ".join)
 def test_fine_tuning_runs_without_randomness_are_equal(changes: list[str], few: LabelledImages) -> None:
     always_all = ["sampling=shuffled", "sampling.batch_size=24", "augmentation=unchanged", "head.dropout=0"]
     watched = Watched()
