@@ -41,7 +41,7 @@ def index(
         typer.Option(help="Source of the labels. Default: folder names, or the column `label` of a manifest."),
     ] = None,
     sync: Annotated[
-        bool, typer.Option("--sync", help="Also remove indexed photos whose file no longer exists.")
+        bool, typer.Option("--sync", help="Also remove photos of these sources that no longer exist.")
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if any photo fails.")] = False,
     bundle: Annotated[Path | None, typer.Option(help="The model bundle. Default: that of the current model.")] = None,

@@ -43,7 +43,9 @@ def train(  # noqa: PLR0917 - a command line is all options
     out: Annotated[Path, typer.Option(help="Folder of the new bundle.")],
     backbone: Annotated[str, typer.Option(help="Name of a backbone; see `lookalike backbones`.")] = DEFAULT_BACKBONE,
     recipe: Annotated[str, typer.Option(help="Name of a recipe; see `lookalike recipes`.")] = "default",
-    weights: Annotated[str, typer.Option(help="auto (pretrained if possible), none (random) or a file.")] = "auto",
+    weights: Annotated[
+        str, typer.Option(help="auto (pretrained if the backbone has such weights), none (random) or a file.")
+    ] = "auto",
     seed: Annotated[int, typer.Option(min=0, max=2**31, help="Seed of splits, batches and random weights.")] = 0,
     seeds: Annotated[
         int,
