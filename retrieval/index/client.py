@@ -33,14 +33,15 @@ def connect(settings: Settings) -> QdrantClient:
         LookalikeError: the file of its certificate authority can't be used.
     """
     key = settings.qdrant_api_key
-    warnings.filterwarnings("ignore", "Api key is used with an insecure connection")  # docs/operations.md says it
-    client = QdrantClient(
-        url=settings.qdrant_url,
-        api_key=key.get_secret_value() if key else None,
-        timeout=settings.qdrant_timeout_seconds,
-        check_compatibility=False,
-        verify=_trusted(settings.qdrant_ca),
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Api key is used with an insecure connection")  # docs/operations.md says it
+        client = QdrantClient(
+            url=settings.qdrant_url,
+            api_key=key.get_secret_value() if key else None,
+            timeout=settings.qdrant_timeout_seconds,
+            check_compatibility=False,
+            verify=_trusted(settings.qdrant_ca),
+        )
     with_retries(lambda: _require_ready(client))
     return client
 
