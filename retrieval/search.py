@@ -95,7 +95,7 @@ class Searcher(Closing):
         self.index.close()
 
     def by_photo(
-        self, data: bytes, options: SearchParameters, *, uri: str | None = None, crop: Crop | None = None
+        self, data: bytes, parameters: SearchParameters, *, uri: str | None = None, crop: Crop | None = None
     ) -> SearchResponse:
         """Return the photos that look like an encoded photo, or like the part of it within `crop`.
 
@@ -106,8 +106,8 @@ class Searcher(Closing):
             NotFound: as `by_vector`.
         """
         vector, took_ms = self.embed(data, crop)
-        answer = self.by_vector(vector, options, first=photo_id(uri) if uri else None)
-        return replace(answer, took_ms=took_ms | answer.took_ms)
+        response = self.by_vector(vector, parameters, first=photo_id(uri) if uri else None)
+        return replace(response, took_ms=took_ms | response.took_ms)
 
     def embed(self, data: bytes, crop: Crop | None = None) -> tuple[Vector, dict[str, float]]:
         """Return the embedding of an encoded photo, or of the part of it within `crop`.
@@ -141,15 +141,15 @@ class Searcher(Closing):
             with self._embedding:
                 self._photos -= 1
 
-    def by_id(self, photo: uuid.UUID, options: SearchParameters) -> SearchResponse:
+    def by_id(self, photo: uuid.UUID, parameters: SearchParameters) -> SearchResponse:
         """Return the photos that look like an indexed one, which is left out; raises `NotFound`."""
-        return self.by_examples([photo], [], options)
+        return self.by_examples([photo], [], parameters)
 
     def by_examples(
         self,
         positive: Sequence[uuid.UUID],
         negative: Sequence[uuid.UUID],
-        options: SearchParameters,
+        parameters: SearchParameters,
         *,
         unindexed: Sequence[Vector] = (),
     ) -> SearchResponse:
@@ -175,18 +175,18 @@ class Searcher(Closing):
         query = np.mean([*unindexed, *(vectors[photo] for photo in positive)], axis=0)
         if negative:
             query = 2 * query - np.mean([vectors[photo] for photo in negative], axis=0)
-        answer = self.by_vector(query, options, leave_out=frozenset((*positive, *negative)))
+        response = self.by_vector(query, parameters, leave_out=frozenset((*positive, *negative)))
         is_one_photo = len(unindexed) + len(positive) == 1 and not negative
         return replace(
-            answer,
-            close_match=answer.close_match if is_one_photo else None,
+            response,
+            close_match=response.close_match if is_one_photo else None,
             took_ms={"search": _ms(time.perf_counter() - start)},
         )
 
     def by_vector(
         self,
         vector: Vector,
-        options: SearchParameters,
+        parameters: SearchParameters,
         *,
         first: uuid.UUID | None = None,
         leave_out: frozenset[uuid.UUID] = frozenset(),
@@ -197,34 +197,34 @@ class Searcher(Closing):
             NotFound: no indexed photo has one of the filter's labels.
         """
         start = time.perf_counter()
-        hits, voters = self._nearest(vector, options, leave_out)
+        hits, voters = self._nearest(vector, parameters, leave_out)
         hits.sort(key=lambda hit: (-round(hit.score, 6), hit.id != first, hit.payload.uri))
-        self._require_labels(vector, set(options.filter.labels) - {hit.payload.label for hit in hits})
+        self._require_labels(vector, set(parameters.filter.labels) - {hit.payload.label for hit in hits})
         results = [_result(hit) for hit in hits]
-        if options.min_score is not None:
-            results = [result for result in results if result.score >= options.min_score]
+        if parameters.min_score is not None:
+            results = [result for result in results if result.score >= parameters.min_score]
         return SearchResponse(
             results,
             _vote([hit for hit in voters if hit.id != first]),
-            self._is_close(results, options),
+            self._is_close(results, parameters),
             {"search": _ms(time.perf_counter() - start)},
         )
 
     def _nearest(
-        self, vector: Vector, options: SearchParameters, leave_out: frozenset[uuid.UUID]
+        self, vector: Vector, parameters: SearchParameters, leave_out: frozenset[uuid.UUID]
     ) -> tuple[list[Hit], list[Hit]]:
         """Return the requested page of hits, and the nearest photos of any label, which predict the label.
 
         Photos that are left out are in neither, and do not count for the offset. Without a filter, one search of the
         index suffices for both.
         """
-        wanted = options.offset + options.k
+        wanted = parameters.offset + parameters.k
         depth = max(wanted, VOTERS + 1) + len(leave_out)
-        nearest = self.index.search(vector, depth, options.filter, exact=options.exact)
+        nearest = self.index.search(vector, depth, parameters.filter, exact=parameters.exact)
         voters = nearest
-        if options.filter:
-            voters = self.index.search(vector, VOTERS + 1 + len(leave_out), exact=options.exact)
-        page = [hit for hit in nearest if hit.id not in leave_out][options.offset : wanted]
+        if parameters.filter:
+            voters = self.index.search(vector, VOTERS + 1 + len(leave_out), exact=parameters.exact)
+        page = [hit for hit in nearest if hit.id not in leave_out][parameters.offset : wanted]
         return page, [hit for hit in voters if hit.id not in leave_out]
 
     def _require_labels(self, vector: Vector, unseen: set[str]) -> None:
@@ -237,11 +237,12 @@ class Searcher(Closing):
                 f"The most frequent labels are {known}." if known else "The indexed photos have no labels.",
             )
 
-    def _is_close(self, results: Sequence[SearchResult], options: SearchParameters) -> bool | None:
+    def _is_close(self, results: Sequence[SearchResult], parameters: SearchParameters) -> bool | None:
         calibration = self.embedder.bundle.manifest.calibration
-        if not results or options.offset or options.filter or calibration is None or calibration.close_match is None:
+        close_match = calibration.close_match if calibration else None
+        if close_match is None or not results or parameters.offset or parameters.filter:
             return None
-        return results[0].score >= calibration.close_match
+        return results[0].score >= close_match
 
 
 def _vote(hits: Sequence[Hit]) -> PredictedLabel | None:

@@ -11,7 +11,7 @@ from retrieval.index import IndexStore
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 from web import keys, limits, logs, openapi, page, problems, security, services
-from web.api import explain, health, images, jobs, labels, map, metrics, models, search
+from web.api import explain, health, images, jobs, labels, map, models, prometheus, search
 from web.schemas import API
 
 COMPRESSED = ["text/html", "text/css", "text/javascript", "image/svg+xml", "application/json", problems.MEDIA_TYPE]
@@ -77,7 +77,7 @@ def _mount(app: APIFlask) -> None:
         app.register_blueprint(module.blueprint, url_prefix=API)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(health.blueprint, url_prefix=API, name="health_below_api")
-    app.register_blueprint(metrics.blueprint)
+    app.register_blueprint(prometheus.blueprint)
     app.register_blueprint(openapi.blueprint)
     app.register_blueprint(page.blueprint)
     app.spec_processor(openapi.complete)

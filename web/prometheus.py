@@ -13,7 +13,7 @@ from retrieval.search import SearchResponse
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
-class Metrics:
+class RequestMetrics:
     """Counts and times the requests of one application.
 
     If `PROMETHEUS_MULTIPROC_DIR` is set, worker processes share their counts in that folder.
@@ -40,11 +40,11 @@ class Metrics:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return registry
 
-    def observe_search(self, answer: SearchResponse) -> None:
+    def observe_search(self, response: SearchResponse) -> None:
         """Count the results of a search and the time of each of its steps."""
-        for step, milliseconds in answer.took_ms.items():
+        for step, milliseconds in response.took_ms.items():
             self._steps.labels(step).observe(milliseconds / 1000)
-        self._results.inc(len(answer.results))
+        self._results.inc(len(response.results))
 
     def observe_requests(self, app: Flask) -> None:
         """Count and time each request of an application."""

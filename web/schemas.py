@@ -84,7 +84,7 @@ class SearchOptions(RequestModel):
     min_score: float = Field(-1, ge=-1, le=1, description="only photos with at least this cosine similarity")
     exact: bool = Field(False, description="compare with every photo instead of searching the graph")
 
-    def options(self) -> SearchParameters:
+    def parameters(self) -> SearchParameters:
         """Convert them for the searcher."""
         return SearchParameters(self.k, self.offset, Filter(self.label), self.min_score, self.exact)
 

@@ -11,7 +11,7 @@ from retrieval.search import Searcher
 from retrieval.settings import Settings
 from web.label_counts import LabelCounts
 from web.photo_files import PhotoFiles
-from web.prometheus import Metrics
+from web.prometheus import RequestMetrics
 from web.serving import Serving
 from web.uploads import Uploads
 
@@ -34,7 +34,7 @@ class Services:
         self.uploads = Uploads(settings, self.computing)
         self.jobs = BackgroundJobs(settings, store, searcher.decoder)
         self.label_counts = LabelCounts()
-        self.metrics = Metrics()
+        self.metrics = RequestMetrics()
 
     def close(self) -> None:
         """Stop the running job after its current batch, then close the index."""

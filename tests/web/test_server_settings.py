@@ -140,7 +140,7 @@ def test_a_request_has_an_id(client: FlaskClient, caplog: pytest.LogCaptureFixtu
 @pytest.mark.parametrize(
     "given", ["", "two words", "x" * 65, "<script>", 'a"b', "ü", "a;b", "\x1b[31mred", "%0d%0aX: y"]
 )
-def test_an_id_that_is_no_plain_word_is_nobodys(
+def test_an_id_that_is_no_plain_word_is_replaced(
     client: FlaskClient, caplog: pytest.LogCaptureFixture, given: str
 ) -> None:
     caplog.set_level("INFO")
@@ -205,8 +205,8 @@ def test_the_dashboard_asks_for_what_is_measured(own: Site) -> None:
 def test_processes_are_measured_together(tmp_path: Path) -> None:
     environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     script = (
-        "from prometheus_client import generate_latest; from web.prometheus import Metrics; "
-        "from retrieval.search import SearchResponse; metrics = Metrics(); "
+        "from prometheus_client import generate_latest; from web.prometheus import RequestMetrics; "
+        "from retrieval.search import SearchResponse; metrics = RequestMetrics(); "
         "metrics.observe_search(SearchResponse([None, None], None)); print(generate_latest(metrics.registry).decode())"
     )
     for total in ("2.0", "4.0"):

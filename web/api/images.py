@@ -64,7 +64,7 @@ def remove(photo: uuid.UUID) -> str:
 @blueprint.doc(responses=[404, 422])
 def similar(photo: uuid.UUID, query_data: SearchOptions) -> Response:
     """Find the photos that look like an indexed photo."""
-    return respond(services().searcher.by_id(photo, query_data.options()))
+    return respond(services().searcher.by_id(photo, query_data.parameters()))
 
 
 @blueprint.get("/images/<uuid:photo>/file")

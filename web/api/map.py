@@ -16,9 +16,9 @@ blueprint = APIBlueprint("map", __name__, tag="Map")
 def show() -> Response:
     """Return a 2-D projection of all photos of the current model, or of a sample of 20,000."""
     served = services()
-    answer = Response(load_map(served.settings, served.serving.model), mimetype="application/json")
-    answer.add_etag()
-    answer.cache_control.private = True
-    answer.cache_control.no_cache = True
-    answer.make_conditional(request)
-    return answer
+    response = Response(load_map(served.settings, served.serving.model), mimetype="application/json")
+    response.add_etag()
+    response.cache_control.private = True
+    response.cache_control.no_cache = True
+    response.make_conditional(request)
+    return response

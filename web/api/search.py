@@ -30,40 +30,40 @@ def search(sent: schemas.UploadedPhoto | schemas.Query) -> Response:
     """
     searcher = services().searcher
     query = sent.root if isinstance(sent, schemas.Query) else sent
-    options = query.options()
+    parameters = query.parameters()
     match query:
         case schemas.UploadedPhoto(image=data) | schemas.EncodedPhoto(image_base64=data):
             with services().computing:
-                answer = searcher.by_photo(data, options, crop=query.crop.crop())
+                response = searcher.by_photo(data, parameters, crop=query.crop.crop())
         case schemas.IndexedPhoto():
-            answer = _by_indexed(query, options)
+            response = _by_indexed(query, parameters)
         case schemas.QueryVector():
-            answer = searcher.by_vector(np.asarray(query.vector, np.float32), options)
+            response = searcher.by_vector(np.asarray(query.vector, np.float32), parameters)
         case schemas.Examples():
-            answer = searcher.by_examples(query.positive, query.negative, options)
-    return respond(answer)
+            response = searcher.by_examples(query.positive, query.negative, parameters)
+    return respond(response)
 
 
-def _by_indexed(query: schemas.IndexedPhoto, options: SearchParameters) -> SearchResponse:
+def _by_indexed(query: schemas.IndexedPhoto, parameters: SearchParameters) -> SearchResponse:
     """Search by an indexed photo, or by a part of it, for which its file is read; the photo itself is excluded."""
     searcher, crop = services().searcher, query.crop.crop()
     if crop is None:
-        return searcher.by_id(query.id, options)
+        return searcher.by_id(query.id, parameters)
     data = photo_bytes(query.id)
     with services().computing:
         vector, took_ms = searcher.embed(data, crop)
-    answer = searcher.by_vector(vector, options, leave_out=frozenset([query.id]))
-    return replace(answer, took_ms=took_ms | answer.took_ms)
+    response = searcher.by_vector(vector, parameters, leave_out=frozenset([query.id]))
+    return replace(response, took_ms=took_ms | response.took_ms)
 
 
-def respond(answer: SearchResponse) -> Response:
+def respond(response: SearchResponse) -> Response:
     """Return the JSON of a search; pydantic writes it directly, in a third of the time that APIFlask takes."""
-    services().metrics.observe_search(answer)
+    services().metrics.observe_search(response)
     body = schemas.SearchResults(
         model=services().searcher.index.model,
-        took_ms=schemas.TookMs(**answer.took_ms),
-        predicted_label=answer.predicted_label,
-        close_match=answer.close_match,
-        results=[schemas.Found(*values_of(result), **photo_urls(result.id)) for result in answer.results],
+        took_ms=schemas.TookMs(**response.took_ms),
+        predicted_label=response.predicted_label,
+        close_match=response.close_match,
+        results=[schemas.Found(*values_of(result), **photo_urls(result.id)) for result in response.results],
     )
     return Response(body.model_dump_json(), mimetype="application/json")

@@ -44,7 +44,7 @@ class PageQuery(BaseModel):
         """Whether there is something to search by."""
         return bool(self.id or self.vector or self.like)
 
-    def options(self) -> SearchParameters:
+    def parameters(self) -> SearchParameters:
         """Convert it for the searcher."""
         labels = tuple(dict.fromkeys(self.label))
         return SearchParameters(PAGE_SIZE, self.offset, Filter(labels), self.min_score or None)

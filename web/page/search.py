@@ -81,11 +81,11 @@ def _indexed_subject(photo: uuid.UUID, crop: Crop | None) -> Subject:
 
 def _results(query: PageQuery, subject: Subject) -> str:
     served = services()
-    answer = _search(query, subject)
+    response = _search(query, subject)
     examples = payloads([*query.like, *query.unlike])
     calibration = served.searcher.embedder.bundle.manifest.calibration
     deeper = query.offset + PAGE_SIZE
-    is_full = len(answer.results) == PAGE_SIZE and deeper <= MAX_OFFSET
+    is_full = len(response.results) == PAGE_SIZE and deeper <= MAX_OFFSET
     return render_template(
         "results.html",
         **_frame(),
@@ -95,11 +95,11 @@ def _results(query: PageQuery, subject: Subject) -> str:
         box=query.crop,
         likes=[Card.of(photo, examples[photo]) for photo in query.like],
         unlikes=[Card.of(photo, examples[photo]) for photo in query.unlike],
-        photos=[Card.found(result) for result in answer.results],
-        predicted=answer.predicted_label,
+        photos=[Card.found(result) for result in response.results],
+        predicted=response.predicted_label,
         labels=choose_labels(served.label_counts.of(served.searcher.index), query.label, query.find),
         first=query.offset + 1,
-        close_match=calibration.close_match if calibration and answer.close_match is False else None,
+        close_match=calibration.close_match if calibration and response.close_match is False else None,
         address=query.address(),
         more_link=query.address(offset=deeper) if is_full else None,
         all_labels=query.address(label=[], offset=0),
@@ -109,13 +109,13 @@ def _results(query: PageQuery, subject: Subject) -> str:
 
 
 def _search(query: PageQuery, subject: Subject) -> SearchResponse:
-    searcher, options = services().searcher, query.options()
+    searcher, parameters = services().searcher, query.parameters()
     by_id = [query.id] if query.id is not None and subject.vector is None else []
     unindexed = [] if subject.vector is None else [subject.vector]
-    answer = searcher.by_examples([*by_id, *query.like], query.unlike, options, unindexed=unindexed)
-    answer = replace(answer, took_ms={**subject.took_ms, **answer.took_ms})
-    services().metrics.observe_search(answer)
-    return answer
+    response = searcher.by_examples([*by_id, *query.like], query.unlike, parameters, unindexed=unindexed)
+    response = replace(response, took_ms={**subject.took_ms, **response.took_ms})
+    services().metrics.observe_search(response)
+    return response
 
 
 def _frame() -> dict[str, Any]:
