@@ -18,7 +18,7 @@ METRICS = ("recall_at_1", "map_at_r")
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class IndexEvaluation:
     """Leave-one-out retrieval: each query photo is searched among all others."""
 
     model: str
@@ -28,7 +28,7 @@ class Evaluation:
     map_at_r: float  # the mean average precision at R, see `retrieval.ranking_metrics`
 
 
-def evaluate(index: VectorIndex, other: VectorIndex | None = None) -> list[Evaluation]:
+def evaluate(index: VectorIndex, other: VectorIndex | None = None) -> list[IndexEvaluation]:
     """Measure an index, and another one on the same photos: those that both hold.
 
     At most 20,000 labelled photos are used, drawn at random, 1,000 of them as queries.
@@ -53,7 +53,7 @@ def evaluate(index: VectorIndex, other: VectorIndex | None = None) -> list[Evalu
         embeddings = np.stack([found[photo] for photo in labels])
         overall = evaluate_embeddings(embeddings, names, queries=queries, metrics=METRICS).overall
         means = {metric: round(mean, 4) for metric, mean in overall.items()}
-        evaluations.append(Evaluation(each.model, len(names), len(queries), **means))
+        evaluations.append(IndexEvaluation(each.model, len(names), len(queries), **means))
     return evaluations
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
-from indexer.index_evaluation import Evaluation, evaluate
+from indexer.index_evaluation import IndexEvaluation, evaluate
 from retrieval.bundle import MANIFEST, Bundle, load_bundle
 from retrieval.bundle_format import Precision
 from retrieval.errors import BadBundle, IndexBusy, IndexMismatch, LookalikeError, NotFound, WorseModel
@@ -45,8 +45,8 @@ class Activation:
 
     current: str
     cross_check: CrossCheck  # of its index
-    evaluation: Evaluation | None  # of its index, on labelled photos; None if there are none
-    before: Evaluation | None  # of the model before, on the same photos; None without one, or if it can't be opened
+    evaluation: IndexEvaluation | None  # of its index, on labelled photos; None if there are none
+    before: IndexEvaluation | None  # of the model before, on the same photos; None if it can't be opened
 
 
 def list_models(settings: Settings, store: IndexStore) -> list[Model]:
@@ -146,7 +146,7 @@ def _open_current(settings: Settings, store: IndexStore, model: str) -> VectorIn
         return None
 
 
-def _require_no_loss(evaluation: Evaluation, before: Evaluation, max_loss: float) -> None:
+def _require_no_loss(evaluation: IndexEvaluation, before: IndexEvaluation, max_loss: float) -> None:
     """Raise `WorseModel` if a model's MAP@R is too far below that of the current one."""
     if evaluation.map_at_r < before.map_at_r - max_loss:
         raise WorseModel(

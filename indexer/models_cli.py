@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from indexer import model_registry as registry
-from indexer.index_evaluation import Evaluation
+from indexer.index_evaluation import IndexEvaluation
 from retrieval.console import JsonFlag, print_result
 from retrieval.index import open_store
 from retrieval.metrics import METRICS, Metrics, show
@@ -78,7 +78,7 @@ def remove(model: ModelArgument, as_json: JsonFlag = False) -> None:
     print_result({"removed": model}, as_json, f"{model} and its index are removed.")
 
 
-def _evaluation_text(evaluation: Evaluation) -> str:
+def _evaluation_text(evaluation: IndexEvaluation) -> str:
     return (
         f"{evaluation.model}: R@1 {evaluation.recall_at_1:.3f}, MAP@R {evaluation.map_at_r:.3f} "
         f"on {evaluation.photos} labelled photos."

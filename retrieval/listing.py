@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from retrieval.errors import BadSource
-from retrieval.manifest import Manifest, is_manifest
+from retrieval.manifest import PhotoManifest, is_manifest
 from retrieval.photo_ref import PhotoRef, display, is_url
 from retrieval.source_policy import DEFAULT_POLICY, SourcePolicy
 from retrieval.stores import OnSkipped, store_of
@@ -20,7 +20,7 @@ def list_photos(
     on_skipped: OnSkipped | None = None,
     policy: SourcePolicy = DEFAULT_POLICY,
 ) -> Iterator[PhotoRef]:
-    """The photos of a folder or of a CSV/JSONL manifest, in a fixed order; see `PhotoStore.walk` and `Manifest.photos`.
+    """The photos of a folder or CSV/JSONL manifest, in a fixed order; see `PhotoStore.walk` and `PhotoManifest.photos`.
 
     Args:
         label_from: "none" for photos without labels, "manifest" to refuse a folder.
@@ -36,7 +36,7 @@ def list_photos(
     if is_url(source) and not policy.allow_urls:
         raise BadSource(f"{display(source)} is a URL.", "Name a folder or manifest on this machine.")
     if _is_manifest(source):
-        photos = Manifest(source, policy).photos(on_skipped)
+        photos = PhotoManifest(source, policy).photos(on_skipped)
     elif label_from == "manifest":
         raise BadSource(f"{display(source)} is not a .csv or .jsonl manifest.", "Name one, or omit --label-from.")
     else:

@@ -22,7 +22,7 @@ def is_manifest(source: str) -> bool:
     return _suffix(source) in SUFFIXES
 
 
-class Manifest:
+class PhotoManifest:
     """A manifest of photos at a path or URL; paths in it are relative to its folder.
 
     Raises `BadSource` if no store understands its URL; the policy says whether its rows may be URLs.

@@ -30,7 +30,7 @@ class SeedSummary(BaseModel):
     spread: Means
 
 
-class Entry(BaseModel):
+class ComparedBundle(BaseModel):
     """A bundle in a comparison."""
 
     bundle: str  # its folder, as the user named it
@@ -62,7 +62,7 @@ class Entry(BaseModel):
         return {**fields, **metrics}
 
 
-def entry_of(bundle: Bundle, split: str) -> Entry:
+def entry_of(bundle: Bundle, split: str) -> ComparedBundle:
     """Return the metrics and the training of a bundle; raise `LookalikeError` if it has no metrics of the split."""
     manifest, metrics = bundle.manifest, bundle.manifest.metrics
     measured, data, seeds = metrics.of(split), manifest.training_data, metrics.seeds
@@ -74,7 +74,7 @@ def entry_of(bundle: Bundle, split: str) -> Entry:
         )
     untrained = metrics.untrained.of(split) if metrics.untrained else None
     mean, spread = (seeds.mean.of(split), seeds.spread.of(split)) if seeds else (None, None)
-    return Entry(
+    return ComparedBundle(
         bundle=display(bundle.folder),
         **manifest.model_dump(include={"model_id", "backbone", "recipe", "changed", "dimension", "precision"}),
         data=data.digest if data else None,
@@ -95,7 +95,7 @@ def check_chart_target(path: Path) -> None:
         )
 
 
-def write_comparison(path: Path, entries: Sequence[Entry], split: str) -> None:
+def write_comparison(path: Path, entries: Sequence[ComparedBundle], split: str) -> None:
     """Write the comparison: chart and table as a page (.html), or the chart alone (.svg, .png).
 
     Raises:
@@ -115,7 +115,7 @@ def write_comparison(path: Path, entries: Sequence[Entry], split: str) -> None:
             chart.savefig(path, dpi=150, facecolor="white")
 
 
-def _chart(entries: Sequence[Entry]) -> "Figure":
+def _chart(entries: Sequence[ComparedBundle]) -> "Figure":
     """A dot for each bundle and metric with its interval, and a ring for the untrained backbone."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
 
@@ -132,7 +132,7 @@ def _chart(entries: Sequence[Entry]) -> "Figure":
     return figure
 
 
-def _draw(axes: "Axes", place: int, entry: Entry, metric: str) -> None:
+def _draw(axes: "Axes", place: int, entry: ComparedBundle, metric: str) -> None:
     def draw(means: Means | None, marker: str, **style: Any) -> None:
         if means is not None and (mean := means[metric]) is not None:
             axes.plot(mean, place, marker, **style)

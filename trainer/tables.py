@@ -9,7 +9,7 @@ from rich.table import Table
 from retrieval.bundle import Bundle
 from retrieval.metrics import METRICS, Means, Seeds, SplitMetrics, show
 from retrieval.photo_ref import display
-from trainer.comparison import Entry
+from trainer.comparison import ComparedBundle
 
 # Without R-precision, so that the table fits into 80 columns.
 HEADINGS = {metric: heading for metric, heading in METRICS.items() if metric != "r_precision"}
@@ -40,7 +40,7 @@ def evaluation_table(metrics: SplitMetrics, untrained: SplitMetrics | None) -> T
     return table
 
 
-def comparison_table(entries: Sequence[Entry]) -> Table:
+def comparison_table(entries: Sequence[ComparedBundle]) -> Table:
     """Metrics and cost of each bundle, then the metrics of the untrained backbones."""
     table = Table(
         "bundle", *COMPARED.values(), "s", "param.", "MB", box=None, header_style="bold", padding=(0, 1, 0, 0)
