@@ -20,7 +20,7 @@ ERRORS = (redis.RedisError, OperationalError)
 # Redis is unreachable, restarting (ResponseError: loading its data, not writable yet) or full.
 TRANSIENT_ERRORS = (redis.ConnectionError, redis.TimeoutError, redis.ResponseError, OperationalError)
 
-Answer = TypeVar("Answer")
+Reply = TypeVar("Reply")
 
 
 def connect(settings: Settings) -> "redis.Redis":
@@ -33,8 +33,8 @@ def connect(settings: Settings) -> "redis.Redis":
     )
 
 
-def retry(request: Callable[[], Answer]) -> Answer:
-    """Return the answer to a request, which is repeated with growing pauses while Redis is unavailable or full.
+def retry(request: Callable[[], Reply]) -> Reply:
+    """Return the reply to a request, which is repeated with growing pauses while Redis is unavailable or full.
 
     Raises `LookalikeError` if Redis stays unavailable, or refuses.
     """
@@ -43,8 +43,8 @@ def retry(request: Callable[[], Answer]) -> Answer:
     return once(lambda: attempts(request))
 
 
-def once(request: Callable[[], Answer]) -> Answer:
-    """Return the answer to a request; raise `LookalikeError` if Redis can't be reached or refuses."""
+def once(request: Callable[[], Reply]) -> Reply:
+    """Return the reply to a request; raise `LookalikeError` if Redis can't be reached or refuses."""
     try:
         return request()
     except ERRORS as error:

@@ -43,7 +43,7 @@ Work = Callable[[Task, LocalExecutor, Any], ResultMessage]
 
 
 def run_worker(options: Sequence[str]) -> None:
-    """Run a Celery worker in this process until it is told to stop.
+    """Run a Celery worker in this process until it receives a signal to stop.
 
     A message that Celery itself can't decode ends its worker, after it has left the queue; the process then restarts.
     """

@@ -1,4 +1,4 @@
-"""What a worker process keeps from one task to the next."""
+"""The state that a worker process shares among its tasks."""
 
 from functools import cache, cached_property
 

@@ -1,5 +1,7 @@
 """Find photos that look like a given photo.
 
+    from pathlib import Path
+
     import lookalike
     from retrieval.search import SearchParameters
 

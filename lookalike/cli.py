@@ -67,7 +67,7 @@ def _app() -> typer.Typer:
 
 
 def _not_loaded() -> None:
-    """Stands for a command in help and completion until it is loaded."""
+    """A placeholder for a command that is not loaded, in help and completion."""
 
 
 def _load(name: str) -> Any:

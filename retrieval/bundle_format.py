@@ -144,5 +144,5 @@ class Manifest(Versioned):
         if not isclose(weight, 1, abs_tol=1e-6):
             raise ValueError(f"the weights of the parts add up to {weight:g} instead of 1")
         if (TEXT_NETWORK in self.files) != (TOKENIZER in self.files):
-            raise ValueError(f"{TEXT_NETWORK} and {TOKENIZER} are only of use together")
+            raise ValueError(f"{TEXT_NETWORK} and {TOKENIZER} are needed together")
         return self
