@@ -1,4 +1,4 @@
-# What indexes and serves; training, which needs TensorFlow, is done where the labelled photos are.
+# The image for indexing and serving. It cannot train, because it lacks TensorFlow.
 FROM python:3.11.11-slim-bookworm AS build
 WORKDIR /source
 COPY requirements.lock pyproject.toml README.md LICENSE ./
@@ -7,7 +7,7 @@ COPY retrieval retrieval
 COPY trainer trainer
 COPY indexer indexer
 COPY web web
-# The locked versions of what serving needs, which is a part of the lock.
+# Install the dependencies for serving in the versions of requirements.lock.
 RUN sed 's/ *\\$//; /^ *--hash/d' requirements.lock > constraints.txt \
     && python -m venv /opt/lookalike \
     && /opt/lookalike/bin/pip install --no-cache-dir --constraint constraints.txt ".[s3]"

@@ -14,7 +14,7 @@ check: .venv/ready
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 
-# Measure everything and write benchmarks/results.md, in 20 minutes. Options: make bench ARGS="--quick"
+# Measure everything and write benchmarks/results.md, in about 20 minutes. Options: make bench ARGS="--quick"
 bench: .venv/bench
 	.venv/bin/python benchmarks/run.py $(ARGS)
 
