@@ -61,12 +61,12 @@ def _index(library: Path, bundle: Path, home: Path) -> tuple[dict[str, Any], flo
     environment = os.environ | {"LOOKALIKE_HOME": str(home)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=sys.stderr) as process:
         assert process.stdout is not None
-        said = process.stdout.read()
+        output = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
-    return json.loads(said), usage.ru_maxrss * 1024 / 1e6
+    return json.loads(output), usage.ru_maxrss * 1024 / 1e6
 
 
 def _smaller(path: Path) -> bytes:

@@ -56,17 +56,17 @@ def _measure(server: Server, bundle: Bundle, photos: list[bytes], options: argpa
     groups = [photos[start : start + size] for start in range(0, len(photos), size)]
     requests = [upload(photo) for photo in photos]
 
-    def ask(connection: http.client.HTTPConnection, request: Request) -> int:
+    def search(connection: http.client.HTTPConnection, request: Request) -> int:
         connection.request("POST", "/api/v1/search", *request)
-        answer = connection.getresponse()
-        content = answer.read()
-        if answer.status != 200:
+        response = connection.getresponse()
+        content = response.read()
+        if response.status != 200:
             raise RuntimeError(content.decode())
         return 1
 
     def query(seconds: float) -> float:
         connections = [http.client.HTTPConnection(server.address, timeout=30) for _ in range(options.clients)]
-        return _rate([partial(ask, connection) for connection in connections], requests, seconds)
+        return _rate([partial(search, connection) for connection in connections], requests, seconds)
 
     def decode(group: list[bytes]) -> np.ndarray:
         return np.stack([PhotoDecoder().read_pixels(photo, bundle.resize).pixels for photo in group])
@@ -76,11 +76,11 @@ def _measure(server: Server, bundle: Bundle, photos: list[bytes], options: argpa
 
     pixels = [decode(group) for group in groups]
     query(1.0)  # the server is warm
-    turns, answered, cost = [], 0.0, {"server": 0.0, "clients": 0.0}
+    turns, completed, cost = [], 0.0, {"server": 0.0, "clients": 0.0}
     for _ in range(options.runs):
         at_server, at_clients, start = _processor_seconds(server.process), time.process_time(), time.monotonic()
         rate = query(options.seconds)
-        answered += rate * (time.monotonic() - start)
+        completed += rate * (time.monotonic() - start)
         cost["server"] += _processor_seconds(server.process) - at_server
         cost["clients"] += time.process_time() - at_clients
         turns.append((rate, on_all_cores(embedder.embed, pixels), on_all_cores(decode, groups)))
@@ -91,7 +91,7 @@ def _measure(server: Server, bundle: Bundle, photos: list[bytes], options: argpa
         "queries_per_second": over_http,
         "onnx_images_per_second": embedding,
         "decoded_per_second": decoding,
-        "processor_ms_per_query": {name: round(1000 * seconds / answered, 2) for name, seconds in cost.items()},
+        "processor_ms_per_query": {name: round(1000 * seconds / completed, 2) for name, seconds in cost.items()},
         "bound_per_second": round(bound, 1),
         "ratio_to_onnx": round(queries / onnx, 3),
         "ratio_to_bound": round(queries / bound, 3),
@@ -124,7 +124,7 @@ def _rate(workers: Sequence[Callable[[Any], int]], items: list[Any], seconds: fl
 def _arguments() -> argparse.Namespace:
     parser = bundle_and_photos(__doc__)
     parser.add_argument("--int8", type=Path, help="the same network in int8, to be measured, too")
-    parser.add_argument("--clients", type=int, default=2 * usable_cores(), help="how many ask at a time")
+    parser.add_argument("--clients", type=int, default=2 * usable_cores(), help="number of concurrent clients")
     parser.add_argument("--seconds", type=float, default=4, help="of a turn")
     parser.add_argument("--runs", type=int, default=3)
     return parser.parse_args()

@@ -77,15 +77,15 @@ def _client(address: str, photos: list[PhotoRef], end: float, seed: int, seen: S
         start = time.perf_counter()
         try:
             connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
+            response = connection.getresponse()
+            content = response.read()
         except (OSError, http.client.HTTPException) as error:
             seen.errors.append(f"{kind}: {error!r}")
             connection.close()
             continue
         seen.milliseconds[kind].append((time.perf_counter() - start) * 1000)
-        if answer.status != 200:
-            seen.errors.append(f"{kind}: {answer.status} {content[:200]!r}")
+        if response.status != 200:
+            seen.errors.append(f"{kind}: {response.status} {content[:200]!r}")
 
 
 def _by_upload(rng: random.Random, photos: list[PhotoRef]) -> Request:
@@ -143,7 +143,7 @@ def _summary(seen: Seen, seconds: float) -> dict[str, object]:
 def _arguments() -> argparse.Namespace:
     parser = bundle_and_photos(__doc__)
     parser.add_argument("--minutes", type=float, default=5, help="how long")
-    parser.add_argument("--clients", type=int, default=2 * usable_cores(), help="how many ask at a time")
+    parser.add_argument("--clients", type=int, default=2 * usable_cores(), help="number of concurrent clients")
     return parser.parse_args()
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/mutated_photos.py --bundle BUNDLE --photos FOLDER --uploads 10000
 
-The server must answer each with 200 or 4xx within two seconds, without restarting, and its memory must stay within 5 %
+The server must respond to each with 200 or 4xx within two seconds and must not restart; its memory must stay within 5 %
 of its value after the first fifth.
 """
 
@@ -46,13 +46,13 @@ def main() -> None:
             photo = MUTATIONS[name](rng, rng.choice(photos), rng.choice(photos))
             start = time.perf_counter()
             connection.request("POST", "/api/v1/search", *upload(photo))
-            answer = connection.getresponse()
-            answer.read()
+            response = connection.getresponse()
+            response.read()
             took = time.perf_counter() - start
             slowest = max(slowest, took)
-            statuses[f"{name}: {answer.status}"] += 1
-            if not (answer.status == 200 or 400 <= answer.status < 500) or took > LONGEST_SECONDS:
-                wrong.append(f"upload {number} ({name}): {answer.status} after {took:.1f} s")
+            statuses[f"{name}: {response.status}"] += 1
+            if not (response.status == 200 or 400 <= response.status < 500) or took > LONGEST_SECONDS:
+                wrong.append(f"upload {number} ({name}): {response.status} after {took:.1f} s")
             memory.append(server.memory_mb())
         survived = server.worker() == worker
     fifth = max(1, len(memory) // 5)

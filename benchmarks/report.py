@@ -52,7 +52,7 @@ def _head(photos: str) -> str:
             "# Results",
             "",
             f"Written by `make bench` on {datetime.now(UTC):%d %B %Y, %H:%M} UTC, at commit {_commit()}, on {photos}.",
-            "Speeds are medians, with the least and the most of the repetitions; all that is compared took turns.",
+            "Speeds are medians, with minimum and maximum over the runs; alternatives were measured in turn.",
             "",
             f"- {_processor()}, {usable_cores()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB of memory",
             f"- {platform.system()} {platform.release()}, Python {platform.python_version()}, {_versions()}",
@@ -139,5 +139,5 @@ def _versions() -> str:
 
 
 def _commit() -> str:
-    asked = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
-    return subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    command = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"

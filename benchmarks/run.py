@@ -124,10 +124,10 @@ def _run(script: Script, end: float, inputs: dict[str, str] | None = None) -> di
         out, err = process.communicate(timeout=left)
         result: dict[str, Any] = json.loads(out)
     except subprocess.TimeoutExpired:
-        return Failed("there was too little time left for it")
+        return Failed("not enough time was left")
     except ValueError:
         print(err, file=sys.stderr)
-        return Failed((err.strip().splitlines() or ["it said nothing"])[-1])
+        return Failed((err.strip().splitlines() or ["it printed no error"])[-1])
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # its servers and workers, if it was interrupted

@@ -199,7 +199,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, default=100_000, help="how many photos")
     parser.add_argument("--queries", type=int, default=200, help="how many searches of each kind")
-    parser.add_argument("--folder", type=Path, help="where the index is kept; otherwise it is made anew")
+    parser.add_argument("--folder", type=Path, help="where the index is kept; by default it is built again")
     parser.add_argument("--most-brute", type=int, default=100_000, help="compare with scikit-learn up to this many")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser.parse_args()

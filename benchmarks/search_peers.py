@@ -106,13 +106,13 @@ def compare(points: int, arguments: argparse.Namespace) -> dict[str, Any]:
 def _shared(points: int, queries: int) -> Iterator[Path]:
     """A folder with `vectors.npy`, `labels.npy`, `queries.npy` and `worst.npy`, the tenth best score of each query."""
     made = clustered(points + queries)
-    vectors, asked = made.vectors[:points], made.vectors[points:]
-    worst = [np.partition(vectors @ query, -K)[-K] for query in asked]
+    vectors, searched = made.vectors[:points], made.vectors[points:]
+    worst = [np.partition(vectors @ query, -K)[-K] for query in searched]
     with tempfile.TemporaryDirectory() as folder:
         for name, array in {
             "vectors": vectors,
             "labels": made.labels[:points],
-            "queries": asked,
+            "queries": searched,
             "worst": worst,
         }.items():
             np.save(Path(folder, name), array)
