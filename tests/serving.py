@@ -83,7 +83,7 @@ def site(settings: Settings, bundle: Bundle, library: Path) -> Iterator[Site]:
 def serving(*options: str, folder: Path = ROOT) -> Iterator[str]:
     """`lookalike serve` as a process in a folder, with the settings of the environment; yields its address."""
     command = [*LOOKALIKE, "serve", "--port", "0", "--json", *options]
-    with TemporaryFile("w+") as log:  # a pipe that nobody reads is full one day, and the server waits
+    with TemporaryFile("w+") as log:  # a pipe that is not read fills up, and blocks the server
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
         assert process.stdout is not None

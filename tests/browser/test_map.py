@@ -1,4 +1,4 @@
-"""The map: computed from the page, then wandered in with mouse, wheel and keyboard."""
+"""The map: computed from the page, then explored with mouse, wheel and keyboard."""
 
 import re
 import uuid
@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 TIP = ".tip:not([hidden])"
 
 
-def test_it_is_computed_and_wandered_in(page: Page, url: str) -> None:
+def test_it_is_computed_and_explored(page: Page, url: str) -> None:
     page.goto(f"{url}/map")
     compute, canvas = page.get_by_role("button", name="Compute the map"), page.get_by_role("application")
     expect(compute.or_(canvas)).to_be_visible()

@@ -1,4 +1,4 @@
-"""`lookalike doctor` sees what is wrong and says how to mend it."""
+"""`lookalike doctor` reports what is wrong and how to fix it."""
 
 import os
 from pathlib import Path

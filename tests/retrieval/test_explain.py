@@ -1,4 +1,4 @@
-"""Why two photos are alike: the score, taken apart over the regions of either."""
+"""Why two photos are alike: the score, split among the regions of each."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The graph of an embedded index: built beside the index in use, which loses nothing whatever happens meanwhile."""
+"""The graph of an embedded index: built beside the index in use, without losing writes or removals made meanwhile."""
 
 import os
 import random

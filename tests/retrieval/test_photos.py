@@ -1,4 +1,4 @@
-"""Folders and manifests become streams of photos, whatever the names."""
+"""Folders and manifests are listed as photos, with names of any kind."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What only the index on a server has: a server that refuses, is late or away, and others who use it."""
+"""What only an index on a server has: a server that refuses, is slow or unavailable, and other clients."""
 
 import datetime
 import ipaddress

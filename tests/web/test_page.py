@@ -176,7 +176,7 @@ def test_a_wrong_address_is_explained(
     assert 'role="alert"' in page.text and says in page.text
 
 
-def test_a_label_nobody_has_is_not_found(client: FlaskClient, photos: list[PhotoRef]) -> None:
+def test_an_unknown_label_is_not_found(client: FlaskClient, photos: list[PhotoRef]) -> None:
     assert client.get(f"/?id={photos[0].id}&label=violet", headers=BROWSER).status_code == 404
 
 

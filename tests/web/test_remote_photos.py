@@ -150,7 +150,7 @@ def test_a_store_that_refuses_is_unavailable_and_only_the_log_says_why(
 
 
 @PARTS
-def test_a_store_that_is_silent_holds_nobody_for_long(own: Site, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+def test_a_request_gives_up_on_a_silent_store(own: Site, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     monkeypatch.setattr(own.app.extensions[EXTENSION].photo_files._remote, "_policy", SourcePolicy(timeout_seconds=0.2))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         uri = f"http://127.0.0.1:{silent.getsockname()[1]}/1.jpg"

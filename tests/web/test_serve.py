@@ -132,7 +132,7 @@ def test_a_client_reads_why_its_upload_is_too_large(served: Served) -> None:
 
 
 @pytest.mark.slow
-def test_clients_that_fall_silent_keep_nobody_waiting(indexed: Settings) -> None:
+def test_silent_clients_do_not_block_others(indexed: Settings) -> None:
     head = b"POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
     head += b"Expect: 100-continue\r\nContent-Length: 100000\r\n\r\n"
     with impatient("MAX_SILENCE = 5") as address, ExitStack() as stack:

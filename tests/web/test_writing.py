@@ -59,7 +59,7 @@ def test_a_photo_needs_no_label(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../evil.php", "/etc/cron.d/evil", "..\\evil.exe", "evil.html", "%2e%2e%2fevil"])
-def test_the_clients_file_name_is_nobodys_business(client: FlaskClient, own: Site, name: str) -> None:
+def test_the_clients_file_name_is_not_stored(client: FlaskClient, own: Site, name: str) -> None:
     answer = add(client, name=name)
     assert answer.status_code == 201
     (path,) = kept(own)
