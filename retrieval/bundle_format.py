@@ -17,6 +17,7 @@ PHOTOS: Final = "photos.csv"
 
 Precision = Literal["float32", "int8"]
 PartName = Literal["kind", "look"]
+PARTS = (["kind"], ["look"], ["kind", "look"])
 FileName = Literal["text.onnx", "tokenizer.json", "photos.csv"]
 
 
@@ -68,11 +69,12 @@ class Pairs(BaseModel):
 
     kind: list[float] | None = None  # of this part; None if the embedding lacks it
     look: list[float] | None = None  # as `kind`
+    query: list[int] | None = None  # number of the pair's first photo; None if each photo is in one pair
     same_label: list[bool] | None = None  # whether both photos have the same label; None if photos have no labels
 
     @model_validator(mode="after")
     def _of_one_length(self) -> "Pairs":
-        columns = [column for column in (self.kind, self.look, self.same_label) if column is not None]
+        columns = [column for column in (self.kind, self.look, self.query, self.same_label) if column is not None]
         if len({len(column) for column in columns}) > 1:
             raise ValueError("the columns of the pairs have different lengths")
         return self
@@ -82,7 +84,8 @@ class CalibrationData(BaseModel):
     """Pairs of photos, from which the meaning of a score follows for any weights and any number of indexed photos."""
 
     calibrated_on: Literal["validation", "index"]  # validation photos of the training, or a sample of an index
-    photos: Pairs  # of different photos
+    gallery: int  # number of photos among which the nearest of each photo were found
+    photos: Pairs  # of photos with their nearest photos, with and without the same label
     copies: Pairs | None = None  # photos with edited copies of them
 
 
@@ -137,12 +140,12 @@ class Manifest(Versioned):
     @model_validator(mode="after")
     def _consistent(self) -> "Manifest":
         length, weight = sum(part.length for part in self.parts), sum(part.weight for part in self.parts)
-        if len({part.name for part in self.parts}) < len(self.parts):
-            raise ValueError("two parts have the same name")
         if length != self.dimension:
             raise ValueError(f"the lengths of the parts add up to {length}, and the embedding has {self.dimension}")
         if not isclose(weight, 1, abs_tol=1e-6):
             raise ValueError(f"the weights of the parts add up to {weight:g} instead of 1")
+        if [part.name for part in self.parts] not in PARTS:
+            raise ValueError("the parts are neither kind nor look nor both, kind first")
         if (TEXT_NETWORK in self.files) != (TOKENIZER in self.files):
             raise ValueError(f"{TEXT_NETWORK} and {TOKENIZER} are needed together")
         return self

@@ -17,6 +17,8 @@ METRICS = {
     "map_at_r": "MAP@R",
     "mrr": "MRR",
 }
+COPY_METRICS = {"copy_recall_at_1": "copy R@1", "copy_recall_at_10": "copy R@10"}
+ALL_METRICS = METRICS | COPY_METRICS
 
 Interval = tuple[float, float]
 Value = TypeVar("Value")

@@ -62,18 +62,27 @@ def top_k_of_each(
 
 
 def top_k_in_batches(
-    gallery: Embeddings, k: int, queries: Positions, groups: npt.NDArray[np.generic] | None = None
+    gallery: Embeddings,
+    k: int,
+    queries: Positions,
+    groups: npt.NDArray[np.generic] | None = None,
+    candidates: Positions | None = None,
 ) -> Iterator[tuple[slice, Scores, Positions]]:
-    """Yield what `top_k_of_each` returns in batches of bounded size, each with the part of `queries` that it is for."""
+    """Yield what `top_k_of_each` returns in batches of bounded size, each with the part of `queries` that it is for.
+
+    `candidates` are the positions of the photos that may be found; all by default.
+    """
     k = min(k, len(gallery) - 1)
     if k <= 0 or len(queries) == 0:
         return
     groups = np.arange(len(gallery)) if groups is None else groups
-    depth = min(len(gallery), k + int(np.unique(groups, return_counts=True)[1].max()))
-    search, size = _fitted(gallery), max(1, ENTRIES_PER_BATCH // depth)
+    candidates = np.arange(len(gallery)) if candidates is None else candidates
+    depth = min(len(candidates), k + int(np.unique(groups, return_counts=True)[1].max()))
+    search, size = _fitted(gallery[candidates]), max(1, ENTRIES_PER_BATCH // depth)
     for start in range(0, len(queries), size):
         part = slice(start, start + size)
-        distances, positions = search.kneighbors(gallery[queries[part]], depth)
+        distances, nearest = search.kneighbors(gallery[queries[part]], depth)
+        positions = candidates[nearest]
         excluded = groups[positions] == groups[queries[part], None]
         scores = np.where(excluded, -np.inf, 1 - distances**2 / 2)
         order = np.argsort(excluded, axis=1, kind="stable")[:, :k]  # the others first, still nearest first

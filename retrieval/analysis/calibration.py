@@ -1,60 +1,163 @@
-"""The distributions of scores of photos with the same label and with different labels."""
+"""What a score means: from cosine similarities of pairs of photos to thresholds for any weights and index size."""
+
+from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
 
-from retrieval.bundle_format import Calibration
-from retrieval.top_k import Embeddings, Scores, top_k_of_each
+from retrieval.bundle_format import CalibrationData, Pairs
+from retrieval.parts import KIND, LOOK, Parts
+from retrieval.top_k import Embeddings, Positions, top_k_of_each
 
-FEWEST_QUERIES = 20
-QUANTILES = np.linspace(0, 1, 21)
-HARDLY_REGULARIZED = 1e6
+FEWEST_PHOTOS = 20
+MOST_PHOTOS = 500
+NEAREST = 3  # photos with the same and with other labels that each photo is paired with, for each of LOOKS
+LOOKS = (0.0, 0.5, 1.0)
+DIGITS = 4
+
+FALSE_CLOSE_MATCHES = 0.1  # the share of queries without a match whose best photo may reach the threshold
+COPIES_FOUND = 0.95
+FALSE_DUPLICATES = 0.01  # the share of photos of which another photo may pass for a copy
+
+Column = npt.NDArray[np.float64]
 
 
-def calibrate(embeddings: Embeddings, labels: npt.NDArray[np.str_]) -> Calibration | None:
-    """Measure the highest score of each photo with the same label and with another label; see `Calibration`.
+def calibration_data(
+    embeddings: Embeddings,
+    labels: npt.NDArray[np.str_] | None,
+    parts: Parts,
+    copies: Embeddings | None = None,
+    *,
+    of_index: bool = False,
+) -> CalibrationData | None:
+    """Pair each of at most 500 photos with the nearest photos that have its label, and with the nearest others.
 
     Args:
-        embeddings: of photos that the network was not trained on, float32 [photos, d], unit length.
-        labels: str [photos].
+        embeddings: of photos that the network was not trained on, float32 [photos, d].
+        labels: str [photos]; None if there are none: then each photo is paired with the nearest ones.
+        parts: of the embeddings.
+        copies: of an edited copy of each photo, float32 [photos, d].
+        of_index: whether the photos are a sample of an index, not validation photos.
 
     Returns:
-        None if fewer than 20 photos have both another photo of their label and one of another label.
+        None if there are fewer than 20 photos.
     """
-    same, other = _best_with_same_label(embeddings, labels), _best_with_other_label(embeddings, labels)
-    both = np.isfinite(same) & np.isfinite(other)
-    same, other = same[both], other[both]
-    if len(same) < FEWEST_QUERIES:
+    if len(embeddings) < FEWEST_PHOTOS:
         return None
-    return Calibration(
-        queries=len(same),
-        same_label=np.quantile(same, QUANTILES).tolist(),
-        other_label=np.quantile(other, QUANTILES).tolist(),
-        close_match=_boundary(same, other),
+    chosen = np.sort(np.random.default_rng(0).permutation(len(embeddings))[:MOST_PHOTOS])
+    pairs = np.unique(np.concatenate(list(_nearest(embeddings, labels, parts, chosen))), axis=0)
+    one, other = pairs.T
+    photos = Pairs(
+        **_columns(embeddings[one], embeddings[other], parts),
+        query=np.searchsorted(chosen, one).tolist(),
+        same_label=None if labels is None else (labels[one] == labels[other]).tolist(),
+    )
+    return CalibrationData(
+        calibrated_on="index" if of_index else "validation",
+        gallery=len(embeddings),
+        photos=photos,
+        copies=None if copies is None else Pairs(**_columns(embeddings[chosen], copies[chosen], parts)),
     )
 
 
-def _best_with_same_label(embeddings: Embeddings, labels: npt.NDArray[np.str_]) -> Scores:
-    """The highest score of another photo with the same label, float64 [photos]; −∞ if there is none."""
-    best = np.full(len(labels), -np.inf)
-    for label in np.unique(labels):
-        of_label = np.flatnonzero(labels == label)
-        if len(of_label) > 1:
-            best[of_label] = top_k_of_each(embeddings[of_label], 1)[0][:, 0]
-    return best
+class Calibration:
+    """The thresholds that follow from pairs of photos.
+
+    The highest score of each photo with a photo that does not match it is extrapolated to the size of an index: the
+    number of photos within a small distance of a photo grows as a power of that distance, the intrinsic dimension
+    (Levina and Bickel, "Maximum Likelihood Estimation of Intrinsic Dimension", 2004).
+
+    Args:
+        data: the pairs.
+        parts: of the embeddings.
+    """
+
+    def __init__(self, data: CalibrationData, parts: Parts) -> None:
+        self._data, self._parts = data, parts
+
+    def close_match(self, photos: int, look: float | None = None) -> float:
+        """Return the score above which the best of so many photos probably shows the same kind as the query.
+
+        One in ten queries without a match in the index has a score as high. `look` is as in `Parts.query`.
+        """
+        scores = self._scores(self._data.photos, self._parts.look_or_default(look))
+        return self._extrapolated(scores, self._others, FALSE_CLOSE_MATCHES, photos)
+
+    def duplicates(self, photos: int) -> float:
+        """Return the cosine similarity of look above which two of so many photos are near-identical.
+
+        19 of 20 edited copies of the calibration reach it, unless so do other photos of more than one in a hundred.
+        """
+        every = np.ones(len(self._queries), bool)
+        scores = self._scores(self._data.photos, 1.0)
+        threshold = self._extrapolated(scores, every, FALSE_DUPLICATES, photos)
+        if self._data.copies is None:
+            return threshold
+        return max(threshold, float(np.quantile(self._scores(self._data.copies, 1.0), 1 - COPIES_FOUND)))
+
+    @cached_property
+    def _queries(self) -> Positions:
+        return np.array(self._data.photos.query)
+
+    @cached_property
+    def _others(self) -> npt.NDArray[np.bool_]:
+        """Whether the photos of a pair have different labels; True without labels."""
+        same = self._data.photos.same_label
+        return np.ones(len(self._queries), bool) if same is None else ~np.array(same)
+
+    def _extrapolated(self, scores: Column, chosen: npt.NDArray[np.bool_], share: float, photos: int) -> float:
+        """The score that the best of so many photos reaches for this share of queries, from chosen pairs."""
+        nearest = _smallest_distances(1 - scores[chosen], self._queries[chosen])
+        if not len(nearest):
+            return 1.0
+        distance = float(np.quantile(nearest[:, 0], share))
+        ratios = np.log(np.maximum(nearest[:, -1:], 1e-6) / np.maximum(nearest[:, :-1], 1e-6))
+        return float(np.clip(1 - distance * (self._data.gallery / max(photos, 1)) ** ratios.mean(), -1, 1))
+
+    def _scores(self, pairs: Pairs, look: float | None) -> Column:
+        """The scores of pairs with this weight of look; of the only part if there is one."""
+        columns = [np.array(column) for column in (pairs.kind, pairs.look) if column is not None]
+        if len(columns) == 1 or look is None:
+            return columns[0]
+        scores: Column = (1 - look) * columns[0] + look * columns[1]
+        return scores
 
 
-def _best_with_other_label(embeddings: Embeddings, labels: npt.NDArray[np.str_]) -> Scores:
-    """The highest score of a photo with another label, float64 [photos]; −∞ if there is none."""
-    scores, _ = top_k_of_each(embeddings, 1, groups=labels)
-    best: Scores = scores.max(axis=1, initial=-np.inf)
-    return best
+def _nearest(
+    embeddings: Embeddings, labels: npt.NDArray[np.str_] | None, parts: Parts, chosen: Positions
+) -> Iterator[Positions]:
+    """Yield pairs of photos, int64 [pairs, 2], the first of each a chosen one."""
+    for look in LOOKS if parts.default_look is not None else (None,):
+        weighted = parts.weighted(embeddings, look)
+        if labels is None:
+            yield _pairs(chosen, top_k_of_each(weighted, NEAREST, queries=chosen)[1])
+            continue
+        yield _pairs(chosen, top_k_of_each(weighted, NEAREST, queries=chosen, groups=labels)[1])
+        for label in np.unique(labels[chosen]):
+            members, own = np.flatnonzero(labels == label), np.flatnonzero(labels[chosen] == label)
+            positions = np.searchsorted(members, chosen[own])
+            found = top_k_of_each(weighted[members], NEAREST, queries=positions)[1]
+            yield _pairs(chosen[own], members[found])
 
 
-def _boundary(same: Scores, other: Scores) -> float | None:
-    """The score at which a logistic regression of "same label" on the score is undecided, if it rises with it."""
-    scores = np.concatenate([same, other])[:, None]
-    fitted = LogisticRegression(C=HARDLY_REGULARIZED).fit(scores, np.repeat([1, 0], len(same)))
-    slope, intercept = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
-    return float(np.clip(-intercept / slope, -1, 1)) if slope > 0 else None
+def _pairs(queries: Positions, found: Positions) -> Positions:
+    """The pairs of queries, int64 [n], and of the photos found for each, int64 [n, k]; −1 is none."""
+    pairs = np.stack([np.repeat(queries, found.shape[1]), found.ravel()], axis=1)
+    found_only: Positions = pairs[pairs[:, 1] >= 0]
+    return found_only
+
+
+def _smallest_distances(distances: Column, queries: Positions) -> Column:
+    """The smallest distances of each query in order, float64 [queries, NEAREST]; of queries that have as many."""
+    by_query = [np.sort(distances[queries == query])[:NEAREST] for query in np.unique(queries)]
+    return np.array([of_query for of_query in by_query if len(of_query) == NEAREST])
+
+
+def _columns(some: Embeddings, others: Embeddings, parts: Parts) -> dict[str, list[float]]:
+    """The cosine similarity of each part for pairs of embeddings, float32 [pairs, d] each."""
+    return {
+        name: np.einsum("nd,nd->n", parts.one(some, name), parts.one(others, name)).round(DIGITS).tolist()
+        for name in (KIND, LOOK)
+        if parts.has(name)
+    }

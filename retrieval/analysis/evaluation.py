@@ -8,10 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval import ranking_metrics as ranking
-from retrieval.metrics import METRICS, Interval, SplitMetrics
+from retrieval.analysis.copies import copy_recall
+from retrieval.metrics import METRICS, Interval, Means, SplitMetrics
+from retrieval.parts import Parts
 from retrieval.ranking_metrics import Counts, Relevance, Values
 from retrieval.top_k import Embeddings, Positions, top_k_in_batches
 
+LOOKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 DEEPEST_CUT = 10  # of the metrics at a fixed rank
 CONFIDENCE = 0.95
 RESAMPLES = 1000
@@ -94,7 +97,10 @@ def evaluate_embeddings(
     labels: npt.NDArray[np.str_],
     *,
     queries: Positions | None = None,
+    gallery: Positions | None = None,
+    groups: npt.NDArray[np.generic] | None = None,
     metrics: Iterable[str] = METRICS,
+    copies: Embeddings | None = None,
 ) -> Evaluation:
     """Measure how well embeddings bring photos of one class together.
 
@@ -102,27 +108,60 @@ def evaluate_embeddings(
         embeddings: float32 [photos, d], unit length.
         labels: str [photos].
         queries: positions of the query photos; all by default. A photo without another of its class is never a query.
+        gallery: positions of the photos that may be found; all by default.
+        groups: [photos], the group of each photo, such as the photos of one object; a query does not find its own.
         metrics: which of `METRICS` to compute.
+        copies: of an edited copy of each photo, float32 [photos, d], to compute `COPY_METRICS` for the query photos.
     """
-    _, codes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    total = sizes[codes] - 1
+    _, codes = np.unique(labels, return_inverse=True)
+    own = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    gallery = np.arange(len(labels)) if gallery is None else gallery
+    total = _matches(codes, own, gallery)
     positions = np.arange(len(labels)) if queries is None else queries
     positions = positions[total[positions] > 0]
     values = {metric: np.zeros(len(positions)) for metric in metrics}
     depth = max(DEEPEST_CUT, total[positions].max(initial=0))
-    for part, relevant in _relevance(embeddings, codes, positions, depth):
+
+    def relevance(of: Positions, depth: int) -> Iterator[tuple[slice, Relevance]]:
+        """Yield, for parts of the queries, whether the photos ranked have the query's label, bool [batch, depth]."""
+        for part, _, ranked in top_k_in_batches(embeddings, depth, of, own, gallery):
+            yield part, (codes[ranked] == codes[of[part], None]) & (ranked >= 0)
+
+    for part, relevant in relevance(positions, depth):
         for metric, of_metric in values.items():
             of_metric[part] = COMPUTE[metric](relevant, total[positions[part]])
     if "mrr" in values:  # of queries without a relevant photo within that depth, it depends on the whole ranking
         unfound = np.flatnonzero(values["mrr"] == 0)
-        for part, relevant in _relevance(embeddings, codes, positions[unfound], len(labels)):
+        for part, relevant in relevance(positions[unfound], len(labels)):
             values["mrr"][unfound[part]] = ranking.reciprocal_rank(relevant)
+    if copies is not None:
+        values |= {name: of_all[positions] for name, of_all in copy_recall(embeddings, copies).items()}
     return Evaluation(labels[positions], values, positions)
 
 
-def _relevance(
-    embeddings: Embeddings, codes: npt.NDArray[np.int_], queries: Positions, depth: int
-) -> Iterator[tuple[slice, Relevance]]:
-    """Yield, for parts of the queries, whether the photos ranked have the query's label, bool [batch, depth]."""
-    for part, _, ranked in top_k_in_batches(embeddings, depth, queries):
-        yield part, codes[ranked] == codes[queries[part], None]
+def evaluate_by_look(
+    embeddings: Embeddings, labels: npt.NDArray[np.str_], copies: Embeddings | None, parts: Parts
+) -> dict[str, Means] | None:
+    """Evaluate embeddings of two parts with five weights of the part look; return None if they have one part."""
+    if parts.default_look is None:
+        return None
+    return {
+        f"{look:g}": Means(
+            **evaluate_embeddings(
+                parts.weighted(embeddings, look),
+                labels,
+                copies=None if copies is None else parts.weighted(copies, look),
+            ).overall
+        )
+        for look in LOOKS
+    }
+
+
+def _matches(codes: Positions, groups: Positions, gallery: Positions) -> Counts:
+    """The number of photos in the gallery with a photo's label and of another group, int [photos]."""
+    of_label = np.bincount(codes[gallery], minlength=codes.max(initial=-1) + 1)
+    pairs = codes * (groups.max(initial=0) + 1) + groups
+    known, inverse = np.unique(pairs, return_inverse=True)
+    of_pair = np.bincount(inverse[gallery], minlength=len(known))
+    matches: Counts = of_label[codes] - of_pair[inverse]
+    return matches

@@ -170,7 +170,7 @@ def test_metrics_that_are_absent_stay_absent(tmp_path: Path) -> None:
 
 TWO_PARTS = [{"name": "kind", "length": 10, "weight": 0.75}, {"name": "look", "length": 6, "weight": 0.25}]
 PAIRS = {"kind": [0.5, 0.25], "look": [0.75, 1.0], "same_label": [True, False]}
-COLUMNS = {"calibrated_on": "validation", "photos": PAIRS, "copies": {"kind": [1.0], "look": [0.5]}}
+COLUMNS = {"calibrated_on": "validation", "gallery": 2, "photos": PAIRS, "copies": {"kind": [1.0], "look": [0.5]}}
 ORIGIN = {"source": "hf:someone/network", "revision": "0" * 40, "licence": "MIT", "files": {"model.onnx": "0" * 64}}
 
 
@@ -195,7 +195,7 @@ def test_every_field_of_format_2_is_read_as_it_was_written(bundle: Bundle, tmp_p
     [
         ({"parts": TWO_PARTS[:1]}, "lengths of the parts add up to 10, and the embedding has 16"),
         ({"parts": [TWO_PARTS[0], TWO_PARTS[1] | {"weight": 0.3}]}, "weights of the parts add up to 1.05 instead of 1"),
-        ({"parts": [TWO_PARTS[0], TWO_PARTS[1] | {"name": "kind"}]}, "two parts have the same name"),
+        ({"parts": [TWO_PARTS[0], TWO_PARTS[1] | {"name": "kind"}]}, "kind first"),
         ({"parts": [TWO_PARTS[0], TWO_PARTS[1] | {"name": "sound"}]}, "parts.1.name"),
         ({"parts": []}, "add up to 0"),
         ({"calibration_data": COLUMNS | {"copies": {"kind": [1.0], "look": []}}}, "different lengths"),

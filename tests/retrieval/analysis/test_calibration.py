@@ -1,60 +1,91 @@
 import numpy as np
 import pytest
 
-from retrieval.analysis.calibration import calibrate
-from retrieval.bundle_format import Calibration
+from retrieval.analysis.calibration import Calibration, calibration_data
+from retrieval.bundle_format import CalibrationData, Pairs, Part
+from retrieval.parts import Parts
+
+KIND = Parts([Part(name="kind", length=8, weight=1)])
+BOTH = Parts([Part(name="kind", length=3, weight=0.5), Part(name="look", length=5, weight=0.5)])
 
 
-def on_circle(angles: list[float]) -> np.ndarray:
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
-
-
-def test_quantiles_are_those_of_the_best_scores() -> None:
-    # Each class lies on an arc, a photo every 0.01 rad; the arcs are 1 rad apart.
-    angles = [*np.arange(12) * 0.01, *(1.11 + np.arange(12) * 0.01)]
-    found = calibrate(on_circle(angles), np.repeat(["a", "b"], 12))
-    assert found is not None
-    assert found.queries == 24
-    assert found.same_label == pytest.approx([np.cos(0.01)] * 21, abs=1e-5)
-    assert found.other_label[-1] == pytest.approx(np.cos(1.0), abs=1e-5)
-    assert found.other_label[0] == pytest.approx(np.cos(1.11), abs=1e-5)
-    assert np.cos(1.0) < found.close_match < np.cos(0.01)
-
-
-def test_above_the_boundary_the_same_label_is_likelier_and_below_it_another() -> None:
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(40, 16))
-    embeddings = np.repeat(centres, 10, axis=0) + 0.9 * rng.normal(size=(400, 16))
-    embeddings = (embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).astype(np.float32)
-    labels = np.repeat(np.arange(40), 10).astype(str)
-    found = calibrate(embeddings, labels)
-    scores = embeddings @ embeddings.T - 2 * np.eye(400)
-    same = np.where(labels[:, None] == labels, scores, -1).max(axis=1)
-    other = np.where(labels[:, None] != labels, scores, -1).max(axis=1)
-    assert (same > found.close_match).sum() > 2 * (other > found.close_match).sum()
-    assert (other < found.close_match).sum() > 2 * (same < found.close_match).sum()
-    assert found.same_label[10] == pytest.approx(np.median(same))
-
-
-def test_scores_that_tell_nothing_have_no_boundary() -> None:
-    found = calibrate(np.zeros((30, 4), np.float32), np.repeat(["a", "b"], 15))
-    assert found is not None
-    assert found.close_match is None
-    assert Calibration.model_validate_json(found.model_dump_json()) == found
-
-
-@pytest.mark.parametrize("labels", [["a", "b"] * 5, ["a"] * 30, [str(number) for number in range(30)]])
-def test_too_few_photos_are_not_measured(labels: list[str]) -> None:
-    assert calibrate(on_circle(list(np.arange(len(labels)) * 0.1)), np.array(labels)) is None
-
-
-def test_many_photos_are_measured_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    embeddings = rng.normal(size=(50, 8)).astype(np.float32)
+def photos(classes: int, per_class: int, spread: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors around a centre for each class, float32 [photos, 8], and their labels."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).normal(size=(classes, 8))
+    embeddings = np.repeat(centres, per_class, axis=0) + spread * rng.normal(size=(classes * per_class, 8))
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
-    labels = rng.integers(0, 3, 50).astype(str)
-    whole = calibrate(embeddings, labels)
-    monkeypatch.setattr("retrieval.top_k.ENTRIES_PER_BATCH", 7)
-    parts = calibrate(embeddings, labels)
-    assert parts.same_label == pytest.approx(whole.same_label, abs=1e-6)
-    assert parts.other_label == pytest.approx(whole.other_label, abs=1e-6)
+    return embeddings.astype(np.float32), np.repeat(np.arange(classes), per_class).astype(str)
+
+
+def test_each_photo_is_paired_with_the_nearest_ones_of_its_label_and_of_others() -> None:
+    embeddings, labels = photos(5, 6, 0.3)
+    found = calibration_data(embeddings, labels, KIND)
+    assert found is not None
+    assert (found.calibrated_on, found.gallery) == ("validation", 30)
+    assert found.photos.look is None and found.copies is None
+    scores = embeddings @ embeddings.T - 3 * np.eye(30)
+    for photo in range(30):
+        for same in (True, False):
+            expected = np.sort(scores[photo, (labels == labels[photo]) == same])[::-1][:3]
+            columns = zip(found.photos.query, found.photos.same_label, found.photos.kind, strict=True)
+            paired = [score for query, same_label, score in columns if (query, same_label) == (photo, same)]
+            assert sorted(paired, reverse=True) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_parts_of_pairs_and_copies_are_compared_by_themselves() -> None:
+    rng = np.random.default_rng(0)
+    embeddings = BOTH.weighted(rng.normal(size=(30, 8)).astype(np.float32), 0.5)
+    copies = BOTH.weighted(embeddings + 0.05 * rng.normal(size=(30, 8)).astype(np.float32), 0.5)
+    found = calibration_data(embeddings, None, BOTH, copies, of_index=True)
+    assert found.calibrated_on == "index"
+    assert found.photos.same_label is None
+    assert found.copies.look == pytest.approx(2 * (embeddings[:, 3:] * copies[:, 3:]).sum(1), abs=1e-4)
+    assert CalibrationData.model_validate_json(found.model_dump_json()) == found
+
+
+def test_few_photos_are_not_measured() -> None:
+    embeddings, labels = photos(1, 19, 0.3)
+    assert calibration_data(embeddings, labels, KIND) is None
+
+
+def test_many_photos_are_sampled() -> None:
+    embeddings, labels = photos(4, 200, 0.3)
+    found = calibration_data(embeddings, labels, KIND, embeddings)
+    assert found.gallery == 800
+    assert set(found.photos.query) == set(range(500))
+    assert found.copies.kind == pytest.approx([1.0] * 500)
+
+
+def test_photos_of_one_label_have_no_threshold_below_one() -> None:
+    embeddings, labels = photos(1, 30, 0.3)
+    assert Calibration(calibration_data(embeddings, labels, KIND), KIND).close_match(100) == 1
+
+
+def test_the_threshold_rises_with_the_number_of_photos_and_few_others_reach_it() -> None:
+    embeddings, labels = photos(20, 15, 0.45)
+    calibrated = Calibration(calibration_data(embeddings, labels, KIND), KIND)
+    queries, own = photos(20, 50, 0.45, seed=1)
+    for seed, number in enumerate((5, 50, 500)):
+        gallery, others = photos(20, number, 0.45, seed=2 + seed)
+        threshold = calibrated.close_match(len(gallery))
+        scores = np.where(own[:, None] == others, -1, queries @ gallery.T)
+        assert (scores.max(axis=1) >= threshold).mean() <= 0.15
+    assert calibrated.close_match(100) < calibrated.close_match(1_000) < calibrated.close_match(1_000_000) <= 1
+
+
+def test_the_threshold_depends_on_the_weight_of_look() -> None:
+    pairs = Pairs(kind=[0.0] * 60, look=[0.5] * 60, query=np.repeat(np.arange(20), 3).tolist(), same_label=[False] * 60)
+    calibrated = Calibration(CalibrationData(calibrated_on="validation", gallery=20, photos=pairs), BOTH)
+    assert calibrated.close_match(20, look=1) == pytest.approx(0.5)
+    assert calibrated.close_match(20, look=0) == pytest.approx(0.0)
+    assert calibrated.close_match(20) == pytest.approx(0.25)
+
+
+def test_the_threshold_of_duplicates_is_between_copies_and_other_photos() -> None:
+    rng = np.random.default_rng(0)
+    embeddings = BOTH.weighted(rng.normal(size=(200, 8)).astype(np.float32), 0.5)
+    copies = BOTH.weighted(embeddings + 0.01 * rng.normal(size=(200, 8)).astype(np.float32), 0.5)
+    calibrated = Calibration(calibration_data(embeddings, None, BOTH, copies), BOTH)
+    looks = 2 * (embeddings[:, 3:] * copies[:, 3:]).sum(1)
+    assert np.quantile(looks, 0.05) - 1e-3 <= calibrated.duplicates(200) <= 1

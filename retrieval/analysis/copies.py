@@ -1,0 +1,53 @@
+"""Edited copies of photos: they show whether an embedding recognizes a single photo, not only its class."""
+
+import io
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageEnhance, ImageOps
+
+from retrieval.metrics import COPY_METRICS
+from retrieval.top_k import Embeddings, top_k
+
+SMALLEST_AREA, LARGEST_AREA = 0.35, 0.6
+FAINTEST, STRONGEST = 0.8, 1.2
+QUALITY = 60
+DEPTHS = dict(zip(COPY_METRICS, (1, 10), strict=True))
+ROUNDING = 1e-6
+
+
+def edited_copy(photo: Image.Image, rng: np.random.Generator) -> bytes:
+    """Return an edited copy of a photo as a JPEG.
+
+    It has a random 35–60 % of the photo's area at the same aspect ratio, is mirrored half the time, has its brightness
+    and saturation changed by factors from 0.8 to 1.2, and is compressed with JPEG quality 60.
+    """
+    side = float(np.sqrt(rng.uniform(SMALLEST_AREA, LARGEST_AREA)))
+    width, height = max(1, round(photo.width * side)), max(1, round(photo.height * side))
+    left, top = (int(rng.integers(photo.width - width + 1)), int(rng.integers(photo.height - height + 1)))
+    copy = photo.crop((left, top, left + width, top + height))
+    if rng.random() < 0.5:
+        copy = ImageOps.mirror(copy)
+    for enhance in (ImageEnhance.Brightness, ImageEnhance.Color):
+        copy = enhance(copy).enhance(rng.uniform(FAINTEST, STRONGEST))
+    encoded = io.BytesIO()
+    copy.save(encoded, "JPEG", quality=QUALITY)
+    return encoded.getvalue()
+
+
+def copy_recall(gallery: Embeddings, copies: Embeddings) -> dict[str, npt.NDArray[np.float64]]:
+    """Compute for each edited copy whether its original is among the first 1 and 10 photos.
+
+    Args:
+        gallery: the photos, float32 [photos, d], unit length.
+        copies: an edited copy of each photo, float32 [photos, d], unit length.
+
+    Returns:
+        metric → 0 or 1 for each copy, float64 [photos]; an original with as high a score as another photo is first.
+    """
+    scores, _ = top_k(gallery, copies, max(DEPTHS.values()))
+    of_original = np.einsum("nd,nd->n", gallery, copies)
+    return {
+        metric: (of_original >= scores[:, min(depth, scores.shape[1]) - 1] - ROUNDING).astype(np.float64)
+        for metric, depth in DEPTHS.items()
+    }
