@@ -110,7 +110,7 @@ def _index(settings: Settings, store: IndexStore) -> Check:
             "Run `lookalike index`.",
         )
     try:
-        with store.open(bundle.model_id, bundle.dimension) as index:
+        with store.open(bundle.model_id, bundle.dimension, bundle.look) as index:
             message, advice = f"{index.count():,} photos, {store.location}", index.advice()
             return Check("index", "warning" if advice else "ok", message, advice or "")
     except IndexBusy as error:  # a server or a job is running, which is not an error

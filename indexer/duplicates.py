@@ -1,13 +1,18 @@
-"""Duplicates in an index: one file under several names, or files that the model can't tell apart."""
+"""Duplicates in an index: one file under several names, and different files that look the same."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from indexer.gallery import Gallery
-from retrieval.top_k import top_k_of_each
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-MIN_SCORE = 0.999
+from indexer.gallery import Gallery
+from retrieval.parts import LOOK
+from retrieval.top_k import Embeddings, top_k_of_each
+
 NEIGHBOURS = 10  # compared for each photo
 
 
@@ -21,27 +26,35 @@ class Identical:
 
 @dataclass(frozen=True, slots=True)
 class NearIdentical:
-    """Two different files and their cosine similarity."""
+    """Different files that look the same, and the lowest cosine similarity of two of them."""
 
     score: float
-    photos: tuple[str, str]
-    labels: tuple[str | None, str | None]
+    photos: list[str]
+    labels: list[str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Duplicates:
-    """The duplicates among a number of photos, the largest groups and the highest scores first."""
+    """The duplicates among a number of photos, the largest groups and the highest scores first.
+
+    Args:
+        photos: number of photos.
+        threshold: the cosine similarity from which two files look the same.
+        identical: files with the same content.
+        near_identical: groups of files that look the same.
+    """
 
     photos: int
+    threshold: float
     identical: list[Identical]
     near_identical: list[NearIdentical]
 
 
-def find_duplicates(gallery: Gallery, min_score: float = MIN_SCORE) -> Duplicates:
-    """Find the photos of a gallery with the same content, or with nearly the same embedding.
+def find_duplicates(gallery: Gallery, threshold: float) -> Duplicates:
+    """Find the photos of a gallery with the same content, or with nearly the same look.
 
-    Two different files count as near-identical from the cosine similarity `min_score`. It depends on the training of
-    the model: scores within a class are high if only classes were trained.
+    Two different files are near-identical from the cosine similarity `threshold` of their part look, or of their part
+    kind if the embedding has no other.
     """
     copies: dict[str, list[int]] = defaultdict(list)
     for position, photo in enumerate(gallery.photos):
@@ -51,26 +64,30 @@ def find_duplicates(gallery: Gallery, min_score: float = MIN_SCORE) -> Duplicate
         for sha256, positions in copies.items()
         if len(positions) > 1
     ]
+    groups = _near_identical(gallery, [positions[0] for positions in copies.values()], threshold)
     return Duplicates(
         photos=len(gallery.photos),
+        threshold=round(threshold, 6),
         identical=sorted(identical, key=lambda group: (-len(group.photos), group.photos)),
-        near_identical=_near_identical(gallery, copies, min_score),
+        near_identical=sorted(groups, key=lambda group: (-group.score, group.photos)),
     )
 
 
-def _near_identical(gallery: Gallery, copies: Mapping[str, Sequence[int]], min_score: float) -> list[NearIdentical]:
-    """Find pairs of different files; each file is represented by the first of its photos."""
-    first = [positions[0] for positions in copies.values()]
-    photos = [gallery.photos[position] for position in first]
-    scores, neighbours = top_k_of_each(gallery.embeddings[first], NEIGHBOURS)
-    close = {
-        (min(photo, int(neighbour)), max(photo, int(neighbour))): float(score)
-        for photo in (scores[:, :1] >= min_score).nonzero()[0].tolist()
-        for score, neighbour in zip(scores[photo], neighbours[photo], strict=True)
-        if score >= min_score
-    }
-    pairs = [
-        NearIdentical(round(score, 6), (photos[one].uri, photos[other].uri), (photos[one].label, photos[other].label))
-        for (one, other), score in close.items()
-    ]
-    return sorted(pairs, key=lambda pair: (-pair.score, pair.photos))
+def _near_identical(gallery: Gallery, files: Sequence[int], threshold: float) -> Iterator[NearIdentical]:
+    """Yield the groups of near-identical files; each file is represented by the first of its photos."""
+    embeddings = gallery.part(LOOK)[files]
+    for group in _linked(embeddings, threshold):
+        photos = sorted((gallery.photos[files[position]] for position in group), key=lambda photo: photo.uri)
+        lowest = float((embeddings[group] @ embeddings[group].T).min())
+        yield NearIdentical(round(lowest, 6), [photo.uri for photo in photos], [photo.label for photo in photos])
+
+
+def _linked(embeddings: Embeddings, threshold: float) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield the positions of photos that are connected by similarities of at least the threshold."""
+    scores, neighbours = top_k_of_each(embeddings, NEIGHBOURS)
+    rows, columns = np.nonzero(scores >= threshold)
+    links = coo_array((np.ones(len(rows)), (rows, neighbours[rows, columns])), shape=(len(embeddings),) * 2)
+    _, group = connected_components(links, directed=False)
+    order = np.argsort(group, kind="stable")
+    sizes = np.bincount(group)
+    yield from (members for members in np.split(order, np.cumsum(sizes)[:-1]) if len(members) > 1)

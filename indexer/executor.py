@@ -68,7 +68,7 @@ class LocalExecutor(BatchExecutor):
             IndexMismatch: the index holds vectors of another dimension.
         """
         embedder = Embedder(bundle, threads=1, device=settings.device)
-        index = store.open(bundle.model_id, bundle.dimension)
+        index = store.open(bundle.model_id, bundle.dimension, bundle.look)
         return cls(embedder, index, decoder, settings.embedding_threads)
 
     def index(self, photos: Iterable[PhotoRef]) -> Iterator[BatchResult]:

@@ -6,19 +6,25 @@ import numpy as np
 
 from retrieval.errors import NotFound
 from retrieval.index import Payload, Point, VectorIndex
+from retrieval.parts import Parts
 from retrieval.top_k import Embeddings
 
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """The photos of an index, and their embeddings: float32 [photos, d], unit length; 0.6 GB for a million photos."""
+    """The photos of an index, and their embeddings: float32 [photos, d], unit length; 1.2 GB for a million photos."""
 
     photos: list[Payload]
     embeddings: Embeddings
+    parts: Parts
+
+    def part(self, name: str) -> Embeddings:
+        """Return one part of the embeddings, float32 [photos, length], unit length; the only part if there is one."""
+        return self.parts.one(self.embeddings, name)
 
 
-def read_gallery(index: VectorIndex) -> Gallery:
-    """Read every point of an index; raises `NotFound` if it is empty."""
+def read_gallery(index: VectorIndex, parts: Parts) -> Gallery:
+    """Read every point of an index, whose embeddings have these parts; raises `NotFound` if it is empty."""
     photos: list[Payload] = []
     embeddings = np.empty((index.count(), index.dimension), np.float32)
     for position, point in enumerate(index.scroll()):
@@ -28,7 +34,7 @@ def read_gallery(index: VectorIndex) -> Gallery:
         embeddings[position] = point.vector
     if not photos:
         raise _empty(index)
-    return Gallery(photos, embeddings[: len(photos)])
+    return Gallery(photos, embeddings[: len(photos)], parts)
 
 
 def draw_points(index: VectorIndex, most: int) -> list[Point]:

@@ -10,21 +10,25 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from indexer.duplicates import MIN_SCORE, Duplicates, find_duplicates
+from indexer.duplicates import Duplicates, find_duplicates
 from indexer.gallery import Gallery, read_gallery
 from indexer.label_issues import find_doubtful
 from indexer.migrate import Migration
 from indexer.migrate import migrate as run_migration
 from indexer.model_registry import open_index
 from indexer.progress import INTERRUPTED, cancel_on_interrupt
+from retrieval.analysis.calibration import Calibration
 from retrieval.analysis.label_issues import VOTERS
+from retrieval.bundle_format import Manifest
 from retrieval.console import JsonFlag, messages, print_result
 from retrieval.current_model import bundle_in_use
 from retrieval.index import embedded_store, open_store, server_store
+from retrieval.parts import Parts
 from retrieval.photo_ref import display, display_uri
 from retrieval.settings import load_settings
 
 SHOWN = 50
+MIN_SCORE = 0.999  # of near-identical photos, if the bundle has no calibration data
 
 
 Place = Literal["server", "embedded"]
@@ -33,13 +37,16 @@ BundleOption = Annotated[Path | None, typer.Option(help="The model bundle. Defau
 
 def duplicates(
     min_score: Annotated[
-        float, typer.Option(min=-1, max=1, help="Minimum cosine similarity of near-identical photos.")
-    ] = MIN_SCORE,
+        float | None,
+        typer.Option(min=-1, max=1, help="Minimum similarity of near-identical photos. Default: set by the model."),
+    ] = None,
     bundle: BundleOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List duplicates: identical files, and photos that the model can't tell apart."""
-    found = find_duplicates(_open_gallery(bundle), min_score)
+    """List duplicates: identical files, and files that look the same, such as edited copies of a photo."""
+    manifest, gallery = _open_gallery(bundle)
+    threshold = _duplicate_threshold(manifest, gallery) if min_score is None else min_score
+    found = find_duplicates(gallery, threshold)
     print_result(asdict(found), as_json, _duplicates_text(found))
 
 
@@ -52,7 +59,7 @@ def doubtful(
     as_json: JsonFlag = False,
 ) -> None:
     """List photos whose label differs from those of their nearest neighbours, most likely mistakes first."""
-    gallery = _open_gallery(bundle)
+    _, gallery = _open_gallery(bundle)
     found = find_doubtful(gallery, voters)
     shown = found[:limit]
     results = [{"uri": uri, **asdict(issue)} for uri, issue in shown]
@@ -86,15 +93,23 @@ def migrate(
         raise typer.Exit(1)
 
 
-def _open_gallery(chosen: Path | None) -> Gallery:
+def _open_gallery(chosen: Path | None) -> tuple[Manifest, Gallery]:
     settings = load_settings()
-    with open_store(settings) as store, open_index(store, bundle_in_use(settings, store, chosen)) as index:
-        return read_gallery(index)
+    with open_store(settings) as store:
+        manifest = (bundle := bundle_in_use(settings, store, chosen)).manifest
+        with open_index(store, bundle) as index:
+            return manifest, read_gallery(index, Parts(manifest.parts))
+
+
+def _duplicate_threshold(manifest: Manifest, gallery: Gallery) -> float:
+    if manifest.calibration_data is None:
+        return MIN_SCORE
+    return Calibration(manifest.calibration_data, gallery.parts).duplicates(len(gallery.photos))
 
 
 def _duplicates_text(found: Duplicates) -> Text:
     groups = [("identical", group.photos) for group in found.identical]
-    groups += [(f"{pair.score:.4f}", list(pair.photos)) for pair in found.near_identical]
+    groups += [(f"{group.score:.4f}", group.photos) for group in found.near_identical]
     lines = ["\n  ".join([title, *map(display_uri, photos)]) for title, photos in groups[:SHOWN]]
     return _text(lines, len(groups) - len(lines), f"No duplicates among {found.photos:,} photos.")
 

@@ -60,7 +60,10 @@ def migrate(
     """
     bundle = bundle_in_use(settings, source_store, settings.models_folder / model if model else None)
     start = time.monotonic()
-    with open_index(source_store, bundle) as source, target_store.open(bundle.model_id, bundle.dimension) as target:
+    with (
+        open_index(source_store, bundle) as source,
+        target_store.open(bundle.model_id, bundle.dimension, bundle.look) as target,
+    ):
         copy = _Copy(target)
         total = source.count()
         for mine, theirs in _side_by_side(source, target):

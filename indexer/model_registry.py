@@ -120,7 +120,7 @@ def open_index(store: IndexStore, bundle: Bundle) -> VectorIndex:
     """Return the index of a bundle's model; raises `NotFound` if there is none."""
     if bundle.model_id not in store.models():
         raise no_index(bundle.model_id)
-    return store.open(bundle.model_id, bundle.dimension)
+    return store.open(bundle.model_id, bundle.dimension, bundle.look)
 
 
 def _cross_check(settings: Settings, index: VectorIndex) -> CrossCheck:

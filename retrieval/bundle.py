@@ -3,6 +3,7 @@
 The trainer writes bundles; trainer, indexer and web run them with ONNX Runtime.
 """
 
+import csv
 import hashlib
 import shutil
 import tempfile
@@ -14,12 +15,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from retrieval.bundle_format import FORMAT_VERSION, READ_VERSIONS, FileName, Manifest, Versioned
+from retrieval.bundle_format import FORMAT_VERSION, PHOTOS, READ_VERSIONS, FileName, Manifest, Versioned
 from retrieval.errors import BadBundle, os_errors_as
 from retrieval.images import ResizeRule
 
 MANIFEST = "bundle.json"
 NETWORK = "embedder.onnx"
+COPY_AGAIN = "Copy the whole bundle again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,27 @@ class Bundle:
         return self.manifest.dimension
 
     @property
+    def look(self) -> int:
+        """The length of the part look, which ends an embedding of two parts; 0 if there is one part."""
+        return self.manifest.parts[-1].length if len(self.manifest.parts) > 1 else 0
+
+    @property
     def resize(self) -> ResizeRule:
         """How a photo is resized for the network."""
         return self.manifest.resize
+
+    def photo_splits(self) -> dict[str, str] | None:
+        """Return the split of each photo that the trainer used, by the sha256 of its file; None if it is not recorded.
+
+        Raises `BadBundle` if the file can't be read.
+        """
+        if PHOTOS not in self.manifest.files:
+            return None
+        try:
+            with (self.folder / PHOTOS).open(encoding="ascii", newline="") as lines:
+                return {row["sha256"]: row["split"] for row in csv.DictReader(lines)}
+        except OSError as error:
+            raise BadBundle(f"{self.folder / PHOTOS} can't be read ({error.strerror}).", COPY_AGAIN) from None
 
     @property
     def network(self) -> Path:
@@ -158,7 +178,7 @@ def _read_manifest(path: Path) -> Manifest:
             return Manifest.model_validate_json(content).model_copy(update={"format_version": FORMAT_VERSION})
     except (OSError, ValidationError) as error:
         reason = error.strerror if isinstance(error, OSError) else _problem(error)
-        raise BadBundle(f"{path} can't be read ({reason}).", "Copy the whole bundle again.") from None
+        raise BadBundle(f"{path} can't be read ({reason}).", COPY_AGAIN) from None
     readable = " and ".join(map(str, READ_VERSIONS))
     raise BadBundle(
         f"{path} has format version {version}; this version of Lookalike reads {readable}.",
@@ -194,5 +214,5 @@ def _damaged(path: Path, found: str, expected: str) -> BadBundle:
 
 
 def _sha256(path: Path) -> str:
-    with os_errors_as(BadBundle, f"{path} can't be read", "Copy the whole bundle again."), path.open("rb") as file:
+    with os_errors_as(BadBundle, f"{path} can't be read", COPY_AGAIN), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

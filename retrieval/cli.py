@@ -18,16 +18,20 @@ from retrieval.settings import load_settings
 from retrieval.stores import read_file
 
 
-def search(
+def search(  # noqa: PLR0917 - a command line is all options
     photo: Annotated[Path, typer.Argument(help="The photo to search with.")],
     k: Annotated[int, typer.Option("-k", min=1, max=MOST_RESULTS, help="The number of results.")] = 10,
     label: Annotated[list[str] | None, typer.Option(help="Only photos with this label; repeat for several.")] = None,
     exact: Annotated[bool, typer.Option(help="Compare with every photo instead of using the HNSW graph.")] = False,
+    look: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="0: photos of the same kind, 1: of the same look. Default: set by the model."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Find photos that look like a given photo."""
     settings = load_settings()
-    parameters = SearchParameters(k=k, filter=Filter(tuple(label or ())), exact=exact)
+    parameters = SearchParameters(k=k, filter=Filter(tuple(label or ())), exact=exact, look=look)
     data = read_file(photo)
     with open_store(settings) as store, open_searcher(settings, store) as searcher:
         try:

@@ -45,4 +45,4 @@ def open_searcher(settings: Settings, store: IndexStore, decoder: PhotoDecoder |
     # Before the index, which would stay open if the embedder failed.
     embedder = Embedder(bundle, settings.embedding_threads, settings.device)
     decoder = decoder or PhotoDecoder(settings.source_policy())
-    return Searcher(embedder, store.open(bundle.model_id, bundle.dimension), decoder)
+    return Searcher(embedder, store.open(bundle.model_id, bundle.dimension, bundle.look), decoder)

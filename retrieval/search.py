@@ -13,6 +13,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from retrieval.analysis.calibration import Calibration
 from retrieval.analysis.label_issues import VOTERS, vote_shares
 from retrieval.closing import Closing
 from retrieval.decoder import PhotoDecoder
@@ -21,10 +22,12 @@ from retrieval.errors import BadQuery, NotFound, UnreadablePhoto
 from retrieval.images import Crop
 from retrieval.index import Hit, VectorIndex
 from retrieval.index.filter import NO_FILTER, Filter
-from retrieval.index.vectors import Vector, has_direction
+from retrieval.index.vectors import Vector, check_query, has_direction
+from retrieval.parts import KIND, LOOK, Parts
 from retrieval.photo_ref import display, photo_id
 
 MOST_RESULTS = 100
+COUNT_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +37,23 @@ class SearchParameters:
     k: int = 10  # how many results, 1 to 100
     offset: int = 0  # how many of the nearest photos to skip, for the next page
     filter: Filter = NO_FILTER
-    min_score: float | None = None  # results below this cosine similarity are left out
+    min_score: float | None = None  # results below this score are left out
     exact: bool = False  # compare with every photo instead of using the graph
+    look: float | None = None  # weight of the part look, 0 (same kind) to 1 (same look); None: that of the bundle
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= MOST_RESULTS:
             raise BadQuery(f"k is {self.k}; it must be from 1 to {MOST_RESULTS}.")
         if self.offset < 0:
             raise BadQuery(f"offset is {self.offset}; it must not be negative.")
+
+
+@dataclass(frozen=True, slots=True)
+class PartScores:
+    """The cosine similarity of each part of the embedding to that of the query, −1 to 1."""
+
+    kind: float
+    look: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +65,11 @@ class SearchResult:
     label: str | None
     width: Annotated[int, Field(description="in pixels, with the EXIF orientation applied")]
     height: Annotated[int, Field(description="in pixels, with the EXIF orientation applied")]
-    score: Annotated[float, Field(description="cosine similarity to the query, −1 to 1")]
+    score: Annotated[float, Field(description="cosine similarity to the query, −1 to 1; (1 − look)·kind + look·look")]
     distance: Annotated[float, Field(description="Euclidean distance between the unit vectors, √(2 − 2·score)")]
+    scores: Annotated[
+        PartScores | None, Field(description="cosine similarity of each part; null if the model has one part")
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +92,7 @@ class SearchResponse:
     results: list[SearchResult]  # the nearest first
     predicted_label: PredictedLabel | None  # None if the photos nearest to the query have no labels
     close_match: bool | None = None
+    look: float | None = None  # the weight of the part look in the scores; None if the embedding has one part
     took_ms: dict[str, float] = field(default_factory=dict)  # the duration of each step in milliseconds
 
 
@@ -87,8 +103,10 @@ class Searcher(Closing):
         self.embedder = embedder
         self.index = index
         self.decoder = decoder
+        self.parts = Parts(embedder.bundle.manifest.parts)
         self._embedding = Lock()
         self._photos = 0
+        self._counted_photos = -math.inf, 0
 
     def close(self) -> None:
         """Close the index."""
@@ -160,7 +178,7 @@ class Searcher(Closing):
         vectors, float32 [d], in `unindexed`.
 
         Raises:
-            BadQuery: there is no positive example, or the examples cancel each other.
+            BadQuery: there is no positive example, the examples cancel each other, or as `Parts.query`.
             NotFound: an example is not indexed.
         """
         if not positive and not unindexed:
@@ -191,41 +209,60 @@ class Searcher(Closing):
         first: uuid.UUID | None = None,
         leave_out: frozenset[uuid.UUID] = frozenset(),
     ) -> SearchResponse:
-        """Return the photos nearest to a vector, float32 [d]; among those with the same score, `first` comes first.
+        """Return the photos nearest to a vector, float32 [d], an embedding or a combination of several.
+
+        Among photos with the same score, `first` comes first.
 
         Raises:
+            BadQuery: the vector has another length or no direction, or as `Parts.query`.
             NotFound: no indexed photo has one of the filter's labels.
         """
         start = time.perf_counter()
+        vector = check_query(vector, self.index.dimension)
         hits, voters = self._nearest(vector, parameters, leave_out)
         hits.sort(key=lambda hit: (-round(hit.score, 6), hit.id != first, hit.payload.uri))
         self._require_labels(vector, set(parameters.filter.labels) - {hit.payload.label for hit in hits})
-        results = [_result(hit) for hit in hits]
         if parameters.min_score is not None:
-            results = [result for result in results if result.score >= parameters.min_score]
+            hits = [hit for hit in hits if round(hit.score, 6) >= parameters.min_score]
+        results = [_result(hit, scores) for hit, scores in zip(hits, self._part_scores(vector, hits), strict=True)]
         return SearchResponse(
             results,
             _vote([hit for hit in voters if hit.id != first]),
             self._is_close(results, parameters),
+            self.parts.look_or_default(parameters.look),
             {"search": _ms(time.perf_counter() - start)},
         )
 
     def _nearest(
         self, vector: Vector, parameters: SearchParameters, leave_out: frozenset[uuid.UUID]
     ) -> tuple[list[Hit], list[Hit]]:
-        """Return the requested page of hits, and the nearest photos of any label, which predict the label.
+        """Return the requested page of hits, and the nearest photos of any label by kind, which predict the label.
 
         Photos that are left out are in neither, and do not count for the offset. Without a filter, one search of the
-        index suffices for both.
+        index suffices for both if the embedding has one part.
         """
         wanted = parameters.offset + parameters.k
         depth = max(wanted, VOTERS + 1) + len(leave_out)
-        nearest = self.index.search(vector, depth, parameters.filter, exact=parameters.exact)
+        query, default = self.parts.query(vector, parameters.look), self.parts.default_look
+        by_look = default is not None and parameters.look is not None and parameters.look > default
+        found = self.index.search(query, depth, parameters.filter, exact=parameters.exact, by_look=by_look)
+        norm = float(np.linalg.norm(query))  # the index returns cosines
+        nearest = [replace(hit, score=norm * hit.score) for hit in found]
         voters = nearest
-        if parameters.filter:
-            voters = self.index.search(vector, VOTERS + 1 + len(leave_out), exact=parameters.exact)
+        if parameters.filter or default is not None:
+            by_kind = query if default is None else self.parts.query(vector, look=0)
+            voters = self.index.search(by_kind, VOTERS + 1 + len(leave_out), exact=parameters.exact)
         page = [hit for hit in nearest if hit.id not in leave_out][parameters.offset : wanted]
         return page, [hit for hit in voters if hit.id not in leave_out]
+
+    def _part_scores(self, vector: Vector, hits: Sequence[Hit]) -> list[PartScores | None]:
+        """Return the cosine similarities of the parts of each hit; None if the embedding has one part."""
+        if self.parts.default_look is None or not hits:
+            return [None] * len(hits)
+        stored = self.index.vectors([hit.id for hit in hits])
+        cosines = self.parts.cosines(vector, np.stack([stored.get(hit.id, vector) for hit in hits]))
+        pairs = zip(cosines[KIND].tolist(), cosines[LOOK].tolist(), strict=True)
+        return [PartScores(round(kind, 6), round(look, 6)) for kind, look in pairs]
 
     def _require_labels(self, vector: Vector, unseen: set[str]) -> None:
         """Raise `NotFound` if one of the labels that were not found is not in the index at all."""
@@ -237,12 +274,29 @@ class Searcher(Closing):
                 f"The most frequent labels are {known}." if known else "The indexed photos have no labels.",
             )
 
+    def close_match(self, look: float | None = None) -> float | None:
+        """Return the score from which the nearest photo is probably of the query's kind; None if it is not calibrated.
+
+        `look` is as in `SearchParameters`.
+        """
+        manifest = self.embedder.bundle.manifest
+        if manifest.calibration_data is None:
+            return manifest.calibration.close_match if manifest.calibration else None
+        return Calibration(manifest.calibration_data, self.parts).close_match(self._count(), look)
+
     def _is_close(self, results: Sequence[SearchResult], parameters: SearchParameters) -> bool | None:
-        calibration = self.embedder.bundle.manifest.calibration
-        close_match = calibration.close_match if calibration else None
-        if close_match is None or not results or parameters.offset or parameters.filter:
+        if not results or parameters.offset or parameters.filter:
             return None
-        return results[0].score >= close_match
+        threshold = self.close_match(parameters.look)
+        return None if threshold is None else results[0].score >= threshold
+
+    def _count(self) -> int:
+        """The number of indexed photos, as it was at most a minute ago."""
+        counted_at, count = self._counted_photos
+        if time.monotonic() - counted_at > COUNT_SECONDS:
+            count = self.index.count()
+            self._counted_photos = time.monotonic(), count
+        return count
 
 
 def _vote(hits: Sequence[Hit]) -> PredictedLabel | None:
@@ -254,10 +308,10 @@ def _vote(hits: Sequence[Hit]) -> PredictedLabel | None:
     return PredictedLabel(label, round(shares[label], 4))
 
 
-def _result(hit: Hit) -> SearchResult:
+def _result(hit: Hit, scores: PartScores | None) -> SearchResult:
     score, photo = round(hit.score, 6), hit.payload
     distance = round(math.sqrt(2 - 2 * score), 6)
-    return SearchResult(hit.id, photo.uri, photo.label, photo.width, photo.height, score, distance)
+    return SearchResult(hit.id, photo.uri, photo.label, photo.width, photo.height, score, distance, scores)
 
 
 def _ms(seconds: float) -> float:

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageDraw
 
 from retrieval.bundle import Bundle, write_bundle
-from retrieval.bundle_format import Parity, Precision, TrainingData
+from retrieval.bundle_format import Parity, Part, Precision, TrainingData
 from retrieval.images import ResizeRule
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 160, 60), "blue": (40, 60, 200)}
@@ -51,20 +51,26 @@ def bundle(
     regions: bool = True,
     metrics: dict[str, Any] | None = None,
     precision: Precision = "float32",
+    look: int = 0,
 ) -> Bundle:
     """A bundle that embeds a photo as a random projection of its 4 × 4 thumbnail, and says what each of the 16 adds.
 
-    It computes in float32, whatever precision its manifest names.
+    It computes in float32, whatever precision its manifest names. With `look`, so many numbers at the end of the
+    embedding are the part look, with a weight of a half; such a bundle has no regions.
     """
     network = folder.with_name(f"{folder.name}.onnx")
     network.parent.mkdir(parents=True, exist_ok=True)
-    network.write_bytes(_network(dimension, size, seed, regions))
+    network.write_bytes(_network(dimension, size, seed, regions and not look, look))
+    parts = [Part(name="kind", length=dimension, weight=1)]
+    if look:
+        parts = [Part(name="kind", length=dimension - look, weight=0.5), Part(name="look", length=look, weight=0.5)]
     written = write_bundle(
         folder,
         network,
         backbone="thumbnail",
         recipe="none",
         dimension=dimension,
+        parts=parts,
         resize=ResizeRule(size=size, shorter_side=size),
         classes=list(COLOURS),
         training_data=TrainingData(name="tests", digest=hashlib.sha256(b"").hexdigest(), counts={}),
@@ -79,7 +85,22 @@ def bundle(
     return written
 
 
-def _network(dimension: int, size: int, seed: int, regions: bool) -> bytes:
+def _unit(vectors: str, scaled: str) -> onnx.NodeProto:
+    return helper.make_node("LpNormalization", [vectors], [scaled], axis=1, p=2)
+
+
+def _two_parts() -> list[onnx.NodeProto]:
+    """Both parts of a projection with unit length times the root of a half."""
+    return [
+        helper.make_node("Split", ["projected", "lengths"], ["kind", "look"], axis=1),
+        _unit("kind", "unit_kind"),
+        _unit("look", "unit_look"),
+        helper.make_node("Concat", ["unit_kind", "unit_look"], ["both"], axis=1),
+        helper.make_node("Mul", ["both", "root"], ["embeddings"]),
+    ]
+
+
+def _network(dimension: int, size: int, seed: int, regions: bool, look: int) -> bytes:
     """uint8 [batch, size, size, 3] → 4 × 4 means, centred → random projection → unit length."""
     cells = 4
     projection = np.random.default_rng(seed).normal(size=(cells * cells * 3, dimension)).astype(np.float32)
@@ -94,8 +115,10 @@ def _network(dimension: int, size: int, seed: int, regions: bool) -> bytes:
         ),
         helper.make_node("Reshape", ["means", "flat"], ["features"]),
         helper.make_node("MatMul", ["features", "projection"], ["projected"]),
-        helper.make_node("LpNormalization", ["projected"], ["embeddings"], axis=1, p=2),
+        *(_two_parts() if look else [_unit("projected", "embeddings")]),
     ]
+    if look:
+        constants |= {"lengths": np.array([dimension - look, look]), "root": np.float32(np.sqrt(0.5))}
     inputs = [helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", size, size, 3])]
     outputs = [helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, ["batch", dimension])]
     if regions:

@@ -36,7 +36,7 @@ def fill_index(settings: Settings, bundle: Bundle, source: Path) -> list[PhotoRe
     embedder = Embedder(bundle, threads=1)
     photos = list(list_photos(source))
     with open_store(settings) as store:
-        with store.open(bundle.model_id, bundle.dimension) as index:
+        with store.open(bundle.model_id, bundle.dimension, bundle.look) as index:
             index.upsert([_point(photo, embedder) for photo in photos])
         store.activate(bundle.model_id)
     return photos

@@ -33,6 +33,10 @@ MAX_VECTOR_LENGTH = 65_536
 
 Label = Annotated[str, Field(min_length=1, max_length=500)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Look = Annotated[
+    Fraction | SkipJsonSchema[None],
+    Field(description="weight of the part look, from 0, same kind, to 1, same look; by default, that of the model"),
+]
 Ids = Annotated[list[uuid.UUID], Field(max_length=MAX_EXAMPLES)]
 
 
@@ -83,10 +87,11 @@ class SearchOptions(RequestModel):
     label: tuple[Label, ...] = Field((), max_length=100, description="only photos with one of these labels")
     min_score: float = Field(-1, ge=-1, le=1, description="only photos with at least this cosine similarity")
     exact: bool = Field(False, description="compare with every photo instead of searching the graph")
+    look: Look = None
 
     def parameters(self) -> SearchParameters:
         """Convert them for the searcher."""
-        return SearchParameters(self.k, self.offset, Filter(self.label), self.min_score, self.exact)
+        return SearchParameters(self.k, self.offset, Filter(self.label), self.min_score, self.exact, self.look)
 
 
 class UploadedPhoto(SearchOptions):
@@ -176,6 +181,7 @@ class SearchResults(BaseModel):
         "training; null if the model has no calibration, if nothing was found, and with `label`, `offset` or several "
         "examples"
     )
+    look: float | None = Field(description="weight of the part look in the scores; null if the model has one part")
     results: list[Found]
 
 
@@ -184,6 +190,7 @@ class UploadedMatch(RequestModel):
 
     image: bytes = Field(description=f"the query, a {formats.LISTED} file")
     crop: CropText = CropBox()
+    look: Look = None
     result: uuid.UUID = Field(description="id of the result")
 
 
@@ -192,6 +199,7 @@ class IndexedMatch(RequestModel):
 
     id: uuid.UUID = Field(description="id of the query")
     crop: CropBox = Field(CropBox(), description="the part of the query that was searched")
+    look: Look = None
     result: uuid.UUID = Field(description="id of the result")
 
 
@@ -209,7 +217,7 @@ class Explanation(BaseModel):
     """Why two photos match: their score as a sum over the regions of each photo."""
 
     model: str = Field(description="id of the model")
-    score: float = Field(description="their cosine similarity, −1 to 1")
+    score: float = Field(description="their score with this weight of look, −1 to 1")
     query: HeatMap
     result: HeatMap
 

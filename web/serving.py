@@ -42,7 +42,7 @@ class Serving(Closing):
         """Yield the searcher, whose index stays open until the end of the block even if it is replaced."""
         with self._lock:
             searcher = self._searcher
-            index = self._store.open(searcher.index.model, searcher.index.dimension)
+            index = self._store.open(searcher.index.model, searcher.index.dimension, searcher.index.look)
         with index:
             yield searcher
 

@@ -42,9 +42,10 @@ class VectorIndex(Closing):
     thread-safe.
     """
 
-    def __init__(self, store: "IndexStore", model: str, dimension: int) -> None:
+    def __init__(self, store: "IndexStore", model: str, dimension: int, look: int = 0) -> None:
         self.model = model
         self.dimension = dimension
+        self.look = look  # length of the part look, which has a graph of its own; 0 if it has none
         self.users = 0  # counted by the store: those that opened the index and have not closed it
         self._store = store
 
@@ -61,12 +62,16 @@ class VectorIndex(Closing):
         """Remove points; unknown ids are ignored."""
 
     @abstractmethod
-    def search(self, vector: "Vector", k: int, filter: Filter = NO_FILTER, *, exact: bool = False) -> list[Hit]:
+    def search(
+        self, vector: "Vector", k: int, filter: Filter = NO_FILTER, *, exact: bool = False, by_look: bool = False
+    ) -> list[Hit]:
         """Return the k nearest points, highest score first.
 
         Args:
             vector: float32 [d]; need not have unit length.
             exact: compare with every point instead of using the graph.
+            by_look: take candidates from the graph of the part look, too: for queries that give this part more weight
+                than the stored vectors do, and for which the graph of the whole vectors misses neighbours.
 
         Raises:
             BadQuery: the vector has another length, or holds no finite direction.
@@ -126,17 +131,23 @@ class IndexStore(Closing):
         self._indexes: dict[str, VectorIndex] = {}
         self._locks: dict[str, threading.Lock] = {}  # one for each model, held while its index is opened or freed
 
-    def open(self, model: str, dimension: int) -> VectorIndex:
+    def open(self, model: str, dimension: int, look: int = 0) -> VectorIndex:
         """Return the index of a model, which is created if there is none and shared by all who open it.
 
         Every call needs one `VectorIndex.close`.
+
+        Args:
+            model: the id of the model.
+            dimension: length of the vectors.
+            look: length of the part look at the end of each vector, for which a new index builds a second graph; 0 if
+                the vectors have one part.
 
         Raises:
             IndexBusy: another process holds it.
             IndexMismatch: it holds vectors of another dimension.
         """
         with self._lock(model):
-            index = self._indexes.get(model) or self._open(model, dimension)
+            index = self._indexes.get(model) or self._open(model, dimension, look)
             if index.dimension != dimension:
                 if not index.users:
                     index.free()
@@ -198,8 +209,8 @@ class IndexStore(Closing):
         """Return the model that was the current one before, or None."""
 
     @abstractmethod
-    def _open(self, model: str, dimension: int) -> VectorIndex:
-        """Open an index of this dimension, or an existing one of any dimension, that this store does not have open."""
+    def _open(self, model: str, dimension: int, look: int) -> VectorIndex:
+        """Open an index that this store does not have open; one that exists may have other lengths."""
 
     @abstractmethod
     def _activate(self, model: str) -> None:

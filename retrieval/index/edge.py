@@ -29,9 +29,11 @@ from retrieval.index.base import Hit, IndexStore, Point, VectorIndex
 from retrieval.index.filter import NO_FILTER, Filter
 from retrieval.index.filtered_search import filtered_search
 from retrieval.index.folder import DESCRIPTION, OPENING_BYTES, SPARE_BYTES, hold, release, require_space
-from retrieval.index.graph import bring_up_to_date, build_graph
+from retrieval.index.graph import bring_up_to_date, build_graph, vector_params
 from retrieval.index.payload import INDEXED_FIELDS, Payload
-from retrieval.index.vectors import Vector, check_query
+from retrieval.index.vectors import LOOK, WHOLE, Vector, check_query
+
+EdgeVector = list[float] | qdrant.SparseVector | list[list[float]]
 
 SHARD = "shard"
 WRITTEN_AT_ONCE = 1_000  # the points that are copied while writes wait
@@ -45,6 +47,7 @@ class EmbeddedIndex(VectorIndex):
     Args:
         folder: of the index; created if it does not exist.
         dimension: their length, if the index is new.
+        look: length of their part look, if the index is new.
 
     Raises:
         IndexBusy: another process holds it.
@@ -54,9 +57,10 @@ class EmbeddedIndex(VectorIndex):
 
     FULL_SCAN_POINTS = 50_000  # up to so many are compared one by one, which takes 2 ms
     EF = 512  # the candidates of a search in a large graph: recall@10 0.99 at a million points
+    CANDIDATES = 100  # of each graph, if a search uses two
 
-    def __init__(self, store: IndexStore, folder: Path, model: str, dimension: int) -> None:
-        super().__init__(store, model, dimension)
+    def __init__(self, store: IndexStore, folder: Path, model: str, dimension: int, look: int = 0) -> None:
+        super().__init__(store, model, dimension, look)
         self._folder = folder
         self._description = folder / DESCRIPTION
         self._place = folder / SHARD  # of the shard in use
@@ -78,15 +82,17 @@ class EmbeddedIndex(VectorIndex):
     def upsert(self, points: Sequence[Point]) -> None:
         """See `VectorIndex.upsert`; refuses before the disk is full."""
         if points:
-            stored = [qdrant.Point(point.id, _as_edge(point.vector), point.payload.as_dict()) for point in points]
+            stored = [qdrant.Point(point.id, self._stored(point.vector), point.payload.as_dict()) for point in points]
             self._write(qdrant.UpdateOperation.upsert_points(stored), [point.id for point in points])
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
         if ids:
             self._write(qdrant.UpdateOperation.delete_points(list(ids)), ids)
 
-    def search(self, vector: Vector, k: int, filter: Filter = NO_FILTER, *, exact: bool = False) -> list[Hit]:
-        nearest = partial(self._nearest, check_query(vector, self.dimension))
+    def search(
+        self, vector: Vector, k: int, filter: Filter = NO_FILTER, *, exact: bool = False, by_look: bool = False
+    ) -> list[Hit]:
+        nearest = partial(self._nearest, check_query(vector, self.dimension), by_look and self.look > 0)
         if not filter or exact:
             return nearest(k, filter, exact)
         if self._matching(filter) <= self.FULL_SCAN_POINTS:
@@ -135,7 +141,7 @@ class EmbeddedIndex(VectorIndex):
         try:
             with self._writing():
                 self._copy(copy)
-                built = build_graph(copy, self.dimension, CancellationToken(is_cancelled))
+                built = build_graph(copy, self.dimension, self.look, CancellationToken(is_cancelled))
                 if built:
                     self._replace_shard(copy)
         finally:
@@ -166,11 +172,17 @@ class EmbeddedIndex(VectorIndex):
                 self._shard.close()
                 release(self._holder)
 
+    def _stored(self, vector: Vector) -> list[float] | dict[str, EdgeVector]:
+        """Return a vector as the shard stores it: the part look is stored a second time, for its own graph."""
+        if not self.look:
+            return _as_edge(vector)
+        return {WHOLE: _as_edge(vector), LOOK: _as_edge(vector[-self.look :])}
+
     def _open(self) -> qdrant.EdgeShard:
         if not self._description.exists():
             return self._create()
         description = json.loads(self._description.read_bytes())
-        self.dimension = description["dimension"]
+        self.dimension, self.look = description["dimension"], description.get("look", 0)
         self._place = self._folder / description.get("shard", SHARD)
         self._changes = description.get("changes", 0)
         self._sweep()
@@ -184,7 +196,7 @@ class EmbeddedIndex(VectorIndex):
         created = qdrant.EdgeShard.create(
             str(self._place),
             qdrant.EdgeConfig(
-                vectors=qdrant.EdgeVectorParams(size=self.dimension, distance=qdrant.Distance.Cosine),
+                vectors=vector_params(self.dimension, self.look),
                 optimizers=qdrant.EdgeOptimizersConfig(default_segment_number=1),
             ),
         )
@@ -195,8 +207,14 @@ class EmbeddedIndex(VectorIndex):
         return created
 
     def _describe(self, shard: Path) -> None:
-        names = {"model": self.model, "dimension": self.dimension, "shard": shard.name, "changes": self._changes}
-        write_atomically(self._description, json.dumps(names))
+        description = {
+            "model": self.model,
+            "dimension": self.dimension,
+            "look": self.look,
+            "shard": shard.name,
+            "changes": self._changes,
+        }
+        write_atomically(self._description, json.dumps(description))
 
     def _sweep(self) -> None:
         """Remove the shards that are not in use: former ones, and those of builds that were not finished."""
@@ -204,13 +222,26 @@ class EmbeddedIndex(VectorIndex):
             if shard != self._place:
                 shutil.rmtree(shard, ignore_errors=True)
 
-    def _nearest(self, query: Vector, k: int, filter: Filter, exact: bool) -> list[Hit]:
+    def _nearest(self, query: Vector, by_look: bool, k: int, filter: Filter, exact: bool) -> list[Hit]:
+        """Search by the whole vectors; `by_look` scores the candidates of both graphs by the whole vectors."""
         with self._reading():
+            params = qdrant.SearchParams(exact=exact, hnsw_ef=max(self._candidates(), k))
+            whole = qdrant.Query.Nearest(_as_edge(query), using=WHOLE if self.look else None)
+            prefetches, last = None, params
+            if by_look and not exact:
+                of_look = qdrant.Query.Nearest(_as_edge(query[-self.look :]), using=LOOK)
+                limit = max(self.CANDIDATES, k)
+                prefetches = [
+                    qdrant.Prefetch(limit, query=part, params=params, filter=_compiled(filter))
+                    for part in (whole, of_look)
+                ]
+                last = qdrant.SearchParams(exact=True)
             request = qdrant.QueryRequest(
                 limit=k,
-                query=qdrant.Query.Nearest(_as_edge(query)),
+                query=whole,
+                prefetches=prefetches,
                 filter=_compiled(filter),
-                params=qdrant.SearchParams(exact=exact, hnsw_ef=max(self._candidates(), k)),
+                params=last,
                 with_payload=True,
             )
             return records.hits(self._shard.query(request))

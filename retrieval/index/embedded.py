@@ -35,10 +35,10 @@ class EmbeddedStore(IndexStore):
         previous = self._read_pointer().get("previous")
         return previous if previous in self.models() else None
 
-    def _open(self, model: str, dimension: int) -> VectorIndex:
+    def _open(self, model: str, dimension: int, look: int) -> VectorIndex:
         from retrieval.index.edge import EmbeddedIndex  # noqa: PLC0415 - not before a server forks its workers
 
-        return EmbeddedIndex(self, self._folder / model, model, dimension)
+        return EmbeddedIndex(self, self._folder / model, model, dimension, look)
 
     def _activate(self, model: str) -> None:
         write_atomically(self._pointer, json.dumps({"current": model, "previous": self.current()}))

@@ -19,6 +19,7 @@ import qdrant_edge as qdrant
 
 from retrieval.cancellation import CancellationToken
 from retrieval.errors import IndexWriteFailed
+from retrieval.index.vectors import LOOK, WHOLE
 
 # Measured on clustered vectors: with m = 16, small clusters without incoming links are missed; ef_construct = 200 takes
 # twice the time and does not improve recall. Additional links within a label (payload_m) are not used.
@@ -26,16 +27,20 @@ HNSW = qdrant.HnswIndexConfig(m=24, ef_construct=128, full_scan_threshold=1, pay
 ONE_GRAPH = qdrant.EdgeOptimizersConfig(default_segment_number=1, max_segment_size=1_000_000_000, indexing_threshold=1)
 COPIED_AT_ONCE = 1_000
 NICENESS = 10
+
+VectorParams = qdrant.EdgeVectorParams | dict[str, qdrant.EdgeVectorParams]
 POLL_SECONDS = 0.1
 
 
-def build_graph(shard: Path, dimension: int, cancellation: CancellationToken) -> bool:
-    """Build the graph of a shard that is not open; return False if that was cancelled, and the shard can't be used.
+def build_graph(shard: Path, dimension: int, look: int, cancellation: CancellationToken) -> bool:
+    """Build the graphs of a shard that is not open, whose vectors and their parts look have these lengths.
+
+    If that is cancelled, it returns False, and the shard can't be used.
 
     Raises:
         IndexWriteFailed: the process that builds it failed.
     """
-    command = [sys.executable, "-m", __name__, str(shard), str(dimension)]
+    command = [sys.executable, "-m", __name__, str(shard), str(dimension), str(look)]
     with tempfile.TemporaryFile() as complaints:
         with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=complaints, start_new_session=True) as builder:
             while builder.poll() is None:
@@ -45,6 +50,14 @@ def build_graph(shard: Path, dimension: int, cancellation: CancellationToken) ->
             complaints.seek(0)
             raise _failed(shard, builder.returncode, complaints.read().decode(errors="replace"))
     return True
+
+
+def vector_params(dimension: int, look: int) -> VectorParams:
+    """Return the vectors of a shard: one without a name, or, if there is a part look, it and the whole vector."""
+    whole = qdrant.EdgeVectorParams(size=dimension, distance=qdrant.Distance.Cosine)
+    if not look:
+        return whole
+    return {WHOLE: whole, LOOK: qdrant.EdgeVectorParams(size=look, distance=qdrant.Distance.Cosine)}
 
 
 def bring_up_to_date(built: qdrant.EdgeShard, original: qdrant.EdgeShard, ids: Sequence[uuid.UUID]) -> None:
@@ -59,9 +72,9 @@ def bring_up_to_date(built: qdrant.EdgeShard, original: qdrant.EdgeShard, ids: S
 
 def main() -> None:
     """Build in a child process, which is killed when the owner of this process closes standard input or dies."""
-    shard, dimension = sys.argv[1:]
+    shard, dimension, look = sys.argv[1:]
     os.nice(NICENESS)
-    builder = get_context("spawn").Process(target=_build, args=(shard, int(dimension)))
+    builder = get_context("spawn").Process(target=_build, args=(shard, int(dimension), int(look)))
     builder.start()
     wait([builder.sentinel, sys.stdin.fileno()])
     builder.kill()
@@ -69,9 +82,9 @@ def main() -> None:
     sys.exit(builder.exitcode)
 
 
-def _build(shard: str, dimension: int) -> None:
-    vectors = qdrant.EdgeVectorParams(size=dimension, distance=qdrant.Distance.Cosine)
-    opened = qdrant.EdgeShard.load(shard, qdrant.EdgeConfig(vectors=vectors, hnsw_config=HNSW, optimizers=ONE_GRAPH))
+def _build(shard: str, dimension: int, look: int) -> None:
+    config = qdrant.EdgeConfig(vectors=vector_params(dimension, look), hnsw_config=HNSW, optimizers=ONE_GRAPH)
+    opened = qdrant.EdgeShard.load(shard, config)
     opened.optimize()
     opened.flush()
     opened.close()

@@ -16,7 +16,7 @@ from retrieval.index.client import Result, connect, with_retries
 from retrieval.index.filter import NO_FILTER, Filter
 from retrieval.index.filtered_search import filtered_search
 from retrieval.index.payload import INDEXED_FIELDS, Payload
-from retrieval.index.vectors import Vector, check_query
+from retrieval.index.vectors import LOOK, WHOLE, Vector, check_query
 from retrieval.settings import Settings
 
 PREFIX = "lookalike-"
@@ -60,8 +60,8 @@ class ServerStore(IndexStore):
     def _client(self) -> QdrantClient:
         return self._connect(self.settings)
 
-    def _open(self, model: str, dimension: int) -> "ServerIndex":
-        return with_retries(lambda: ServerIndex(self, self._client, model, dimension))
+    def _open(self, model: str, dimension: int, look: int) -> "ServerIndex":
+        return with_retries(lambda: ServerIndex(self, self._client, model, dimension, look))
 
     def _activate(self, model: str) -> None:
         """Move both aliases in one call."""
@@ -94,15 +94,16 @@ class ServerIndex(VectorIndex):
 
     FULL_SCAN_POINTS = 50_000  # up to so many that match a filter are compared one by one
     EF = 512  # the candidates of a search in the graph: recall@10 0.99 at a million points
+    CANDIDATES = 100  # of each graph, if a search uses two
 
-    def __init__(self, store: ServerStore, client: QdrantClient, model: str, dimension: int) -> None:
-        super().__init__(store, model, dimension)
+    def __init__(self, store: ServerStore, client: QdrantClient, model: str, dimension: int, look: int = 0) -> None:
+        super().__init__(store, model, dimension, look)
         self._client = client
         self._collection = PREFIX + model
         if not client.collection_exists(self._collection):
             self._create(store.settings)
         collection = client.get_collection(self._collection)
-        self.dimension = cast(models.VectorParams, collection.config.params.vectors).size
+        self.dimension, self.look = _lengths(collection.config.params.vectors)
         for field, kind in INDEXED_FIELDS.items():
             if field not in collection.payload_schema:
                 client.create_payload_index(self._collection, field, models.PayloadSchemaType(kind))
@@ -110,7 +111,7 @@ class ServerIndex(VectorIndex):
     def upsert(self, points: Sequence[Point]) -> None:
         if points:
             stored = [
-                models.PointStruct(id=str(point.id), vector=point.vector.tolist(), payload=point.payload.as_dict())
+                models.PointStruct(id=str(point.id), vector=self._stored(point.vector), payload=point.payload.as_dict())
                 for point in points
             ]
             with_retries(lambda: self._client.upsert(self._collection, stored, wait=True), IndexWriteFailed)
@@ -120,8 +121,10 @@ class ServerIndex(VectorIndex):
             selector = models.PointIdsList(points=_texts(ids))
             with_retries(lambda: self._client.delete(self._collection, selector, wait=True), IndexWriteFailed)
 
-    def search(self, vector: Vector, k: int, filter: Filter = NO_FILTER, *, exact: bool = False) -> list[Hit]:
-        nearest = partial(self._nearest, check_query(vector, self.dimension))
+    def search(
+        self, vector: Vector, k: int, filter: Filter = NO_FILTER, *, exact: bool = False, by_look: bool = False
+    ) -> list[Hit]:
+        nearest = partial(self._nearest, check_query(vector, self.dimension), by_look and self.look > 0)
         if not filter or exact:
             return nearest(k, filter, exact)
         if self._matching(filter) <= self.FULL_SCAN_POINTS:
@@ -132,12 +135,13 @@ class ServerIndex(VectorIndex):
         return records.payloads(self._call(self._client.retrieve, _texts(ids), with_payload=True))
 
     def vectors(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Vector]:
-        return records.vectors(self._call(self._client.retrieve, _texts(ids), with_payload=False, with_vectors=True))
+        found = self._call(self._client.retrieve, _texts(ids), with_payload=False, with_vectors=self._whole)
+        return records.vectors(found)
 
     def scroll(self, batch: int = 1000) -> Iterator[Point]:
         offset = None
         while True:
-            request = {"offset": offset, "limit": batch, "with_payload": True, "with_vectors": True}
+            request = {"offset": offset, "limit": batch, "with_payload": True, "with_vectors": self._whole}
             found, offset = self._call(self._client.scroll, **request)
             yield from records.points(found)
             if offset is None:
@@ -156,17 +160,40 @@ class ServerIndex(VectorIndex):
     def free(self) -> None:
         """See `VectorIndex.free`: the client belongs to the store."""
 
-    def _nearest(self, query: Vector, k: int, filter: Filter, exact: bool) -> list[Hit]:
+    def _nearest(self, query: Vector, by_look: bool, k: int, filter: Filter, exact: bool) -> list[Hit]:
+        """Search by the whole vectors; `by_look` scores the candidates of both graphs by the whole vectors, exactly."""
         rescore = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
+        params = models.SearchParams(exact=exact, hnsw_ef=max(self.EF, k), quantization=rescore)
+        prefetch = None
+        if by_look and not exact:
+            vectors = {WHOLE: query.tolist(), LOOK: query[-self.look :].tolist()}
+            limit = max(self.CANDIDATES, k)
+            prefetch = [
+                models.Prefetch(query=part, using=name, params=params, filter=_compiled(filter), limit=limit)
+                for name, part in vectors.items()
+            ]
+            params = models.SearchParams(exact=True, quantization=models.QuantizationSearchParams(ignore=True))
         found = self._call(
             self._client.query_points,
             query=query.tolist(),
+            using=WHOLE if self.look else None,
+            prefetch=prefetch,
             limit=k,
             query_filter=_compiled(filter),
-            search_params=models.SearchParams(exact=exact, hnsw_ef=max(self.EF, k), quantization=rescore),
+            search_params=params,
             with_payload=True,
         )
         return records.hits(found.points)
+
+    @property
+    def _whole(self) -> bool | list[str]:
+        """Which vectors of a point to read: the whole one."""
+        return [WHOLE] if self.look else True
+
+    def _stored(self, vector: Vector) -> list[float] | dict[str, list[float]]:
+        """Return a vector as the collection stores it: the part look is stored a second time, for its own graph."""
+        whole: list[float] = vector.tolist()
+        return {WHOLE: whole, LOOK: whole[-self.look :]} if self.look else whole
 
     def _matching(self, filter: Filter) -> int:
         """About how many points a filter matches."""
@@ -176,13 +203,19 @@ class ServerIndex(VectorIndex):
         """Call a method of the client on this collection."""
         return with_retries(lambda: method(self._collection, *arguments, **options))
 
+    def _vectors(self, on_disk: bool) -> models.VectorParams | dict[str, models.VectorParams]:
+        """Return the parameters of the vectors of a new collection."""
+
+        def params(size: int) -> models.VectorParams:
+            return models.VectorParams(size=size, distance=models.Distance.COSINE, on_disk=on_disk)
+
+        return {WHOLE: params(self.dimension), LOOK: params(self.look)} if self.look else params(self.dimension)
+
     def _create(self, settings: Settings) -> None:
         try:
             self._client.create_collection(
                 self._collection,
-                vectors_config=models.VectorParams(
-                    size=self.dimension, distance=models.Distance.COSINE, on_disk=settings.qdrant_on_disk
-                ),
+                vectors_config=self._vectors(settings.qdrant_on_disk),
                 shard_number=settings.qdrant_shards,
                 replication_factor=settings.qdrant_replicas,
                 quantization_config=models.ScalarQuantization(
@@ -192,6 +225,13 @@ class ServerIndex(VectorIndex):
         except UnexpectedResponse:
             if not self._client.collection_exists(self._collection):
                 raise
+
+
+def _lengths(vectors: models.VectorsConfig | None) -> tuple[int, int]:
+    """Return the length of the vectors of a collection, and that of their part look, 0 if it is not stored alone."""
+    if isinstance(vectors, dict):
+        return vectors[WHOLE].size, vectors[LOOK].size
+    return cast(models.VectorParams, vectors).size, 0
 
 
 def _compiled(filter: Filter) -> models.Filter | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from retrieval.index.base import Hit, Point
 from retrieval.index.payload import Payload
-from retrieval.index.vectors import Vector
+from retrieval.index.vectors import WHOLE, Vector
 
 MOST_LABELS = 1_000_000
 
@@ -48,4 +48,5 @@ def _id(record: Any) -> uuid.UUID:
 
 
 def _vector(record: Any) -> Vector:
-    return np.asarray(record.vector, np.float32)
+    vector = record.vector[WHOLE] if isinstance(record.vector, dict) else record.vector
+    return np.asarray(vector, np.float32)

@@ -7,6 +7,8 @@ from retrieval.errors import BadQuery
 
 Vector = npt.NDArray[np.float32]
 
+WHOLE, LOOK = "embedding", "look"  # the vectors of a point, if its embedding has two parts
+
 
 def check_query(vector: Vector, dimension: int) -> Vector:
     """Return the query as float32 [dimension]; raises `BadQuery` if it has another shape or no direction."""

@@ -288,3 +288,63 @@ def test_an_unknown_model_is_neither_activated_nor_removed(store: IndexStore, mo
         store.activate(model)
     with pytest.raises(NotFound):
         store.remove(model)
+
+
+LOOK = 5
+WEIGHT = 0.5  # of the last five numbers, the part look, in the stored vectors
+
+
+@pytest.fixture
+def two_parts(store: IndexStore, model: str):
+    with store.open(model, DIMENSION, LOOK) as opened:
+        yield opened
+
+
+def of_two_parts(vectors: np.ndarray, weight: float = WEIGHT) -> np.ndarray:
+    """Vectors whose parts have unit length times the square roots of their weights."""
+    parts = (vectors[:, :-LOOK], 1 - weight), (vectors[:, -LOOK:], weight)
+    return np.hstack([np.sqrt(share) * part / np.linalg.norm(part, axis=1, keepdims=True) for part, share in parts])
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.25, 0.5, 0.75, 1.0])
+@pytest.mark.parametrize("graph", [False, True], ids=["compared", "graph"])
+def test_queries_with_other_weights_find_what_numpy_finds(
+    two_parts: VectorIndex, monkeypatch: pytest.MonkeyPatch, weight: float, graph: bool
+) -> None:
+    monkeypatch.setattr(type(two_parts), "FULL_SCAN_POINTS", 5 if graph else 50_000)
+    vectors = of_two_parts(np.random.default_rng(0).normal(size=(60, DIMENSION)).astype(np.float32))
+    stored = [replace(point, vector=vector) for point, vector in zip(points(60), vectors, strict=True)]
+    two_parts.upsert(stored)
+    two_parts.optimize()
+    assert two_parts.look == LOOK
+    for query in of_two_parts(np.random.default_rng(1).normal(size=(5, DIMENSION))):
+        scaled = np.hstack([query[:-LOOK] * (1 - weight) / (1 - WEIGHT), query[-LOOK:] * weight / WEIGHT])
+        expected = vectors @ scaled / np.linalg.norm(scaled)
+        for filter in (Filter(), Filter(("rose", "tulip"))):
+            order = [place for place in np.argsort(-expected) if not filter or filter.matches(stored[place].payload)]
+            hits = two_parts.search(scaled, 10, filter, by_look=weight > WEIGHT)
+            assert [hit.id for hit in hits] == [stored[place].id for place in order[:10]]
+            np.testing.assert_allclose([hit.score for hit in hits], expected[order[:10]], atol=1e-5)
+
+
+def test_vectors_of_two_parts_come_back_whole(two_parts: VectorIndex, store: IndexStore, model: str) -> None:
+    vectors = of_two_parts(np.random.default_rng(0).normal(size=(7, DIMENSION)).astype(np.float32))
+    stored = [replace(point, vector=vector) for point, vector in zip(points(7), vectors, strict=True)]
+    two_parts.upsert(stored)
+    for found in (
+        two_parts.vectors([point.id for point in stored]),
+        {each.id: each.vector for each in two_parts.scroll()},
+    ):
+        for point in stored:
+            np.testing.assert_allclose(found[point.id], point.vector, atol=1e-6)
+    two_parts.close()
+    with store.open(model, DIMENSION, LOOK) as again:
+        assert (again.dimension, again.look, again.count()) == (DIMENSION, LOOK, 7)
+    store.open(model, DIMENSION, LOOK)  # for the fixture to close
+
+
+def test_an_index_of_one_part_ignores_the_graph_of_look(index: VectorIndex) -> None:
+    stored = points(20)
+    index.upsert(stored)
+    assert index.look == 0
+    assert index.search(stored[3].vector, 5, by_look=True) == index.search(stored[3].vector, 5)

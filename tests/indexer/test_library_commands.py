@@ -11,7 +11,9 @@ from indexer.duplicates import find_duplicates
 from indexer.gallery import Gallery
 from indexer.label_issues import find_doubtful
 from retrieval.bundle import Bundle
+from retrieval.bundle_format import Part
 from retrieval.index import Payload, edge, open_store
+from retrieval.parts import Parts
 from retrieval.photo_ref import path_of
 from retrieval.settings import Settings
 
@@ -30,14 +32,14 @@ def own_library(library: Path, tmp_path: Path) -> Path:
 def test_identical_and_near_identical_photos_are_listed(command, own_library: Path, bundle: Bundle) -> None:
     assert command("index", own_library, "--bundle", bundle.folder).status == 0
     found = command("duplicates", "--min-score", 0.9999, "--json").json
-    assert found["photos"] == 27
+    assert (found["photos"], found["threshold"]) == (27, 0.9999)
     (identical,) = found["identical"]
     assert [path_of(uri).name for uri in identical["photos"]] == ["0.jpg", "same file.jpg"]
     nearest = found["near_identical"][0]
     assert {path_of(uri).name for uri in nearest["photos"]} == {"3.jpg", "again.jpg"}
     assert nearest["labels"] == ["green", "green"]
     assert 0.9999 <= nearest["score"] <= 1
-    scores = [pair["score"] for pair in found["near_identical"]]
+    scores = [group["score"] for group in found["near_identical"]]
     assert scores == sorted(scores, reverse=True)
     shown = command("duplicates", "--min-score", 0.9999)
     assert "same file.jpg" in shown.out
@@ -69,13 +71,36 @@ def gallery(vectors: np.ndarray, labels: list[str | None]) -> Gallery:
         Payload(f"file:///{number}.jpg", label, f"{number:064x}", 1, 1, 1, "t", "t")
         for number, label in enumerate(labels)
     ]
-    return Gallery(photos, unit)
+    return Gallery(photos, unit, Parts([Part(name="kind", length=unit.shape[1], weight=1)]))
 
 
 def test_one_photo_has_no_duplicate_and_no_doubt() -> None:
     alone = gallery(np.ones((1, 4)), ["a"])
-    assert find_duplicates(alone).near_identical == []
+    assert find_duplicates(alone, 0.999).near_identical == []
     assert find_doubtful(alone) == []
+
+
+def test_near_identical_photos_form_groups_with_their_lowest_score() -> None:
+    degrees = np.radians([0, 3, 6, 50, 53, 120])
+    circle = gallery(np.stack([np.cos(degrees), np.sin(degrees)], axis=1), ["a", "b", None, "c", "c", "d"])
+    pair, three = find_duplicates(circle, float(np.cos(np.radians(4)))).near_identical
+    assert three.photos == ["file:///0.jpg", "file:///1.jpg", "file:///2.jpg"]
+    assert three.labels == ["a", "b", None]
+    assert three.score == pytest.approx(np.cos(np.radians(6)), abs=1e-5)
+    assert pair.photos == ["file:///3.jpg", "file:///4.jpg"]
+    assert pair.score == pytest.approx(np.cos(np.radians(3)), abs=1e-5)
+
+
+def test_duplicates_are_found_by_look_and_label_issues_by_kind() -> None:
+    kinds = np.eye(2)[[0, 0, 0, 1, 1, 1]]
+    looks = np.eye(6)[[0, 1, 2, 0, 4, 5]]
+    parts = Parts([Part(name="kind", length=2, weight=0.5), Part(name="look", length=6, weight=0.5)])
+    photos = gallery(np.ones((6, 8)), ["a", "a", "b", "b", "b", "b"]).photos
+    embeddings = (np.hstack([kinds, looks]) / np.sqrt(2)).astype(np.float32)
+    both = Gallery(photos, embeddings, parts)
+    (group,) = find_duplicates(both, 0.9).near_identical
+    assert group.photos == ["file:///0.jpg", "file:///3.jpg"]
+    assert [uri for uri, _ in find_doubtful(both, voters=2)] == ["file:///2.jpg"]
 
 
 def test_photos_without_label_neither_vote_nor_are_doubtful() -> None:

@@ -32,6 +32,7 @@ def test_an_uploaded_photo_finds_itself_first(client: FlaskClient, photos: list[
     assert set(answer["took_ms"]) == {"decode", "embed", "search"}
     assert all(took > 0 for took in answer["took_ms"].values())
     assert answer["predicted_label"]["label"] == photo.label
+    assert answer["look"] is None
     assert len(answer["results"]) == 4
     assert answer["results"][0] == {
         "id": str(photo.id),
@@ -41,6 +42,7 @@ def test_an_uploaded_photo_finds_itself_first(client: FlaskClient, photos: list[
         "height": 90,
         "score": 1.0,
         "distance": 0.0,
+        "scores": None,
         "image_url": f"/api/v1/images/{photo.id}/file",
         "thumbnail_url": f"/api/v1/images/{photo.id}/thumbnail",
     }

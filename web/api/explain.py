@@ -26,7 +26,7 @@ def show(match: UploadedMatch | IndexedMatch) -> Response:
     result, crop = photo_bytes(match.result), match.crop.crop()
     embedder = served.searcher.embedder
     with served.computing:
-        explained = explain(embedder, served.searcher.decoder, query, result, crop)
+        explained = explain(embedder, served.searcher.decoder, query, result, crop, look=match.look)
     body = Explanation(
         model=embedder.bundle.model_id,
         score=round(explained.score, 6),

@@ -64,6 +64,7 @@ def respond(response: SearchResponse) -> Response:
         took_ms=schemas.TookMs(**response.took_ms),
         predicted_label=response.predicted_label,
         close_match=response.close_match,
+        look=response.look,
         results=[schemas.Found(*values_of(result), **photo_urls(result.id)) for result in response.results],
     )
     return Response(body.model_dump_json(), mimetype="application/json")

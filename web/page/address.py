@@ -25,7 +25,7 @@ class PageQuery(BaseModel):
     """A search by an indexed photo (`id`) or by the embedding of an uploaded one, refined by examples.
 
     `crop` is the part of the photo to search by; `vector` is already the embedding of that part. `find` filters the
-    labels that are offered, not the results.
+    labels that are offered, not the results. `look` is the weight of the part look, by default that of the model.
     """
 
     id: uuid.UUID | None = None
@@ -36,6 +36,7 @@ class PageQuery(BaseModel):
     unlike: Examples = []
     label: Annotated[list[Label], Field(max_length=100)] = []
     min_score: float = Field(0, ge=0, le=1)
+    look: float | None = Field(None, ge=0, le=1)
     offset: int = Field(0, ge=0, le=MAX_OFFSET)
     find: str = Field("", max_length=500)
 
@@ -47,7 +48,7 @@ class PageQuery(BaseModel):
     def parameters(self) -> SearchParameters:
         """Convert it for the searcher."""
         labels = tuple(dict.fromkeys(self.label))
-        return SearchParameters(PAGE_SIZE, self.offset, Filter(labels), self.min_score or None)
+        return SearchParameters(PAGE_SIZE, self.offset, Filter(labels), self.min_score or None, look=self.look)
 
     def address(self, **changes: object) -> str:
         """Return the shortest URL of this search, with the given changes."""
@@ -62,6 +63,7 @@ class PageQuery(BaseModel):
             "unlike": query.unlike,
             "label": query.label,
             "min_score": query.min_score and f"{query.min_score:g}",
+            "look": None if query.look is None else f"{query.look:g}",
             "offset": query.offset,
         }
         return url_for("page.show", **{name: value for name, value in fields.items() if value})

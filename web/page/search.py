@@ -83,7 +83,6 @@ def _results(query: PageQuery, subject: Subject) -> str:
     served = services()
     response = _search(query, subject)
     examples = payloads([*query.like, *query.unlike])
-    calibration = served.searcher.embedder.bundle.manifest.calibration
     deeper = query.offset + PAGE_SIZE
     is_full = len(response.results) == PAGE_SIZE and deeper <= MAX_OFFSET
     return render_template(
@@ -97,9 +96,11 @@ def _results(query: PageQuery, subject: Subject) -> str:
         unlikes=[Card.of(photo, examples[photo]) for photo in query.unlike],
         photos=[Card.found(result) for result in response.results],
         predicted=response.predicted_label,
+        look=response.look,
+        default_look=served.searcher.parts.default_look,
         labels=choose_labels(served.label_counts.of(served.searcher.index), query.label, query.find),
         first=query.offset + 1,
-        close_match=calibration.close_match if calibration and response.close_match is False else None,
+        close_match=served.searcher.close_match(query.look) if response.close_match is False else None,
         address=query.address(),
         more_link=query.address(offset=deeper) if is_full else None,
         all_labels=query.address(label=[], offset=0),

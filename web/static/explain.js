@@ -42,17 +42,19 @@ export function explanation(photo, id) {
 
 function request(query, result) {
   const fields = new FormData(document.getElementById("search"));
-  return fetchJson(main().dataset.explain, { method: "POST", ...requestOptions(query, result, fields.get("id"), fields.get("crop")) });
+  return fetchJson(main().dataset.explain, { method: "POST", ...requestOptions(query, result, fields) });
 }
 
-function requestOptions(query, result, id, crop) {
+function requestOptions(query, result, fields) {
+  const [id, crop, look] = ["id", "crop", "look"].map((name) => fields.get(name));
   if (id) {
     const [x, y, width, height] = crop?.split(",").map(Number) ?? [0, 0, 1, 1];
-    return { headers: { "Content-Type": "application/json" }, body: JSON.stringify({ id, result, crop: { x, y, width, height } }) };
+    return { headers: { "Content-Type": "application/json" }, body: JSON.stringify({ id, result, look: look && Number(look), crop: { x, y, width, height } }) };
   }
   const body = new FormData();
   body.set("image", photoOf(query));
   if (crop) body.set("crop", crop);
+  if (look) body.set("look", look);
   body.set("result", result);
   return { body };
 }

@@ -1,4 +1,4 @@
-// The search form: label filter, minimum similarity, positive and negative examples.
+// The search form: label filter, weight of look, minimum similarity, positive and negative examples.
 
 const DELAY = 250; // milliseconds after the last input
 
@@ -20,7 +20,7 @@ export function refine({ visit, load }) {
   document.addEventListener("input", ({ target }) => {
     if (target.form !== form() || target.type === "checkbox") return;
     clearTimeout(timer);
-    if (target.name === "min_score") target.form.querySelector("output").value = Number(target.value) ? Number(target.value).toFixed(2) : "any";
+    if (target.name === "min_score") target.parentElement.querySelector("output").value = Number(target.value) ? Number(target.value).toFixed(2) : "any";
     timer = setTimeout(() => (target.name === "find" ? find(target) : submit()), DELAY);
   });
 
@@ -48,7 +48,8 @@ export function refine({ visit, load }) {
 function addressOf(form, submitter) {
   const address = new URL(form.action);
   for (const [name, value] of new FormData(form, submitter)) {
-    if (value && !(name === "min_score" && Number(value) === 0)) address.searchParams.append(name, value);
+    const standard = form.elements[name]?.dataset?.default;
+    if (value && !(standard && Number(value) === Number(standard))) address.searchParams.append(name, value);
   }
   return address;
 }
