@@ -1,10 +1,12 @@
 """The commands train, evaluate, compare, recipes and backbones. Only training imports TensorFlow."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import numpy.typing as npt
 import typer
 from rich.markup import escape
 from rich.table import Table
@@ -14,13 +16,16 @@ from retrieval.bundle_format import Precision
 from retrieval.console import JsonFlag, print_result, say
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
+from retrieval.parts import Parts
+from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings, load_settings
 from trainer.backbones import BACKBONES, FAMILIES, backbone_named
-from trainer.data import Dataset, labels_of, load_dataset, read_all
+from trainer.data import Dataset, labels_of, load_dataset, read_all, report_known_photos
 from trainer.extra import import_tensorflow, silence_tensorflow
 from trainer.recipes import RECIPES, recipe_named
 from trainer.recipes.overrides import override, settings_of
 from trainer.sampling import slices
+from trainer.splits import DrawSplits, hashed_splits, stratified_splits
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 
@@ -122,20 +127,28 @@ def evaluate(  # noqa: PLR0917 - as above
     split: Annotated[str, typer.Option(help="The split to evaluate on: train, val or test.")] = "test",
     splits: SplitsOption = None,
     unseen_class: UnseenOption = None,
+    look: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Weight of the part look, 0 to 1. Default: set by the model."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Evaluate how well a bundle retrieves photos: each photo of a split is a query among the others."""
-    from retrieval.analysis.evaluation import evaluate_embeddings  # noqa: PLC0415 - imports scikit-learn
+    from retrieval.analysis.evaluation import evaluate_by_look, evaluate_embeddings  # noqa: PLC0415 - imports scikit-learn
     from trainer.tables import evaluation_table  # noqa: PLC0415 - as above
 
     model, settings = load_bundle(bundle), load_settings()
-    dataset = _dataset(data, settings, splits, model.manifest.seed or 0, unseen_class)
-    photos = dataset.split(split)
-    embedder = Embedder(model, settings.embedding_threads, settings.device)
-    embeddings = np.concatenate(
-        [embedder.embed(read_all(photos[batch], model.resize, dataset.decoder)) for batch in slices(len(photos))]
-    )
-    metrics = evaluate_embeddings(embeddings, labels_of(photos)).metrics()
+    known = model.photo_splits()
+    draw: DrawSplits = stratified_splits if known is None else partial(hashed_splits, known=known)
+    dataset = _dataset(data, settings, splits, model.manifest.seed or 0, unseen_class, draw)
+    report_known_photos(dataset, split, known or {}, say)
+    photos, labels = dataset.split(split), labels_of(dataset.split(split))
+    parts, embedder = Parts(model.manifest.parts), Embedder(model, settings.embedding_threads, settings.device)
+    embeddings, copies = (_embeddings(photos, embedder, dataset.decoder, edited) for edited in (False, True))
+    weighted = (parts.weighted(of_photos, look) for of_photos in (embeddings, copies))
+    metrics = evaluate_embeddings(next(weighted), labels, copies=next(weighted)).metrics()
+    by_look = evaluate_by_look(embeddings, labels, copies, parts)
+    metrics = metrics.model_copy(update={"by_look": by_look})
     untrained, trained_on = model.manifest.metrics.untrained, model.manifest.training_data
     if trained_on is None or dataset.digest != trained_on.digest:
         untrained = None
@@ -195,9 +208,26 @@ def backbones(as_json: JsonFlag = False) -> None:
     )
 
 
-def _dataset(data: str, settings: Settings, splits: Path | None, seed: int, unseen: list[str] | None) -> Dataset:
+def _embeddings(
+    photos: Sequence[PhotoRef], embedder: Embedder, decoder: PhotoDecoder, edited: bool
+) -> npt.NDArray[np.float32]:
+    """Embed photos, or edited copies of them: float32 [photos, d]."""
+    pixels = (read_all(photos[batch], embedder.bundle.resize, decoder, edited=edited) for batch in slices(len(photos)))
+    return np.concatenate([embedder.embed(of_batch) for of_batch in pixels])
+
+
+def _dataset(  # noqa: PLR0917 - as above
+    data: str,
+    settings: Settings,
+    splits: Path | None,
+    seed: int,
+    unseen: list[str] | None,
+    draw: DrawSplits = hashed_splits,
+) -> Dataset:
     decoder = PhotoDecoder(settings.source_policy())
-    return load_dataset(data, settings.home, say, splits=splits, seed=seed, unseen=unseen or (), decoder=decoder)
+    return load_dataset(
+        data, settings.home, say, splits=splits, seed=seed, unseen=unseen or (), decoder=decoder, draw=draw
+    )
 
 
 def _recipe_rows(recipes: list[dict[str, Any]], with_settings: bool) -> Iterator[tuple[str, str]]:

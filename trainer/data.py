@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.analysis.copies import edited_copy
 from retrieval.decoder import PhotoDecoder
 from retrieval.errors import BadSource, LookalikeError, UnreadablePhoto
 from retrieval.images import ResizeRule
@@ -20,11 +21,12 @@ from retrieval.stores import read_file
 from trainer.datasets import locate
 from trainer.recipes import Facts
 from trainer.split_overlap import Fingerprint, fingerprint
-from trainer.splits import SPLITS, check_splits, hold_out_classes, splits_from_file, stratified_splits
+from trainer.splits import SPLITS, DrawSplits, check_splits, hashed_splits, hold_out_classes, splits_from_file
 
 Say = Callable[[str], None]
 
 MAX_NAMES = 10
+COPIES_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class LabelledImages:
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.str_]
+    copies: npt.NDArray[np.uint8] | None = None
 
 
 def load_dataset(
@@ -85,6 +88,7 @@ def load_dataset(
     seed: int = 0,
     unseen: Collection[str] = (),
     decoder: PhotoDecoder | None = None,
+    draw: DrawSplits = hashed_splits,
 ) -> Dataset:
     """Find the photos of a data set, leave out unreadable ones, and split them.
 
@@ -93,9 +97,10 @@ def load_dataset(
         home: folder that caches the photos of `tfds:NAME` and `digits`.
         say: receives a message for each photo or group of photos that is left out.
         splits: a CSV file `path,label,split` with paths relative to the data set; overrides splits of a manifest.
-        seed: seed of the stratified splits, which are drawn if no splits are given.
+        seed: seed of the splits, which are drawn if none are given.
         unseen: classes that are held out of training and validation; the test split has their photos and no others.
         decoder: photos that it refuses are left out; None for one with the default limits.
+        draw: draws the splits, given photos, the sha256 of each by URI, and the seed.
 
     Raises:
         LookalikeError: there are no photos, no labels or fewer than two classes; a photo has two labels or two splits
@@ -113,7 +118,10 @@ def load_dataset(
             f"{display(data)} has readable photos of fewer than two classes.", "Add a folder of photos per class."
         )
     given = any(photo.split for photo in photos)
-    photos = check_splits(photos, source) if given else stratified_splits(photos, seed)
+    if given:
+        photos = check_splits(photos, source)
+    else:
+        photos = draw(photos, {uri: of_photo.sha256 for uri, of_photo in fingerprints.items()}, seed)
     if unseen:
         photos = hold_out_classes(photos, unseen, source)
     _report_label_conflicts(photos, fingerprints, say)
@@ -148,17 +156,54 @@ def check_trainable(dataset: Dataset, say: Say) -> None:
             say(f"The split {split} has no photo of {_listed(missing)}.")
 
 
+def report_known_photos(dataset: Dataset, split: str, known: Mapping[str, str], say: Say) -> None:
+    """Report photos of a bundle's training and validation splits that evaluation on a split leaves out or includes.
+
+    Args:
+        dataset: the photos to evaluate on.
+        split: the split to evaluate on.
+        known: the bundle's splits by the sha256 of a photo's file.
+        say: receives the messages.
+    """
+    before = [(photo.split, known.get(dataset.fingerprints[photo.uri].sha256)) for photo in dataset.photos]
+    used = [(now, then) for now, then in before if then in {"train", "val"} and then != split]
+    included = sum(now == split for now, _ in used)
+    if included:
+        say(f"Metrics are inflated: the model was trained or selected on {included} of these photos.")
+    if len(before) > len(known) or any(then is None for _, then in before):
+        say(f"Photos left out because the model was trained or selected on them: {len(used) - included}.")
+
+
 def labels_of(photos: Iterable[PhotoRef]) -> npt.NDArray[np.str_]:
     """Return the labels of photos, str [photos]."""
     return np.array([str(photo.label) for photo in photos])
 
 
-def read_all(photos: Sequence[PhotoRef], rule: ResizeRule, decoder: PhotoDecoder) -> npt.NDArray[np.uint8]:
-    """Decode and resize photos on several threads: uint8 [photos, size, size, 3]."""
-    pixels = np.empty((len(photos), rule.size, rule.size, 3), np.uint8)
+def read_all(
+    photos: Sequence[PhotoRef],
+    rule: ResizeRule,
+    decoder: PhotoDecoder,
+    *,
+    file: Path | None = None,
+    edited: bool = False,
+) -> npt.NDArray[np.uint8]:
+    """Decode and resize photos on several threads: uint8 [photos, size, size, 3].
+
+    Args:
+        photos: to read.
+        rule: how to resize them.
+        decoder: decodes them.
+        file: holds the pixels, which are mapped into memory; None: they are in memory.
+        edited: whether to read an edited copy of each photo instead, the same one each time.
+    """
+    shape = (len(photos), rule.size, rule.size, 3)
+    pixels = np.empty(shape, np.uint8) if file is None else np.memmap(file, np.uint8, "w+", shape=shape)
 
     def read(index: int) -> None:
-        pixels[index] = decoder.read_pixels(read_file(photos[index].path), rule).pixels
+        content = read_file(photos[index].path)
+        if edited:
+            content = edited_copy(decoder.decode(content), np.random.default_rng([COPIES_SEED, index]))
+        pixels[index] = decoder.read_pixels(content, rule).pixels
 
     with ThreadPoolExecutor() as threads:
         list(threads.map(read, range(len(photos))))

@@ -14,6 +14,7 @@ import tf2onnx
 from retrieval.bundle_format import Parity
 from retrieval.errors import LookalikeError, first_line
 from retrieval.session import Session
+from trainer.canonical_graph import make_canonical
 from trainer.network import EmbeddingNetwork, embed
 from trainer.regions import with_regions
 from trainer.sampling import slices
@@ -41,6 +42,7 @@ def export_onnx(network: EmbeddingNetwork, path: Path) -> None:
     with _without_xla(network.features):
         model, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
     _keep_constants(model.graph, function.get_concrete_function().graph)
+    make_canonical(model.graph)
     if explained:  # the initializer makes the input optional
         model.graph.initializer.append(onnx.helper.make_tensor("explain", onnx.TensorProto.BOOL, (), [False]))
     content = model.SerializeToString()

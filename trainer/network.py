@@ -1,5 +1,6 @@
 """The embedding network: backbone, head, and normalization to unit length."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -8,10 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from retrieval.bundle_format import Part
+from retrieval.parts import KIND, LOOK
 from trainer.backbones.base import NONE, Backbone
-from trainer.recipes.components import Head, MeanCentred, Preparation
+from trainer.look import LookPart, build_look, pool
+from trainer.recipes.components import Head, Look, MeanCentred, Preparation
 from trainer.recipes.recipe import AnyHead, Recipe
-from trainer.sampling import BATCH
+from trainer.sampling import slices
 
 MOMENTUM_FROM_SCRATCH = 0.9
 PROJECTION = "projection"
@@ -28,17 +32,38 @@ class EmbeddingNetwork:
     pretrained: bool  # whether the backbone has pretrained weights
     frozen: tf.keras.Model | None  # lower layers of `features`, pixels → activations; None if no layers are split off
     trainable: tf.keras.Model  # the remaining layers of `features`, activations → features; all if `frozen` is None
+    look: LookPart | None = None  # None if the embedding has the part kind alone
+
+    @property
+    def parts(self) -> list[Part]:
+        """The parts of the embedding."""
+        kind, look = int(self.head.output_shape[-1]), self.look
+        if look is None:
+            return [Part(name=KIND, length=kind, weight=1)]
+        weights = ((KIND, kind, 1 - look.weight), (LOOK, look.length, look.weight))
+        return [Part(name=name, length=length, weight=weight) for name, length, weight in weights]
 
     def whole(self) -> tf.keras.Model:
         """Return the exported model: `images` uint8 [batch, size, size, 3] → `embeddings` float32 [batch, d]."""
+        if self.look is None:
+            return self.kind()
+        images, pixels = self._images()
+        features, *maps = tf.keras.Model(self.features.input, [self.features.output, *self.look.maps.outputs])(
+            pixels, training=False
+        )
+        embeddings = join(self.head(features, training=False), self.look.head(pool(maps)), self.look.weight)
+        return tf.keras.Model(images, embeddings, name="embedder")
+
+    def kind(self) -> tf.keras.Model:
+        """Return `whole` with the part kind alone."""
         return self._from_images(self.head, "embedder")
 
     def without_unit_length(self) -> tf.keras.Model:
-        """Return `whole` without normalization to unit length."""
+        """Return `kind` without normalization to unit length."""
         return self._from_images(self.projection, "projector")
 
     def features_only(self) -> tf.keras.Model:
-        """Return `whole` without the head: images → features float32 [batch, f], not normalized."""
+        """Return `kind` without the head: images → features float32 [batch, f], not normalized."""
         return self._from_images(None, "features")
 
     def centre(self, features: npt.NDArray[np.float32]) -> None:
@@ -57,21 +82,28 @@ class EmbeddingNetwork:
         finally:
             bias.assign(before)
 
-    def _from_images(self, last: tf.keras.Model | None, name: str) -> tf.keras.Model:
+    def _images(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """The input of the exported model, uint8 [batch, size, size, 3], and the input of `features`."""
         size = self.backbone.resize.size
         images = tf.keras.layers.Input((size, size, 3), dtype=tf.uint8, name="images")
-        outputs = self.features(tf.cast(images, tf.float32), training=False)
+        return images, tf.cast(images, tf.float32)
+
+    def _from_images(self, last: tf.keras.Model | None, name: str) -> tf.keras.Model:
+        images, pixels = self._images()
+        outputs = self.features(pixels, training=False)
         return tf.keras.Model(images, outputs if last is None else last(outputs, training=False), name=name)
 
 
 def build_network(
-    backbone: Backbone, weights: str, dimension: int, head: AnyHead, learns: str = "upper"
+    backbone: Backbone, weights: str, dimension: int, head: AnyHead, *, learns: str = "upper", look: Look | None = None
 ) -> EmbeddingNetwork:
     """Build a network for training.
 
     Args:
         weights: `auto`, `none` or a file; see `Backbone.build`.
+        dimension: length of the part kind.
         learns: which layers are trainable; see `Recipe`.
+        look: the part look of the embedding; None if it has the part kind alone.
 
     Raises:
         LookalikeError: the weights are not available, or do not fit the backbone.
@@ -87,7 +119,13 @@ def build_network(
             frozen = tf.keras.Model(features.input, activations)
             trainable = tf.keras.Model(activations, features.output)
     projection, unit = _build_head(features.output_shape[-1], dimension, head)
-    return EmbeddingNetwork(backbone, features, projection, unit, pretrained, frozen, trainable)
+    part = build_look(features, backbone.look_layers, look.length, look.weight) if look else None
+    return EmbeddingNetwork(backbone, features, projection, unit, pretrained, frozen, trainable, part)
+
+
+def join(kind: tf.Tensor, look: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """Join the parts of an embedding, each scaled by the square root of its weight; `weight` is that of look."""
+    return tf.concat([math.sqrt(1 - weight) * kind, math.sqrt(weight) * look], axis=kind.shape.rank - 1)
 
 
 def is_pretrained(backbone: Backbone, weights: str) -> bool:
@@ -98,7 +136,7 @@ def is_pretrained(backbone: Backbone, weights: str) -> bool:
 def build_for(recipe: Recipe, backbone: Backbone, weights: str) -> EmbeddingNetwork:
     """Build the network that a recipe trains; see `build_network` and `prepared`."""
     adapted = prepared(backbone, recipe.preparation)
-    return build_network(adapted, weights, recipe.dimension, recipe.head, recipe.learns)
+    return build_network(adapted, weights, recipe.dimension, recipe.head, learns=recipe.learns, look=recipe.look)
 
 
 def prepared(backbone: Backbone, preparation: Preparation) -> Backbone:
@@ -130,7 +168,12 @@ def initialize_batch_norm(features: tf.keras.Model, pixels: tf.Tensor) -> None:
 
 def embed(model: tf.keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Run a model on images uint8 [images, size, size, 3] in batches: float32 [images, d], unit length."""
-    return to_unit_length(model.predict(images, batch_size=BATCH, verbose=0))
+    return to_unit_length(predict(model, images))
+
+
+def predict(model: tf.keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Run a model on images uint8 [images, size, size, 3], which may be mapped from a file, in batches of 64."""
+    return np.concatenate([np.asarray(model.predict_on_batch(images[batch])) for batch in slices(len(images))])
 
 
 def to_unit_length(outputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

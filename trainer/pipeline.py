@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.analysis.calibration import calibrate
-from retrieval.analysis.evaluation import Evaluation, evaluate_embeddings
+from retrieval.analysis.calibration import calibration_data
+from retrieval.analysis.evaluation import Evaluation, evaluate_by_look, evaluate_embeddings
 from retrieval.bundle import Bundle, write_bundle
 from retrieval.bundle_format import PHOTOS, TrainingData
 from retrieval.metrics import BySplit, Metrics, Quantization, SplitMetrics, TrainingCost
@@ -54,27 +54,31 @@ def train_bundle(
     duplicates = find_duplicates(dataset.photos, dataset.fingerprints)
     if duplicates:
         say(warning(duplicates))
-    photos = {split: _read(dataset, split, plan) for split in dataset.counts}
-    untrained = _untrained(plan, photos, seed)
     with work_folder(out, _identity(dataset, plan, seed), say, resume) as work:
+        photos = {split: _read(dataset, split, plan, work) for split in dataset.counts}
+        untrained, before = _untrained(plan, photos, seed)
         runs = train_runs(
             lambda number: train_run(plan, photos, number, work / f"seed-{number}", say), seed, seeds, say
         )
         kept, quantization = best_run(runs), None
         if plan.precision == "int8":
             kept, quantization = quantized(kept, photos, _calibration_photos(dataset, plan, seed), say)
-        metrics = _metrics(runs, kept, untrained, photos, quantization)
+        metrics = _metrics(runs, kept, before, photos, quantization)
         sample = sample_batch(photos["train"], plan.fed, plan.recipe, seed)
         report = Report(plan, dataset, seed, runs, kept, metrics, untrained, duplicates, sample)
         _write_training(work / TRAINING, report)
         return _write_bundle(out, work, report)
 
 
-def _read(dataset: Dataset, split: str, plan: Plan) -> LabelledImages:
+def _read(dataset: Dataset, split: str, plan: Plan, work: Path) -> LabelledImages:
+    """Read the photos of a split, and edited copies of held-out ones, to files in the work folder."""
     photos, rule = dataset.split(split), plan.fed.resize
     if split == "train":
         rule = plan.recipe.preparation.train_rule(rule)
-    return LabelledImages(read_all(photos, rule, dataset.decoder), labels_of(photos))
+        return LabelledImages(read_all(photos, rule, dataset.decoder, file=work / "train.pixels"), labels_of(photos))
+    images = read_all(photos, rule, dataset.decoder, file=work / f"{split}.pixels")
+    copies = read_all(photos, rule, dataset.decoder, file=work / f"{split}-copies.pixels", edited=True)
+    return LabelledImages(images, labels_of(photos), copies)
 
 
 def _calibration_photos(dataset: Dataset, plan: Plan, seed: int) -> npt.NDArray[np.uint8]:
@@ -96,29 +100,31 @@ def _identity(dataset: Dataset, plan: Plan, seed: int) -> dict[str, Any]:
     }
 
 
-def _untrained(plan: Plan, photos: Photos, seed: int) -> dict[str, Embeddings]:
-    """The features of the untrained backbone for the held-out photos, by split, scaled to unit length."""
-    features = plan.build(seed).features_only()
-    return {split: embed(features, of_split.images) for split, of_split in photos.items() if split != "train"}
+def _untrained(plan: Plan, photos: Photos, seed: int) -> tuple[dict[str, Embeddings], dict[str, Evaluation]]:
+    """The features of the untrained backbone for the held-out photos, scaled to unit length, and their evaluation."""
+    model, features, evaluations = plan.build(seed).features_only(), {}, {}
+    for split, of_split in photos.items():
+        if of_split.copies is not None:
+            features[split] = embed(model, of_split.images)
+            copies = embed(model, of_split.copies)
+            evaluations[split] = evaluate_embeddings(features[split], of_split.labels, copies=copies)
+    return features, evaluations
 
 
 def _metrics(
-    runs: list[Run], kept: Run, untrained: Mapping[str, Embeddings], photos: Photos, quantization: Quantization | None
+    runs: list[Run], kept: Run, untrained: Mapping[str, Evaluation], photos: Photos, quantization: Quantization | None
 ) -> Metrics:
-    before = {split: evaluate_embeddings(of_split, photos[split].labels) for split, of_split in untrained.items()}
-    trained = _summaries(kept.evaluations)
+    trained = {}
+    for split, evaluation in kept.evaluations.items():
+        by_look = evaluate_by_look(kept.embeddings[split], photos[split].labels, kept.copies.get(split), kept.parts)
+        trained[split] = evaluation.metrics().model_copy(update={"by_look": by_look})
     return Metrics(
-        val=trained.val,
-        test=trained.test,
-        untrained=_summaries(before),
+        **trained,
+        untrained=BySplit[SplitMetrics](**{split: before.metrics() for split, before in untrained.items()}),
         training=TrainingCost(seconds=kept.seconds, epochs=len(kept.epochs), parameters=kept.record.parameters),
         seeds=over_seeds(runs, kept) if len(runs) > 1 else None,
         quantization=quantization,
     )
-
-
-def _summaries(evaluations: Mapping[str, Evaluation]) -> BySplit[SplitMetrics]:
-    return BySplit[SplitMetrics](**{split: evaluation.metrics() for split, evaluation in evaluations.items()})
 
 
 def _write_training(folder: Path, report: Report) -> None:
@@ -149,7 +155,8 @@ def _write_bundle(out: Path, work: Path, report: Report) -> Bundle:
         backbone=plan.backbone.name,
         recipe=plan.recipe.name,
         changed=plan.changed,
-        dimension=plan.recipe.dimension,
+        dimension=sum(part.length for part in kept.record.parts),
+        parts=kept.record.parts,
         resize=plan.fed.resize,
         classes=dataset.classes,
         training_data=TrainingData(name=dataset.name, digest=dataset.digest, counts=dataset.counts),
@@ -157,7 +164,9 @@ def _write_bundle(out: Path, work: Path, report: Report) -> Bundle:
         metrics=report.metrics,
         precision=kept.precision,
         parity=kept.record.parity,
-        calibration=calibrate(kept.embeddings["val"], labels_of(dataset.split("val"))),
+        calibration_data=calibration_data(
+            kept.embeddings["val"], labels_of(dataset.split("val")), kept.parts, kept.copies["val"]
+        ),
         versions={library: version(library) for library in LIBRARIES} | {"onnxruntime": runtime_version()},
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -15,7 +15,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from trainer.network import EmbeddingNetwork
+from trainer.look import LAYER, LookPart, pool
+from trainer.network import EmbeddingNetwork, join
 
 EPSILON = 1e-12
 
@@ -33,21 +34,43 @@ def with_regions(network: EmbeddingNetwork) -> Callable[[tf.Tensor, tf.Tensor], 
     pooling = features.get_layer(features.output_names[0])
     if not isinstance(pooling, tf.keras.layers.GlobalAveragePooling2D | tf.keras.layers.GlobalMaxPooling2D):
         return None
-    feature_map = tf.keras.Model(features.input, pooling.input)
+    look = network.look
+    maps_of = tf.keras.Model(features.input, [pooling.input, *(look.maps.outputs if look else ())])
 
     def run(images: tf.Tensor, explain: tf.Tensor) -> dict[str, tf.Tensor]:
-        cells = feature_map(tf.cast(images, tf.float32), training=False)
+        cells, *maps = tf.nest.flatten(maps_of(tf.cast(images, tf.float32), training=False))
         pooled = pooling(cells)
         embeddings = network.head(pooled, training=False)
+        if look:
+            embeddings = join(embeddings, look.head(pool(maps)), look.weight)
+
+        def regions() -> tf.Tensor:
+            of_kind = _project(_contributions(cells, pooled, pooling), network.projection)
+            return join(of_kind, _of_look(look, maps, cells.shape[1:3]), look.weight) if look else of_kind
+
         empty = (0, *cells.shape[1:3], embeddings.shape[1])
-        regions = tf.cond(
-            explain,
-            lambda: _project(_contributions(cells, pooled, pooling), network.projection),
-            lambda: tf.zeros(empty),
-        )
-        return {"embeddings": embeddings, "regions": regions}
+        return {"embeddings": embeddings, "regions": tf.cond(explain, regions, lambda: tf.zeros(empty))}
 
     return run
+
+
+def _of_look(look: LookPart, maps: list[tf.Tensor], grid: tf.TensorShape) -> tf.Tensor:
+    """Decompose the part look into the contributions of the cells of a grid, float32 [batch, h, w, length].
+
+    Maps with another grid are resized to it, so that the sum of their cells stays the same.
+    """
+    units = [_normalized(_on_grid(tf.cast(one, tf.float32) / _count(one), grid)) for one in maps]
+    projection = look.head.get_layer(LAYER)
+    regions = tf.concat(units, axis=3)
+    return _normalized(regions @ projection.kernel + projection.bias / _count(regions))
+
+
+def _on_grid(regions: tf.Tensor, grid: tf.TensorShape) -> tf.Tensor:
+    if regions.shape[1:3] == grid:
+        return regions
+    resized = tf.image.resize(regions, grid, method="area") * _count(regions)
+    resized /= _count(resized)
+    return resized + (_sum(regions) - _sum(resized)) / _count(resized)
 
 
 def _contributions(cells: tf.Tensor, pooled: tf.Tensor, pooling: tf.keras.layers.Layer) -> tf.Tensor:

@@ -4,16 +4,17 @@ import shutil
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import tensorflow as tf
 from pydantic import BaseModel, ConfigDict
 
 from retrieval.analysis.evaluation import Evaluation, evaluate_embeddings
-from retrieval.bundle_format import Parity, Precision
+from retrieval.bundle_format import Parity, Part, Precision
 from retrieval.files import write_atomically
-from retrieval.metrics import METRICS, BySplit, Means, SeedMetrics, Seeds
+from retrieval.metrics import BySplit, Means, SeedMetrics, Seeds
+from retrieval.parts import Parts
 from retrieval.top_k import Embeddings
 from trainer.backbones.base import Backbone
 from trainer.checkpoints import Checkpoints
@@ -73,6 +74,7 @@ class TrainingRecord(BaseModel):
     interrupted: bool
     parameters: int  # number of the network's parameters, trainable or not
     parity: Parity  # of ONNX Runtime and TensorFlow, both in float32
+    parts: list[Part] = []  # of the embeddings; records of version 0.1.0 lack them
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,13 @@ class Run:
     kept: Epoch  # the epoch whose weights were kept
     embeddings: dict[str, Embeddings]  # by held-out split, float32 [photos, d], of ONNX Runtime
     evaluations: dict[str, Evaluation]
+    copies: dict[str, Embeddings] = field(default_factory=dict)  # of edited copies, as `embeddings`
     precision: Precision = "float32"  # of the network that was measured
+
+    @property
+    def parts(self) -> Parts:
+        """The parts of the embeddings."""
+        return Parts(self.record.parts)
 
     @property
     def network(self) -> Path:
@@ -147,8 +155,16 @@ def train_run(plan: Plan, photos: Photos, seed: int, folder: Path, say: Say) -> 
 def measured(run: Run, photos: Photos) -> Run:
     """Return the run with the embeddings and evaluations of its network on these photos, by split."""
     embeddings = {split: run_onnx(run.network, of_split.images) for split, of_split in photos.items()}
-    evaluations = {split: evaluate_embeddings(of_split, photos[split].labels) for split, of_split in embeddings.items()}
-    return replace(run, embeddings=embeddings, evaluations=evaluations)
+    copies = {
+        split: run_onnx(run.network, of_split.copies)
+        for split, of_split in photos.items()
+        if of_split.copies is not None
+    }
+    evaluations = {
+        split: evaluate_embeddings(of_split, photos[split].labels, copies=copies.get(split))
+        for split, of_split in embeddings.items()
+    }
+    return replace(run, embeddings=embeddings, copies=copies, evaluations=evaluations)
 
 
 def best_run(runs: Sequence[Run]) -> Run:
@@ -162,8 +178,8 @@ def over_seeds(runs: Sequence[Run], kept: Run) -> Seeds:
     def summary(of: Callable[[list[float]], float]) -> BySplit[Means]:
         return BySplit[Means].model_validate(
             {
-                split: {metric: of([run.evaluations[split].overall[metric] for run in runs]) for metric in METRICS}
-                for split in kept.evaluations
+                split: {name: of([run.evaluations[split].overall[name] for run in runs]) for name in evaluation.overall}
+                for split, evaluation in kept.evaluations.items()
             }
         )
 
@@ -191,7 +207,9 @@ def _train(plan: Plan, photos: Photos, seed: int, folder: Path, say: Say) -> Tra
     export_onnx(network, folder / ONNX)
     parity = check_parity(embedder, folder / ONNX, photos["val"].images)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    return TrainingRecord(epochs=epochs, interrupted=interrupted, parameters=embedder.count_params(), parity=parity)
+    return TrainingRecord(
+        epochs=epochs, interrupted=interrupted, parameters=embedder.count_params(), parity=parity, parts=network.parts
+    )
 
 
 def _fit(

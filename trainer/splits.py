@@ -1,9 +1,10 @@
 """Training, validation and test splits."""
 
 import csv
+import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +15,65 @@ from retrieval.photo_ref import PhotoRef, display, uri_of
 
 SPLITS = ("train", "val", "test")
 HELD_OUT = 0.15
+FEWEST_HELD_OUT = 2  # photos of a class in the validation and in the test split, so that each has a match to find
 MIN_TO_SPLIT = 6
+DrawSplits = Callable[[list[PhotoRef], Mapping[str, str], int], list[PhotoRef]]  # photos, sha256 by URI, seed
+
+GROUP = "group"  # a column of a manifest, as in Open Metric Learning's format
 
 
-def stratified_splits(photos: Iterable[PhotoRef], seed: int) -> list[PhotoRef]:
-    """Draw stratified splits: 15 % of each class for validation, 15 % for testing, the rest for training.
+def hashed_splits(
+    photos: Iterable[PhotoRef], contents: Mapping[str, str], seed: int, *, known: Mapping[str, str] | None = None
+) -> list[PhotoRef]:
+    """Draw splits by the content of the photos: about 15 % for validation, 15 % for testing, the rest for training.
+
+    A photo's split follows from sha256(seed, content), so that adding or removing a photo does not change the split of
+    another one, and identical files are in one split. So are the photos of one `group` (a column of the manifest). A
+    class of six or more photos gets at least two validation and two test photos, where there are fewer those with the
+    next hashes; the photos of smaller classes are only used for training.
+
+    Args:
+        photos: with labels.
+        contents: the sha256 of each photo's file, by URI.
+        seed: selects one of many drawings.
+        known: the splits of contents that were drawn before, which are kept.
+    """
+    photos, known = list(photos), known or {}
+    units = {photo.uri: str(photo.extra.get(GROUP, contents[photo.uri])) for photo in photos}
+    before = {units[photo.uri]: known[contents[photo.uri]] for photo in photos if contents[photo.uri] in known}
+    drawn = dict(before)
+    places = {unit: _place(unit, seed) for unit in units.values()}
+    by_label: dict[str, list[str]] = defaultdict(list)
+    for photo in photos:
+        by_label[str(photo.label)].append(units[photo.uri])
+    large = {label: members for label, members in by_label.items() if len(set(members)) >= MIN_TO_SPLIT}
+    for unit in {unit for members in large.values() for unit in members}:
+        drawn.setdefault(unit, _interval(places[unit]))
+    for label in sorted(large):
+        _top_up(sorted(set(large[label]), key=places.__getitem__), drawn, before)
+    return [replace(photo, split=drawn.get(units[photo.uri], "train")) for photo in photos]
+
+
+def _place(unit: str, seed: int) -> float:
+    """A number in 0…1 that follows from the sha256 of a seed and a content or group."""
+    digest = hashlib.sha256(f"{seed}\n{unit}".encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:8]) / 2**64
+
+
+def _interval(place: float) -> str:
+    return "val" if place < HELD_OUT else "test" if place < 2 * HELD_OUT else "train"
+
+
+def _top_up(units: Sequence[str], drawn: dict[str, str], kept: Collection[str]) -> None:
+    """Move training units of a class, in the given order, to splits that have fewer than two; some are kept."""
+    for split in ("val", "test"):
+        missing = FEWEST_HELD_OUT - sum(drawn[unit] == split for unit in units)
+        for unit in [unit for unit in units if drawn[unit] == "train" and unit not in kept][: max(0, missing)]:
+            drawn[unit] = split
+
+
+def stratified_splits(photos: Iterable[PhotoRef], contents: Mapping[str, str], seed: int) -> list[PhotoRef]:
+    """Draw the splits of bundles that do not record them: 15 % of each class for validation, 15 % for testing.
 
     At least two photos of a class are validation photos and two are test photos, so that each has a match to find;
     classes with fewer than six photos are only used for training.

@@ -14,10 +14,9 @@ from retrieval.top_k import Embeddings
 from trainer.checkpoints import Checkpoints
 from trainer.data import LabelledImages
 from trainer.learner import Learner
-from trainer.network import EmbeddingNetwork, to_unit_length
+from trainer.network import EmbeddingNetwork, predict, to_unit_length
 from trainer.recipes.components import Stopping
 from trainer.recipes.recipe import Recipe
-from trainer.sampling import BATCH
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def train_network(
                 break
             loss = float(np.mean(list(_reported(losses, number, callbacks))))
             with learner.final_weights():
-                outputs = model.predict(val.images, batch_size=BATCH, verbose=0)
+                outputs = predict(model, val.images)
                 metrics = _validation_metrics(learner, outputs, val, number)
                 epochs.append(Epoch(number, loss, **metrics, seconds=round(time.monotonic() - start, 1)))
                 if kept_epoch(epochs, recipe.stopping) is epochs[-1]:
@@ -120,6 +119,7 @@ def train_network(
             else:
                 callback.on_interruption()
     embedder.set_weights(kept)
+    learner.fit_look()
     return epochs
 
 

@@ -25,13 +25,18 @@ def test_train_writes_a_bundle(trained: tuple[Path, dict[str, object]]) -> None:
     bundle = load_bundle(home / "bundle")
     manifest = bundle.manifest
     assert printed["model_id"] == bundle.model_id
-    assert (manifest.backbone, manifest.recipe, manifest.dimension) == ("small_cnn", "default", 8)
+    assert (manifest.backbone, manifest.recipe, manifest.dimension) == ("small_cnn", "default", 8 + 128)
     assert manifest.classes == ["blue", "green", "red"]
-    assert manifest.training_data.counts == {"train": 24, "val": 6, "test": 6}
-    assert manifest.parity.photos == 6
+    counts = manifest.training_data.counts
+    assert sum(counts.values()) == 36 and min(counts["val"], counts["test"]) >= 6
+    assert manifest.parity.photos == counts["val"]
+    assert [(part.name, part.length, part.weight) for part in manifest.parts] == [("kind", 8, 0.5), ("look", 128, 0.5)]
     assert manifest.changed == ("loss.margin=0.9", "steps_per_epoch=5", "dimension=8", "epochs=1")
-    assert manifest.calibration is None  # six photos tell nothing
+    assert manifest.calibration_data is None  # so few photos tell nothing
     assert manifest.metrics.test.recall_at_1 >= 0.5
+    assert set(manifest.metrics.test.by_look) == {"0", "0.25", "0.5", "0.75", "1"}
+    assert manifest.metrics.test.copy_recall_at_10 >= manifest.metrics.test.copy_recall_at_1 > 0
+    assert manifest.metrics.untrained.test.copy_recall_at_1 > 0
     assert manifest.metrics.untrained.test.map_at_r > 0
     made = {path.name for path in (home / "bundle" / "training").iterdir()}
     assert made == {"embedder.weights.h5", "history.csv", "metrics.json", "report.html"}
@@ -90,7 +95,7 @@ def test_evaluate_shows_a_table_with_intervals(lookalike: Command, trained: tupl
     home, printed = trained
     run = lookalike("evaluate", "--bundle", "bundle", "--data", "colours", home=home)
     low, high = printed["metrics"]["test"]["intervals"]["map_at_r"]
-    for text in ("MAP@R", "untrained", "green", "6 queries", f"{low:.2f}–{high:.2f}"):
+    for text in ("MAP@R", "untrained", "green", "7 queries", f"{low:.2f}–{high:.2f}"):
         assert text in run.out
 
 

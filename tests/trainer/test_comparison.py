@@ -29,7 +29,7 @@ def test_one_table_of_several_bundles(lookalike: Command, trained: tuple[Path, d
     first, second = run.json["bundles"]
     figures = trained[1]["metrics"]["test"]
     assert (first["bundle"], second["bundle"]) == ("first", "second <b>")
-    assert (first["backbone"], first["recipe"], first["dimension"]) == ("small_cnn", "default", 8)
+    assert (first["backbone"], first["recipe"], first["dimension"]) == ("small_cnn", "default", 8 + 128)
     assert (first["precision"], second["precision"]) == ("float32", "int8")
     assert first["map_at_r"] == second["map_at_r"] == figures["map_at_r"]
     assert first["intervals"] == figures["intervals"]

@@ -12,7 +12,7 @@ from commands import Command
 
 from retrieval.analysis.evaluation import evaluate_embeddings
 from retrieval.bundle import load_bundle
-from retrieval.bundle_format import Manifest, Parity
+from retrieval.bundle_format import Manifest, Parity, Part
 from retrieval.embedder import Embedder
 from retrieval.images import ResizeRule
 from trainer.backbones import backbone_named
@@ -61,7 +61,9 @@ def run_of(folder: Path, photos: dict[str, LabelledImages]) -> Run:
     evaluations = {split: evaluate_embeddings(embeddings[split], photos[split].labels) for split in photos}
     epoch = Epoch(1, 0.5, 0.6, 0.7, 0.7, 10.0)
     parity = Parity(photos=len(VAL), min_cosine=1, max_difference=0)
-    record = TrainingRecord(epochs=[epoch], interrupted=False, parameters=1000, parity=parity)
+    record = TrainingRecord(
+        epochs=[epoch], interrupted=False, parameters=1000, parity=parity, parts=[Part(name="kind", length=8, weight=1)]
+    )
     return Run(0, folder, record, epoch, embeddings, evaluations)
 
 

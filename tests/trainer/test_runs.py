@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from retrieval.analysis.evaluation import Evaluation
-from retrieval.bundle_format import Parity
+from retrieval.bundle_format import Parity, Part
 from retrieval.metrics import METRICS
 from trainer.runs import Run, TrainingRecord, best_run, over_seeds, train_runs
 from trainer.training import Epoch
@@ -17,7 +17,13 @@ def run(seed: int, val: float = 0.5, test: float = 0.5, interrupted: bool = Fals
     epochs = [Epoch(1, 0.5, 0.6, val, val, 10.0 + seed)]
     evaluations = {"val": evaluation(val), "test": evaluation(test)}
     parity = Parity(photos=4, min_cosine=1, max_difference=0)
-    record = TrainingRecord(epochs=epochs, interrupted=interrupted, parameters=1000, parity=parity)
+    record = TrainingRecord(
+        epochs=epochs,
+        interrupted=interrupted,
+        parameters=1000,
+        parity=parity,
+        parts=[Part(name="kind", length=8, weight=1)],
+    )
     return Run(seed, Path(), record, epochs[0], {}, evaluations)
 
 

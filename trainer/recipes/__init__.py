@@ -1,7 +1,7 @@
 """The training recipes by name."""
 
 from retrieval.errors import LookalikeError
-from trainer.recipes.components import AdamW, Head, MeanCentred, RandomViews, Stopping
+from trainer.recipes.components import AdamW, Head, Look, MeanCentred, RandomViews, Stopping
 from trainer.recipes.hyperrule import BIT_HYPERRULE
 from trainer.recipes.notebooks import NOTEBOOKS
 from trainer.recipes.recipe import Facts, Recipe
@@ -11,6 +11,7 @@ __all__ = ["DEFAULT", "RECIPES", "Facts", "Head", "RandomViews", "Recipe", "reci
 DEFAULT = Recipe(
     name="default",
     description="Head first, then fine-tuning of upper layers; semi-hard triplets, class proxies, MixUp, model soup",
+    look=Look(),
     mixup=0.4,
     rounds=3,
     stopping=Stopping(patience=8),

@@ -123,6 +123,19 @@ class MeanCentred:
 
 
 @dataclass(frozen=True)
+class Look:
+    """The part of the embedding that comes from the network without labels (`trainer.look`).
+
+    Attributes:
+        length: number of dimensions; fewer if the feature maps have fewer channels.
+        weight: default weight of its cosine similarity in the score; the part kind has the rest.
+    """
+
+    length: Count = 160
+    weight: Annotated[float, Field(gt=0, lt=1)] = 0.5
+
+
+@dataclass(frozen=True)
 class TripletLoss:
     """Triplet loss plus a weighted cross-entropy over learned class proxies, which is robust to noisy labels."""
 

@@ -46,10 +46,13 @@ class Recipe:
     Attributes:
         description: one line for `lookalike recipes`.
         faults: known mistakes of the experiment that the recipe reproduces, less those that `--set` has fixed.
+        dimension: length of the embedding, or of its part kind if it has two parts.
         augmentation: random augmentation of training photos; None: the backbone's default.
         mixup: α of the beta distribution from which the mixing weights of MixUp are drawn (Zhang et al., "mixup",
             2018); 0: no MixUp. If lower layers are frozen, their activations are mixed instead of pixels (Verma et
             al., "Manifold Mixup", 2019).
+        head: the layers from the backbone's features to the embedding, or to its part kind.
+        look: the part look of the embedding; None: there is none.
         learns: the trainable layers. `upper`: the head and the upper layers of the backbone, except batch
             normalization (all layers if the backbone is not pretrained); `all`: all layers; `head`: the head. Batch
             normalization of a pretrained backbone always uses its stored statistics (inference mode).
@@ -74,6 +77,7 @@ class Recipe:
     mixup: Weight = 0.0
     sampling: AnySampling = field(default_factory=components.Balanced)
     head: AnyHead = field(default_factory=components.Head)
+    look: components.Look | None = None
     loss: AnyLoss = field(default_factory=components.TripletLoss)
     optimizer: AnyOptimizer = field(default_factory=components.AdamW)
     schedule: AnySchedule = field(default_factory=components.Cosine)

@@ -5,7 +5,7 @@ from typing import Any
 
 import jinja2
 
-from retrieval.metrics import METRICS, show
+from retrieval.metrics import ALL_METRICS, show
 
 
 def render(template: str, **context: Any) -> str:
@@ -14,4 +14,4 @@ def render(template: str, **context: Any) -> str:
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["mean"] = show
-    return environment.get_template(template).render(METRICS=METRICS, **context)
+    return environment.get_template(template).render(METRICS=ALL_METRICS, **context)

@@ -1,0 +1,97 @@
+"""The part look of an embedding: feature maps of the network, pooled, mean-centred and reduced; it needs no labels.
+
+The upper layers of a fine-tuned network keep what separates its classes. The linear bottlenecks just below them also
+keep what tells two photos of a class apart, so that an edited copy of a photo finds its original.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from scipy.linalg import eigh
+
+LAYER = "look_projection"
+SHRINKAGE = 1.0
+EPSILON = 1e-9
+
+Features = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LookPart:
+    """The layers of the part look.
+
+    Attributes:
+        maps: pixels → feature maps float32 [batch, h, w, c], or features float32 [batch, c], one for each layer.
+        head: joined average-pooled maps, float32 [batch, f] → the part look, float32 [batch, length], unit length.
+        weight: of its cosine similarity in the score.
+    """
+
+    maps: tf.keras.Model
+    head: tf.keras.Model
+    weight: float
+
+    @property
+    def length(self) -> int:
+        """Number of dimensions of the part."""
+        return int(self.head.output_shape[-1])
+
+    @property
+    def pooled(self) -> tf.keras.Model:
+        """The model from pixels to the input of `head`."""
+        return tf.keras.Model(self.maps.input, pool(self.maps.outputs))
+
+    def fit(self, photos: Features, views: Features) -> None:
+        """Set the projection to the directions that differ most between photos and least between views of a photo.
+
+        This is linear discriminant analysis (Fisher 1936) in which each photo is a class, with shrinkage.
+
+        Args:
+            photos: inputs of `head` for photos, float32 [photos, f].
+            views: the same for augmented views of each photo, float32 [views, photos, f].
+        """
+        width, mean = photos.shape[1], photos.mean(axis=0)
+        changes = (views - photos).reshape(-1, width)
+        within = changes.T @ changes / len(changes)
+        within += (SHRINKAGE * np.trace(within) / width + EPSILON) * np.eye(width)
+        between = (photos - mean).T @ (photos - mean) / len(photos)
+        _, directions = eigh(between, within, subset_by_index=[width - self.length, width - 1])
+        layer = self.head.get_layer(LAYER)
+        layer.kernel.assign(directions[:, ::-1])
+        layer.bias.assign(-mean @ directions[:, ::-1])
+
+
+def build_look(features: tf.keras.Model, layers: tuple[str, ...], length: int, weight: float) -> LookPart:
+    """Build the part look of a network.
+
+    Args:
+        features: the backbone, pixels → features.
+        layers: names of the layers whose feature maps it takes; empty: the backbone's last feature map.
+        length: number of dimensions; at most that of the pooled maps.
+        weight: of its cosine similarity in the score.
+    """
+    outputs = [features.get_layer(name).output for name in layers] or [_last_map(features)]
+    width = sum(output.shape[-1] for output in outputs)
+    joined = tf.keras.layers.Input((width,), name="pooled")
+    projection = tf.keras.layers.Dense(min(length, width), trainable=False, dtype="float32", name=LAYER)(joined)
+    unit = tf.keras.layers.UnitNormalization(dtype="float32", name="look")(projection)
+    return LookPart(tf.keras.Model(features.input, outputs), tf.keras.Model(joined, unit), weight)
+
+
+def pool(maps: list[tf.Tensor]) -> tf.Tensor:
+    """Average each feature map over its cells, scale it to unit length, and join them: float32 [batch, f].
+
+    Features without cells, [batch, c], are not averaged.
+    """
+    maps = [tf.cast(one, tf.float32) for one in maps]
+    pooled = [tf.reduce_mean(one, axis=(1, 2)) if one.shape.rank == 4 else one for one in maps]
+    return tf.concat([tf.math.l2_normalize(one, axis=-1) for one in pooled], axis=-1)
+
+
+def _last_map(features: tf.keras.Model) -> tf.Tensor:
+    """The input of the global pooling with which a backbone ends; its features if it does not."""
+    last = features.get_layer(features.output_names[0])
+    if isinstance(last, tf.keras.layers.GlobalAveragePooling2D | tf.keras.layers.GlobalMaxPooling2D):
+        return last.input
+    return features.output
