@@ -1,0 +1,166 @@
+"""What the two parts of an embedding retrieve: metrics by weight, duplicates among planted copies, close matches.
+
+    python benchmarks/kind_and_look.py --bundle BUNDLE --photos FOLDER --splits FILE [--json]
+
+Measured on the test photos. Planted copies: 200 photos, a quarter each at half size, as JPEG of quality 60, cropped to
+90 % of the sides, and 10 % brighter or darker. False close matches: the photos of a class are the queries; the index
+has the vectors of the other classes, drawn at random, with noise that leaves a cosine of about 0.95 to the photo's own.
+"""
+
+import argparse
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageEnhance
+
+from indexer.duplicates import find_duplicates
+from indexer.gallery import Gallery
+from retrieval.analysis.calibration import Calibration
+from retrieval.analysis.evaluation import evaluate_by_look
+from retrieval.bundle import Bundle, load_bundle
+from retrieval.embedder import Embedder
+from retrieval.index import Payload
+from retrieval.parts import Parts
+from retrieval.settings import usable_cores
+from retrieval.stores import read_file
+from retrieval.top_k import Embeddings, top_k
+from trainer.data import Dataset, labels_of, load_dataset, read_all
+from trainer.sampling import slices
+
+PLANTED = 200
+INDEXED = (1_000, 100_000)
+COSINE_OF_NOISE = 0.95
+
+
+def main() -> None:
+    """Measure a bundle and print a table or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--photos", type=Path, required=True, help="a folder of photos for each class")
+    parser.add_argument("--splits", type=Path, required=True, help="path,label,split of each photo")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    options = parser.parse_args()
+    bundle = load_bundle(options.bundle)
+    dataset = load_dataset(str(options.photos), Path(), print, splits=options.splits)
+    result = measure(bundle, dataset)
+    if options.json:
+        print(json.dumps(result))
+        return
+    for look, metrics in result["by_look"].items():
+        print(f"look {look:5}", *(f"{name} {value:.3f}" for name, value in metrics.items()))
+    print("duplicates", result["duplicates"])
+    print("close matches", result["close_matches"])
+
+
+def measure(bundle: Bundle, dataset: Dataset) -> dict[str, Any]:
+    """Measure a bundle of two parts on the test photos of a data set."""
+    photos, parts = dataset.split("test"), Parts(bundle.manifest.parts)
+    embedder = Embedder(bundle, usable_cores())
+    embeddings, copies = (
+        np.concatenate(
+            [
+                embedder.embed(read_all(photos[batch], bundle.resize, dataset.decoder, edited=edited))
+                for batch in slices(len(photos))
+            ]
+        )
+        for edited in (False, True)
+    )
+    labels = labels_of(photos)
+    data = bundle.manifest.calibration_data
+    assert data is not None
+    calibration = Calibration(data, parts)
+    by_look = evaluate_by_look(embeddings, labels, copies, parts) or {}
+    names = [photo.uri for photo in photos]
+    contents = [read_file(photo.path) for photo in photos]
+    planted = embedder.embed(_planted(contents, bundle, dataset))
+    return {
+        "by_look": {look: metrics.model_dump() for look, metrics in by_look.items()},
+        "duplicates": _duplicates(np.concatenate([embeddings, planted]), names, parts, calibration),
+        "close_matches": {
+            str(count): _close_matches(embeddings, labels, parts, calibration, count) for count in INDEXED
+        },
+    }
+
+
+def _planted(contents: list[bytes], bundle: Bundle, dataset: Dataset) -> npt.NDArray[np.uint8]:
+    """Edited copies of the first photos in random order, uint8 [200, size, size, 3]."""
+    edits: list[Callable[[Image.Image], Image.Image]] = [
+        lambda photo: photo.resize((photo.width // 2, photo.height // 2)),
+        lambda photo: photo,
+        lambda photo: photo.crop((photo.width // 20, photo.height // 20, *(side * 19 // 20 for side in photo.size))),
+        lambda photo: ImageEnhance.Brightness(photo).enhance(1.1),
+    ]
+    pixels = []
+    for number, index in enumerate(_chosen(len(contents))):
+        edited = edits[number % 4](dataset.decoder.decode(contents[index]))
+        if number % 8 == 7:
+            edited = ImageEnhance.Brightness(dataset.decoder.decode(contents[index])).enhance(0.9)
+        encoded = io.BytesIO()
+        edited.save(encoded, "JPEG", quality=60 if number % 4 == 1 else 90)
+        pixels.append(dataset.decoder.read_pixels(encoded.getvalue(), bundle.resize).pixels)
+    return np.stack(pixels)
+
+
+def _chosen(photos: int) -> npt.NDArray[np.int64]:
+    return np.random.default_rng(0).permutation(photos)[:PLANTED]
+
+
+def _duplicates(embeddings: Embeddings, names: list[str], parts: Parts, calibration: Calibration) -> dict[str, Any]:
+    """Precision and recall of the pairs within groups; pairs of different originals are listed, to be looked at."""
+    originals = [names[index] for index in _chosen(len(names))]
+    uris = [*names, *(f"copy of {name}" for name in originals)]
+    photos = [Payload(uri, None, f"{number:064x}", 1, 1, 1, "", "") for number, uri in enumerate(uris)]
+    threshold = calibration.duplicates(len(photos))
+    found = find_duplicates(Gallery(photos, embeddings, parts), threshold)
+    pairs = {
+        (one, other)
+        for group in found.near_identical
+        for place, one in enumerate(group.photos)
+        for other in group.photos[place + 1 :]
+    }
+    right = {pair for pair in pairs if len({uri.removeprefix("copy of ") for uri in pair}) == 1}
+    return {
+        "threshold": round(threshold, 4),
+        "pairs": len(pairs),
+        "precision": round(len(right) / max(len(pairs), 1), 4),
+        "recall": round(len(right) / PLANTED, 4),
+        "of_different_photos": sorted(pairs - right)[:30],
+    }
+
+
+def _close_matches(
+    embeddings: Embeddings, labels: npt.NDArray[np.str_], parts: Parts, calibration: Calibration, count: int
+) -> dict[str, float]:
+    """The share of queries without a match that are called close, and of queries with matches."""
+    rng, threshold = np.random.default_rng(0), calibration.close_match(count)
+    without, with_matches = [], []
+    for label in np.unique(labels):
+        queries, others = embeddings[labels == label], np.flatnonzero(labels != label)
+        index = _noisy(embeddings[rng.choice(others, count)], rng)
+        without.append(top_k(index, queries, 1)[0][:, 0] >= threshold)
+    for query in range(0, len(embeddings), 5):
+        others = np.delete(np.arange(len(embeddings)), query)
+        index = embeddings[rng.choice(others, min(count, len(others)), replace=False)]
+        with_matches.append(float((index @ embeddings[query]).max()) >= threshold)
+    return {
+        "threshold": round(threshold, 4),
+        "false": round(float(np.concatenate(without).mean()), 4),
+        "kept": round(float(np.mean(with_matches)), 4),
+    }
+
+
+def _noisy(vectors: Embeddings, rng: np.random.Generator) -> Embeddings:
+    length = np.sqrt(1 / COSINE_OF_NOISE**2 - 1)
+    noise = rng.normal(size=vectors.shape)
+    noisy = vectors + length * noise / np.linalg.norm(noise, axis=1, keepdims=True)
+    scaled: Embeddings = (noisy / np.linalg.norm(noisy, axis=1, keepdims=True)).astype(np.float32)
+    return scaled
+
+
+if __name__ == "__main__":
+    main()
