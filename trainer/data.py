@@ -1,6 +1,7 @@
 """Data sets of labelled photos, split into training, validation and test photos."""
 
 import hashlib
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -197,7 +198,7 @@ def read_all(
         edited: whether to read an edited copy of each photo instead, the same one each time.
     """
     shape = (len(photos), rule.size, rule.size, 3)
-    pixels = np.empty(shape, np.uint8) if file is None else np.memmap(file, np.uint8, "w+", shape=shape)
+    pixels = np.empty(shape, np.uint8) if file is None else _mapped(file, shape)
 
     def read(index: int) -> None:
         content = read_file(photos[index].path)
@@ -208,6 +209,13 @@ def read_all(
     with ThreadPoolExecutor() as threads:
         list(threads.map(read, range(len(photos))))
     return pixels
+
+
+def _mapped(file: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """Map a new file of this shape into memory; its space is reserved, since writing to a full disk ends a process."""
+    with file.open("wb") as created:
+        os.posix_fallocate(created.fileno(), 0, math.prod(shape))
+    return np.memmap(file, np.uint8, "r+", shape=shape)
 
 
 def _labelled(source: Path, say: Say) -> list[PhotoRef]:

@@ -101,6 +101,7 @@ class Learner:
         """Fit the part look, if there is one, to the training photos and the final weights of the network."""
         look = self._network.look
         if look is not None:
+            tf.random.set_seed(self._seed)  # the same views after a resumed training
             changes = replace(LOOK_VIEWS, flip=self._network.backbone.augmentation.flip)
             views = [_predict(look.pooled, self._photos(changes)) for _ in range(NUMBER_OF_LOOK_VIEWS)]
             look.fit(_predict(look.pooled, self._photos()), np.stack(views))

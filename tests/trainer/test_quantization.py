@@ -112,8 +112,8 @@ def test_the_first_and_last_convolutions_stay_float32(networks: Callable[[str], 
     graph = onnx.load(networks("mobilenet_v2")[1]).graph
     floats = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
     convolutions = [node for node in graph.node if node.op_type == "Conv"]
-    kept = [node.name.rpartition("/")[0] for node in convolutions if node.input[1] in floats]
-    assert [name.rpartition("/")[2] for name in kept] == ["Conv1", "expanded_conv_depthwise", "Conv_1"]
+    kept = [number for number, node in enumerate(convolutions) if node.input[1] in floats]
+    assert kept == [0, 1, 51]
     assert len(convolutions) == 52
 
 
@@ -164,7 +164,7 @@ def test_training_says_and_keeps_which_precision_the_bundle_has(
     told = lookalike("train", "--data", colours, "--out", "bundle", *options, home=tmp_path)
     assert told.status == 0, told.err
     bundle, record = load_bundle(tmp_path / "bundle"), told.json["metrics"]["quantization"]
-    assert record["calibration_photos"] == 24
+    assert record["calibration_photos"] == 19
     assert bundle.manifest.precision == ("int8" if record["accepted"] else "float32")
     shown = record[bundle.manifest.precision]["test"]["map_at_r"]
     assert bundle.manifest.metrics.test.map_at_r == shown

@@ -42,7 +42,7 @@ def test_every_recipe_trains_and_exports_a_faithful_network(name: str, tmp_path:
     assert np.isfinite([epoch.loss, epoch.val_loss]).all()
     assert run.record.parity.photos == 18
     assert run.record.parity.min_cosine > 0.9999
-    assert run.embeddings["val"].shape == (18, 8)
+    assert run.embeddings["val"].shape == (18, 8 + (128 if recipe.look else 0))
     lengths = np.linalg.norm(run.embeddings["val"], axis=1)
     if name == "notebook-bit-frozen":  # what the experiment showed: nothing is learnt, and the loss is the margin
         assert (epoch.loss, epoch.val_loss) == (1, 1)
@@ -68,9 +68,9 @@ def test_batch_norm_has_the_statistics_of_the_photos_without_pretrained_weights(
     run = train_run(plan, {"train": photos(32, seed=0), "val": photos(32, seed=1)}, 0, tmp_path / "run", print)
     assert run.record.parity.min_cosine > 0.9999
     assert np.ptp(run.embeddings["val"], axis=0).max() > 0.01  # at its first statistics all photos are one
-    network = plan.build(0).whole()
-    network.load_weights(run.folder / WEIGHTS)
-    normalisation = network.get_layer("mobilenetv2_1.00_None").get_layer("Conv_1_bn")
+    network = plan.build(0)
+    network.whole().load_weights(run.folder / WEIGHTS)
+    normalisation = network.features.get_layer("Conv_1_bn")
     assert normalisation.moving_mean.numpy().any()
 
 

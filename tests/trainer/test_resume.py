@@ -176,7 +176,7 @@ def test_but_for_dropout_a_resumed_training_equals_an_uninterrupted_one(
             callbacks=[watched],
             checkpoints=Checkpoints(folder, print),
         )
-        return epochs, embed(network.whole(), photos.images)
+        return epochs, embed(network.kind(), photos.images)
 
     of_head = 5 * backbone.has_weights
     whole, cut, resumed = Watched(), KilledIn(stop_after=6 + of_head), Watched()
