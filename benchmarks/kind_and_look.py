@@ -20,7 +20,7 @@ from PIL import Image, ImageEnhance
 
 from indexer.duplicates import find_duplicates
 from indexer.gallery import Gallery
-from retrieval.analysis.calibration import Calibration
+from retrieval.analysis.calibration import ScoreThresholds
 from retrieval.analysis.evaluation import evaluate_by_look
 from retrieval.bundle import Bundle, load_bundle
 from retrieval.embedder import Embedder
@@ -73,7 +73,7 @@ def measure(bundle: Bundle, dataset: Dataset) -> dict[str, Any]:
     labels = labels_of(photos)
     data = bundle.manifest.calibration_data
     assert data is not None
-    calibration = Calibration(data, parts)
+    calibration = ScoreThresholds(data, parts)
     by_look = evaluate_by_look(embeddings, labels, copies, parts) or {}
     names = [photo.uri for photo in photos]
     contents = [read_file(photo.path) for photo in photos]
@@ -110,7 +110,7 @@ def _chosen(photos: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng(0).permutation(photos)[:PLANTED]
 
 
-def _duplicates(embeddings: Embeddings, names: list[str], parts: Parts, calibration: Calibration) -> dict[str, Any]:
+def _duplicates(embeddings: Embeddings, names: list[str], parts: Parts, calibration: ScoreThresholds) -> dict[str, Any]:
     """Precision and recall of the pairs within groups; pairs of different originals are listed, to be looked at."""
     originals = [names[index] for index in _chosen(len(names))]
     uris = [*names, *(f"copy of {name}" for name in originals)]
@@ -134,7 +134,7 @@ def _duplicates(embeddings: Embeddings, names: list[str], parts: Parts, calibrat
 
 
 def _close_matches(
-    embeddings: Embeddings, labels: npt.NDArray[np.str_], parts: Parts, calibration: Calibration, count: int
+    embeddings: Embeddings, labels: npt.NDArray[np.str_], parts: Parts, calibration: ScoreThresholds, count: int
 ) -> dict[str, float]:
     """The share of queries without a match that are called close, and of queries with matches."""
     rng, threshold = np.random.default_rng(0), calibration.close_match(count)

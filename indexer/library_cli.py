@@ -17,7 +17,7 @@ from indexer.migrate import Migration
 from indexer.migrate import migrate as run_migration
 from indexer.model_registry import open_index
 from indexer.progress import INTERRUPTED, cancel_on_interrupt
-from retrieval.analysis.calibration import Calibration
+from retrieval.analysis.calibration import ScoreThresholds
 from retrieval.analysis.label_issues import VOTERS
 from retrieval.bundle_format import Manifest
 from retrieval.console import JsonFlag, messages, print_result
@@ -104,7 +104,7 @@ def _open_gallery(chosen: Path | None) -> tuple[Manifest, Gallery]:
 def _duplicate_threshold(manifest: Manifest, gallery: Gallery) -> float:
     if manifest.calibration_data is None:
         return MIN_SCORE
-    return Calibration(manifest.calibration_data, gallery.parts).duplicates(len(gallery.photos))
+    return ScoreThresholds(manifest.calibration_data, gallery.parts).duplicates(len(gallery.photos))
 
 
 def _duplicates_text(found: Duplicates) -> Text:

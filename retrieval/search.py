@@ -13,7 +13,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from retrieval.analysis.calibration import Calibration
+from retrieval.analysis.calibration import ScoreThresholds
 from retrieval.analysis.label_issues import VOTERS, vote_shares
 from retrieval.closing import Closing
 from retrieval.decoder import PhotoDecoder
@@ -84,9 +84,9 @@ class PredictedLabel:
 class SearchResponse:
     """The response to a search.
 
-    `close_match` is whether the first result probably has the label of the query, by the bundle's calibration
-    (`retrieval.bundle_format.Calibration`). None if that does not apply: it was measured for the nearest of all photos
-    to one photo, not for later pages, filtered searches or several examples.
+    `close_match` is whether the first result probably has the label of the query (`Searcher.close_match`). None if
+    that does not apply: it was measured for the nearest of all photos to one photo, not for later pages, filtered
+    searches or several examples.
     """
 
     results: list[SearchResult]  # the nearest first
@@ -103,7 +103,9 @@ class Searcher(Closing):
         self.embedder = embedder
         self.index = index
         self.decoder = decoder
-        self.parts = Parts(embedder.bundle.manifest.parts)
+        manifest = embedder.bundle.manifest
+        self.parts = Parts(manifest.parts)
+        self._thresholds = ScoreThresholds(manifest.calibration_data, self.parts) if manifest.calibration_data else None
         self._embedding = Lock()
         self._photos = 0
         self._counted_photos = -math.inf, 0
@@ -279,10 +281,10 @@ class Searcher(Closing):
 
         `look` is as in `SearchParameters`.
         """
-        manifest = self.embedder.bundle.manifest
-        if manifest.calibration_data is None:
-            return manifest.calibration.close_match if manifest.calibration else None
-        return Calibration(manifest.calibration_data, self.parts).close_match(self._count(), look)
+        if self._thresholds is None:
+            calibration = self.embedder.bundle.manifest.calibration
+            return calibration.close_match if calibration else None
+        return self._thresholds.close_match(self._count(), look)
 
     def _is_close(self, results: Sequence[SearchResult], parameters: SearchParameters) -> bool | None:
         if not results or parameters.offset or parameters.filter:

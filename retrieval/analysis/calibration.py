@@ -61,7 +61,7 @@ def calibration_data(
     )
 
 
-class Calibration:
+class ScoreThresholds:
     """The thresholds that follow from pairs of photos.
 
     The highest score of each photo with a photo that does not match it is extrapolated to the size of an index: the
@@ -81,7 +81,7 @@ class Calibration:
 
         One in ten queries without a match in the index has a score as high. `look` is as in `Parts.query`.
         """
-        scores = self._scores(self._data.photos, self._parts.look_or_default(look))
+        scores = self._weighted(self._photos, self._parts.look_or_default(look))
         return self._extrapolated(scores, self._others, FALSE_CLOSE_MATCHES, photos)
 
     def duplicates(self, photos: int) -> float:
@@ -90,11 +90,15 @@ class Calibration:
         19 of 20 edited copies of the calibration reach it, unless so do other photos of more than one in a hundred.
         """
         every = np.ones(len(self._queries), bool)
-        scores = self._scores(self._data.photos, 1.0)
+        scores = self._weighted(self._photos, 1.0)
         threshold = self._extrapolated(scores, every, FALSE_DUPLICATES, photos)
         if self._data.copies is None:
             return threshold
-        return max(threshold, float(np.quantile(self._scores(self._data.copies, 1.0), 1 - COPIES_FOUND)))
+        return max(threshold, float(np.quantile(self._weighted(_parts_of(self._data.copies), 1.0), 1 - COPIES_FOUND)))
+
+    @cached_property
+    def _photos(self) -> list[Column]:
+        return _parts_of(self._data.photos)
 
     @cached_property
     def _queries(self) -> Positions:
@@ -115,13 +119,18 @@ class Calibration:
         ratios = np.log(np.maximum(nearest[:, -1:], 1e-6) / np.maximum(nearest[:, :-1], 1e-6))
         return float(np.clip(1 - distance * (self._data.gallery / max(photos, 1)) ** ratios.mean(), -1, 1))
 
-    def _scores(self, pairs: Pairs, look: float | None) -> Column:
+    def _weighted(self, parts: list[Column], look: float | None) -> Column:
         """The scores of pairs with this weight of look; of the only part if there is one."""
-        columns = [np.array(column) for column in (pairs.kind, pairs.look) if column is not None]
-        if len(columns) == 1 or look is None:
-            return columns[0]
-        scores: Column = (1 - look) * columns[0] + look * columns[1]
+        if len(parts) == 1 or look is None:
+            return parts[0]
+        kind, by_look = parts
+        scores: Column = (1 - look) * kind + look * by_look
         return scores
+
+
+def _parts_of(pairs: Pairs) -> list[Column]:
+    """The scores of the parts that the embedding has, float64 [pairs] each."""
+    return [np.array(column) for column in (pairs.kind, pairs.look) if column is not None]
 
 
 def _nearest(
@@ -150,8 +159,10 @@ def _pairs(queries: Positions, found: Positions) -> Positions:
 
 def _smallest_distances(distances: Column, queries: Positions) -> Column:
     """The smallest distances of each query in order, float64 [queries, NEAREST]; of queries that have as many."""
-    by_query = [np.sort(distances[queries == query])[:NEAREST] for query in np.unique(queries)]
-    return np.array([of_query for of_query in by_query if len(of_query) == NEAREST])
+    order = np.lexsort((distances, queries))
+    _, first, counts = np.unique(queries[order], return_index=True, return_counts=True)
+    nearest: Column = distances[order][first[counts >= NEAREST, None] + np.arange(NEAREST)]
+    return nearest
 
 
 def _columns(some: Embeddings, others: Embeddings, parts: Parts) -> dict[str, list[float]]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from retrieval.analysis.calibration import Calibration, calibration_data
+from retrieval.analysis.calibration import ScoreThresholds, calibration_data
 from retrieval.bundle_format import CalibrationData, Pairs, Part
 from retrieval.parts import Parts
 
@@ -59,12 +59,12 @@ def test_many_photos_are_sampled() -> None:
 
 def test_photos_of_one_label_have_no_threshold_below_one() -> None:
     embeddings, labels = photos(1, 30, 0.3)
-    assert Calibration(calibration_data(embeddings, labels, KIND), KIND).close_match(100) == 1
+    assert ScoreThresholds(calibration_data(embeddings, labels, KIND), KIND).close_match(100) == 1
 
 
 def test_the_threshold_rises_with_the_number_of_photos_and_few_others_reach_it() -> None:
     embeddings, labels = photos(20, 15, 0.45)
-    calibrated = Calibration(calibration_data(embeddings, labels, KIND), KIND)
+    calibrated = ScoreThresholds(calibration_data(embeddings, labels, KIND), KIND)
     queries, own = photos(20, 50, 0.45, seed=1)
     for seed, number in enumerate((5, 50, 500)):
         gallery, others = photos(20, number, 0.45, seed=2 + seed)
@@ -76,7 +76,7 @@ def test_the_threshold_rises_with_the_number_of_photos_and_few_others_reach_it()
 
 def test_the_threshold_depends_on_the_weight_of_look() -> None:
     pairs = Pairs(kind=[0.0] * 60, look=[0.5] * 60, query=np.repeat(np.arange(20), 3).tolist(), same_label=[False] * 60)
-    calibrated = Calibration(CalibrationData(calibrated_on="validation", gallery=20, photos=pairs), BOTH)
+    calibrated = ScoreThresholds(CalibrationData(calibrated_on="validation", gallery=20, photos=pairs), BOTH)
     assert calibrated.close_match(20, look=1) == pytest.approx(0.5)
     assert calibrated.close_match(20, look=0) == pytest.approx(0.0)
     assert calibrated.close_match(20) == pytest.approx(0.25)
@@ -86,6 +86,6 @@ def test_the_threshold_of_duplicates_is_between_copies_and_other_photos() -> Non
     rng = np.random.default_rng(0)
     embeddings = BOTH.weighted(rng.normal(size=(200, 8)).astype(np.float32), 0.5)
     copies = BOTH.weighted(embeddings + 0.01 * rng.normal(size=(200, 8)).astype(np.float32), 0.5)
-    calibrated = Calibration(calibration_data(embeddings, None, BOTH, copies), BOTH)
+    calibrated = ScoreThresholds(calibration_data(embeddings, None, BOTH, copies), BOTH)
     looks = 2 * (embeddings[:, 3:] * copies[:, 3:]).sum(1)
     assert np.quantile(looks, 0.05) - 1e-3 <= calibrated.duplicates(200) <= 1
