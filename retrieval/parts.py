@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.errors import BadQuery
+from retrieval.index.vectors import to_unit_length
 
 if TYPE_CHECKING:
     from retrieval.bundle_format import Part
@@ -68,7 +69,9 @@ class Parts:
         """
         look = self.look_or_default(look)
         scaled = [
-            _unit(values) * (part.weight if look is None else self._weight(part, look)) / math.sqrt(part.weight)
+            to_unit_length(values)
+            * (part.weight if look is None else self._weight(part, look))
+            / math.sqrt(part.weight)
             for part, values in self._split(embedding)
         ]
         return np.concatenate(scaled, dtype=np.float32)
@@ -78,7 +81,7 @@ class Parts:
     ) -> dict[str, npt.NDArray[np.float32]]:
         """Return the cosine similarity of each part of a query, float32 [d], and of embeddings, float32 [n, d]."""
         return {
-            part.name: np.clip(_unit(rows) @ _unit(values), -1, 1)
+            part.name: np.clip(to_unit_length(rows) @ to_unit_length(values), -1, 1)
             for (part, values), (_, rows) in zip(self._split(query), self._split(embeddings), strict=True)
         }
 
@@ -90,13 +93,13 @@ class Parts:
         look = self.look_or_default(look)
         if look is None:
             return embeddings
-        scaled = [_unit(rows) * math.sqrt(self._weight(part, look)) for part, rows in self._split(embeddings)]
+        scaled = [to_unit_length(rows) * math.sqrt(self._weight(part, look)) for part, rows in self._split(embeddings)]
         return np.concatenate(scaled, axis=-1, dtype=np.float32)
 
     def one(self, embeddings: npt.NDArray[np.float32], name: str) -> npt.NDArray[np.float32]:
         """Return one part of embeddings, float32 [n, d], as unit vectors; the other part if there is no such part."""
         rows = [rows for part, rows in self._split(embeddings) if part.name == name or len(self._parts) == 1]
-        return _unit(rows[0])
+        return to_unit_length(rows[0])
 
     def _weight(self, part: "Part", look: float) -> float:
         return look if part.name == LOOK else 1 - look
@@ -106,9 +109,3 @@ class Parts:
         for part in self._parts:
             yield part, embeddings[..., start : start + part.length]
             start += part.length
-
-
-def _unit(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Scale the last axis to unit length; zeros stay zeros."""
-    scaled: npt.NDArray[np.float32] = values / np.maximum(np.linalg.norm(values, axis=-1, keepdims=True), 1e-12)
-    return scaled

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from retrieval.bundle_format import Part
+from retrieval.index.vectors import to_unit_length
 from retrieval.parts import KIND, LOOK
 from trainer.backbones.base import NONE, Backbone
 from trainer.look import LookPart, build_look, pool
@@ -174,11 +175,6 @@ def embed(model: tf.keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[n
 def predict(model: tf.keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Run a model on images uint8 [images, size, size, 3], which may be mapped from a file, in batches of 64."""
     return np.concatenate([np.asarray(model.predict_on_batch(images[batch])) for batch in slices(len(images))])
-
-
-def to_unit_length(outputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Divide each row by its Euclidean length; rows of zeros stay zeros."""
-    return np.asarray(outputs / np.maximum(np.linalg.norm(outputs, axis=1, keepdims=True), 1e-12), np.float32)
 
 
 def _freeze_lower_layers(features: tf.keras.Model, fine_tune_from: str | None) -> None:

@@ -10,11 +10,12 @@ import tensorflow as tf
 
 from retrieval.analysis.evaluation import evaluate_embeddings
 from retrieval.errors import LookalikeError
+from retrieval.index.vectors import to_unit_length
 from retrieval.top_k import Embeddings
 from trainer.checkpoints import Checkpoints
 from trainer.data import LabelledImages
 from trainer.learner import Learner
-from trainer.network import EmbeddingNetwork, predict, to_unit_length
+from trainer.network import EmbeddingNetwork, predict
 from trainer.recipes.components import Stopping
 from trainer.recipes.recipe import Recipe
 

@@ -20,6 +20,12 @@ def check_query(vector: Vector, dimension: int) -> Vector:
     return query
 
 
+def to_unit_length(vectors: Vector) -> Vector:
+    """Divide the last axis by its Euclidean length; vectors of zeros stay zeros."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-12), np.float32)
+
+
 def has_direction(vector: Vector) -> bool:
     """Whether a vector can be compared with others: its numbers are finite, and not all of them zero."""
     return bool(np.isfinite(vector).all() and vector.any())
