@@ -91,7 +91,12 @@ def pool(maps: list[tf.Tensor]) -> tf.Tensor:
 
 def _last_map(features: tf.keras.Model) -> tf.Tensor:
     """The input of the global pooling with which a backbone ends; its features if it does not."""
+    pooling = global_pooling(features)
+    return features.output if pooling is None else pooling.input
+
+
+def global_pooling(features: tf.keras.Model) -> tf.keras.layers.Layer | None:
+    """Return the global average or max pooling with which a backbone ends; None if it ends with something else."""
     last = features.get_layer(features.output_names[0])
-    if isinstance(last, tf.keras.layers.GlobalAveragePooling2D | tf.keras.layers.GlobalMaxPooling2D):
-        return last.input
-    return features.output
+    is_pooling = isinstance(last, tf.keras.layers.GlobalAveragePooling2D | tf.keras.layers.GlobalMaxPooling2D)
+    return last if is_pooling else None

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from trainer.look import LAYER, LookPart, pool
+from trainer.look import LAYER, LookPart, global_pooling, pool
 from trainer.network import EmbeddingNetwork, join
 
 EPSILON = 1e-12
@@ -31,8 +31,8 @@ def with_regions(network: EmbeddingNetwork) -> Callable[[tf.Tensor, tf.Tensor], 
         backbone does not end with global average or max pooling.
     """
     features = network.features
-    pooling = features.get_layer(features.output_names[0])
-    if not isinstance(pooling, tf.keras.layers.GlobalAveragePooling2D | tf.keras.layers.GlobalMaxPooling2D):
+    pooling = global_pooling(features)
+    if pooling is None:
         return None
     look = network.look
     maps_of = tf.keras.Model(features.input, [pooling.input, *(look.maps.outputs if look else ())])
