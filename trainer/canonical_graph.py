@@ -53,9 +53,8 @@ def _sort(graph: onnx.GraphProto) -> None:
             pending.append(missing)
         else:
             ordered[pending.pop().output[0]] = node
-    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in ordered.values()]
     del graph.node[:]
-    graph.node.extend(nodes)
+    graph.node.extend(ordered.values())
 
 
 def _names_read(node: onnx.NodeProto) -> Iterator[str]:

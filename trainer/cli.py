@@ -145,9 +145,9 @@ def evaluate(  # noqa: PLR0917 - as above
     photos, labels = dataset.split(split), labels_of(dataset.split(split))
     parts, embedder = Parts(model.manifest.parts), Embedder(model, settings.embedding_threads, settings.device)
     embeddings, copies = (_embeddings(photos, embedder, dataset.decoder, edited) for edited in (False, True))
-    weighted = (parts.weighted(of_photos, look) for of_photos in (embeddings, copies))
-    metrics = evaluate_embeddings(next(weighted), labels, copies=next(weighted)).metrics()
+    weighted, weighted_copies = parts.weighted(embeddings, look), parts.weighted(copies, look)
     by_look = evaluate_by_look(embeddings, labels, copies, parts)
+    metrics = evaluate_embeddings(weighted, labels, copies=weighted_copies).metrics()
     metrics = metrics.model_copy(update={"by_look": by_look})
     untrained, trained_on = model.manifest.metrics.untrained, model.manifest.training_data
     if trained_on is None or dataset.digest != trained_on.digest:

@@ -103,8 +103,9 @@ class Learner:
         if look is not None:
             tf.random.set_seed(self._seed)  # the same views after a resumed training
             changes = replace(LOOK_VIEWS, flip=self._network.backbone.augmentation.flip)
-            views = [_predict(look.pooled, self._photos(changes)) for _ in range(NUMBER_OF_LOOK_VIEWS)]
-            look.fit(_predict(look.pooled, self._photos()), np.stack(views))
+            pooled = look.pooled
+            views = [_predict(pooled, self._photos(changes)) for _ in range(NUMBER_OF_LOOK_VIEWS)]
+            look.fit(_predict(pooled, self._photos()), np.stack(views))
 
     def validation_model(self) -> tf.keras.Model:
         """Return the model from images to the input of the loss."""
