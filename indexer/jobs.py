@@ -256,5 +256,5 @@ def _is_locked(path: Path) -> bool:
 
 
 def _writing(path: Path) -> AbstractContextManager[None]:
-    remedy = "What is indexed is kept. Free disk space or correct the permissions, then run the same command again."
+    remedy = "Indexed photos are kept. Free disk space or correct the permissions, then run the same command again."
     return os_errors_as(LookalikeError, f"The job's record {path} can't be written", remedy)

@@ -91,7 +91,7 @@ def _run(work: Work, task: Task, kind: type[TaskMessage], content: object) -> Re
         return ResultMessage(
             task=task.request.id,
             error=f"A batch failed on a worker ({type(error).__name__}: {error}).",
-            remedy="Its log says why. What is indexed is kept; fix the cause and run the same command again.",
+            remedy="Its log says why. Indexed photos are kept; fix the cause and run the same command again.",
         )
 
 

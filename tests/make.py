@@ -55,8 +55,8 @@ def bundle(
 ) -> Bundle:
     """A bundle that embeds a photo as a random projection of its 4 × 4 thumbnail, and says what each of the 16 adds.
 
-    It computes in float32, whatever precision its manifest names. With `look`, so many numbers at the end of the
-    embedding are the part look, with a weight of a half; such a bundle has no regions.
+    It computes in float32 even if `precision` is int8. `look` is the length of the part look, whose weight is 0.5; with
+    0, the embedding has one part. A bundle of two parts has no output for regions.
     """
     network = folder.with_name(f"{folder.name}.onnx")
     network.parent.mkdir(parents=True, exist_ok=True)

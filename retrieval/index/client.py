@@ -96,7 +96,7 @@ def _refusal(cause: Exception, failure: type[LookalikeError]) -> LookalikeError:
     if _status(cause) == FULL:
         return IndexWriteFailed(
             f"The disk of the Qdrant server is full ({_reason(cause)}).",
-            "What is indexed is kept. Free disk space there, then run the same command again.",
+            "Indexed photos are kept. Free disk space there, then run the same command again.",
         )
     if isinstance(cause, UnexpectedResponse):
         return failure(f"Qdrant refused ({_reason(cause)}).", "The server's log says more.")

@@ -29,7 +29,7 @@ def require_space(folder: Path, needed: int = SPARE_BYTES) -> None:
         raise IndexWriteFailed(
             f"The disk that holds {folder} is full: {free // 1_000_000} MB are left, and using the index safely takes "
             f"{needed // 1_000_000} MB.",
-            "What is indexed is kept. Free disk space, then run the same command again.",
+            "Indexed photos are kept. Free disk space, then run the same command again.",
         )
 
 

@@ -73,7 +73,7 @@ def test_a_disk_that_fills_up_midway_ends_the_job_with_a_sentence(
     status, result, err = finish(job)
     assert status == 1
     assert "Traceback" not in err
-    assert "Its former contents are kept" in result["remedy"] or "What is indexed is kept" in result["remedy"]
+    assert "Its former contents are kept" in result["remedy"] or "Indexed photos are kept" in result["remedy"]
     filler.unlink()
     kept = len(points_of(home))
     assert 0 < kept < 360
