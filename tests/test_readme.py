@@ -93,7 +93,7 @@ def test_the_commands_in_order(place: Path, request: pytest.FixtureRequest) -> N
     steps = blocks()
     assert len(steps) == 6
     for block in steps[:4]:
-        bash(re.sub("^lookalike train .*$", rf"\\g<0> {SHORT}", block, flags=re.MULTILINE), place)
+        bash(re.sub("^lookalike train .*$", rf"\g<0> {SHORT}", block, flags=re.MULTILINE), place)
     assert '"red"' in bash("lookalike search photo.jpg -k 5 --json", place)
     request.getfixturevalue("server")
     assert '"score"' in bash(steps[5], place)
