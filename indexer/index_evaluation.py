@@ -8,6 +8,7 @@ import numpy as np
 
 from indexer.batch import batches
 from retrieval.analysis.evaluation import evaluate_embeddings
+from retrieval.analysis.roles import Roles
 from retrieval.index import VectorIndex
 from retrieval.index.vectors import Vector
 
@@ -51,7 +52,7 @@ def evaluate(index: VectorIndex, other: VectorIndex | None = None) -> list[Index
     evaluations = []
     for each, found in zip(measured, vectors, strict=True):
         embeddings = np.stack([found[photo] for photo in labels])
-        overall = evaluate_embeddings(embeddings, names, queries=queries, metrics=METRICS).overall
+        overall = evaluate_embeddings(embeddings, names, roles=Roles(queries), metrics=METRICS).overall
         means = {metric: round(mean, 4) for metric, mean in overall.items()}
         evaluations.append(IndexEvaluation(each.model, len(names), len(queries), **means))
     return evaluations

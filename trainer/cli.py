@@ -24,6 +24,7 @@ from trainer.data import Dataset, labels_of, load_dataset, read_all, report_know
 from trainer.extra import import_tensorflow, silence_tensorflow
 from trainer.recipes import RECIPES, recipe_named
 from trainer.recipes.overrides import override, settings_of
+from trainer.roles import roles_of
 from trainer.sampling import slices
 from trainer.splits import DrawSplits, hashed_splits, stratified_splits
 
@@ -142,12 +143,13 @@ def evaluate(  # noqa: PLR0917 - as above
     draw: DrawSplits = stratified_splits if known is None else partial(hashed_splits, known=known)
     dataset = _dataset(data, settings, splits, model.manifest.seed or 0, unseen_class, draw)
     report_known_photos(dataset, split, known or {}, say)
-    photos, labels = dataset.split(split), labels_of(dataset.split(split))
+    photos = dataset.split(split)
+    labels, roles = labels_of(photos), roles_of(photos)
     parts, embedder = Parts(model.manifest.parts), Embedder(model, settings.embedding_threads, settings.device)
     embeddings, copies = (_embeddings(photos, embedder, dataset.decoder, edited) for edited in (False, True))
     weighted, weighted_copies = parts.weighted(embeddings, look), parts.weighted(copies, look)
-    by_look = evaluate_by_look(embeddings, labels, copies, parts)
-    metrics = evaluate_embeddings(weighted, labels, copies=weighted_copies).metrics()
+    by_look = evaluate_by_look(embeddings, labels, copies, parts, roles)
+    metrics = evaluate_embeddings(weighted, labels, roles=roles, copies=weighted_copies).metrics()
     metrics = metrics.model_copy(update={"by_look": by_look})
     untrained, trained_on = model.manifest.metrics.untrained, model.manifest.training_data
     if trained_on is None or dataset.digest != trained_on.digest:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.analysis.copies import edited_copy
+from retrieval.analysis.roles import EVERY_PHOTO, Roles
 from retrieval.decoder import PhotoDecoder
 from retrieval.errors import BadSource, LookalikeError, UnreadablePhoto
 from retrieval.images import ResizeRule
@@ -21,6 +22,7 @@ from retrieval.photo_ref import PhotoRef, display
 from retrieval.stores import read_file
 from trainer.datasets import locate
 from trainer.recipes import Facts
+from trainer.roles import roles_of, split_groups
 from trainer.split_overlap import Fingerprint, fingerprint
 from trainer.splits import SPLITS, DrawSplits, check_splits, hashed_splits, hold_out_classes, splits_from_file
 
@@ -73,11 +75,12 @@ class Dataset:
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Decoded photos: images uint8 [photos, size, size, 3], labels str [photos]."""
+    """Decoded photos."""
 
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.str_]
-    copies: npt.NDArray[np.uint8] | None = None
+    images: npt.NDArray[np.uint8]  # [photos, size, size, 3]
+    labels: npt.NDArray[np.str_]  # [photos]
+    copies: npt.NDArray[np.uint8] | None = None  # an edited copy of each photo, as `images`
+    roles: Roles = EVERY_PHOTO  # in evaluation
 
 
 def load_dataset(
@@ -119,12 +122,15 @@ def load_dataset(
             f"{display(data)} has readable photos of fewer than two classes.", "Add a folder of photos per class."
         )
     given = any(photo.split for photo in photos)
+    roles_of(photos)  # reports wrong flags before photos are embedded
     if given:
         photos = check_splits(photos, source)
     else:
         photos = draw(photos, {uri: of_photo.sha256 for uri, of_photo in fingerprints.items()}, seed)
     if unseen:
         photos = hold_out_classes(photos, unseen, source)
+    if several := split_groups(photos):
+        say(f"Metrics are inflated: groups with photos in several splits: {_listed(several)}.")
     _report_label_conflicts(photos, fingerprints, say)
     lines = "".join(f"{fingerprints[photo.uri].sha256}\t{photo.label}\t{photo.split}\n" for photo in photos)
     digest = hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
@@ -134,17 +140,18 @@ def load_dataset(
 def check_trainable(dataset: Dataset, say: Say) -> None:
     """Check that triplets can be formed of the training photos, and that the validation split can be evaluated.
 
-    Raises `LookalikeError` if either split has fewer than two classes, or no class with two photos.
+    Raises `LookalikeError` if either split has fewer than two classes or no class with two photos, or if no validation
+    photo can be a query.
     """
     train = Counter(photo.label for photo in dataset.split("train"))
-    val = Counter(photo.label for photo in dataset.photos if photo.split == "val")
+    val = [photo for photo in dataset.photos if photo.split == "val"]
     if len(train) < 2 or max(train.values()) < 2:
         raise LookalikeError(
             f"{display(dataset.name)} has too few photos to train on: triplets need two classes, "
             "at least one of them with two photos.",
             "Add photos.",
         )
-    if len(val) < 2 or max(val.values()) < 2:
+    if len({photo.label for photo in val}) < 2 or not _has_queries(val):
         raise LookalikeError(
             f"{display(dataset.name)} has too few photos to validate on: it needs two classes with six photos each.",
             "Add photos, or define the splits with --splits.",
@@ -216,6 +223,13 @@ def _mapped(file: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     with file.open("wb") as created:
         os.posix_fallocate(created.fileno(), 0, math.prod(shape))
     return np.memmap(file, np.uint8, "r+", shape=shape)
+
+
+def _has_queries(photos: Sequence[PhotoRef]) -> bool:
+    """Whether one of these photos is a query with a match to find."""
+    roles = roles_of(photos)
+    matches = roles.matches(labels_of(photos))
+    return bool((matches if roles.queries is None else matches[roles.queries]).any())
 
 
 def _labelled(source: Path, say: Say) -> list[PhotoRef]:

@@ -27,6 +27,7 @@ from trainer.network import embed
 from trainer.quantization import CALIBRATION_PHOTOS, quantized
 from trainer.recipes.overrides import settings_of
 from trainer.report.page import Report, write_report
+from trainer.roles import roles_of
 from trainer.runs import WEIGHTS, Photos, Plan, Run, best_run, over_seeds, train_run, train_runs
 from trainer.split_overlap import find_duplicates, warning
 from trainer.training import Epoch
@@ -78,7 +79,7 @@ def _read(dataset: Dataset, split: str, plan: Plan, work: Path) -> LabelledImage
         return LabelledImages(read_all(photos, rule, dataset.decoder, file=work / "train.pixels"), labels_of(photos))
     images = read_all(photos, rule, dataset.decoder, file=work / f"{split}.pixels")
     copies = read_all(photos, rule, dataset.decoder, file=work / f"{split}-copies.pixels", edited=True)
-    return LabelledImages(images, labels_of(photos), copies)
+    return LabelledImages(images, labels_of(photos), copies, roles_of(photos))
 
 
 def _calibration_photos(dataset: Dataset, plan: Plan, seed: int) -> npt.NDArray[np.uint8]:
@@ -107,7 +108,9 @@ def _untrained(plan: Plan, photos: Photos, seed: int) -> tuple[dict[str, Embeddi
         if of_split.copies is not None:
             features[split] = embed(model, of_split.images)
             copies = embed(model, of_split.copies)
-            evaluations[split] = evaluate_embeddings(features[split], of_split.labels, copies=copies)
+            evaluations[split] = evaluate_embeddings(
+                features[split], of_split.labels, roles=of_split.roles, copies=copies
+            )
     return features, evaluations
 
 
@@ -116,7 +119,10 @@ def _metrics(
 ) -> Metrics:
     trained = {}
     for split, evaluation in kept.evaluations.items():
-        by_look = evaluate_by_look(kept.embeddings[split], photos[split].labels, kept.copies.get(split), kept.parts)
+        of_split = photos[split]
+        by_look = evaluate_by_look(
+            kept.embeddings[split], of_split.labels, kept.copies.get(split), kept.parts, of_split.roles
+        )
         trained[split] = evaluation.metrics().model_copy(update={"by_look": by_look})
     return Metrics(
         **trained,

@@ -161,7 +161,7 @@ def measured(run: Run, photos: Photos) -> Run:
         if of_split.copies is not None
     }
     evaluations = {
-        split: evaluate_embeddings(of_split, photos[split].labels, copies=copies.get(split))
+        split: evaluate_embeddings(of_split, photos[split].labels, roles=photos[split].roles, copies=copies.get(split))
         for split, of_split in embeddings.items()
     }
     return replace(run, embeddings=embeddings, copies=copies, evaluations=evaluations)

@@ -12,14 +12,13 @@ import numpy as np
 
 from retrieval.errors import BadSource
 from retrieval.photo_ref import PhotoRef, display, uri_of
+from trainer.roles import group_of
 
 SPLITS = ("train", "val", "test")
 HELD_OUT = 0.15
 FEWEST_HELD_OUT = 2  # photos of a class in the validation and in the test split, so that each has a match to find
 MIN_TO_SPLIT = 6
 DrawSplits = Callable[[list[PhotoRef], Mapping[str, str], int], list[PhotoRef]]  # photos, sha256 by URI, seed
-
-GROUP = "group"  # a column of a manifest, as in Open Metric Learning's format
 
 
 def hashed_splits(
@@ -39,7 +38,7 @@ def hashed_splits(
         known: the splits of contents that were drawn before, which are kept.
     """
     photos, known = list(photos), known or {}
-    units = {photo.uri: str(photo.extra.get(GROUP, contents[photo.uri])) for photo in photos}
+    units = _units(photos, contents)
     before = {units[photo.uri]: known[contents[photo.uri]] for photo in photos if contents[photo.uri] in known}
     drawn = dict(before)
     places = {unit: _place(unit, seed) for unit in units.values()}
@@ -52,6 +51,25 @@ def hashed_splits(
     for label in sorted(large):
         _top_up(sorted(set(large[label]), key=places.__getitem__), drawn, before)
     return [replace(photo, split=drawn.get(units[photo.uri], "train")) for photo in photos]
+
+
+def _units(photos: Iterable[PhotoRef], contents: Mapping[str, str]) -> dict[str, str]:
+    """Return the unit of each photo by URI: its group, its content, or what these are linked to by other photos.
+
+    The photos of a unit have the same split: those of one group, identical files, and the groups of identical files.
+    """
+    linked: dict[str, str] = {}
+
+    def unit_of(key: str) -> str:
+        while key in linked:
+            key = linked[key]
+        return key
+
+    for photo in photos:
+        group, content = group_of(photo), unit_of(contents[photo.uri])
+        if group is not None and (unit := unit_of(f"group {group}")) != content:
+            linked[content] = unit
+    return {photo.uri: unit_of(contents[photo.uri]) for photo in photos}
 
 
 def _place(unit: str, seed: int) -> float:

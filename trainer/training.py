@@ -142,7 +142,9 @@ def _validation_metrics(learner: Learner, outputs: Embeddings, val: LabelledImag
     """Compute the fields of `Epoch` that follow from the outputs of the validation model, float32 [photos, d]."""
     if not np.isfinite(outputs).all():
         raise Diverged(epoch, "embeddings are not finite")
-    evaluation = evaluate_embeddings(to_unit_length(outputs), val.labels, metrics=("map_at_r", "recall_at_1"))
+    evaluation = evaluate_embeddings(
+        to_unit_length(outputs), val.labels, roles=val.roles, metrics=("map_at_r", "recall_at_1")
+    )
     return {"val_loss": learner.validation_loss(outputs, val.labels), **evaluation.overall}
 
 

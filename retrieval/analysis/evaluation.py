@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from retrieval import ranking_metrics as ranking
 from retrieval.analysis.copies import copy_recall
+from retrieval.analysis.roles import EVERY_PHOTO, Roles
 from retrieval.metrics import METRICS, Interval, Means, SplitMetrics
 from retrieval.parts import Parts
 from retrieval.ranking_metrics import Counts, Relevance, Values
@@ -96,9 +97,7 @@ def evaluate_embeddings(
     embeddings: Embeddings,
     labels: npt.NDArray[np.str_],
     *,
-    queries: Positions | None = None,
-    gallery: Positions | None = None,
-    groups: npt.NDArray[np.generic] | None = None,
+    roles: Roles = EVERY_PHOTO,
     metrics: Iterable[str] = METRICS,
     copies: Embeddings | None = None,
 ) -> Evaluation:
@@ -107,24 +106,20 @@ def evaluate_embeddings(
     Args:
         embeddings: float32 [photos, d], unit length.
         labels: str [photos].
-        queries: positions of the query photos; all by default. A photo without another of its class is never a query.
-        gallery: positions of the photos that may be found; all by default.
-        groups: [photos], the group of each photo, such as the photos of one object; a query does not find its own.
+        roles: which photos are queries and which may be found; a photo without a match to find is never a query.
         metrics: which of `METRICS` to compute.
         copies: of an edited copy of each photo, float32 [photos, d], to compute `COPY_METRICS` for the query photos.
     """
     _, codes = np.unique(labels, return_inverse=True)
-    own = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    gallery = np.arange(len(labels)) if gallery is None else gallery
-    total = _matches(codes, own, gallery)
-    positions = np.arange(len(labels)) if queries is None else queries
+    total = roles.matches(labels)
+    positions = np.arange(len(labels)) if roles.queries is None else roles.queries
     positions = positions[total[positions] > 0]
     values = {metric: np.zeros(len(positions)) for metric in metrics}
     depth = max(DEEPEST_CUT, total[positions].max(initial=0))
 
     def relevance(of: Positions, depth: int) -> Iterator[tuple[slice, Relevance]]:
         """Yield, for parts of the queries, whether the photos ranked have the query's label, bool [batch, depth]."""
-        for part, _, ranked in top_k_in_batches(embeddings, depth, of, own, gallery):
+        for part, _, ranked in top_k_in_batches(embeddings, depth, of, roles.groups, roles.gallery):
             yield part, (codes[ranked] == codes[of[part], None]) & (ranked >= 0)
 
     for part, relevant in relevance(positions, depth):
@@ -140,7 +135,11 @@ def evaluate_embeddings(
 
 
 def evaluate_by_look(
-    embeddings: Embeddings, labels: npt.NDArray[np.str_], copies: Embeddings | None, parts: Parts
+    embeddings: Embeddings,
+    labels: npt.NDArray[np.str_],
+    copies: Embeddings | None,
+    parts: Parts,
+    roles: Roles = EVERY_PHOTO,
 ) -> dict[str, Means] | None:
     """Evaluate embeddings of two parts with five weights of the part look; return None if they have one part."""
     if parts.default_look is None:
@@ -150,18 +149,9 @@ def evaluate_by_look(
             **evaluate_embeddings(
                 parts.weighted(embeddings, look),
                 labels,
+                roles=roles,
                 copies=None if copies is None else parts.weighted(copies, look),
             ).overall
         )
         for look in LOOKS
     }
-
-
-def _matches(codes: Positions, groups: Positions, gallery: Positions) -> Counts:
-    """The number of photos in the gallery with a photo's label and of another group, int [photos]."""
-    of_label = np.bincount(codes[gallery], minlength=codes.max(initial=-1) + 1)
-    pairs = codes * (groups.max(initial=0) + 1) + groups
-    known, inverse = np.unique(pairs, return_inverse=True)
-    of_pair = np.bincount(inverse[gallery], minlength=len(known))
-    matches: Counts = of_label[codes] - of_pair[inverse]
-    return matches

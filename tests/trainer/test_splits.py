@@ -76,6 +76,19 @@ def test_photos_of_a_group_are_in_one_split() -> None:
     assert len(set().union(*by_group.values())) == 3
 
 
+def test_identical_files_of_a_group_and_of_another_one_link_them() -> None:
+    photos = [PhotoRef(f"file:///{number}.jpg", "ab"[number % 2], extra={"group": number // 4}) for number in range(80)]
+    photos += [PhotoRef(f"file:///copies/{number}.jpg", "a") for number in range(20)]
+    copies = {f"file:///copies/{number}.jpg": f"file:///{4 * number + 1}.jpg" for number in range(20)}
+    copies |= {f"file:///{8 * number}.jpg": f"file:///{8 * number + 5}.jpg" for number in range(10)}
+    drawn = {photo.uri: photo.split for photo in hashed_splits(photos, contents(photos, copies), 0)}
+    for number in range(0, 80, 8):
+        eight = {drawn[f"file:///{number + place}.jpg"] for place in range(8)}
+        assert len(eight) == 1
+        assert eight == {drawn[f"file:///copies/{number // 4}.jpg"]}
+    assert set(drawn.values()) == {"train", "val", "test"}
+
+
 def test_known_splits_are_kept() -> None:
     photos = album({"a": 30, "b": 30})
     known = dict.fromkeys(list(contents(photos).values())[:45], "train")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from retrieval.analysis.evaluation import Evaluation, evaluate_embeddings
+from retrieval.analysis.roles import Roles
 from retrieval.metrics import METRICS
 
 
@@ -70,7 +71,17 @@ def test_a_first_hit_far_down_the_ranking_counts_for_mrr() -> None:
 def test_chosen_queries_and_metrics_have_the_values_of_all() -> None:
     embeddings, labels = on_circle(*range(0, 300, 7)), np.array([str(number % 3) for number in range(43)])
     whole = evaluate_embeddings(embeddings, labels)
-    some = evaluate_embeddings(embeddings, labels, queries=np.array([30, 2, 9]), metrics=["map_at_r"])
+    some = evaluate_embeddings(embeddings, labels, roles=Roles(np.array([30, 2, 9])), metrics=["map_at_r"])
     assert list(some.values) == ["map_at_r"]
     assert some.labels.tolist() == ["0", "2", "0"]
     np.testing.assert_array_equal(some.values["map_at_r"], whole.values["map_at_r"][[30, 2, 9]])
+
+
+def test_a_query_finds_photos_of_other_groups_in_the_gallery() -> None:
+    # The photo at 0° has its class at 1° (of its group), 20° (not in the gallery) and 50°; another class is at 30°.
+    roles = Roles(queries=np.array([0, 4]), gallery=np.array([0, 1, 3, 4]), groups=np.array([7, 7, 1, 2, 3]))
+    evaluation = evaluate_embeddings(on_circle(0, 1, 20, 30, 50), np.array(["a", "a", "a", "b", "a"]), roles=roles)
+    assert evaluation.positions.tolist() == [0, 4]
+    assert evaluation.values["recall_at_1"].tolist() == [0, 0]
+    assert evaluation.values["mrr"].tolist() == [1 / 2, 1 / 2]
+    assert evaluation.values["map_at_r"].tolist() == [0, 1 / 4]  # two photos at 0° and 1° are relevant for the second
