@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from retrieval.bundle_format import FORMAT_VERSION, PHOTOS, READ_VERSIONS, FileName, Manifest, Versioned
 from retrieval.errors import BadBundle, os_errors_as
+from retrieval.files import make_folder, replace_folder
 from retrieval.images import ResizeRule
 
 MANIFEST = "bundle.json"
@@ -100,7 +101,9 @@ def write_bundle(
     files: Mapping[FileName, Path] | None = None,
     **manifest: Any,
 ) -> Bundle:
-    """Write a bundle, replacing an existing one; if that fails, the existing one stays.
+    """Write a bundle durably, replacing an existing one in one step; if that fails, the existing one stays.
+
+    Several processes may write to the same folder at the same time; one of their bundles is then there.
 
     Args:
         training: a folder to be copied as `training/`.
@@ -117,11 +120,10 @@ def write_bundle(
         description = Manifest(model_id=model_id(manifest["backbone"], _sha256(network)), **manifest)
     except ValidationError as error:
         raise BadBundle(f"No bundle was written to {folder}: {_problem(error)}.", "Correct its description.") from None
-    remedy = "Nothing was changed. Free disk space and try again."
-    with os_errors_as(BadBundle, f"The bundle could not be written to {folder}", remedy):
-        folder.parent.mkdir(parents=True, exist_ok=True)
+    with os_errors_as(BadBundle, f"The bundle could not be written to {folder}", "Free disk space and try again."):
+        make_folder(folder.parent)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
-            fresh, replaced = Path(temporary, "fresh"), Path(temporary, "replaced")
+            fresh = Path(temporary, "fresh")
             fresh.mkdir()
             shutil.copyfile(network, fresh / NETWORK)
             for name, path in files.items():
@@ -129,7 +131,7 @@ def write_bundle(
             (fresh / MANIFEST).write_text(description.model_dump_json(indent=2) + "\n", encoding="utf-8")
             if training is not None:
                 shutil.copytree(training, fresh / "training")
-            _replace(folder, fresh, replaced)
+            replace_folder(folder, fresh)
     return Bundle(folder, description)
 
 
@@ -152,7 +154,8 @@ def check_target(folder: Path) -> None:
 def install_bundle(bundle: Bundle, models_folder: Path) -> Bundle:
     """Copy a bundle without `training/` to `models_folder/<model id>`, unless it is installed; return the copy.
 
-    A copy that is damaged or has another manifest is replaced.
+    A copy that is damaged or has another manifest is replaced. Several processes may install the same bundle at the
+    same time.
     """
     target = models_folder / bundle.model_id
     with suppress(BadBundle):
@@ -184,18 +187,6 @@ def _read_manifest(path: Path) -> Manifest:
         f"{path} has format version {version}; this version of Lookalike reads {readable}.",
         "Train the model again, or install the version of Lookalike that made the bundle.",
     )
-
-
-def _replace(folder: Path, fresh: Path, replaced: Path) -> None:
-    """Move a folder, if it exists, and put a fresh one in its place; if that fails, move it back."""
-    if folder.exists():
-        folder.rename(replaced)
-    try:
-        fresh.rename(folder)
-    except OSError:
-        if replaced.exists():
-            replaced.rename(folder)
-        raise
 
 
 def _problem(error: ValidationError) -> str:

@@ -5,13 +5,17 @@ import hashlib
 import json
 import shutil
 import tarfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import make
 import pytest
 
-from retrieval import bundle as module
+from retrieval import files
 from retrieval.bundle import Bundle, check_target, install_bundle, load_bundle, write_bundle
 from retrieval.errors import BadBundle
 
@@ -246,19 +250,86 @@ def test_a_further_file_that_is_damaged_or_missing_is_found(complete: Bundle, na
         load_bundle(complete.folder)
 
 
-def test_the_old_bundle_comes_back_if_the_new_one_cannot_be_moved(
+def test_the_old_bundle_stays_if_the_new_one_cannot_be_moved(
     bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = make.bundle(tmp_path / "model", seed=1)
-    rename = Path.rename
-
-    def refuse_the_new_one(path: Path, target: Path) -> Path:
-        if path.name == "fresh":
-            raise OSError(errno.EIO, "Input/output error")
-        return rename(path, target)
-
-    monkeypatch.setattr(module.Path, "rename", refuse_the_new_one)
+    fail_renames(monkeypatch, lambda path, done: path.name == "fresh")
     with pytest.raises(BadBundle, match="could not be written"):
         write_bundle(tmp_path / "model", bundle.network, **described(bundle))
     assert load_bundle(tmp_path / "model") == old
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_the_old_bundle_is_not_lost_if_renames_fail_midway(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_exchange: bool
+) -> None:
+    old = make.bundle(tmp_path / "model", seed=1)
+    fail_renames(monkeypatch, lambda path, done: done > 0)
+    if not can_exchange:
+        monkeypatch.setattr(files, "_exchange", lambda first, second: False)
+    with suppress(BadBundle):
+        write_bundle(tmp_path / "model", bundle.network, **described(bundle))
+    left = {load_bundle(manifest.parent).model_id for manifest in tmp_path.glob("*/bundle.json")}
+    assert left == ({bundle.model_id} if can_exchange else {old.model_id})
+
+
+def test_the_message_says_where_the_old_bundle_is(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = make.bundle(tmp_path / "model", seed=1)
+    fail_renames(monkeypatch, lambda path, done: done > 0)
+    monkeypatch.setattr(files, "_exchange", lambda first, second: False)
+    with pytest.raises(BadBundle, match="the replaced folder is now") as raised:
+        write_bundle(tmp_path / "model", bundle.network, **described(bundle))
+    place = Path(raised.value.message.rpartition(" is now ")[2].removesuffix(")."))
+    assert load_bundle(place).manifest == old.manifest
+
+
+def fail_renames(monkeypatch: pytest.MonkeyPatch, fails: Callable[[Path, int], bool]) -> None:
+    """Let the renames of `retrieval` fail for which a function of the path and the number of earlier ones is true."""
+    rename, done = Path.rename, []
+
+    def rename_or_fail(path: Path, target: Path) -> Path:
+        if fails(path, len(done)):
+            raise OSError(errno.EIO, "Input/output error")
+        renamed = rename(path, target)
+        done.append(path)
+        return renamed
+
+    monkeypatch.setattr(Path, "rename", rename_or_fail)
+
+
+def test_a_bundle_is_replaced_in_one_step(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make.bundle(tmp_path / "model", seed=1).folder
+    seen: list[bool] = []
+
+    def look(path: Path, done: int) -> bool:
+        seen.append((folder / "bundle.json").exists())
+        return False
+
+    fail_renames(monkeypatch, look)
+    write_bundle(folder, bundle.network, **described(bundle))
+    assert load_bundle(folder).model_id == bundle.model_id
+    assert seen and all(seen)
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_several_processes_install_the_same_bundle_at_once(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_exchange: bool
+) -> None:
+    if not can_exchange:
+        monkeypatch.setattr(files, "_exchange", lambda first, second: False)
+    start = threading.Barrier(4)
+
+    def install(round: int) -> Bundle:
+        start.wait()
+        return install_bundle(bundle, tmp_path / f"{round}")
+
+    with ThreadPoolExecutor(4) as threads:
+        for round in range(15):
+            installed = threads.map(install, [round] * 4)
+            assert {one.manifest.model_id for one in installed} == {bundle.model_id}
+            assert [path.name for path in (tmp_path / f"{round}").iterdir()] == [bundle.model_id]
+            load_bundle(tmp_path / f"{round}" / bundle.model_id)
