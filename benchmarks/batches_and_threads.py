@@ -19,10 +19,10 @@ from options import bundle_and_photos, show
 from timing import spread
 
 from retrieval.bundle import load_bundle
+from retrieval.cores import usable_cores
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
 from retrieval.listing import list_photos
-from retrieval.settings import usable_cores
 
 BATCHES = (1, 2, 4, 8, 16, 32)
 Pixels = npt.NDArray[np.uint8]

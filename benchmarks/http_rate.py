@@ -28,10 +28,10 @@ from served import Server, served, upload
 from timing import spread
 
 from retrieval.bundle import Bundle, load_bundle
+from retrieval.cores import usable_cores
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
 from retrieval.listing import list_photos
-from retrieval.settings import usable_cores
 
 PHOTOS = 64
 Request = tuple[bytes, dict[str, str]]

@@ -29,8 +29,8 @@ from options import bundle_and_photos, show
 from PIL import Image
 from timing import spread
 
+from retrieval.cores import usable_cores
 from retrieval.listing import list_photos
-from retrieval.settings import usable_cores
 
 ENLARGED, NAMES = 48, 4
 INDEX = """

@@ -23,10 +23,10 @@ from indexer.gallery import Gallery
 from retrieval.analysis.calibration import ScoreThresholds
 from retrieval.analysis.evaluation import evaluate_by_look
 from retrieval.bundle import Bundle, load_bundle
+from retrieval.cores import usable_cores
 from retrieval.embedder import Embedder
 from retrieval.index import Payload
 from retrieval.parts import Parts
-from retrieval.settings import usable_cores
 from retrieval.stores import read_file
 from retrieval.top_k import Embeddings, top_k
 from trainer.data import Dataset, labels_of, load_dataset, read_all

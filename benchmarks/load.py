@@ -21,9 +21,9 @@ import numpy as np
 from options import bundle_and_photos
 from served import Server, served, upload
 
+from retrieval.cores import usable_cores
 from retrieval.listing import list_photos
 from retrieval.photo_ref import PhotoRef
-from retrieval.settings import usable_cores
 
 SEARCH = "/api/v1/search"
 Request = tuple[str, str, bytes | None, dict[str, str]]

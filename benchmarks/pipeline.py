@@ -22,12 +22,12 @@ from timing import spread, timed
 
 from indexer.batch import BatchIndexer, batches
 from retrieval.bundle import load_bundle
+from retrieval.cores import usable_cores
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
 from retrieval.index.embedded import EmbeddedStore
 from retrieval.listing import list_photos
 from retrieval.photo_ref import PhotoRef
-from retrieval.settings import usable_cores
 from retrieval.stores import read_photo
 
 REQUIRED_RATIO = 0.9

@@ -14,7 +14,7 @@ from draw_charts import draw_charts
 from options import as_text, is_value, values_of
 from targets import ROWS
 
-from retrieval.settings import usable_cores
+from retrieval.cores import usable_cores
 
 HERE = Path(__file__).parent
 PACKAGES = ("onnxruntime", "numpy", "pillow", "tensorflow", "scikit-learn", "qdrant-edge-py", "faiss-cpu", "usearch")

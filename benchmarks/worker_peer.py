@@ -32,8 +32,8 @@ from timing import spread
 
 from indexer.batch import BATCH, batches
 from retrieval.bundle import load_bundle
+from retrieval.cores import usable_cores
 from retrieval.listing import list_photos
-from retrieval.settings import usable_cores
 
 HERE = Path(__file__).parent
 

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Literal
 
 from indexer.crosscheck import load_cross_check
+from retrieval.cores import find_cores
 from retrieval.current_model import bundle_in_use
 from retrieval.errors import IndexBusy, LookalikeError, NotFound
 from retrieval.index import IndexStore, open_store
@@ -32,13 +33,14 @@ class Check:
 
 
 def examine() -> list[Check]:
-    """Check versions, settings, disk, device, bundle, index, last cross-check, Redis and the training extra."""
+    """Check versions, settings, cores, disk, device, bundle, index, last cross-check, Redis and the training extra."""
     try:
         settings = load_settings()
     except LookalikeError as error:
         return [_versions(), Check("settings", "problem", error.message, error.remedy)]
     store = open_store(settings)
     checks: Mapping[str, Callable[[], Check]] = {
+        "cores": lambda: _cores(settings),
         "disk": lambda: _disk(settings),
         "device": lambda: _device(settings, store),
         "bundle": lambda: _bundle(settings, store),
@@ -66,6 +68,17 @@ def _versions() -> Check:
     libraries = ", ".join([f"onnxruntime {runtime_version()}", *(f"{name} {version(name)}" for name in LIBRARIES)])
     python = ".".join(map(str, sys.version_info[:3]))
     return Check("versions", "ok", f"lookalike {version('lookalike')}, Python {python}, {libraries}")
+
+
+def _cores(settings: Settings) -> Check:
+    cores = find_cores()
+    usable = f"{cores.usable} of {cores.machine} cores are usable"
+    if cores.limit:
+        usable += f", limited by {cores.limit}"
+    message = f"{usable}. Photos are embedded on {settings.embedding_threads} threads."
+    if settings.embedding_threads > cores.usable:
+        return Check("cores", "warning", message, "Lower LOOKALIKE_EMBEDDING_THREADS, or unset it.")
+    return Check("cores", "ok", message)
 
 
 def _disk(settings: Settings) -> Check:

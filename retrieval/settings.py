@@ -1,8 +1,6 @@
 """The settings that all packages share, read from `LOOKALIKE_*` variables and `.env`."""
 
-import os
 import re
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,17 +8,11 @@ from pydantic import AnyHttpUrl, Field, RedisDsn, SecretStr, ValidationError, Va
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from retrieval.cores import usable_cores
 from retrieval.errors import LookalikeError
 from retrieval.source_policy import DEFAULT_MAX_PIXELS, SourcePolicy
 
 Device = Literal["auto", "cpu", "cuda", "openvino"]
-
-
-def usable_cores() -> int:
-    """Return the number of cores that this process may use; in a container often fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Settings(BaseSettings):
@@ -98,17 +90,17 @@ class Settings(BaseSettings):
         """The limits of reading photos; `allow_urls` only for sources that the operator named."""
         return SourcePolicy(allow_urls, self.library_roots, max_pixels=self.max_pixels)
 
-    @cached_property
+    @property
     def models_folder(self) -> Path:
         """The folder of the installed bundles, one subfolder per model."""
         return self.home / "models"
 
-    @cached_property
+    @property
     def index_folder(self) -> Path:
         """The folder of the embedded indexes, one subfolder per model."""
         return self.home / "index"
 
-    @cached_property
+    @property
     def jobs_folder(self) -> Path:
         """The folder of the job records."""
         return self.home / "jobs"

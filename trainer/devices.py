@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from retrieval.settings import usable_cores
+from retrieval.cores import usable_cores
 
 # The compute capability of NVIDIA Ampere: https://docs.nvidia.com/cuda/cuda-c-programming-guide/#compute-capabilities
 FIRST_WITH_BFLOAT16 = (8, 0)

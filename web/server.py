@@ -35,10 +35,11 @@ from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseExc
 from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from retrieval.cores import usable_cores
 from retrieval.errors import LookalikeError
 from retrieval.index import open_store
 from retrieval.photo_ref import display
-from retrieval.settings import Settings, usable_cores
+from retrieval.settings import Settings
 from web import logs
 
 if TYPE_CHECKING:

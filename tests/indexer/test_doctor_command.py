@@ -8,6 +8,7 @@ import pytest
 
 from retrieval.bundle import Bundle
 from retrieval.bundle_format import Precision
+from retrieval.cores import Cores
 from retrieval.settings import Settings
 
 
@@ -31,6 +32,21 @@ def test_after_indexing_every_check_passes(command, bundle: Bundle, library: Pat
     assert {found[name] for name in ("bundle", "index", "crosscheck")} == {"ok"}
     assert "24 photos" in next(check["message"] for check in called.json["checks"] if check["name"] == "index")
     assert "ok" in command("doctor").out
+
+
+def test_the_cores_and_what_limits_them_are_shown(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    limited = Cores(2, 64, "the CPU quota 2 in /sys/fs/cgroup/cpu.max")
+    monkeypatch.setattr("indexer.doctor.find_cores", lambda: limited)
+    monkeypatch.setenv("LOOKALIKE_EMBEDDING_THREADS", "2")
+    checks = {check["name"]: check for check in command("doctor", "--json").json["checks"]}
+    assert checks["cores"]["status"] == "ok"
+    assert checks["cores"]["message"] == (
+        "2 of 64 cores are usable, limited by the CPU quota 2 in /sys/fs/cgroup/cpu.max. "
+        "Photos are embedded on 2 threads."
+    )
+    monkeypatch.setenv("LOOKALIKE_EMBEDDING_THREADS", "64")
+    checks = {check["name"]: check for check in command("doctor", "--json").json["checks"]}
+    assert checks["cores"]["status"] == "warning"
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])

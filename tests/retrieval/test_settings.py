@@ -18,6 +18,15 @@ def test_there_are_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert settings.api_keys == settings.library_roots == ()
 
 
+def test_a_copy_with_another_home_has_other_folders(tmp_path: Path) -> None:
+    settings = load_settings()
+    assert settings.models_folder == settings.home / "models"
+    copied = settings.model_copy(update={"home": tmp_path})
+    assert copied.models_folder == tmp_path / "models"
+    assert copied.index_folder == tmp_path / "index"
+    assert copied.jobs_folder == tmp_path / "jobs"
+
+
 def test_lists_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOKALIKE_LIBRARY_ROOTS", "/photos, /more photos, s3://shop/photos")
     monkeypatch.setenv("LOOKALIKE_API_KEYS", "sesame,simsim")

@@ -22,8 +22,9 @@ from waiting import free_port, until, until_it_listens
 
 from indexer.jobs import IndexRequest, JobRecord
 from retrieval.bundle import Bundle
+from retrieval.cores import usable_cores
 from retrieval.index import open_store
-from retrieval.settings import Settings, usable_cores
+from retrieval.settings import Settings
 
 CONTINUE, REFUSED = b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 400"
 
