@@ -59,6 +59,9 @@ class CeleryExecutor(BatchExecutor):
     def optimize(self, cancellation: CancellationToken) -> None:
         """See `BatchExecutor.optimize`: nothing to do, the Qdrant server optimizes by itself."""
 
+    def calibrate(self) -> None:
+        """See `BatchExecutor.calibrate`: nothing to do, the worker that cross-checks the index calibrates it first."""
+
     def cross_check(self, cancellation: CancellationToken) -> CrossCheck | None:
         """See `BatchExecutor.cross_check`: done by one worker."""
         result = self._run(CrossCheckMessage(model=self._model), cancellation)

@@ -40,17 +40,19 @@ class Duplicates:
     Args:
         photos: number of photos.
         threshold: the cosine similarity from which two files look the same.
+        calibrated_on: photos that the threshold follows from, see `CalibrationData`; None if it is not calibrated.
         identical: files with the same content.
         near_identical: groups of files that look the same.
     """
 
     photos: int
     threshold: float
+    calibrated_on: str | None
     identical: list[Identical]
     near_identical: list[NearIdentical]
 
 
-def find_duplicates(gallery: Gallery, threshold: float) -> Duplicates:
+def find_duplicates(gallery: Gallery, threshold: float, calibrated_on: str | None = None) -> Duplicates:
     """Find the photos of a gallery with the same content, or with nearly the same look.
 
     Two different files are near-identical from the cosine similarity `threshold` of their part look, or of their part
@@ -68,6 +70,7 @@ def find_duplicates(gallery: Gallery, threshold: float) -> Duplicates:
     return Duplicates(
         photos=len(gallery.photos),
         threshold=round(threshold, 6),
+        calibrated_on=calibrated_on,
         identical=sorted(identical, key=lambda group: (-len(group.photos), group.photos)),
         near_identical=sorted(groups, key=lambda group: (-group.score, group.photos)),
     )

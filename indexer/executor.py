@@ -6,6 +6,7 @@ from typing import Self
 
 from indexer.batch import BatchIndexer, BatchResult
 from indexer.crosscheck import CrossCheck, cross_check
+from indexer.index_calibration import calibrate
 from indexer.sources import remove_gone
 from retrieval.bundle import Bundle
 from retrieval.cancellation import CancellationToken
@@ -43,6 +44,10 @@ class BatchExecutor(Closing):
         """Build what keeps searches fast; see `VectorIndex.optimize`."""
 
     @abstractmethod
+    def calibrate(self) -> None:
+        """Calibrate scores on the index if the bundle has no calibration data; see `indexer.index_calibration`."""
+
+    @abstractmethod
     def cross_check(self, cancellation: CancellationToken) -> CrossCheck | None:
         """Compare the index with exact neighbours; None if it is empty or waiting was cancelled."""
 
@@ -54,7 +59,7 @@ class LocalExecutor(BatchExecutor):
     """
 
     def __init__(self, embedder: Embedder, index: VectorIndex, decoder: PhotoDecoder, threads: int) -> None:
-        self._index = index
+        self._index, self._embedder, self._decoder = index, embedder, decoder
         self._batches = BatchIndexer(embedder, index, decoder, threads)
 
     @classmethod
@@ -83,6 +88,9 @@ class LocalExecutor(BatchExecutor):
 
     def optimize(self, cancellation: CancellationToken) -> None:
         self._index.optimize(cancellation)
+
+    def calibrate(self) -> None:
+        calibrate(self._index, self._embedder, self._decoder)
 
     def cross_check(self, cancellation: CancellationToken) -> CrossCheck | None:
         return cross_check(self._index) if self._index.count() else None

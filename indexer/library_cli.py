@@ -19,7 +19,7 @@ from indexer.model_registry import open_index
 from indexer.progress import INTERRUPTED, cancel_on_interrupt
 from retrieval.analysis.calibration import ScoreThresholds
 from retrieval.analysis.label_issues import VOTERS
-from retrieval.bundle_format import Manifest
+from retrieval.bundle_format import CalibrationData
 from retrieval.console import JsonFlag, messages, print_result
 from retrieval.current_model import bundle_in_use
 from retrieval.index import embedded_store, open_store, server_store
@@ -28,7 +28,7 @@ from retrieval.photo_ref import display, display_uri
 from retrieval.settings import load_settings
 
 SHOWN = 50
-MIN_SCORE = 0.999  # of near-identical photos, if the bundle has no calibration data
+MIN_SCORE = 0.999  # of near-identical photos, if the model is not calibrated
 
 
 Place = Literal["server", "embedded"]
@@ -44,9 +44,8 @@ def duplicates(
     as_json: JsonFlag = False,
 ) -> None:
     """List duplicates: identical files, and files that look the same, such as edited copies of a photo."""
-    manifest, gallery = _open_gallery(bundle)
-    threshold = _duplicate_threshold(manifest, gallery) if min_score is None else min_score
-    found = find_duplicates(gallery, threshold)
+    gallery, calibration = _open_gallery(bundle)
+    found = _find_duplicates(gallery, calibration) if min_score is None else find_duplicates(gallery, min_score)
     print_result(asdict(found), as_json, _duplicates_text(found))
 
 
@@ -59,7 +58,7 @@ def doubtful(
     as_json: JsonFlag = False,
 ) -> None:
     """List photos whose label differs from those of their nearest neighbours, most likely mistakes first."""
-    _, gallery = _open_gallery(bundle)
+    gallery, _ = _open_gallery(bundle)
     found = find_doubtful(gallery, voters)
     shown = found[:limit]
     results = [{"uri": uri, **asdict(issue)} for uri, issue in shown]
@@ -93,18 +92,20 @@ def migrate(
         raise typer.Exit(1)
 
 
-def _open_gallery(chosen: Path | None) -> tuple[Manifest, Gallery]:
+def _open_gallery(chosen: Path | None) -> tuple[Gallery, CalibrationData | None]:
+    """Return the photos of the index in use, and the calibration of its model."""
     settings = load_settings()
     with open_store(settings) as store:
         manifest = (bundle := bundle_in_use(settings, store, chosen)).manifest
         with open_index(store, bundle) as index:
-            return manifest, read_gallery(index, Parts(manifest.parts))
+            return read_gallery(index, Parts(manifest.parts)), manifest.calibration_data or index.calibration()
 
 
-def _duplicate_threshold(manifest: Manifest, gallery: Gallery) -> float:
-    if manifest.calibration_data is None:
-        return MIN_SCORE
-    return ScoreThresholds(manifest.calibration_data, gallery.parts).duplicates(len(gallery.photos))
+def _find_duplicates(gallery: Gallery, calibration: CalibrationData | None) -> Duplicates:
+    if calibration is None:
+        return find_duplicates(gallery, MIN_SCORE)
+    threshold = ScoreThresholds(calibration, gallery.parts).duplicates(len(gallery.photos))
+    return find_duplicates(gallery, threshold, calibration.calibrated_on)
 
 
 def _duplicates_text(found: Duplicates) -> Text:

@@ -77,6 +77,7 @@ def migrate(
         if not cancellation.cancelled:
             _require_equal(source, target)
             target.optimize(cancellation)
+            _copy_calibration(source, target)
         complete = not cancellation.cancelled
         check = cross_check(target) if complete and total else None
     if check is not None:
@@ -115,6 +116,12 @@ class _Copy:
         self.copied += len(self._missing)
         self.removed += len(self._surplus)
         self._missing, self._surplus = [], []
+
+
+def _copy_calibration(source: VectorIndex, target: VectorIndex) -> None:
+    data = source.calibration()
+    if data is not None and data != target.calibration():
+        target.save_calibration(data)
 
 
 def _side_by_side(source: VectorIndex, target: VectorIndex) -> Iterator[tuple[Point | None, Point | None]]:

@@ -82,6 +82,7 @@ def run_job(
             if not cancellation.cancelled:
                 record.count_removed(executor.remove_gone(request.sources, policy, cancellation) if request.sync else 0)
                 executor.optimize(cancellation)
+                executor.calibrate()
                 check = executor.cross_check(cancellation)
             if record.job.seen:
                 current.default_to(bundle.model_id)

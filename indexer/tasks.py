@@ -116,7 +116,8 @@ def remove_gone(task: Task, executor: LocalExecutor, message: RemovalMessage) ->
 
 @_task(CrossCheckMessage, long=True)
 def cross_check(task: Task, executor: LocalExecutor, message: CrossCheckMessage) -> ResultMessage:
-    """Compare the index with exact neighbours."""
+    """Calibrate scores on the index if the bundle has no calibration data, and compare it with exact neighbours."""
+    executor.calibrate()
     result = executor.cross_check(CancellationToken())
     return ResultMessage(task=task.request.id, cross_check=result)
 

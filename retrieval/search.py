@@ -27,7 +27,7 @@ from retrieval.parts import KIND, LOOK, Parts
 from retrieval.photo_ref import display, photo_id
 
 MOST_RESULTS = 100
-COUNT_SECONDS = 60
+INDEX_READ_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,9 @@ class Searcher(Closing):
         self._thresholds = ScoreThresholds(manifest.calibration_data, self.parts) if manifest.calibration_data else None
         self._embedding = Lock()
         self._photos = 0
-        self._counted_photos = -math.inf, 0
+        self._photos_indexed = 0
+        self._index_thresholds: ScoreThresholds | None = None
+        self._index_read_at = -math.inf
 
     def close(self) -> None:
         """Close the index."""
@@ -281,10 +283,12 @@ class Searcher(Closing):
 
         `look` is as in `SearchParameters`.
         """
-        if self._thresholds is None:
+        self._read_index()
+        thresholds = self._thresholds or self._index_thresholds
+        if thresholds is None:
             calibration = self.embedder.bundle.manifest.calibration
             return calibration.close_match if calibration else None
-        return self._thresholds.close_match(self._count(), look)
+        return thresholds.close_match(self._photos_indexed, look)
 
     def _is_close(self, results: Sequence[SearchResult], parameters: SearchParameters) -> bool | None:
         if not results or parameters.offset or parameters.filter:
@@ -292,13 +296,15 @@ class Searcher(Closing):
         threshold = self.close_match(parameters.look)
         return None if threshold is None else results[0].score >= threshold
 
-    def _count(self) -> int:
-        """The number of indexed photos, as it was at most a minute ago."""
-        counted_at, count = self._counted_photos
-        if time.monotonic() - counted_at > COUNT_SECONDS:
-            count = self.index.count()
-            self._counted_photos = time.monotonic(), count
-        return count
+    def _read_index(self) -> None:
+        """Read the number of photos and the calibration of the index, unless this was done less than a minute ago."""
+        if time.monotonic() - self._index_read_at <= INDEX_READ_SECONDS:
+            return
+        self._photos_indexed = self.index.count()
+        if self._thresholds is None:
+            data = self.index.calibration()
+            self._index_thresholds = ScoreThresholds(data, self.parts) if data else None
+        self._index_read_at = time.monotonic()
 
 
 def _vote(hits: Sequence[Hit]) -> PredictedLabel | None:

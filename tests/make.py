@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageDraw
 
 from retrieval.bundle import Bundle, write_bundle
-from retrieval.bundle_format import Parity, Part, Precision, TrainingData
+from retrieval.bundle_format import Parity, Part, PartName, Precision, TrainingData
 from retrieval.images import ResizeRule
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 160, 60), "blue": (40, 60, 200)}
@@ -52,16 +52,17 @@ def bundle(
     metrics: dict[str, Any] | None = None,
     precision: Precision = "float32",
     look: int = 0,
+    part: PartName = "kind",
 ) -> Bundle:
     """A bundle that embeds a photo as a random projection of its 4 × 4 thumbnail, and says what each of the 16 adds.
 
     It computes in float32 even if `precision` is int8. `look` is the length of the part look, whose weight is 0.5; with
-    0, the embedding has one part. A bundle of two parts has no output for regions.
+    0, the embedding has one part, `part`. A bundle of two parts has no output for regions.
     """
     network = folder.with_name(f"{folder.name}.onnx")
     network.parent.mkdir(parents=True, exist_ok=True)
     network.write_bytes(_network(dimension, size, seed, regions and not look, look))
-    parts = [Part(name="kind", length=dimension, weight=1)]
+    parts = [Part(name=part, length=dimension, weight=1)]
     if look:
         parts = [Part(name="kind", length=dimension - look, weight=0.5), Part(name="look", length=look, weight=0.5)]
     written = write_bundle(

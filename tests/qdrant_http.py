@@ -28,6 +28,10 @@ def create(name: str, body: dict[str, Any]) -> bool:
     return client.create_collection(name, vectors_config=request.vectors)
 
 
+def update(name: str, body: dict[str, Any]) -> bool:
+    return client.update_collection(name, metadata=models.UpdateCollection.model_validate(body).metadata)
+
+
 def upsert(name: str, body: dict[str, Any]) -> models.UpdateResult:
     return client.upsert(name, models.PointsList.model_validate(body).points)
 
@@ -77,7 +81,7 @@ CALLS: dict[tuple[str, str], Answer] = {
     ("GET", f"{NAME}/exists"): lambda name: {"exists": client.collection_exists(name)},
     ("GET", NAME): client.get_collection,
     ("PUT", NAME): create,
-    ("PATCH", NAME): lambda name, body: True,
+    ("PATCH", NAME): update,
     ("DELETE", NAME): client.delete_collection,
     ("PUT", f"{NAME}/index"): lambda name, body: {"operation_id": 0, "status": "completed"},
     ("PUT", f"{NAME}/points"): upsert,

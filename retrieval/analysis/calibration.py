@@ -57,8 +57,13 @@ def calibration_data(
         calibrated_on="index" if of_index else "validation",
         gallery=len(embeddings),
         photos=photos,
-        copies=None if copies is None else Pairs(**_columns(embeddings[chosen], copies[chosen], parts)),
+        copies=None if copies is None else pairs_of(embeddings[chosen], copies[chosen], parts),
     )
+
+
+def pairs_of(some: Embeddings, others: Embeddings, parts: Parts) -> Pairs:
+    """Return the pairs of embeddings of photos and of edited copies of them, float32 [pairs, d] each."""
+    return Pairs(**_columns(some, others, parts))
 
 
 class ScoreThresholds:

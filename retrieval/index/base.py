@@ -14,6 +14,7 @@ from retrieval.index.filter import NO_FILTER, Filter
 from retrieval.index.payload import Payload
 
 if TYPE_CHECKING:
+    from retrieval.bundle_format import CalibrationData
     from retrieval.index.vectors import Vector  # NumPy is not imported before a server forks its workers
 
 
@@ -103,6 +104,18 @@ class VectorIndex(Closing):
 
         Call it after many writes. It returns when that is built: after minutes for a million points, during which
         searches and writes continue. If it is cancelled, or raises `IndexWriteFailed`, the index stays as it is.
+        """
+
+    @abstractmethod
+    def calibration(self) -> "CalibrationData | None":
+        """Return the calibration that was saved with the index; None if there is none, or it can't be understood."""
+
+    @abstractmethod
+    def save_calibration(self, data: "CalibrationData") -> None:
+        """Save the calibration of a model whose bundle has none, for all who open the index; it replaces another one.
+
+        Raises:
+            IndexWriteFailed: the engine refused.
         """
 
     def advice(self) -> str | None:

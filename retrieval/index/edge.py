@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import cast
 
 import qdrant_edge as qdrant
+from pydantic import ValidationError
 
+from retrieval.bundle_format import CalibrationData
 from retrieval.cancellation import CancellationToken
 from retrieval.errors import IndexUnreadable, IndexWriteFailed, LookalikeError
 from retrieval.files import write_atomically
@@ -36,6 +38,7 @@ from retrieval.index.vectors import LOOK, WHOLE, Vector, check_query
 EdgeVector = list[float] | qdrant.SparseVector | list[list[float]]
 
 SHARD = "shard"
+CALIBRATION = "calibration.json"
 WRITTEN_AT_ONCE = 1_000  # the points that are copied while writes wait
 FEW_POINTS = 250_000
 MANY_POINTS = 2_000_000
@@ -149,6 +152,16 @@ class EmbeddedIndex(VectorIndex):
             self._sweep()
             self._building.release()
         return built
+
+    def calibration(self) -> CalibrationData | None:
+        try:
+            return CalibrationData.model_validate_json((self._folder / CALIBRATION).read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def save_calibration(self, data: CalibrationData) -> None:
+        with self._writing():
+            write_atomically(self._folder / CALIBRATION, data.model_dump_json())
 
     def advice(self) -> str | None:
         if self.count() <= MANY_POINTS:

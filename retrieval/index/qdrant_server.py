@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from typing import cast
 
+from pydantic import ValidationError
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
 
+from retrieval.bundle_format import CalibrationData
 from retrieval.cancellation import CancellationToken
 from retrieval.errors import IndexWriteFailed
 from retrieval.index import records
@@ -22,6 +24,7 @@ from retrieval.settings import Settings
 PREFIX = "lookalike-"
 CURRENT = "lookalike"
 PREVIOUS = "lookalike-previous"
+CALIBRATION = "lookalike-calibration"  # in the metadata of a collection: JSON, as text
 OVERSAMPLING = 3.0  # int8 vectors with rescoring then find what the full vectors find (recall 0.999)
 
 
@@ -156,6 +159,18 @@ class ServerIndex(VectorIndex):
     def optimize(self, cancellation: CancellationToken | None = None) -> bool:
         """See `VectorIndex.optimize`: a server builds its graphs by itself."""
         return False
+
+    def calibration(self) -> CalibrationData | None:
+        metadata = self._call(self._client.get_collection).config.metadata or {}
+        try:
+            return CalibrationData.model_validate_json(metadata[CALIBRATION])
+        except (KeyError, ValidationError):
+            return None
+
+    def save_calibration(self, data: CalibrationData) -> None:
+        """See `VectorIndex.save_calibration`; servers before 1.16 ignore the metadata of a collection."""
+        metadata = {CALIBRATION: data.model_dump_json()}
+        with_retries(lambda: self._client.update_collection(self._collection, metadata=metadata), IndexWriteFailed)
 
     def free(self) -> None:
         """See `VectorIndex.free`: the client belongs to the store."""

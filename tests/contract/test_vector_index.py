@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from retrieval.bundle_format import CalibrationData, Pairs
 from retrieval.errors import BadQuery, IndexMismatch, NotFound
 from retrieval.index import Filter, IndexStore, Payload, Point, VectorIndex
 from retrieval.index.edge import EmbeddedIndex
@@ -83,6 +84,18 @@ def test_deleted_points_are_gone(index: VectorIndex) -> None:
     assert index.count() == 4
     assert {point.id for point in index.scroll()} == {point.id for point in stored} - {stored[0].id, stored[3].id}
     assert stored[0].id not in {hit.id for hit in index.search(stored[0].vector, 6)}
+
+
+def test_a_calibration_is_kept_with_the_index(store: IndexStore, model: str) -> None:
+    pairs = Pairs(look=[0.25] * 3000, query=[0] * 3000)
+    calibrations = [CalibrationData(calibrated_on="index", gallery=number, photos=pairs) for number in (40, 20)]
+    with store.open(model, DIMENSION) as index:
+        assert index.calibration() is None
+        for calibration in calibrations:
+            index.save_calibration(calibration)
+    with store.open(model, DIMENSION) as index:
+        assert index.calibration() == calibrations[-1]
+        assert index.count() == 0
 
 
 def test_empty_writes_are_allowed(index: VectorIndex) -> None:

@@ -127,6 +127,8 @@ def test_a_worker_indexes_the_same_as_a_local_job(
     worker.terminate()
     worker.wait(20)
     distributed = points(settings, bundle)
+    with open_store(settings).open(bundle.model_id, bundle.dimension) as opened:
+        assert opened.calibration().gallery == 150
     monkeypatch.setenv("LOOKALIKE_HOME", str(tmp_path / "alone"))
     assert index(library, "--bundle", bundle.folder).returncode == 0
     assert distributed == points(Settings(), bundle)
