@@ -1,19 +1,25 @@
-"""Latency and recall of the embedded index, compared with scikit-learn's exact search.
+"""Latency and recall of the index, compared with scikit-learn's exact search.
 
     python benchmarks/search_at_scale.py --points 100000
     python benchmarks/search_at_scale.py --points 1000000 --folder FOLDER    # keeps the index for the next run
+    python benchmarks/search_at_scale.py --points 100000 --look 160          # two parts, and weights of look in queries
+
+The index is on the Qdrant server of `LOOKALIKE_QDRANT_URL` if that is set, and embedded otherwise.
 
 The vectors are synthetic: 5,000 clusters of very different sizes with 200 labels, one of which more than a quarter of
 all points have. Within a cluster they vary in 24 directions with a little noise, which gives an intrinsic dimension of
 16 (TwoNN, Facco et al. 2017); the embeddings of 1,500 flower photos have 12. Uniform random vectors have no such
 structure, and no graph index works well on them; they do not resemble embeddings of photos.
+
+With `--look`, the vectors have a second part of this length with the weight 0.5. A third of it follows from the cluster
+of the first part; the rest varies in 24 further directions.
 """
 
 import argparse
 import json
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +29,21 @@ import numpy.typing as npt
 import psutil
 from sklearn.neighbors import NearestNeighbors
 
-from retrieval.index import Filter, Hit, Payload, Point, VectorIndex
+from retrieval.analysis.evaluation import LOOKS
+from retrieval.bundle_format import Part
+from retrieval.index import Filter, Hit, IndexStore, Payload, Point, VectorIndex, server_store
 from retrieval.index.embedded import EmbeddedStore
+from retrieval.index.vectors import to_unit_length
+from retrieval.parts import KIND, LOOK, Parts
 from retrieval.photo_ref import photo_id
+from retrieval.settings import load_settings
 
 DIMENSION = 128
 LABELS, CLUSTERS_PER_LABEL, IN_ONE_LABEL = 200, 25, 60
 LATENT = 24
+WEIGHT = 0.5  # of look in stored vectors
+SHARED = 1 / 3  # of look that follows from the cluster
+MODEL = "clustered"
 K = 10
 BATCH = 1000
 PAUSE_SECONDS = 0.5
@@ -40,50 +54,71 @@ Vectors = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Photos:
-    """Vectors float32 [photos, 128], unit length, and the number of each one's label."""
+    """Vectors float32 [photos, d], unit length, and the number of each one's label."""
 
     vectors: Vectors
     labels: npt.NDArray[np.int64]
+
+    def __getitem__(self, chosen: slice) -> "Photos":
+        """Return some of the photos."""
+        return Photos(self.vectors[chosen], self.labels[chosen])
 
 
 def main() -> None:
     """Measure and print the result."""
     arguments = _arguments()
-    made = clustered(arguments.points + arguments.queries)
-    photos = Photos(made.vectors[: arguments.points], made.labels[: arguments.points])
-    queries = Photos(made.vectors[arguments.points :], made.labels[arguments.points :])
+    made = clustered(arguments.points + arguments.queries, arguments.look)
+    photos, queries = made[: arguments.points], made[arguments.points :]
     unopened = resident_mb()
-    with _folder(arguments.folder) as folder, EmbeddedStore(folder).open("clustered", DIMENSION) as index:
+    with (
+        _store(arguments.folder) as (store, folder),
+        store.open(MODEL, photos.vectors.shape[1], arguments.look) as index,
+    ):
         result: dict[str, object] = {"points": arguments.points, "queries": arguments.queries}
         if index.count() != arguments.points:
             result |= fill(index, photos)
+        if folder is not None:
+            result["index_mb"] = round(sum(file.stat().st_blocks for file in folder.rglob("*")) * 512 / 1e6)
         for query in queries.vectors:
             index.search(query, K)
         result["index_resident_mb"] = round(resident_mb() - unopened)
-        result |= measure(index, photos, queries)
-        if arguments.points <= arguments.most_brute:
-            result |= beside_brute_force(index, photos, queries)
+        if arguments.look:
+            result |= measure_by_look(index, photos, queries, arguments.look)
+        else:
+            result |= measure(index, photos, queries)
+            if arguments.points <= arguments.most_brute:
+                result |= beside_brute_force(index, photos, queries)
     print(json.dumps(result) if arguments.json else "\n".join(f"{name}: {value}" for name, value in result.items()))
 
 
-def clustered(count: int) -> Photos:
-    """Synthetic embeddings; see the module."""
+def clustered(count: int, look: int = 0) -> Photos:
+    """Synthetic embeddings, with a part look of this length unless it is 0; see the module."""
     rng = np.random.default_rng(0)
     labels = rng.normal(size=(LABELS, DIMENSION)).astype(np.float32)
     clusters = LABELS * CLUSTERS_PER_LABEL
     centres = np.repeat(labels, CLUSTERS_PER_LABEL, 0) + 0.8 * rng.normal(size=(clusters, DIMENSION))
     sizes = rng.pareto(1.5, clusters) + 0.2
     cluster = rng.choice(clusters, count, p=sizes / sizes.sum())
-    directions = np.linalg.qr(rng.normal(size=(DIMENSION, LATENT)))[0].T.astype(np.float32)
-    directions *= (DIMENSION / LATENT) ** 0.5
-    vectors = centres[cluster].astype(np.float32)
-    for start in range(0, count, 100_000):
-        part = vectors[start : start + 100_000]
-        part += 0.6 * (rng.standard_normal((len(part), LATENT), dtype=np.float32) @ directions)
-        part += 0.05 * rng.standard_normal(part.shape, dtype=np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = _varied(centres[cluster].astype(np.float32), 0.6, rng)
+    if look:
+        of_cluster = SHARED**0.5 * rng.standard_normal((clusters, look), dtype=np.float32)
+        part = _varied(of_cluster[cluster], (1 - SHARED) ** 0.5, rng)
+        vectors = np.concatenate([(1 - WEIGHT) ** 0.5 * vectors, WEIGHT**0.5 * part], axis=1)
     label = cluster // CLUSTERS_PER_LABEL
     return Photos(vectors, np.where(label < IN_ONE_LABEL, 0, label))
+
+
+def _varied(vectors: Vectors, spread: float, rng: np.random.Generator) -> Vectors:
+    """Add variation in 24 directions and a little noise to vectors, in place, and scale them to unit length."""
+    length = vectors.shape[1]
+    directions = np.linalg.qr(rng.normal(size=(length, LATENT)))[0].T.astype(np.float32)
+    directions *= (length / LATENT) ** 0.5
+    for start in range(0, len(vectors), 100_000):
+        part = vectors[start : start + 100_000]
+        part += spread * (rng.standard_normal((len(part), LATENT), dtype=np.float32) @ directions)
+        part += 0.05 * rng.standard_normal(part.shape, dtype=np.float32)
+        part[:] = to_unit_length(part)
+    return vectors
 
 
 def fill(index: VectorIndex, photos: Photos) -> dict[str, float]:
@@ -111,7 +146,7 @@ def measure(index: VectorIndex, photos: Photos, queries: Photos) -> dict[str, fl
     """
     own = [f"label {label}" for label in queries.labels]
     any_label = [f"label {label}" for label in np.random.default_rng(1).choice(np.unique(photos.labels), len(own))]
-    best = _best_scores(photos, queries)
+    best = _best_scores(photos.vectors, queries.vectors)
     searches: dict[str, tuple[Callable[[int], list[Hit]], Vectors]] = {
         "search": (lambda row: index.search(queries.vectors[row], K), best),
         "exact": (lambda row: index.search(queries.vectors[row], K, exact=True), best),
@@ -143,6 +178,29 @@ def measure(index: VectorIndex, photos: Photos, queries: Photos) -> dict[str, fl
     return result
 
 
+def measure_by_look(index: VectorIndex, photos: Photos, queries: Photos, length: int) -> dict[str, float]:
+    """Milliseconds and recall@10 of searches with five weights of the part look."""
+    kind = photos.vectors.shape[1] - length
+    parts = Parts([Part(name=KIND, length=kind, weight=1 - WEIGHT), Part(name=LOOK, length=length, weight=WEIGHT)])
+    result: dict[str, float] = {}
+    for look in LOOKS:
+        weighted = [parts.query(query, look) for query in queries.vectors]
+        best = _best_scores(photos.vectors, weighted)
+        for query in weighted[:20]:
+            index.search(query, K, by_look=look > WEIGHT)  # loads the files into memory
+        took, found = [], 0
+        for query, least in zip(weighted, best, strict=True):
+            start = time.perf_counter()
+            hits = index.search(query, K, by_look=look > WEIGHT)
+            took.append((time.perf_counter() - start) * 1000)
+            scores = photos.vectors[[_number(hit) for hit in hits]] @ query
+            found += int((scores >= least - 1e-5).sum())
+        result[f"look_{look:g}_recall_at_10"] = round(found / (K * len(weighted)), 4)
+        result[f"look_{look:g}_p50_ms"] = round(float(np.median(took)), 2)
+        result[f"look_{look:g}_p95_ms"] = round(float(np.percentile(took, 95)), 2)
+    return result
+
+
 def beside_brute_force(index: VectorIndex, photos: Photos, queries: Photos) -> dict[str, float]:
     """The same searches with scikit-learn and the index, alternating, and the speed-up."""
     brute = NearestNeighbors(n_neighbors=K, algorithm="brute", metric="cosine").fit(photos.vectors)
@@ -165,9 +223,9 @@ def beside_brute_force(index: VectorIndex, photos: Photos, queries: Photos) -> d
     }
 
 
-def _best_scores(photos: Photos, queries: Photos) -> Vectors:
+def _best_scores(vectors: Vectors, queries: Iterable[Vectors]) -> Vectors:
     """The exact score of each query's tenth neighbour."""
-    rows = [np.partition(photos.vectors @ query, -K)[-K] for query in queries.vectors]
+    rows = [np.partition(vectors @ query, -K)[-K] for query in queries]
     return np.asarray(rows, np.float32)
 
 
@@ -186,19 +244,30 @@ def _point(photos: Photos, number: int) -> Point:
     return Point(photo_id(uri), photos.vectors[number], payload)
 
 
+def _number(hit: Hit) -> int:
+    return int(Path(hit.payload.uri).stem)
+
+
 @contextmanager
-def _folder(chosen: Path | None) -> Iterator[Path]:
-    if chosen is not None:
-        yield chosen
-        return
-    with tempfile.TemporaryDirectory() as temporary:
-        yield Path(temporary)
+def _store(folder: Path | None) -> Iterator[tuple[IndexStore, Path | None]]:
+    """The store on a server, from which the index is removed afterwards; or an embedded one, and its folder."""
+    settings = load_settings()
+    if settings.qdrant_url:
+        with server_store(settings) as store:
+            yield store, None
+            store.remove(MODEL)
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = folder or Path(temporary)
+            with EmbeddedStore(folder) as store:
+                yield store, folder
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, default=100_000, help="how many photos")
     parser.add_argument("--queries", type=int, default=200, help="how many searches of each kind")
+    parser.add_argument("--look", type=int, default=0, help="length of the part look; 0: vectors of one part")
     parser.add_argument("--folder", type=Path, help="where the index is kept; by default it is built again")
     parser.add_argument("--most-brute", type=int, default=100_000, help="compare with scikit-learn up to this many")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
