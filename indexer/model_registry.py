@@ -62,6 +62,14 @@ def installed(settings: Settings) -> dict[str, Path]:
     return {path.parent.name: path.parent for path in settings.models_folder.glob(f"*/{MANIFEST}")}
 
 
+def metrics_of(settings: Settings, model: str) -> Metrics:
+    """Return what was measured after the training of a model; nothing if its bundle is not installed, or damaged."""
+    try:
+        return load_bundle(settings.models_folder / model).manifest.metrics
+    except BadBundle:
+        return Metrics()
+
+
 def activate(settings: Settings, store: IndexStore, model: str, *, max_loss: float = MAX_LOSS) -> Activation:
     """Make a model the current one, if its index passes the cross-check and its metrics are not worse.
 

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
@@ -11,10 +12,10 @@ from indexer import model_registry as registry
 from indexer.index_evaluation import IndexEvaluation
 from retrieval.console import JsonFlag, print_result
 from retrieval.index import open_store
-from retrieval.metrics import METRICS, Metrics, show
-from retrieval.settings import load_settings
+from retrieval.metrics import ALL_METRICS, COPY_METRICS, Means, Metrics, show
+from retrieval.settings import Settings, load_settings
 
-SHOWN = ("recall_at_1", "map_at_r")
+SHOWN = ("recall_at_1", "map_at_r", *COPY_METRICS)
 
 models = typer.Typer(help="List models, activate, roll back and remove them.", no_args_is_help=True)
 ModelArgument = Annotated[str, typer.Argument(help="The model's id, as `lookalike models list` shows it.")]
@@ -49,15 +50,15 @@ def activate(
     """Make a model the current one, if its index passes the cross-check and its MAP@R is not much lower."""
     settings = load_settings()
     with open_store(settings) as store:
+        previous = store.current()
         done = registry.activate(settings, store, model, max_loss=max_loss)
     measured = [_evaluation_text(evaluation) for evaluation in (done.evaluation, done.before) if evaluation]
     if done.evaluation and done.before is None:
         measured.append("It was not compared with the current model: there was none, or its index could not be opened.")
     result = asdict(done)
     result["crosscheck"] = result.pop("cross_check")
-    print_result(
-        result, as_json, " ".join([f"{model} is the current model now.", done.cross_check.summary(), *measured])
-    )
+    text = " ".join([f"{model} is the current model now.", done.cross_check.summary(), *measured])
+    print_result(result, as_json, Group(text, _trainings(settings, model, previous)))
 
 
 @models.command("rollback")
@@ -65,8 +66,10 @@ def rollback(as_json: JsonFlag = False) -> None:
     """Make the previous model the current one again."""
     settings = load_settings()
     with open_store(settings) as store:
+        previous = store.current()
         model = registry.rollback(settings, store)
-    print_result({"current": model}, as_json, f"{model} is the current model again.")
+    text = f"{model} is the current model again."
+    print_result({"current": model}, as_json, Group(text, _trainings(settings, model, previous)))
 
 
 @models.command("remove")
@@ -92,10 +95,28 @@ def _model_columns(model: registry.Model) -> tuple[str, ...]:
     return serves, model.recipe or "", str(model.dimension or ""), model.precision or "", points, measured
 
 
+def _trainings(settings: Settings, current: str, previous: str | None) -> Table:
+    """What was measured after the training of the current and of the previous model; no rows if nothing was."""
+    table = Table(show_header=False, box=None, padding=(0, 1, 0, 0))
+    metrics = {model: registry.metrics_of(settings, model) for model in dict.fromkeys((current, previous)) if model}
+    if any(measured.splits for measured in metrics.values()):
+        for model, measured in metrics.items():
+            table.add_row(f"{model}:", escape(_measured(measured) or _line(Means())))
+    return table
+
+
 def _measured(metrics: Metrics) -> str:
-    """The metrics on the test photos, or on the validation photos if there were no test photos."""
+    """The metrics on the test photos, or on the validation photos if there were no test photos; "" if none is known.
+
+    Below them are those of the untrained network.
+    """
     for split, measured in reversed(metrics.splits.items()):
-        shown = [f"{METRICS[name]} {show(mean)}" for name in SHOWN if (mean := measured[name]) is not None]
-        if shown:
-            return f"{', '.join(shown)} ({split})"
+        if any(measured[name] is not None for name in SHOWN):
+            untrained = metrics.untrained.of(split) if metrics.untrained else None
+            below = f"\nuntrained: {_line(untrained)}" if untrained else ""
+            return f"{_line(measured)} ({split}){below}"
     return ""
+
+
+def _line(means: Means) -> str:
+    return ", ".join(f"{ALL_METRICS[name]} {show(means[name])}" for name in SHOWN)

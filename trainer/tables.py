@@ -7,17 +7,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from retrieval.bundle import Bundle
-from retrieval.metrics import ALL_METRICS, Means, Seeds, SplitMetrics, show
+from retrieval.metrics import ALL_METRICS, COPY_METRICS, Means, Seeds, SplitMetrics, show
 from retrieval.photo_ref import display
 from trainer.comparison import ComparedBundle
 
 # Without R@5 and R-precision, so that the table fits into 80 columns.
 HEADINGS = {
     metric: ALL_METRICS[metric]
-    for metric in ("recall_at_1", "recall_at_10", "precision_at_5", "map_at_r", "mrr", "copy_recall_at_1")
+    for metric in ("recall_at_1", "recall_at_10", "precision_at_5", "map_at_r", "mrr", *COPY_METRICS)
 }
 
-COMPARED = {metric: ALL_METRICS[metric] for metric in ("recall_at_1", "precision_at_5", "map_at_r", "copy_recall_at_1")}
+COMPARED = {metric: ALL_METRICS[metric] for metric in ("recall_at_1", "precision_at_5", "map_at_r", *COPY_METRICS)}
 
 
 def training_summary(bundle: Bundle) -> RenderableType:

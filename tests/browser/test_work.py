@@ -43,7 +43,7 @@ def newest(page: Page):  # type: ignore[no-untyped-def]
 
 
 def number_of(page: Page, name: str):  # type: ignore[no-untyped-def]
-    return newest(page).locator(".numbers div", has_text=name).locator("dd")
+    return newest(page).locator(".numbers div", has=page.get_by_text(name, exact=True)).locator("dd")
 
 
 def test_a_job_is_started_followed_and_repeated(browser: Browser, bundle: Bundle, folder: Path, tmp_path: Path) -> None:
@@ -127,7 +127,11 @@ def test_a_job_that_its_server_did_not_survive_is_told(
 
 @pytest.mark.slow
 def test_another_model_is_made_current_and_back(browser: Browser, bundle: Bundle, folder: Path, tmp_path: Path) -> None:
-    metrics = {"test": {"recall_at_1": 0.875, "map_at_r": 0.5}}
+    untrained = {"recall_at_1": 0.25, "copy_recall_at_1": 0.75}
+    metrics = {
+        "test": {"recall_at_1": 0.875, "map_at_r": 0.5, "copy_recall_at_10": 1.0},
+        "untrained": {"test": untrained},
+    }
     other = make.bundle(tmp_path / "other", seed=1, metrics=metrics, precision="int8")
     with administered(browser, [other, bundle], folder, tmp_path) as page:
         page.goto("/models")
@@ -139,8 +143,10 @@ def test_another_model_is_made_current_and_back(browser: Browser, bundle: Bundle
         page.get_by_role("button", name=re.compile("Activate|Roll back")).click()
         expect(newest(page)).to_contain_text(other.model_id, timeout=30_000)
         expect(newest(page)).to_contain_text("16 dimensions · int8")
-        expect(number_of(page, "recall@1")).to_have_text("0.875")
+        expect(number_of(page, "recall@1")).to_have_text("0.875 (untrained 0.250)")
         expect(number_of(page, "MAP@R")).to_have_text("0.500")
+        expect(number_of(page, "copy recall@1")).to_have_text("– (untrained 0.750)")
+        expect(number_of(page, "copy recall@10")).to_have_text("1.000")
         page.get_by_role("button", name="Roll back to this model").click()
         expect(newest(page)).to_contain_text(bundle.model_id, timeout=30_000)
         page.goto("/")

@@ -62,7 +62,8 @@ def test_the_list_shows_what_training_measured(
     metrics = {split: figures, "untrained": {split: untrained}}
     description.write_text(json.dumps(json.loads(description.read_text()) | {"metrics": metrics}))
     listed = " ".join(command("models", "list").out.split())
-    assert f"R@1 0.812, MAP@R 0.457 ({split})" in listed
+    assert f"R@1 0.812, MAP@R 0.457, copy R@1 –, copy R@10 – ({split})" in listed
+    assert "untrained: R@1 0.100, MAP@R 0.100, copy R@1 –, copy R@10 –" in listed
 
 
 def test_activate_and_rollback(command, two_models, settings: Settings, bundle: Bundle, other: Bundle) -> None:
@@ -72,6 +73,26 @@ def test_activate_and_rollback(command, two_models, settings: Settings, bundle: 
     assert by_id(command("models", "list", "--json"))[bundle.model_id]["previous"]
     assert command("models", "rollback", "--json").json == {"current": bundle.model_id}
     assert open_store(settings).current() == bundle.model_id
+
+
+def test_an_old_model_and_a_new_one_are_compared_by_what_both_have(
+    command, two_models, settings: Settings, bundle: Bundle, other: Bundle
+) -> None:
+    old = {"recall_at_1": 0.8125, "map_at_r": 0.4567}
+    new = {"recall_at_1": 0.9, "map_at_r": 0.5, "copy_recall_at_1": 0.75, "copy_recall_at_10": 0.875}
+    for model, metrics in ((bundle, old), (other, new)):
+        description = settings.models_folder / model.model_id / "bundle.json"
+        description.write_text(json.dumps(json.loads(description.read_text()) | {"metrics": {"test": metrics}}))
+    expected = (
+        f"{bundle.model_id}: R@1 0.812, MAP@R 0.457, copy R@1 –, copy R@10 – (test)",
+        f"{other.model_id}: R@1 0.900, MAP@R 0.500, copy R@1 0.750, copy R@10 0.875 (test)",
+    )
+    for words in (("activate", other.model_id, "--max-loss", 1), ("rollback",)):
+        shown = " ".join(command("models", *words).out.split())
+        assert all(line in shown for line in expected)
+    shutil.rmtree(settings.models_folder / other.model_id)
+    command("models", "activate", bundle.model_id)
+    assert command("models", "list").status == 0
 
 
 def test_a_model_without_photos_is_not_activated(

@@ -4,7 +4,13 @@ import { describe, fetchJson, post } from "./api.js";
 import { fill, reveal, showNumbers } from "./items.js";
 import { announce, dismiss, main, warn } from "./notices.js";
 
-const METRICS = { recall_at_1: "recall@1", recall_at_5: "recall@5", map_at_r: "MAP@R" };
+const METRICS = {
+  recall_at_1: "recall@1",
+  recall_at_5: "recall@5",
+  map_at_r: "MAP@R",
+  copy_recall_at_1: "copy recall@1",
+  copy_recall_at_10: "copy recall@10",
+};
 const { models: address } = main().dataset;
 
 fetchJson(address).then(show, (problem) => warn(describe(problem)));
@@ -30,11 +36,17 @@ function itemOf(model) {
   return item;
 }
 
-/** The metrics on the test photos or, if there are none, on the validation photos. */
-function metricsOf({ test, val }) {
-  const metrics = test ?? val ?? {};
-  const known = Object.entries(METRICS).filter(([name]) => typeof metrics[name] === "number");
-  return Object.fromEntries(known.map(([name, title]) => [title, metrics[name].toFixed(3)]));
+/** The metrics on the test photos or, if there are none, on the validation photos, beside those of the untrained network. */
+function metricsOf({ test, val, untrained }) {
+  const metrics = test ?? val;
+  if (!metrics) return {};
+  const before = (test ? untrained?.test : untrained?.val) ?? {};
+  const shown = (name) => shownValue(metrics[name]) + (name in before ? ` (untrained ${shownValue(before[name])})` : "");
+  return Object.fromEntries(Object.entries(METRICS).map(([name, title]) => [title, shown(name)]));
+}
+
+function shownValue(mean) {
+  return typeof mean === "number" ? mean.toFixed(3) : "–";
 }
 
 async function change({ target }, call) {
