@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ValidationError, computed_field
+from pydantic import BaseModel, Field, ValidationError, computed_field
 
 from indexer.batch import BatchResult
 from retrieval.cancellation import CancellationToken
@@ -52,6 +52,7 @@ class IndexRequest:
     urls: bool = False  # whether sources, and manifests, may name URLs
     retry_of: str | None = None  # a job, to index only the photos that failed in it; None for all photos
     kind: Kind = "index"  # "map" to compute the map of the model's index (`indexer.map`), which needs no sources
+    started_by: str | None = None  # the name of the key with which it was started; None on the command line
 
 
 class Job(BaseModel):
@@ -67,6 +68,7 @@ class Job(BaseModel):
     sync: bool = False
     urls: bool = False
     retry_of: str | None = None
+    started_by: str | None = Field(None, description="name of the key with which it was started over HTTP")
     model: str
     state: State = "running"
     error: str | None = None

@@ -34,7 +34,9 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(None, description="a Redis server; set: jobs run on Celery workers")
     redelivery_seconds: int = Field(300, ge=5, description="after which the batch of a lost worker is delivered again")
     crosscheck_minutes: float | None = Field(None, gt=0, description="between scheduled cross-checks; unset: none")
-    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field((), description="API keys that permit writing")
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), description="API keys, each KEY or NAME:SCOPE:KEY; unset: `serve` creates one"
+    )
     read_only: bool = Field(False, description="refuse all writes over HTTP")
     library_roots: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="folders and URLs whose photos may be shown; unset: all indexed photos"

@@ -25,6 +25,7 @@ from retrieval.photo_ref import PhotoRef
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 from web.app import create_app
+from web.services import EXTENSION
 
 LOOKALIKE = [sys.executable, "-m", "lookalike"]
 ROOT = Path(__file__).resolve().parents[1]
@@ -69,6 +70,13 @@ class Served:
 def client_of(site: Site, local: bool = False, **settings: object) -> FlaskClient:
     """A client of another application on the same index, with changed settings."""
     return create_app(site.settings.model_copy(update=settings), site.store, site.searcher, local=local).test_client()
+
+
+def with_key(client: FlaskClient) -> FlaskClient:
+    """Make a client send the key of its server with each request."""
+    (key, *_) = client.application.extensions[EXTENSION].keys
+    client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {key.secret}"
+    return client
 
 
 @contextmanager

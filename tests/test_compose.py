@@ -17,7 +17,7 @@ COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SETTINGS = {f"LOOKALIKE_{name.upper()}" for name in Settings.model_fields}
 OF_COMPOSE_ALONE = {"LOOKALIKE_LIBRARY", "LOOKALIKE_PORT", "LOOKALIKE_ADDRESS"}
-REQUIRED = {"LOOKALIKE_LIBRARY": "/srv/photos", "LOOKALIKE_API_KEYS": "a", "LOOKALIKE_QDRANT_API_KEY": "b"}
+REQUIRED = {"LOOKALIKE_LIBRARY": "/srv/photos", "LOOKALIKE_QDRANT_API_KEY": "b"}
 
 
 def test_there_are_five_services() -> None:

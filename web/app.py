@@ -10,7 +10,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from retrieval.index import IndexStore
 from retrieval.search import Searcher
 from retrieval.settings import Settings
-from web import keys, limits, logs, openapi, page, problems, security, services
+from web import keys, limits, login, logs, openapi, page, problems, security, services
 from web.api import explain, health, images, jobs, labels, map, models, prometheus, search
 from web.schemas import API
 
@@ -80,4 +80,5 @@ def _mount(app: APIFlask) -> None:
     app.register_blueprint(prometheus.blueprint)
     app.register_blueprint(openapi.blueprint)
     app.register_blueprint(page.blueprint)
+    app.register_blueprint(login.blueprint)
     app.spec_processor(openapi.complete)

@@ -7,6 +7,7 @@ import typer
 
 from retrieval.console import JsonFlag, say
 from retrieval.settings import load_settings
+from web.api_keys import load_keys
 from web.server import listen, run
 
 
@@ -17,13 +18,17 @@ def serve(
 ) -> None:
     """Serve the search page and the JSON API."""
     settings = load_settings()
+    (key, *_) = load_keys(settings)
     with listen(host, port) as listener:
         name = f"[{host}]" if ":" in host else host
         url = f"http://{name}:{listener.getsockname()[1]}"
+        # A configured key is not printed: it is known, and log files are read by more people.
+        login = f"{url}/login" if settings.api_keys else f"{url}/login?key={key.secret}"
 
         def ready(model: str, photos: int) -> None:
             say(f"Serving {photos:,} photos with {model} at {url} (press Ctrl+C to stop)")
+            say(f"To add photos, run jobs and change models, sign in at {login}")
             if as_json:
-                print(json.dumps({"url": url, "model": model, "photos": photos}), flush=True)
+                print(json.dumps({"url": url, "login_url": login, "model": model, "photos": photos}), flush=True)
 
         run(settings, listener, ready)

@@ -1,29 +1,33 @@
-"""Who may read and who may write.
+"""Who may do what.
 
-A key is sent as `Authorization: Bearer KEY`, or as the password of HTTP basic authentication, for which browsers show
-a dialog.
+A request sends a key as `Authorization: Bearer KEY`, as the password of HTTP basic authentication, for which browsers
+show a dialog, or as the cookie that `/login` sets.
 """
 
 import hmac
 from typing import Any
 
 from apiflask import HTTPTokenAuth
-from flask import Flask, request
+from flask import Flask, g, request
 from werkzeug.datastructures import Authorization, WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
+from werkzeug.wrappers import Response
 
+from web.api_keys import Key, Scope
 from web.services import services
 
-# Readable without a key even if reading needs one: the liveness check and the static files of the page.
-OPEN = {"health.healthz", "health_below_api.healthz", "static"}
+# Readable without a key even if reading needs one: the liveness check, and the static files and the login of the page.
+OPEN = {"health.healthz", "health_below_api.healthz", "static", "login.show", "login.sign_in"}
+# The scope that changing something needs, by blueprint; `Scope.WRITE` for all others.
+SCOPES = {"models": Scope.ADMIN}
+COOKIE_SECONDS = 30 * 24 * 3600
 
 
 class WriteAuth(HTTPTokenAuth):
     """Authorizes requests that change something, for `Blueprint.auth_required`.
 
-    Writing is forbidden on a read-only server. If keys are configured, a request must send one of them; otherwise only
-    a server that listens on this machine alone accepts writes. A page of another website may not write: its visitor's
-    browser might send the key by itself.
+    A request needs a key of the scope in `SCOPES`, and none is accepted on a read-only server. A page of another
+    website may not write: its visitor's browser might send the key by itself.
     """
 
     def get_auth(self) -> Authorization | None:
@@ -32,14 +36,10 @@ class WriteAuth(HTTPTokenAuth):
 
     def authenticate(self, auth: Authorization | None, stored_password: Any) -> bool:
         """Raise `Forbidden` or `Unauthorized` with the reason, or return True."""
-        if reason := refusal():
-            raise Forbidden(reason)
-        if services().settings.api_keys:
-            _require_key()
-        if _is_from_another_website():
-            raise Forbidden(
-                "Pages of other websites may not write to this server, except for those in LOOKALIKE_CORS_ORIGINS."
-            )
+        if services().settings.read_only:
+            raise Forbidden("This server is read-only (LOOKALIKE_READ_ONLY).")
+        require(SCOPES.get(request.blueprint or "", Scope.WRITE))
+        refuse_other_websites()
         return True
 
 
@@ -47,38 +47,96 @@ WRITES = WriteAuth(name="key")
 
 
 def register(app: Flask) -> None:
-    """Require a key for every request if reading needs one; preflight requests (CORS) never send any."""
+    """Identify the key of each request, and require one if reading needs it; preflight requests (CORS) send none."""
 
     @app.before_request
     def check() -> None:
+        current()
         if services().settings.reads_need_key and request.endpoint not in OPEN and request.method != "OPTIONS":
-            _require_key()
+            require(Scope.READ)
 
 
-def refusal() -> str | None:
-    """Why the current request could not write even with a key, or None if it could."""
-    served = services()
-    if served.settings.read_only:
-        return "This server is read-only (LOOKALIKE_READ_ONLY)."
-    if not served.settings.api_keys and (not served.local or _comes_through_a_proxy()):
-        return "This server is reached over a network and has no keys; set LOOKALIKE_API_KEYS."
-    return None
+def current() -> Key | None:
+    """The key of the current request; None if it sends no valid one."""
+    if "key" not in g:
+        g.key = known(_sent()) or _of_cookie(request.cookies.get(cookie_name(), ""))
+    found: Key | None = g.key
+    return found
 
 
-def _require_key() -> None:
-    given = request.authorization
-    sent = (given.token or given.password or "").encode() if given else b""
-    # All keys are compared, each in constant time, so that the response time reveals nothing about them.
-    known = [hmac.compare_digest(sent, key.get_secret_value().encode()) for key in services().settings.api_keys]
-    if not any(known):
-        raise Unauthorized(
-            "The key is wrong." if sent else "This request needs a key.",
-            www_authenticate=[WWWAuthenticate("bearer"), WWWAuthenticate("basic", {"realm": "photo search"})],
+def known(secret: str) -> Key | None:
+    """The key with this secret; None if there is none."""
+    return _only_match([(key, key.secret) for key in services().keys], secret)
+
+
+def require(scope: Scope) -> None:
+    """Raise `Unauthorized` if the current request has no valid key, and `Forbidden` if the key has a lower scope."""
+    key = current()
+    if key is None:
+        raise Unauthorized("The key is wrong." if _sent() else "This request needs a key.", www_authenticate=_schemes())
+    if key.scope < scope:
+        raise Forbidden(f"The key {key.name} has the scope {key.scope}; this request needs {scope}.")
+
+
+def may(scope: Scope) -> bool:
+    """Whether the current request has a key of this scope or a higher one."""
+    key = current()
+    return key is not None and key.scope >= scope
+
+
+def offers(scope: Scope) -> bool:
+    """Whether a page shows the controls that need a scope: they ask a visitor without a key for one."""
+    return not services().settings.read_only and (current() is None or may(scope))
+
+
+def refuse_other_websites() -> None:
+    """Raise `Forbidden` if a page of another website sends the current request."""
+    if _is_from_another_website():
+        raise Forbidden(
+            "Pages of other websites may not write to this server, except for those in LOOKALIKE_CORS_ORIGINS."
         )
 
 
-def _comes_through_a_proxy() -> bool:
-    return services().settings.proxies > 0 or "X-Forwarded-For" in request.headers or "Forwarded" in request.headers
+def remember(response: Response, key: Key) -> None:
+    """Add the cookie that stands for a key to a response."""
+    response.set_cookie(
+        cookie_name(),
+        key.cookie,
+        max_age=COOKIE_SECONDS,
+        path=request.script_root or "/",
+        secure=request.is_secure,
+        httponly=True,
+        samesite="Strict",
+    )
+
+
+def cookie_name() -> str:
+    """`lookalike_<port>`: a browser sends the cookies of one server to those on other ports of the same host, too."""
+    own = request.environ.get("werkzeug.proxy_fix.orig", request.environ)  # not the port that a proxy reports
+    return f"lookalike_{own['SERVER_PORT']}"
+
+
+def _sent() -> str:
+    """The secret in the `Authorization` header of the current request; empty if there is none."""
+    given = request.authorization
+    return (given.token or given.password or "") if given else ""
+
+
+def _of_cookie(cookie: str) -> Key | None:
+    return _only_match([(key, key.cookie) for key in services().keys], cookie) if cookie else None
+
+
+def _only_match(keys: list[tuple[Key, str]], sent: str) -> Key | None:
+    """The first key whose text was sent; all are compared in constant time, so that the time reveals nothing."""
+    found = [key for key, text in keys if hmac.compare_digest(sent.encode(), text.encode())]
+    return found[0] if found else None
+
+
+def _schemes() -> list[WWWAuthenticate]:
+    """How to authenticate. Basic makes a browser show its own dialog, which scripts of the page do without."""
+    basic = WWWAuthenticate("basic", {"realm": "photo search"})
+    is_script = request.headers.get("Sec-Fetch-Mode", "navigate") != "navigate"
+    return [WWWAuthenticate("bearer"), *([] if is_script else [basic])]
 
 
 def _is_from_another_website() -> bool:

@@ -57,7 +57,9 @@ class JsonFormatter(logging.Formatter):
 
 
 def register(app: Flask) -> None:
-    """Log the application's requests without their query strings, which may contain a photo's embedding.
+    """Log the application's requests with the names of their keys, but without their query strings.
+
+    A query string may contain a photo's embedding, or the key of a login.
 
     The id of a request is its `X-Request-ID` if that is a plain word, and generated otherwise.
     """
@@ -78,6 +80,10 @@ def register(app: Flask) -> None:
             "ms": took,
             "request_id": g.request_id,
         }
-        requests.info("%(method)s %(path)s %(status)s %(ms)s ms [%(request_id)s]", fields)
+        line = "%(method)s %(path)s %(status)s %(ms)s ms [%(request_id)s]"
+        if key := g.get("key"):
+            fields["key"] = key.name
+            line += " %(key)s"
+        requests.info(line, fields)
         response.headers[REQUEST_ID] = g.request_id
         return response

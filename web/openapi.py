@@ -15,7 +15,7 @@ REFERENCES = "#/components/schemas/{model}"
 
 # Responses that the server's settings can cause for any operation.
 ANYWHERE = {
-    "401": "A key is missing or wrong (LOOKALIKE_API_KEYS, LOOKALIKE_READS_NEED_KEY)",
+    "401": "A key is required, and missing or wrong",
     "429": "Too many requests (LOOKALIKE_RATE_LIMIT)",
 }
 

@@ -35,7 +35,7 @@ STATUS_OF = {
 
 REMEDIES = {
     400: "Check the format of the request; /api/docs describes each operation.",
-    401: "Send the key as `Authorization: Bearer KEY`, or as the password in a browser's dialog.",
+    401: "Sign in at /login, or send the key as `Authorization: Bearer KEY`.",
     403: "Contact the administrator of this server.",
     404: "Check the address; /api/docs lists all operations.",
     405: "Use one of the methods that the Allow header names; /api/docs lists them.",

@@ -9,6 +9,7 @@ from indexer.background import BackgroundJobs
 from retrieval.index import IndexStore
 from retrieval.search import Searcher
 from retrieval.settings import Settings
+from web.api_keys import load_keys
 from web.label_counts import LabelCounts
 from web.photo_files import PhotoFiles
 from web.prometheus import RequestMetrics
@@ -27,6 +28,7 @@ class Services:
     ) -> None:
         self.settings, self.store, self.local = settings, store, local
         self.stopping = stopping or Event()
+        self.keys = load_keys(settings)
         self.computing = BoundedSemaphore(settings.embedding_threads)  # acquired to decode or embed a photo
         self.streams = BoundedSemaphore(MAX_STREAMS)  # acquired by each event stream
         self.serving = Serving(settings, store, searcher)

@@ -12,6 +12,7 @@ from serving import fill_index, serving, worker
 
 from retrieval.bundle import Bundle
 from retrieval.settings import Settings
+from web.api_keys import load_keys
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 @contextmanager
 def administered(
-    browser: Browser, bundles: list[Bundle], library: Path, home: Path, **environment: str
+    browser: Browser, bundles: list[Bundle], library: Path, home: Path, signed_in: bool = True, **environment: str
 ) -> Iterator[Page]:
     """A page on a server of its own, with settings of its own."""
     photos = make.library(home / "photos", per_label=8)
@@ -35,7 +36,11 @@ def administered(
         for bundle in bundles:
             fill_index(Settings(), bundle, photos)
         with serving() as url, browser.new_context(base_url=url) as context:
-            yield context.new_page()
+            page = context.new_page()
+            if signed_in:
+                (key, *_) = load_keys(Settings())
+                page.goto(f"/login?key={key.secret}")
+            yield page
 
 
 def newest(page: Page):  # type: ignore[no-untyped-def]
@@ -47,15 +52,17 @@ def number_of(page: Page, name: str):  # type: ignore[no-untyped-def]
 
 
 def test_a_job_is_started_followed_and_repeated(browser: Browser, bundle: Bundle, folder: Path, tmp_path: Path) -> None:
-    with administered(browser, [bundle], folder, tmp_path, API_KEYS="open sesame") as page:
+    with administered(browser, [bundle], folder, tmp_path, signed_in=False, API_KEYS="open sesame") as page:
         page.goto("/jobs")
         expect(page.get_by_text("No job has run yet.")).to_be_visible()
         page.get_by_label("Folder or manifest").fill(str(folder))
         page.get_by_role("button", name="Index", exact=True).click()
-        for key in ("wrong", "open sesame"):
-            dialog = page.get_by_role("dialog", name="A key is required")
-            dialog.get_by_label("Key").fill(key)
-            dialog.get_by_role("button", name="Use key").click()
+        dialog = page.get_by_role("dialog", name="A key is required")
+        dialog.get_by_label("Key").fill("wrong")
+        dialog.get_by_role("button", name="Use key").click()
+        expect(dialog.get_by_role("alert")).to_contain_text("The key is wrong")
+        dialog.get_by_label("Key").fill("open sesame")
+        dialog.get_by_label("Key").press("Enter")
         expect(newest(page).locator(".pill")).to_have_text("done", timeout=30_000)
         expect(number_of(page, "indexed")).to_have_text("6")
         expect(number_of(page, "failed")).to_have_text("1")
@@ -101,6 +108,7 @@ def test_a_second_browser_searches_follows_and_cancels_while_a_job_runs(
         start_indexing(page)
         with browser.new_context(base_url=page.url) as context:
             other = context.new_page()
+            context.add_cookies(page.context.cookies())
             other.goto("/")
             other.locator(".card").first.click()
             expect(other.locator(".neighbours .card").first).to_be_visible()

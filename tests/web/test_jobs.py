@@ -13,7 +13,7 @@ from typing import Any
 import make
 import pytest
 from flask.testing import FlaskClient
-from serving import Site
+from serving import Site, with_key
 from waiting import until
 
 from indexer.batch import BatchResult, Failure
@@ -56,7 +56,7 @@ def place(own: Site) -> Iterator[Place]:
     stopping = threading.Event()
     settings = own.settings.model_copy(update={"library_roots": (folder,)})
     app = create_app(settings, own.store, own.searcher, local=True, stopping=stopping)
-    yield Place(own, folder, app.test_client(), stopping)
+    yield Place(own, folder, with_key(app.test_client()), stopping)
     app.extensions[EXTENSION].jobs.close()
 
 
@@ -100,7 +100,7 @@ def test_nothing_outside_the_library_is_indexed(place: Place, source: str) -> No
 
 
 def test_without_library_roots_nothing_is_indexed(own: Site) -> None:
-    client = create_app(own.settings, own.store, own.searcher, local=True).test_client()
+    client = with_key(create_app(own.settings, own.store, own.searcher, local=True).test_client())
     answer = client.post(JOBS, json={"sources": ["/etc"]})
     assert answer.status_code == 422 and "LOOKALIKE_LIBRARY_ROOTS" in answer.get_json()["remedy"]
 

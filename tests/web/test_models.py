@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 import make
 import numpy as np
 import pytest
-from serving import LOOKALIKE, ROOT, Site, fill_index, serving
+from serving import LOOKALIKE, ROOT, Site, fill_index, serving, with_key
 from waiting import until
 
 from retrieval.bundle import Bundle
@@ -19,6 +19,7 @@ from retrieval.index import open_store
 from retrieval.index.vectors import has_direction
 from retrieval.search import SearchParameters
 from retrieval.settings import Settings
+from web.api_keys import load_keys
 from web.app import create_app
 from web.services import EXTENSION
 from web.serving import Serving, warm_up
@@ -56,23 +57,23 @@ def test_models_are_described(site: Site, bundle: Bundle, other: Bundle) -> None
 
 
 def test_another_model_is_activated_and_rolled_back(site: Site, bundle: Bundle, other: Bundle) -> None:
-    activated = site.client.post(f"{MODELS}/{other.model_id}/activate")
+    activated = with_key(site.client).post(f"{MODELS}/{other.model_id}/activate")
     assert activated.status_code == 200, activated.text
     assert {model["id"] for model in activated.get_json()["models"] if model["current"]} == {other.model_id}
     search = site.client.post("/api/v1/search", json={"id": str(site.photos[0].id)}).get_json()
     assert search["model"] == other.model_id and len(search["results"]) == 10
     assert site.client.get("/readyz").get_json()["crosscheck"]["passed"]
-    assert site.client.post(f"{MODELS}/rollback").status_code == 200
+    assert with_key(site.client).post(f"{MODELS}/rollback").status_code == 200
     assert site.client.get("/readyz").get_json()["model"] == bundle.model_id
 
 
 def test_the_current_model_is_activated_without_more_ado(site: Site, bundle: Bundle) -> None:
-    assert site.client.post(f"{MODELS}/{bundle.model_id}/activate").status_code == 200
+    assert with_key(site.client).post(f"{MODELS}/{bundle.model_id}/activate").status_code == 200
 
 
 @pytest.mark.parametrize("model", ["nothing-000000000000", "..", "%2e%2e", "..%2f..%2fetc"])
 def test_an_unknown_model_is_not_found(site: Site, model: str) -> None:
-    assert site.client.post(f"{MODELS}/{model}/activate").status_code == 404
+    assert with_key(site.client).post(f"{MODELS}/{model}/activate").status_code == 404
     assert site.client.get("/readyz").status_code == 200
 
 
@@ -90,7 +91,7 @@ def test_a_search_ends_on_the_model_it_began_with(site: Site, other: Bundle) -> 
 
 def test_a_model_that_can_not_be_served_changes_nothing(site: Site, other: Bundle, bundle: Bundle) -> None:
     (site.settings.models_folder / other.model_id / "embedder.onnx").write_bytes(b"damaged")
-    refused = site.client.post(f"{MODELS}/{other.model_id}/activate")
+    refused = with_key(site.client).post(f"{MODELS}/{other.model_id}/activate")
     assert refused.status_code == 409 and "damaged" in refused.get_json()["detail"]
     assert site.client.get("/readyz").get_json()["model"] == bundle.model_id
 
@@ -108,7 +109,7 @@ def test_a_model_that_finds_less_is_not_activated(site: Site, other: Bundle, bun
         vectors = rng.normal(size=(len(points), other.dimension)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         index.upsert([replace(point, vector=vector) for point, vector in zip(points, vectors, strict=True)])
-    refused = site.client.post(f"{MODELS}/{other.model_id}/activate")
+    refused = with_key(site.client).post(f"{MODELS}/{other.model_id}/activate")
     assert refused.status_code == 409 and "MAP@R" in refused.get_json()["detail"]
     assert site.client.get("/readyz").get_json()["model"] == bundle.model_id
 
@@ -122,7 +123,10 @@ def test_a_running_server_follows_the_command_line_and_the_api(
         command = [*LOOKALIKE, "models", "activate", other.model_id]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
         until(lambda: model_of(url) == other.model_id)
-        with urlopen(Request(f"{url}{MODELS}/{bundle.model_id}/activate", method="POST"), timeout=60):
+        (key,) = load_keys(settings)
+        activate = Request(f"{url}{MODELS}/{bundle.model_id}/activate", method="POST")
+        activate.add_header("Authorization", f"Bearer {key.secret}")
+        with urlopen(activate, timeout=60):
             assert model_of(url) == bundle.model_id
 
 

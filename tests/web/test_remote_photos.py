@@ -13,7 +13,7 @@ import fsspec
 import make
 import pytest
 from PIL import Image
-from serving import ROOT, Site, client_of
+from serving import ROOT, Site, client_of, with_key
 
 from indexer.batch import BatchIndexer
 from indexer.sources import list_sources
@@ -245,7 +245,7 @@ def test_a_root_that_no_store_is_behind_gives_out_nothing(bucket: Site) -> None:
 
 @pytest.mark.parametrize("source", ["s3://photos/2026", f"{LIBRARY}/red", "zip://all::file:///photos.zip"])
 def test_a_job_over_http_fetches_no_url_even_below_a_root(own: Site, source: str) -> None:
-    client = client_of(own, local=True, library_roots=(LIBRARY,))
+    client = with_key(client_of(own, local=True, library_roots=(LIBRARY,)))
     answer = client.post("/api/v1/jobs", json={"sources": [source]})
     assert answer.status_code == 422 and answer.get_json()["detail"] == f"{source} is a URL."
     assert LIBRARY not in client.get("/jobs").text

@@ -25,6 +25,7 @@ from retrieval.bundle import Bundle
 from retrieval.cores import usable_cores
 from retrieval.index import open_store
 from retrieval.settings import Settings
+from web.api_keys import load_keys
 
 CONTINUE, REFUSED = b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 400"
 
@@ -77,11 +78,29 @@ def test_it_says_where_it_is_and_stops_when_told(indexed: Settings, stop: signal
     process = subprocess.Popen([*LOOKALIKE, "serve", "--port", "0"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     assert "http://127.0.0.1:" in line_with("24 photos", process.stderr)
+    signs_in(line_with("/login?key=", process.stderr).split()[-1])
     children = psutil.Process(process.pid).children()
     assert len(children) == 1
     process.send_signal(stop)
     assert process.wait(timeout=20) == 0
     assert not children[0].is_running()
+
+
+def signs_in(link: str) -> None:
+    """Open a link as a browser does; the cookie that it sets permits writing."""
+    parts = urlsplit(link)
+    browser = http.client.HTTPConnection(parts.netloc, timeout=30)
+    browser.request("GET", f"{parts.path}?{parts.query}")
+    answer = browser.getresponse()
+    answer.read()
+    cookie = str(answer.headers["Set-Cookie"]).partition(";")[0]
+    assert answer.status == 303 and cookie.startswith(f"lookalike_{parts.port}=")
+    for headers, status in (({}, 401), ({"Cookie": cookie}, 422)):
+        browser.request("POST", "/api/v1/jobs", body="[]", headers={"Content-Type": "application/json", **headers})
+        answer = browser.getresponse()
+        answer.read()
+        assert answer.status == status
+    browser.close()
 
 
 def line_with(text: str, log: IO[str]) -> str:
@@ -268,6 +287,7 @@ def test_an_upload_that_a_restart_cut_off_leaves_nothing(indexed: Settings, bund
         upload.putrequest("POST", "/api/v1/images")
         upload.putheader("Content-Type", "multipart/form-data; boundary=x")
         upload.putheader("Content-Length", "100000")
+        upload.putheader("Authorization", f"Bearer {load_keys(indexed)[0].secret}")
         upload.putheader("Expect", "100-continue")
         upload.endheaders(b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n\xff\xd8')
         assert received(upload.sock, CONTINUE) == CONTINUE, "the request is begun"
@@ -297,16 +317,19 @@ def status_under(url: str, host: str) -> int:
 
 def test_log_lines_can_be_json(indexed: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOKALIKE_LOG_FORMAT", "json")
+    monkeypatch.setenv("LOOKALIKE_API_KEYS", "sesame")
     command = [*LOOKALIKE, "serve", "--port", "0", "--json"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stderr is not None
-    url = json.loads(process.stdout.readline())["url"]
-    line_with("24 photos", process.stderr)
+    said = json.loads(process.stdout.readline())
+    url = said["url"]
+    assert said["login_url"] == f"{url}/login", "a configured key is not printed"
+    line_with("/login", process.stderr)
     connection = http.client.HTTPConnection(urlsplit(url).netloc)
-    connection.request("GET", "/na%0Ame?secret=1", headers={"X-Request-ID": "mine-7"})
+    connection.request("GET", "/na%0Ame?secret=1", headers={"X-Request-ID": "mine-7", "Authorization": "Bearer sesame"})
     connection.getresponse().read()
     line = json.loads(process.stderr.readline())
     process.terminate()
     process.communicate(timeout=20)
     assert (line["method"], line["path"], line["status"]) == ("GET", "/na\\nme", 404) and line["ms"] > 0
-    assert line["request_id"] == "mine-7"
+    assert (line["request_id"], line["key"]) == ("mine-7", "admin")

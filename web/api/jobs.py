@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from apiflask import FileSchema
@@ -11,7 +12,7 @@ from indexer.job_retry import retry_request
 from indexer.jobs import IndexRequest, Job, cancel_job, list_jobs, load_job, read_failures
 from indexer.model_registry import installed
 from retrieval.errors import NotFound
-from web.keys import WRITES
+from web.keys import WRITES, current
 from web.schemas import Failures, IndexJob, Jobs, MapJob, NewJob, PageOptions
 from web.services import Services, services
 from web.validation import Blueprint
@@ -105,7 +106,8 @@ def retry(job: str) -> Started:
 
 
 def _started(order: IndexRequest) -> Started:
-    job = services().jobs.start(order)
+    key = current()
+    job = services().jobs.start(replace(order, started_by=key.name if key else None))
     return job, 202, {"Location": url_for("jobs.show", job=job.id)}
 
 

@@ -1,6 +1,4 @@
-// Requests to the API. If the server requires a key to write, the page asks for it once and stores it in this tab.
-
-const KEY = "lookalike:key";
+// Requests to the API. If one needs a key, the page asks for it and signs the browser in, which sets a cookie.
 
 /** Fetch JSON; throws the problem document if the status is an error. */
 export async function fetchJson(address, options) {
@@ -13,16 +11,10 @@ export async function fetchJson(address, options) {
 /** Post JSON and return the JSON of the response; throws the problem document if the status is an error. */
 export async function post(address, body) {
   for (;;) {
-    const key = sessionStorage.getItem(KEY);
-    const headers = { "Content-Type": "application/json", ...(key && { Authorization: `Bearer ${key}` }) };
-    // With credentials, the browser would show its own dialog for the key.
-    const response = await fetch(address, { method: "POST", headers, body: JSON.stringify(body ?? {}), credentials: "omit" });
+    const response = await fetch(address, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) });
     const document = await response.json();
     if (response.ok) return document;
-    if (response.status !== 401) throw document;
-    const entered = await askForKey(document);
-    if (entered === null) throw document;
-    sessionStorage.setItem(KEY, entered);
+    if (response.status !== 401 || !(await signIn(document.detail))) throw document;
   }
 }
 
@@ -42,11 +34,25 @@ export function follow(address, onChange) {
   return events;
 }
 
-function askForKey(problem) {
+/** Sign this browser in with the key that the user enters; returns false if the user cancels. */
+async function signIn(reason) {
+  for (;;) {
+    const key = await askForKey(reason);
+    if (key === null) return false;
+    const { login } = document.querySelector("dialog.key").dataset;
+    const response = await fetch(login, { method: "POST", body: new URLSearchParams({ key }), redirect: "manual" });
+    if (response.type === "opaqueredirect") return true;
+    reason = (await response.json()).detail;
+  }
+}
+
+function askForKey(reason) {
   const dialog = document.querySelector("dialog.key");
   const field = dialog.querySelector("input");
-  dialog.querySelector("p").textContent = `${problem.detail} It is stored in this tab only.`;
+  dialog.querySelector("[role=alert]").textContent = reason;
+  dialog.querySelector("button[type=button]").onclick = () => dialog.close("");
   field.value = "";
+  dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => resolve(dialog.returnValue === "use" && field.value ? field.value : null), { once: true });
