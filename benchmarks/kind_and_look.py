@@ -8,19 +8,17 @@ has the vectors of the other classes, drawn at random, with noise that leaves a 
 """
 
 import argparse
-import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageEnhance
 
 from indexer.duplicates import find_duplicates
 from indexer.gallery import Gallery
 from retrieval.analysis.calibration import ScoreThresholds
+from retrieval.analysis.copies import near_identical_copies
 from retrieval.analysis.evaluation import evaluate_by_look
 from retrieval.bundle import Bundle, load_bundle
 from retrieval.cores import usable_cores
@@ -88,21 +86,12 @@ def measure(bundle: Bundle, dataset: Dataset) -> dict[str, Any]:
 
 
 def _planted(contents: list[bytes], bundle: Bundle, dataset: Dataset) -> npt.NDArray[np.uint8]:
-    """Edited copies of the first photos in random order, uint8 [200, size, size, 3]."""
-    edits: list[Callable[[Image.Image], Image.Image]] = [
-        lambda photo: photo.resize((photo.width // 2, photo.height // 2)),
-        lambda photo: photo,
-        lambda photo: photo.crop((photo.width // 20, photo.height // 20, *(side * 19 // 20 for side in photo.size))),
-        lambda photo: ImageEnhance.Brightness(photo).enhance(1.1),
-    ]
+    """Near-identical copies of the first photos in random order, uint8 [200, size, size, 3]."""
     pixels = []
     for number, index in enumerate(_chosen(len(contents))):
-        edited = edits[number % 4](dataset.decoder.decode(contents[index]))
-        if number % 8 == 7:
-            edited = ImageEnhance.Brightness(dataset.decoder.decode(contents[index])).enhance(0.9)
-        encoded = io.BytesIO()
-        edited.save(encoded, "JPEG", quality=60 if number % 4 == 1 else 90)
-        pixels.append(dataset.decoder.read_pixels(encoded.getvalue(), bundle.resize).pixels)
+        copies = list(near_identical_copies(dataset.decoder.decode(contents[index])))
+        copy = copies[4 if number % 8 == 7 else number % 4]
+        pixels.append(dataset.decoder.read_pixels(copy, bundle.resize).pixels)
     return np.stack(pixels)
 
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from indexer.gallery import draw_points
 from retrieval.analysis.calibration import FEWEST_PHOTOS, calibration_data, pairs_of
-from retrieval.analysis.copies import edited_copy
+from retrieval.analysis.copies import read_near_identical
 from retrieval.bundle_format import CalibrationData, Pairs
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
@@ -20,7 +20,7 @@ from retrieval.photo_ref import PhotoRef
 from retrieval.stores import read_photo
 
 SAMPLE = 5_000
-COPIES = 100  # edited copies are read, edited and embedded: 20 ms of one core each
+COPIED = 50  # photos; each of their five copies is edited, decoded and embedded: 20 ms of one core
 GROWTH = 2  # by which the sample must be able to grow before an index is calibrated again
 FEWEST_LABELLED = 0.5  # share of photos; with fewer, the labels are not used
 
@@ -75,22 +75,21 @@ def _calibration(
 
 
 def _copies(points: Iterable[Point], parts: Parts, embedder: Embedder, decoder: PhotoDecoder) -> Pairs | None:
-    """Pair photos of this machine with edited copies of them; None if too few can be read."""
+    """Pair photos of this machine with near-identical copies of them; None if too few can be read."""
     originals: list[Vector] = []
     pixels: list[npt.NDArray[np.uint8]] = []
-    for number, point in enumerate(points):
+    for point in points:
         photo = PhotoRef(point.payload.uri)
-        if len(originals) == COPIES:
+        if len(originals) == COPIED:
             break
         if not photo.is_local:
             continue
         try:
-            copy = edited_copy(decoder.decode(read_photo(photo)), np.random.default_rng(number))
-            pixels.append(decoder.read_pixels(copy, embedder.bundle.resize).pixels)
+            pixels.append(read_near_identical(read_photo(photo), embedder.bundle.resize, decoder))
         except Exception:  # an unreadable photo, or whatever a hostile file causes in a decoder
             continue
         originals.append(point.vector)
     if len(originals) < FEWEST_PHOTOS:
         return None
-    copies = np.concatenate([embedder.embed(one[None]) for one in pixels])
-    return pairs_of(np.stack(originals), copies, parts)
+    copies = np.concatenate([embedder.embed(of_photo) for of_photo in pixels])
+    return pairs_of(np.repeat(originals, len(pixels[0]), axis=0), copies, parts)

@@ -43,7 +43,7 @@ def duplicates(
     bundle: BundleOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List duplicates: identical files, and files that look the same, such as edited copies of a photo."""
+    """List duplicates: identical files, and files that look the same, such as resized copies of a photo."""
     gallery, calibration = _open_gallery(bundle)
     found = _find_duplicates(gallery, calibration) if min_score is None else find_duplicates(gallery, min_score)
     print_result(asdict(found), as_json, _duplicates_text(found))

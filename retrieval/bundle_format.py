@@ -86,7 +86,7 @@ class CalibrationData(BaseModel):
     calibrated_on: Literal["validation", "index"]  # validation photos of the training, or a sample of an index
     gallery: int  # number of photos among which the nearest of each photo were found
     photos: Pairs  # of photos with their nearest photos, with and without the same label
-    copies: Pairs | None = None  # photos with edited copies of them
+    copies: Pairs | None = None  # photos with near-identical copies of them
 
 
 class Origin(BaseModel):

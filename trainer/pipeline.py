@@ -13,16 +13,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.analysis.calibration import calibration_data
+from retrieval.analysis.calibration import calibration_data, pairs_of
+from retrieval.analysis.copies import read_near_identical
 from retrieval.analysis.evaluation import Evaluation, evaluate_by_look, evaluate_embeddings
 from retrieval.bundle import Bundle, write_bundle
-from retrieval.bundle_format import PHOTOS, TrainingData
+from retrieval.bundle_format import PHOTOS, CalibrationData, TrainingData
 from retrieval.metrics import BySplit, Metrics, Quantization, SplitMetrics, TrainingCost
 from retrieval.session import runtime_version
+from retrieval.stores import read_file
 from retrieval.top_k import Embeddings
 from trainer.augmented_views import sample_batch
 from trainer.checkpoints import work_folder
 from trainer.data import Dataset, LabelledImages, Say, check_trainable, labels_of, read_all
+from trainer.export import run_onnx
 from trainer.network import embed
 from trainer.quantization import CALIBRATION_PHOTOS, quantized
 from trainer.recipes.overrides import settings_of
@@ -33,6 +36,7 @@ from trainer.split_overlap import find_duplicates, warning
 from trainer.training import Epoch
 
 TRAINING = "training"
+COPIED = 100  # validation photos with near-identical copies
 LIBRARIES = ("tensorflow", "tensorflow-addons", "tf2onnx", "numpy", "pillow")
 
 
@@ -170,9 +174,18 @@ def _write_bundle(out: Path, work: Path, report: Report) -> Bundle:
         metrics=report.metrics,
         precision=kept.precision,
         parity=kept.record.parity,
-        calibration_data=calibration_data(
-            kept.embeddings["val"], labels_of(dataset.split("val")), kept.parts, kept.copies["val"]
-        ),
+        calibration_data=_calibrated(report),
         versions={library: version(library) for library in LIBRARIES} | {"onnxruntime": runtime_version()},
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _calibrated(report: Report) -> CalibrationData | None:
+    """The calibration of scores on the validation photos; None if there are too few."""
+    plan, dataset, kept = report.plan, report.dataset, report.kept
+    photos, embeddings = dataset.split("val"), kept.embeddings["val"]
+    drawn = np.random.default_rng(0).permutation(len(photos))[:COPIED]
+    pixels = [read_near_identical(read_file(photos[one].path), plan.fed.resize, dataset.decoder) for one in drawn]
+    copies = run_onnx(kept.network, np.concatenate(pixels))
+    pairs = pairs_of(np.repeat(embeddings[drawn], len(pixels[0]), axis=0), copies, kept.parts)
+    return calibration_data(embeddings, labels_of(photos), kept.parts, pairs)

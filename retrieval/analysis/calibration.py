@@ -17,7 +17,7 @@ LOOKS = (0.0, 0.5, 1.0)
 DIGITS = 4
 
 FALSE_CLOSE_MATCHES = 0.1  # the share of queries without a match whose best photo may reach the threshold
-COPIES_FOUND = 0.95
+COPIES_FOUND = 0.97  # the share of near-identical copies that reach the threshold of duplicates
 FALSE_DUPLICATES = 0.01  # the share of photos of which another photo may pass for a copy
 
 Column = npt.NDArray[np.float64]
@@ -27,7 +27,7 @@ def calibration_data(
     embeddings: Embeddings,
     labels: npt.NDArray[np.str_] | None,
     parts: Parts,
-    copies: Embeddings | None = None,
+    copies: Pairs | None = None,
     *,
     of_index: bool = False,
 ) -> CalibrationData | None:
@@ -37,7 +37,7 @@ def calibration_data(
         embeddings: of photos that the network was not trained on, float32 [photos, d].
         labels: str [photos]; None if there are none: then each photo is paired with the nearest ones.
         parts: of the embeddings.
-        copies: of an edited copy of each photo, float32 [photos, d].
+        copies: photos with near-identical copies of them.
         of_index: whether the photos are a sample of an index, not validation photos.
 
     Returns:
@@ -57,12 +57,12 @@ def calibration_data(
         calibrated_on="index" if of_index else "validation",
         gallery=len(embeddings),
         photos=photos,
-        copies=None if copies is None else pairs_of(embeddings[chosen], copies[chosen], parts),
+        copies=copies,
     )
 
 
 def pairs_of(some: Embeddings, others: Embeddings, parts: Parts) -> Pairs:
-    """Return the pairs of embeddings of photos and of edited copies of them, float32 [pairs, d] each."""
+    """Pair embeddings of photos and of copies of them, float32 [pairs, d] each."""
     return Pairs(**_columns(some, others, parts))
 
 
@@ -92,7 +92,8 @@ class ScoreThresholds:
     def duplicates(self, photos: int) -> float:
         """Return the cosine similarity of look above which two of so many photos are near-identical.
 
-        19 of 20 edited copies of the calibration reach it, unless so do other photos of more than one in a hundred.
+        97 % of the near-identical copies of the calibration reach it, unless so do other photos of more than one photo
+        in a hundred.
         """
         every = np.ones(len(self._queries), bool)
         scores = self._weighted(self._photos, 1.0)

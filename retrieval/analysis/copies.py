@@ -1,11 +1,14 @@
 """Edited copies of photos: they show whether an embedding recognizes a single photo, not only its class."""
 
 import io
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageEnhance, ImageOps
 
+from retrieval.decoder import PhotoDecoder
+from retrieval.images import ResizeRule
 from retrieval.metrics import COPY_METRICS
 from retrieval.top_k import Embeddings, top_k
 
@@ -30,9 +33,27 @@ def edited_copy(photo: Image.Image, rng: np.random.Generator) -> bytes:
         copy = ImageOps.mirror(copy)
     for enhance in (ImageEnhance.Brightness, ImageEnhance.Color):
         copy = enhance(copy).enhance(rng.uniform(FAINTEST, STRONGEST))
-    encoded = io.BytesIO()
-    copy.save(encoded, "JPEG", quality=QUALITY)
-    return encoded.getvalue()
+    return _jpeg(copy, QUALITY)
+
+
+def near_identical_copies(photo: Image.Image) -> Iterator[bytes]:
+    """Yield five copies that anyone would call the same photo, as JPEGs.
+
+    They are half as wide and high, compressed with JPEG quality 60, cropped to 90 % of the width and height, 10 %
+    brighter and 10 % darker.
+    """
+    width, height = photo.size
+    yield _jpeg(photo.resize((max(1, width // 2), max(1, height // 2))))
+    yield _jpeg(photo, QUALITY)
+    yield _jpeg(photo.crop((width // 20, height // 20, width - width // 20, height - height // 20)))
+    for factor in (1.1, 0.9):
+        yield _jpeg(ImageEnhance.Brightness(photo).enhance(factor))
+
+
+def read_near_identical(content: bytes, rule: ResizeRule, decoder: PhotoDecoder) -> npt.NDArray[np.uint8]:
+    """Read the near-identical copies of an encoded photo: uint8 [5, size, size, 3]; raises as `PhotoDecoder`."""
+    copies = near_identical_copies(decoder.decode(content))
+    return np.stack([decoder.read_pixels(copy, rule).pixels for copy in copies])
 
 
 def copy_recall(gallery: Embeddings, copies: Embeddings) -> dict[str, npt.NDArray[np.float64]]:
@@ -51,3 +72,9 @@ def copy_recall(gallery: Embeddings, copies: Embeddings) -> dict[str, npt.NDArra
         metric: (of_original >= scores[:, min(depth, scores.shape[1]) - 1] - ROUNDING).astype(np.float64)
         for metric, depth in DEPTHS.items()
     }
+
+
+def _jpeg(photo: Image.Image, quality: int = 90) -> bytes:
+    encoded = io.BytesIO()
+    photo.save(encoded, "JPEG", quality=quality)
+    return encoded.getvalue()

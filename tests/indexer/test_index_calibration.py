@@ -49,7 +49,7 @@ def test_a_job_calibrates_an_index_and_search_and_duplicates_use_it(
     data = calibration(settings, bundle)
     assert data.calibrated_on == "index" and data.gallery == 24
     assert set(data.photos.same_label) == {True, False}
-    assert len(data.copies.kind) == 24 and min(data.copies.kind) > -1
+    assert len(data.copies.kind) == 120 and min(data.copies.kind) > -1
     assert load_bundle(settings.models_folder / bundle.model_id).manifest == made.manifest
     with open_store(settings) as store, open_searcher(settings, store) as searcher:
         assert searcher.close_match() == ScoreThresholds(data, searcher.parts).close_match(24)
@@ -69,7 +69,7 @@ def test_an_index_of_two_parts_is_calibrated_by_both(
     data = calibration(settings, two)
     assert data.photos.same_label is None
     assert len(data.photos.kind) == len(data.photos.look) > 0
-    assert len(data.copies.kind) == len(data.copies.look) == 24
+    assert len(data.copies.kind) == len(data.copies.look) == 120
 
 
 def test_a_bundle_with_calibration_data_is_not_calibrated_again(

@@ -4,7 +4,9 @@ import make
 import numpy as np
 from PIL import Image
 
-from retrieval.analysis.copies import copy_recall, edited_copy
+from retrieval.analysis.copies import copy_recall, edited_copy, near_identical_copies, read_near_identical
+from retrieval.decoder import PhotoDecoder
+from retrieval.images import ResizeRule
 
 
 def test_a_copy_is_a_part_of_the_photo_with_its_aspect_ratio() -> None:
@@ -27,6 +29,26 @@ def test_the_same_seed_edits_in_the_same_way_and_another_one_does_not() -> None:
 def test_a_photo_of_one_pixel_is_edited_too() -> None:
     copy = Image.open(io.BytesIO(edited_copy(Image.new("RGB", (1, 1)), np.random.default_rng(0))))
     assert copy.size == (1, 1)
+
+
+def test_near_identical_copies_keep_most_of_the_photo() -> None:
+    photo = make.photo("red", 1, size=(200, 100))
+    half, compressed, cropped, brighter, darker = (
+        Image.open(io.BytesIO(copy)) for copy in near_identical_copies(photo)
+    )
+    assert half.size == (100, 50)
+    assert cropped.size == (180, 90)
+    assert compressed.size == brighter.size == darker.size == (200, 100)
+    means = [np.asarray(copy, float).mean() for copy in (darker, photo, brighter)]
+    assert means[0] < 0.95 * means[1] < means[2] / 1.01
+
+
+def test_near_identical_copies_are_read_at_the_input_size_of_a_network() -> None:
+    content = io.BytesIO()
+    make.photo("red", 1, size=(200, 100)).save(content, "PNG")
+    pixels = read_near_identical(content.getvalue(), ResizeRule(size=32, shorter_side=36), PhotoDecoder())
+    assert pixels.shape == (5, 32, 32, 3)
+    assert len(np.unique(pixels, axis=0)) == 5
 
 
 def test_recall_of_copies_worked_out_by_hand() -> None:
