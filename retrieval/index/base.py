@@ -4,12 +4,13 @@ import threading
 import uuid
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from retrieval.cancellation import CancellationToken
 from retrieval.closing import Closing
-from retrieval.errors import IndexMismatch, NotFound
+from retrieval.errors import IndexMismatch, IndexUnreadable, NotFound
 from retrieval.index.filter import NO_FILTER, Filter
 from retrieval.index.payload import Payload
 
@@ -91,6 +92,22 @@ class VectorIndex(Closing):
         """Yield every point in the order of the ids, read in batches."""
 
     @abstractmethod
+    def scroll_payloads(self, batch: int = 1000) -> Iterator[tuple[uuid.UUID, Payload]]:
+        """Yield the id and payload of every point in the order of the ids, read in batches, without vectors."""
+
+    @abstractmethod
+    def scroll_vectors(self, batch: int = 1000) -> "Iterator[tuple[list[uuid.UUID], Vector]]":
+        """Yield the ids and vectors of every point in the order of the ids, in batches, float32 [batch, d]."""
+
+    @abstractmethod
+    def sample(self, count: int, *, labelled: bool = False) -> dict[uuid.UUID, Payload]:
+        """Return the payloads of at most `count` points, drawn at random without reading the others.
+
+        Args:
+            labelled: draw only points that have a label.
+        """
+
+    @abstractmethod
     def count(self) -> int:
         """Return the number of points."""
 
@@ -117,6 +134,9 @@ class VectorIndex(Closing):
         Raises:
             IndexWriteFailed: the engine refused.
         """
+
+    def save_count(self) -> None:
+        """Save the number of points for `IndexStore.count` in other processes; called at the end of each job."""
 
     def advice(self) -> str | None:
         """Return a sentence on what would serve this many photos better, or None."""
@@ -220,6 +240,21 @@ class IndexStore(Closing):
     @abstractmethod
     def previous(self) -> str | None:
         """Return the model that was the current one before, or None."""
+
+    def count(self, model: str) -> int | None:
+        """Return the number of points of a model without opening its index; None if it is unknown.
+
+        It is exact if this process has the index open, and may lag behind another process that writes.
+        """
+        index = self._indexes.get(model)
+        with suppress(IndexUnreadable):  # closed meanwhile
+            if index is not None:
+                return index.count()
+        return self._saved_count(model)
+
+    @abstractmethod
+    def _saved_count(self, model: str) -> int | None:
+        """Return the number of points of an index that this store does not have open."""
 
     @abstractmethod
     def _open(self, model: str, dimension: int, look: int) -> VectorIndex:

@@ -10,14 +10,16 @@ it; Edge's own lock comes too late for two processes that create an index at the
 """
 
 import json
+import random
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
-from typing import cast
+from typing import Any, TypeVar, cast
 
 import qdrant_edge as qdrant
 from pydantic import ValidationError
@@ -30,15 +32,18 @@ from retrieval.index import records
 from retrieval.index.base import Hit, IndexStore, Point, VectorIndex
 from retrieval.index.filter import NO_FILTER, Filter
 from retrieval.index.filtered_search import filtered_search
-from retrieval.index.folder import DESCRIPTION, OPENING_BYTES, SPARE_BYTES, hold, release, require_space
+from retrieval.index.folder import COUNT, DESCRIPTION, OPENING_BYTES, SPARE_BYTES, hold, release, require_space
 from retrieval.index.graph import bring_up_to_date, build_graph, vector_params
 from retrieval.index.payload import INDEXED_FIELDS, Payload
 from retrieval.index.vectors import LOOK, WHOLE, Vector, check_query
 
 EdgeVector = list[float] | qdrant.SparseVector | list[list[float]]
 
+Page = TypeVar("Page")
+
 SHARD = "shard"
 CALIBRATION = "calibration.json"
+SAMPLED_RANGES = 16
 WRITTEN_AT_ONCE = 1_000  # the points that are copied while writes wait
 FEW_POINTS = 250_000
 MANY_POINTS = 2_000_000
@@ -113,15 +118,29 @@ class EmbeddedIndex(VectorIndex):
             return records.vectors(found)
 
     def scroll(self, batch: int = 1000) -> Iterator[Point]:
-        offset = None
-        while True:
-            request = qdrant.ScrollRequest(offset=offset, limit=batch, with_payload=True, with_vector=True)
-            with self._reading():
-                found, offset = self._shard.scroll(request)
-                page = records.points(found)
-            yield from page
-            if offset is None:
-                return
+        for points in self._pages(records.points, batch, with_payload=True, with_vector=True):
+            yield from points
+
+    def scroll_payloads(self, batch: int = 1000) -> Iterator[tuple[uuid.UUID, Payload]]:
+        for payloads in self._pages(records.payloads, batch, with_payload=True):
+            yield from payloads.items()
+
+    def scroll_vectors(self, batch: int = 1000) -> Iterator[tuple[list[uuid.UUID], Vector]]:
+        yield from self._pages(partial(records.matrix, dimension=self.dimension), batch, with_vector=True)
+
+    def sample(self, count: int, *, labelled: bool = False) -> dict[uuid.UUID, Payload]:
+        """See `VectorIndex.sample`: draws ranges of ids, which are hashes and therefore in random order."""
+        filter = qdrant.Filter(must_not=[qdrant.IsEmptyCondition("label")]) if labelled else None
+        size = -(-count // SAMPLED_RANGES)
+        starts = [uuid.UUID(int=random.getrandbits(128)) for _ in range(SAMPLED_RANGES)]
+        read = partial(self._pages, records.payloads, filter=filter, with_payload=True)
+        ranges = (next(read(size, start)) for start in starts)
+        drawn: dict[uuid.UUID, Payload] = {}
+        for payloads in chain(ranges, read(count)):  # from the first id on, if the ranges overlap or end
+            drawn |= payloads
+            if len(drawn) >= count:
+                break
+        return dict(islice(drawn.items(), count))
 
     def count(self) -> int:
         with self._reading():
@@ -163,6 +182,11 @@ class EmbeddedIndex(VectorIndex):
         with self._writing():
             write_atomically(self._folder / CALIBRATION, data.model_dump_json())
 
+    def save_count(self) -> None:
+        """See `VectorIndex.save_count`; an error is ignored, since the number is only displayed."""
+        with suppress(OSError, IndexUnreadable):
+            write_atomically(self._folder / COUNT, str(self.count()))
+
     def advice(self) -> str | None:
         if self.count() <= MANY_POINTS:
             return None
@@ -181,6 +205,7 @@ class EmbeddedIndex(VectorIndex):
                 with self._writing():
                     self._shard.flush()
                     self._describe(self._place)
+                self.save_count()
             finally:
                 self._shard.close()
                 release(self._holder)
@@ -298,6 +323,23 @@ class EmbeddedIndex(VectorIndex):
             self._changes = 0
             self._describe(copy)
             self._place, self._shard = copy, built  # a search in the former shard keeps it alive until it ends
+
+    def _pages(
+        self,
+        converted: Callable[[list[qdrant.Record]], Page],
+        size: int,
+        start: uuid.UUID | None = None,
+        **request: Any,
+    ) -> Iterator[Page]:
+        """Yield the records from an id on, in the order of the ids, in pages; the first page may be empty."""
+        offset: qdrant.PointId | None = start
+        while True:
+            with self._reading():
+                found, offset = self._shard.scroll(qdrant.ScrollRequest(offset=offset, limit=size, **request))
+                page = converted(found)
+            yield page
+            if offset is None:
+                return
 
     @contextmanager
     def _reading(self, what: str = "read") -> Iterator[None]:

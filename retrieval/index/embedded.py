@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from retrieval.errors import IndexUnreadable
 from retrieval.files import write_atomically
 from retrieval.index.base import IndexStore, VectorIndex
-from retrieval.index.folder import DESCRIPTION, hold
+from retrieval.index.folder import COUNT, DESCRIPTION, hold
 
 POINTER = TypeAdapter(dict[str, str | None])
 
@@ -42,6 +42,12 @@ class EmbeddedStore(IndexStore):
 
     def _activate(self, model: str) -> None:
         write_atomically(self._pointer, json.dumps({"current": model, "previous": self.current()}))
+
+    def _saved_count(self, model: str) -> int | None:
+        try:
+            return int((self._folder / model / COUNT).read_bytes())
+        except (OSError, ValueError):  # not saved yet, or damaged
+            return None
 
     def _remove(self, model: str) -> None:
         with hold(self._folder / model):

@@ -14,6 +14,7 @@ from retrieval.errors import IndexBusy, IndexWriteFailed
 
 DESCRIPTION = "index.json"
 HOLDER = "holder.json"
+COUNT = "count.json"  # the number of points when a job ended or the index was closed
 
 # Edge maps its files into memory, so that writing to a full disk would kill the process. One batch of points with its
 # log segment and payload takes a small part of this space; opening an index writes a few kilobytes.

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
-from typing import cast
+from typing import Any, cast
 
 from pydantic import ValidationError
 from qdrant_client import QdrantClient, models
@@ -78,6 +78,9 @@ class ServerStore(IndexStore):
                 moves.append(models.CreateAliasOperation(create_alias=create))
         with_retries(lambda: self._client.update_collection_aliases(moves))
 
+    def _saved_count(self, model: str) -> int:
+        return with_retries(lambda: self._client.count(PREFIX + model, exact=True)).count
+
     def _remove(self, model: str) -> None:
         with_retries(lambda: self._client.delete_collection(PREFIX + model))
 
@@ -142,13 +145,28 @@ class ServerIndex(VectorIndex):
         return records.vectors(found)
 
     def scroll(self, batch: int = 1000) -> Iterator[Point]:
-        offset = None
-        while True:
-            request = {"offset": offset, "limit": batch, "with_payload": True, "with_vectors": self._whole}
-            found, offset = self._call(self._client.scroll, **request)
-            yield from records.points(found)
-            if offset is None:
-                return
+        for page in self._pages(batch, with_payload=True, with_vectors=self._whole):
+            yield from records.points(page)
+
+    def scroll_payloads(self, batch: int = 1000) -> Iterator[tuple[uuid.UUID, Payload]]:
+        for page in self._pages(batch, with_payload=True):
+            yield from records.payloads(page).items()
+
+    def scroll_vectors(self, batch: int = 1000) -> Iterator[tuple[list[uuid.UUID], Vector]]:
+        for page in self._pages(batch, with_payload=False, with_vectors=self._whole):
+            yield records.matrix(page, self.dimension)
+
+    def sample(self, count: int, *, labelled: bool = False) -> dict[uuid.UUID, Payload]:
+        """See `VectorIndex.sample`."""
+        unlabelled = models.IsEmptyCondition(is_empty=models.PayloadField(key="label"))
+        found = self._call(
+            self._client.query_points,
+            query=models.SampleQuery(sample=models.Sample.RANDOM),
+            query_filter=models.Filter(must_not=[unlabelled]) if labelled else None,
+            limit=count,
+            with_payload=True,
+        )
+        return records.payloads(found.points)
 
     def count(self) -> int:
         return self._call(self._client.count, exact=True).count
@@ -174,6 +192,15 @@ class ServerIndex(VectorIndex):
 
     def free(self) -> None:
         """See `VectorIndex.free`: the client belongs to the store."""
+
+    def _pages(self, size: int, **request: Any) -> Iterator[list[models.Record]]:
+        """Yield all records in the order of the ids; the only page may be empty."""
+        offset = None
+        while True:
+            page, offset = self._call(self._client.scroll, offset=offset, limit=size, **request)
+            yield page
+            if offset is None:
+                return
 
     def _nearest(self, query: Vector, by_look: bool, k: int, filter: Filter, exact: bool) -> list[Hit]:
         """Search by the whole vectors; `by_look` scores the candidates of both graphs by the whole vectors, exactly."""

@@ -4,7 +4,7 @@ The records of the two engines differ in class, and have the same fields.
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,14 @@ def points(records: Iterable[Any]) -> list[Point]:
     return [Point(_id(record), _vector(record), Payload.from_dict(record.payload)) for record in records]
 
 
+def matrix(records: Sequence[Any], dimension: int) -> tuple[list[uuid.UUID], Vector]:
+    """Ids and vectors of records, float32 [records, dimension]."""
+    vectors = np.empty((len(records), dimension), np.float32)
+    for row, record in enumerate(records):
+        vectors[row] = _raw(record)
+    return [_id(record) for record in records], vectors
+
+
 def hits(scored: Iterable[Any]) -> list[Hit]:
     """Scored records; scores are clipped to [−1, 1], which rounding may exceed."""
     return [Hit(_id(hit), max(-1.0, min(1.0, hit.score)), Payload.from_dict(hit.payload)) for hit in scored]
@@ -48,5 +56,9 @@ def _id(record: Any) -> uuid.UUID:
 
 
 def _vector(record: Any) -> Vector:
-    vector = record.vector[WHOLE] if isinstance(record.vector, dict) else record.vector
-    return np.asarray(vector, np.float32)
+    return np.asarray(_raw(record), np.float32)
+
+
+def _raw(record: Any) -> Any:
+    """The whole vector of a record, as the engine returns it."""
+    return record.vector[WHOLE] if isinstance(record.vector, dict) else record.vector

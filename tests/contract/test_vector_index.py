@@ -54,6 +54,39 @@ def test_points_come_back_as_they_were_put(index: VectorIndex) -> None:
         np.testing.assert_allclose(vectors[point.id], point.vector, atol=1e-6)
 
 
+def test_payloads_and_vectors_are_read_separately(index: VectorIndex) -> None:
+    assert list(index.scroll_payloads()) == []
+    stored = points(7)
+    index.upsert(stored)
+    assert dict(index.scroll_payloads(3)) == {point.id: point.payload for point in stored}
+    expected = {point.id: point.vector for point in stored}
+    pages = list(index.scroll_vectors(3))
+    assert [len(ids) for ids, _ in pages] == [3, 3, 1]
+    for ids, vectors in pages:
+        assert (vectors.shape, vectors.dtype) == ((len(ids), DIMENSION), np.float32)
+        np.testing.assert_allclose(vectors, [expected[photo] for photo in ids], atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 5, 17, 1000])
+def test_a_sample_is_random_and_has_no_photo_twice(index: VectorIndex, count: int) -> None:
+    assert index.sample(count) == {}
+    stored = {point.id: point.payload for point in points(300)}
+    index.upsert(points(300))
+    drawn = index.sample(count)
+    assert len(drawn) == min(count, 300) and drawn.items() <= stored.items()
+    labelled = index.sample(count, labelled=True)
+    assert len(labelled) == min(count, 200) and all(payload.label for payload in labelled.values())
+    seen = set().union(*(index.sample(count) for _ in range(20)))
+    assert len(seen) > len(drawn) or len(drawn) == 300
+
+
+def test_the_number_of_points_is_known_without_opening_the_index(store: IndexStore, model: str) -> None:
+    with store.open(model, DIMENSION) as index:
+        index.upsert(points(7))
+        assert store.count(model) == 7
+    assert store.count(model) == 7
+
+
 def test_ids_that_are_not_there_are_left_out(index: VectorIndex) -> None:
     (stored,) = points(1)
     index.upsert([stored])
