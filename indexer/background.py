@@ -2,33 +2,40 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 
-from indexer.jobs import IndexRequest, Job
+from filelock import FileLock, Timeout
+
+from indexer.activation import run_activation
+from indexer.jobs import IndexRequest, Job, Kind
 from indexer.map import run_map
 from indexer.runner import run_job
 from retrieval.cancellation import CancellationToken
 from retrieval.closing import Closing
 from retrieval.decoder import PhotoDecoder
-from retrieval.errors import JobRunning, LookalikeError
+from retrieval.errors import JobRunning, LookalikeError, os_errors_as
 from retrieval.index import IndexStore
 from retrieval.settings import Settings
+
+LOCK = "server.lock"  # in the folder of the jobs
+PATIENCE_SECONDS = 1  # a job is recorded as ended shortly before its lock is released
 
 logger = logging.getLogger(__name__)
 
 
 class BackgroundJobs(Closing):
-    """Runs jobs on a thread, one at a time; follow and cancel them through `indexer.jobs`.
+    """Runs jobs on a thread; follow and cancel them through `indexer.jobs`.
 
-    The decoder is shared with other threads; without one, each job creates its own.
+    All server processes of a home run one job at a time: each holds a lock on a file there while its job runs. The
+    decoder is shared with other threads; without one, each job creates its own.
     """
 
     def __init__(self, settings: Settings, store: IndexStore, decoder: PhotoDecoder | None = None) -> None:
         self._settings = settings
         self._store = store
         self._decoder = decoder
-        self._starting = threading.Lock()
         self._closing = CancellationToken()
         self._thread: threading.Thread | None = None
 
@@ -36,17 +43,13 @@ class BackgroundJobs(Closing):
         """Start a job; return it once its sources, model and index have been opened.
 
         Raises:
-            JobRunning: another job is running.
+            JobRunning: another job is running, in this or another server process.
             LookalikeError: the job can't start; see `run_job`.
         """
         started: Future[Job] = Future()
-        with self._starting:
-            if self._thread is not None:
-                self._thread.join(timeout=1)  # a job is recorded as ended shortly before its thread ends
-                if self._thread.is_alive():
-                    raise JobRunning("Another indexing job is running.", "Wait for its end, or cancel it.")
-            self._thread = threading.Thread(target=self._run, args=(request, started), name="job")
-            self._thread.start()
+        running = self._lock()
+        self._thread = threading.Thread(target=self._run, args=(request, started, running), name="job")
+        self._thread.start()
         return started.result()
 
     def close(self) -> None:
@@ -55,16 +58,34 @@ class BackgroundJobs(Closing):
         if self._thread is not None:
             self._thread.join()
 
-    def _run(self, request: IndexRequest, started: "Future[Job]") -> None:
+    def _lock(self) -> FileLock:
+        """Return the lock of the running job, acquired; the operating system releases that of a killed process."""
+        folder = self._settings.jobs_folder
+        with os_errors_as(LookalikeError, f"{folder} can't be written", "Correct its permissions, or free disk space."):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / LOCK, thread_local=False)
+            try:
+                lock.acquire(timeout=PATIENCE_SECONDS, poll_interval=0.02)
+            except Timeout:
+                raise JobRunning("Another job is running.", "Wait for its end, or cancel it.") from None
+        return lock
+
+    def _run(self, request: IndexRequest, started: "Future[Job]", running: FileLock) -> None:
         def on_progress(job: Job) -> None:
             if not started.done():
                 started.set_result(job.model_copy())
 
-        run = run_map if request.kind == "map" else partial(run_job, decoder=self._decoder)
+        runs: dict[Kind, Callable[..., object]] = {
+            "index": partial(run_job, decoder=self._decoder),
+            "map": run_map,
+            "activate": run_activation,
+        }
         try:
-            run(self._settings, self._store, request, self._closing, on_progress)
+            runs[request.kind](self._settings, self._store, request, self._closing, on_progress)
         except Exception as error:
             if not started.done():
                 started.set_exception(error)
             elif not isinstance(error, LookalikeError):  # the job's record has those
                 logger.exception("The job %s failed.", started.result().id)
+        finally:
+            running.release()

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from heapq import nlargest
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from indexer.batch import batches
 from indexer.gallery import draw_points
+from retrieval.cancellation import CancellationToken, raise_if_cancelled
 from retrieval.errors import LookalikeError, os_errors_as
 from retrieval.files import write_atomically
 from retrieval.index import Point, VectorIndex
@@ -26,7 +28,7 @@ NEIGHBOURS = 10
 MIN_RECALL = 0.99
 TIE = 1e-6  # results with scores this close may come in either order
 MAX_SCORE_ERROR = 1e-3
-BATCH = 50_000  # vectors in memory
+PAGES = 50  # of 1,000 vectors, in memory at the same time
 MOST_NAMED = 5
 
 
@@ -69,18 +71,26 @@ CROSS_CHECK = TypeAdapter(CrossCheck)
 class _Neighbour(NamedTuple):
     score: float
     id: uuid.UUID
-    uri: str
 
 
 def cross_check(
-    index: VectorIndex, *, sample: int = SAMPLE, k: int = NEIGHBOURS, min_recall: float = MIN_RECALL
+    index: VectorIndex,
+    *,
+    sample: int = SAMPLE,
+    k: int = NEIGHBOURS,
+    min_recall: float = MIN_RECALL,
+    cancellation: CancellationToken | None = None,
 ) -> CrossCheck:
-    """Draw query photos, and compare the index's results with the exact ones; raises `NotFound` if the index is empty.
+    """Draw query photos, and compare the index's results with the exact ones.
 
     The check fails if recall@k is below `min_recall`, or if a score is wrong.
+
+    Raises:
+        NotFound: the index is empty.
+        Cancelled: the check was cancelled.
     """
     queries = draw_points(index, sample)
-    neighbours = _exact(index, queries, k)
+    neighbours = _exact(index, queries, k, cancellation)
     comparisons = [_compare(index, query, truth, k) for query, truth in zip(queries, neighbours, strict=True)]
     recall = sum(found for found, _ in comparisons) / sum(map(len, neighbours))
     score_error = max(disagreement.score_error for _, disagreement in comparisons)
@@ -141,16 +151,20 @@ def _shared_name(model: str) -> str:
     return f"lookalike:crosscheck:{model}"
 
 
-def _exact(index: VectorIndex, queries: Sequence[Point], k: int) -> list[list[_Neighbour]]:
+def _exact(
+    index: VectorIndex, queries: Sequence[Point], k: int, cancellation: CancellationToken | None
+) -> list[list[_Neighbour]]:
     """Return the k exact neighbours of each query, highest score first; the index is read in batches."""
-    vectors = np.stack([query.vector for query in queries])
+    wanted = np.stack([query.vector for query in queries])
     best: list[list[_Neighbour]] = [[] for _ in queries]
-    for batch in batches(index.scroll(), BATCH):
-        scores, positions = top_k(np.stack([point.vector for point in batch]), vectors, k)
+    for pages in batches(index.scroll_vectors(), PAGES):
+        raise_if_cancelled(cancellation)
+        ids = list(chain.from_iterable(ids for ids, _ in pages))
+        if not ids:
+            continue
+        scores, positions = top_k(np.concatenate([vectors for _, vectors in pages]), wanted, k)
         for row, found in enumerate(zip(scores.tolist(), positions.tolist(), strict=True)):
-            best[row] += [
-                _Neighbour(score, batch[at].id, batch[at].payload.uri) for score, at in zip(*found, strict=True)
-            ]
+            best[row] += [_Neighbour(score, ids[at]) for score, at in zip(*found, strict=True)]
             best[row] = nlargest(k, best[row])
     return best
 
@@ -164,5 +178,6 @@ def _compare(index: VectorIndex, query: Point, truth: Sequence[_Neighbour], k: i
     wrong = [hit for hit in hits.values() if exact.get(hit.id, -1.0) < furthest]
     error = max((abs(hits[photo].score - score) for photo, score in exact.items()), default=0.0)
     found = len(hits) - len(wrong)
-    missing = [neighbour.uri for neighbour in truth if neighbour.id not in hits] if found < len(truth) else []
+    missed = [neighbour.id for neighbour in truth if neighbour.id not in hits] if found < len(truth) else []
+    missing = [payload.uri for payload in index.get(missed).values()]
     return found, Disagreement(query.payload.uri, missing, [hit.payload.uri for hit in wrong], error)

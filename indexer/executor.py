@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Self
 
 from indexer.batch import BatchIndexer, BatchResult
@@ -9,7 +10,7 @@ from indexer.crosscheck import CrossCheck, cross_check
 from indexer.index_calibration import calibrate
 from indexer.sources import remove_gone
 from retrieval.bundle import Bundle
-from retrieval.cancellation import CancellationToken
+from retrieval.cancellation import CancellationToken, Cancelled
 from retrieval.closing import Closing
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
@@ -49,7 +50,7 @@ class BatchExecutor(Closing):
 
     @abstractmethod
     def cross_check(self, cancellation: CancellationToken) -> CrossCheck | None:
-        """Compare the index with exact neighbours; None if it is empty or waiting was cancelled."""
+        """Compare the index with exact neighbours; None if it is empty or the check was cancelled."""
 
 
 class LocalExecutor(BatchExecutor):
@@ -93,9 +94,12 @@ class LocalExecutor(BatchExecutor):
         calibrate(self._index, self._embedder, self._decoder)
 
     def cross_check(self, cancellation: CancellationToken) -> CrossCheck | None:
-        return cross_check(self._index) if self._index.count() else None
+        with suppress(Cancelled):
+            return cross_check(self._index, cancellation=cancellation) if self._index.count() else None
+        return None
 
     def close(self) -> None:
         """Stop the threads, and close the index."""
         self._batches.close()
+        self._index.save_count()
         self._index.close()

@@ -1,13 +1,19 @@
 """Reads the photos of an index into memory: all of them, or a sample."""
 
+import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from indexer.batch import batches
 from retrieval.errors import NotFound
 from retrieval.index import Payload, Point, VectorIndex
+from retrieval.index.vectors import Vector
 from retrieval.parts import Parts
 from retrieval.top_k import Embeddings
+
+FETCHED_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +44,16 @@ def read_gallery(index: VectorIndex, parts: Parts) -> Gallery:
 
 
 def draw_points(index: VectorIndex, most: int) -> list[Point]:
-    """Return at most `most` points of an index, drawn at random, the same ones as long as it does not change.
-
-    Raises `NotFound` if it is empty.
-    """
-    total = index.count()
-    if total == 0:
+    """Return at most `most` points of an index, drawn at random; raises `NotFound` if it is empty."""
+    photos = index.sample(most)
+    if not photos:
         raise _empty(index)
-    chosen = frozenset(np.random.default_rng(0).choice(total, min(most, total), replace=False).tolist())
-    return [point for position, point in enumerate(index.scroll()) if position in chosen]
+    return [Point(photo, vector, photos[photo]) for photo, vector in read_vectors(index, photos).items()]
+
+
+def read_vectors(index: VectorIndex, photos: Iterable[uuid.UUID]) -> dict[uuid.UUID, Vector]:
+    """Return the vectors of those photos that an index holds; one may have been removed since it was drawn."""
+    return {photo: vector for ids in batches(photos, FETCHED_AT_ONCE) for photo, vector in index.vectors(ids).items()}
 
 
 def _empty(index: VectorIndex) -> NotFound:

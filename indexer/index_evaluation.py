@@ -1,20 +1,16 @@
 """How well the labelled photos of an index find photos of their own label: the criterion for activating a model."""
 
-import uuid
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from indexer.batch import batches
+from indexer.gallery import read_vectors
 from retrieval.analysis.evaluation import evaluate_embeddings
 from retrieval.analysis.roles import Roles
 from retrieval.index import VectorIndex
-from retrieval.index.vectors import Vector
 
 MOST_PHOTOS = 20_000
 MOST_QUERIES = 1_000
-FETCHED_AT_ONCE = 1_000
 METRICS = ("recall_at_1", "map_at_r")
 
 
@@ -38,10 +34,10 @@ def evaluate(index: VectorIndex, other: VectorIndex | None = None) -> list[Index
         One result per index; none if no two photos share a label.
     """
     rng = np.random.default_rng(0)
-    labels = _draw_labelled(index, rng)
+    drawn = index.sample(MOST_PHOTOS, labelled=True)
     measured = [index] if other is None else [index, other]
-    vectors = [_vectors(each, labels) for each in measured]
-    labels = {photo: label for photo, label in labels.items() if all(photo in found for found in vectors)}
+    vectors = [read_vectors(each, drawn) for each in measured]
+    labels = {photo: drawn[photo].label for photo in drawn if all(photo in found for found in vectors)}
     if not labels:
         return []
     names = np.array(list(labels.values()))
@@ -56,19 +52,3 @@ def evaluate(index: VectorIndex, other: VectorIndex | None = None) -> list[Index
         means = {metric: round(mean, 4) for metric, mean in overall.items()}
         evaluations.append(IndexEvaluation(each.model, len(names), len(queries), **means))
     return evaluations
-
-
-def _draw_labelled(index: VectorIndex, rng: np.random.Generator) -> Mapping[uuid.UUID, str]:
-    """A uniform sample of the labelled photos (reservoir sampling, Vitter's algorithm R)."""
-    drawn: list[tuple[uuid.UUID, str]] = []
-    labelled = ((point.id, point.payload.label) for point in index.scroll() if point.payload.label is not None)
-    for number, pair in enumerate(labelled):
-        place = number if number < MOST_PHOTOS else int(rng.integers(number + 1))
-        if place < MOST_PHOTOS:
-            drawn[place : place + 1] = [pair]
-    return dict(drawn)
-
-
-def _vectors(index: VectorIndex, photos: Iterable[uuid.UUID]) -> dict[uuid.UUID, Vector]:
-    """The vectors of those photos that the index holds; one may have been removed since the sample was drawn."""
-    return {photo: vector for ids in batches(photos, FETCHED_AT_ONCE) for photo, vector in index.vectors(ids).items()}

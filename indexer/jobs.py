@@ -5,8 +5,10 @@ Jobs are run by `indexer.runner`.
 
 import fcntl
 import json
+import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -27,7 +29,7 @@ from retrieval.photo_ref import display, file_uri, is_url
 from retrieval.settings import Settings
 from retrieval.stores import Failure
 
-Kind = Literal["index", "map"]
+Kind = Literal["index", "map", "activate"]
 State = Literal["running", "done", "failed", "interrupted", "cancelled"]
 SAVED_EVERY_SECONDS = 1.0
 RECORD = "job.json"
@@ -51,7 +53,7 @@ class IndexRequest:
     sync: bool = False  # also remove the points of these sources whose photo is gone
     urls: bool = False  # whether sources, and manifests, may name URLs
     retry_of: str | None = None  # a job, to index only the photos that failed in it; None for all photos
-    kind: Kind = "index"  # "map" to compute the map of the model's index (`indexer.map`), which needs no sources
+    kind: Kind = "index"  # "map" (`indexer.map`) and "activate" (`indexer.activation`) need no sources
     started_by: str | None = None  # the name of the key with which it was started; None on the command line
 
 
@@ -87,11 +89,19 @@ class Job(BaseModel):
         return round(self.seen / self.seconds, 3) if self.seconds else 0.0
 
 
-def list_jobs(settings: Settings) -> list[Job]:
-    """Return all jobs, newest first; damaged records are skipped."""
-    folders = [path.parent for path in settings.jobs_folder.glob(f"*/{RECORD}")]
-    jobs = [_read(folder) for folder in sorted(folders, key=lambda folder: folder.name, reverse=True)]
+def list_jobs(settings: Settings, offset: int = 0, limit: int | None = None) -> list[Job]:
+    """Return the jobs, newest first, at most `limit` after the first `offset`; damaged records are skipped.
+
+    Only the records of this page are read: an id starts with the time, so the names of the folders are the index.
+    """
+    end = None if limit is None else offset + limit
+    jobs = (_read(settings.jobs_folder / name) for name in _ids(settings.jobs_folder)[offset:end])
     return [job for job in jobs if job is not None]
+
+
+def count_jobs(settings: Settings) -> int:
+    """Return the number of jobs, including damaged records."""
+    return len(_ids(settings.jobs_folder))
 
 
 def load_job(settings: Settings, job_id: str) -> Job:
@@ -134,6 +144,19 @@ def cancel_job(settings: Settings, job_id: str) -> Job:
         with _writing(marker := settings.jobs_folder / job_id / CANCEL):
             marker.touch()
     return job
+
+
+def start_record(settings: Settings, request: IndexRequest, model: str) -> "JobRecord":
+    """Return the record of a new job; delete the oldest records above `LOOKALIKE_KEEP_JOBS`, except of running jobs.
+
+    Raises `LookalikeError` if the record can't be written.
+    """
+    record = JobRecord(settings.jobs_folder, request, model)
+    for name in _ids(settings.jobs_folder)[settings.keep_jobs :]:
+        folder = settings.jobs_folder / name
+        if not _is_locked(folder / RUNNING):
+            shutil.rmtree(folder, ignore_errors=True)
+    return record
 
 
 class JobRecord:
@@ -231,6 +254,13 @@ def _recorded(source: str) -> str:
     if source.isprintable():
         return source
     return display(source) if is_url(source) else file_uri(source)
+
+
+def _ids(jobs_folder: Path) -> list[str]:
+    """Return the ids of the jobs, newest first."""
+    with suppress(FileNotFoundError), os.scandir(jobs_folder) as entries:
+        return sorted((entry.name for entry in entries if JOB_ID.fullmatch(entry.name)), reverse=True)
+    return []
 
 
 def _read(folder: Path) -> Job | None:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from indexer.batch import BatchResult
 from indexer.gallery import draw_points
-from indexer.jobs import IndexRequest, Job, JobRecord
+from indexer.jobs import IndexRequest, Job, JobRecord, start_record
 from indexer.model_registry import open_index
 from retrieval.cancellation import CancellationToken
 from retrieval.current_model import bundle_in_use
@@ -51,7 +51,7 @@ def run_map(
     """
     bundle = bundle_in_use(settings, store, request.bundle)
     with open_index(store, bundle) as index:
-        record = JobRecord(settings.jobs_folder, request, bundle.model_id)
+        record = start_record(settings, request, bundle.model_id)
         with record.ended_by_errors():
             on_progress(record.job)
             complete = _compute(settings, index, record, record.cancellation(cancellation))

@@ -1,7 +1,7 @@
 """The models that have an installed bundle or an index, and which of them is the current one."""
 
 import shutil
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
 from indexer.index_evaluation import IndexEvaluation, evaluate
 from retrieval.bundle import MANIFEST, Bundle, load_bundle
 from retrieval.bundle_format import Precision
+from retrieval.cancellation import CancellationToken, raise_if_cancelled
 from retrieval.errors import BadBundle, IndexBusy, IndexMismatch, LookalikeError, NotFound, WorseModel
 from retrieval.index import IndexStore, VectorIndex
 from retrieval.index.base import no_index
@@ -32,11 +33,11 @@ class Model(BaseModel, frozen=True):
     precision: Precision | None = Field(None, description="data type of most of its computations")
     metrics: Metrics = Field(Metrics(), description="metrics of its evaluation after training")
     points: int | None = Field(
-        None, description="number of photos in its index; null if it has none or another process holds it"
+        None, description="number of photos in its index, at the end of its last job; null if that is not known"
     )
     current: bool = Field(False, description="whether it is the current model")
     previous: bool = Field(False, description="whether it was the current model before")
-    problem: str | None = Field(None, description="what is wrong with its bundle or index, if anything")
+    problem: str | None = Field(None, description="what is wrong with its bundle, if anything")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,26 @@ class Activation:
 
 
 def list_models(settings: Settings, store: IndexStore) -> list[Model]:
-    """Return the models with an installed bundle or an index, sorted by name."""
+    """Return the models with an installed bundle or an index, sorted by name; no index is opened."""
     indexed, bundles, current, previous = store.models(), installed(settings), store.current(), store.previous()
-    names = sorted({*indexed, *bundles})
-    models = [Model(id=name, current=name == current, previous=name == previous) for name in names]
-    return [_describe(model, bundles.get(model.id), store if model.id in indexed else None) for model in models]
+    return [
+        Model(
+            id=name,
+            points=store.count(name) if name in indexed else None,
+            current=name == current,
+            previous=name == previous,
+            **_description(bundles.get(name)),
+        )
+        for name in sorted({*indexed, *bundles})
+    ]
+
+
+def save_unknown_counts(settings: Settings, store: IndexStore) -> None:
+    """Save the number of points of each index that has none, since an older version wrote it."""
+    for model in store.models():
+        if store.count(model) is None:
+            with suppress(LookalikeError), open_index(store, load_bundle(settings.models_folder / model)) as index:
+                index.save_count()
 
 
 def installed(settings: Settings) -> dict[str, Path]:
@@ -70,13 +86,22 @@ def metrics_of(settings: Settings, model: str) -> Metrics:
         return Metrics()
 
 
-def activate(settings: Settings, store: IndexStore, model: str, *, max_loss: float = MAX_LOSS) -> Activation:
+def activate(
+    settings: Settings,
+    store: IndexStore,
+    model: str,
+    *,
+    max_loss: float = MAX_LOSS,
+    cancellation: CancellationToken | None = None,
+) -> Activation:
     """Make a model the current one, if its index passes the cross-check and its metrics are not worse.
 
     Args:
         max_loss: by how much its MAP@R on the labelled photos may be below that of the current model; 1: any.
+        cancellation: ends the checks early; the current model stays.
 
     Raises:
+        Cancelled: the checks were cancelled.
         NotFound: it has no index, or an empty one.
         IndexMismatch: the cross-check failed.
         WorseModel: its MAP@R is too low.
@@ -85,11 +110,12 @@ def activate(settings: Settings, store: IndexStore, model: str, *, max_loss: flo
     if model not in store.models():
         raise no_index(model)
     with open_index(store, load_bundle(settings.models_folder / model)) as index:
-        check = _cross_check(settings, index)
+        check = _cross_check(settings, index, cancellation)
         with _open_current(settings, store, model) or nullcontext() as current:
             evaluation, before = (*evaluate(index, current), None, None)[:2]
     if evaluation and before:
         _require_no_loss(evaluation, before, max_loss)
+    raise_if_cancelled(cancellation)
     store.activate(model)
     return Activation(model, check, evaluation, before)
 
@@ -131,9 +157,9 @@ def open_index(store: IndexStore, bundle: Bundle) -> VectorIndex:
     return store.open(bundle.model_id, bundle.dimension, bundle.look)
 
 
-def _cross_check(settings: Settings, index: VectorIndex) -> CrossCheck:
+def _cross_check(settings: Settings, index: VectorIndex, cancellation: CancellationToken | None) -> CrossCheck:
     """Cross-check an index and save the result; raises `IndexMismatch` if it fails."""
-    check = cross_check(index)
+    check = cross_check(index, cancellation=cancellation)
     save_cross_check(settings, check)
     if not check.passed:
         raise IndexMismatch(
@@ -164,17 +190,12 @@ def _require_no_loss(evaluation: IndexEvaluation, before: IndexEvaluation, max_l
         )
 
 
-def _describe(model: Model, folder: Path | None, store: IndexStore | None) -> Model:
-    """The model with the details from its bundle and its index, if it has them."""
+def _description(folder: Path | None) -> dict[str, Any]:
+    """Return the fields of a model that its bundle describes, or what is wrong with its bundle."""
     if folder is None:
-        return model.model_copy(update={"problem": "Its bundle is not installed."})
-    known: dict[str, Any] = {}
+        return {"problem": "Its bundle is not installed."}
     try:
-        bundle = load_bundle(folder)
-        known = {name: getattr(bundle.manifest, name) for name in DESCRIBED}
-        if store is not None:
-            with open_index(store, bundle) as index:
-                known["points"] = index.count()
+        manifest = load_bundle(folder).manifest
     except LookalikeError as error:
-        known["problem"] = error.message
-    return model.model_copy(update=known)
+        return {"problem": error.message}
+    return {name: getattr(manifest, name) for name in DESCRIBED}

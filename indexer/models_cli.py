@@ -26,6 +26,7 @@ def list_models(as_json: JsonFlag = False) -> None:
     """List the models that are installed or have an index."""
     settings = load_settings()
     with open_store(settings) as store:
+        registry.save_unknown_counts(settings, store)
         found = registry.list_models(settings, store)
     table = Table("model", "serves", "recipe", "d", "precision", "photos", "measured", box=None, header_style="bold")
     for model in found:

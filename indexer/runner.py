@@ -8,7 +8,7 @@ from indexer.batch import BatchResult
 from indexer.crosscheck import CrossCheck, save_cross_check
 from indexer.executor import BatchExecutor, LocalExecutor
 from indexer.job_retry import failed_photos
-from indexer.jobs import IndexRequest, Job, JobRecord
+from indexer.jobs import IndexRequest, Job, JobRecord, start_record
 from indexer.sources import lasting_name, list_sources
 from retrieval.bundle import Bundle, install_bundle
 from retrieval.cancellation import CancellationToken
@@ -65,7 +65,7 @@ def run_job(
     bundle = bundle_in_use(settings, store, request.bundle)
     with _open_executor(settings, store, bundle, decoder or PhotoDecoder(policy)) as executor:
         install_bundle(bundle, settings.models_folder)
-        record = JobRecord(settings.jobs_folder, request, bundle.model_id)
+        record = start_record(settings, request, bundle.model_id)
         cancellation = record.cancellation(cancellation)
         current = _CurrentModel(store, store.current())
         with record.ended_by_errors():

@@ -78,12 +78,12 @@ def _owned(index: VectorIndex, sources: Sequence[str]) -> tuple[set[uuid.UUID], 
         if source not in folders and not is_url(source)
     )
     in_folders, beside_manifests = set[uuid.UUID](), set[uuid.UUID]()
-    for point in index.scroll():
-        uri = point.payload.uri
+    for photo, payload in index.scroll_payloads():
+        uri = payload.uri
         if any(uri.startswith(start) and uri.endswith(end) for start, end in owners):
-            in_folders.add(point.id)
+            in_folders.add(photo)
         elif uri.startswith(manifests):
-            beside_manifests.add(point.id)
+            beside_manifests.add(photo)
     return in_folders, beside_manifests
 
 

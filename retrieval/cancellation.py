@@ -6,6 +6,10 @@ from collections.abc import Callable
 POLL_SECONDS = 0.1
 
 
+class Cancelled(Exception):
+    """The work was cancelled before it had a result."""
+
+
 class CancellationToken:
     """Tells long-running work to stop early; the work checks it between its steps.
 
@@ -36,3 +40,9 @@ class CancellationToken:
                 return False
             time.sleep(min(left, POLL_SECONDS))
         return True
+
+
+def raise_if_cancelled(cancellation: CancellationToken | None) -> None:
+    """Raise `Cancelled` if the work is cancelled; None can't be cancelled."""
+    if cancellation is not None and cancellation.cancelled:
+        raise Cancelled

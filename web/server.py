@@ -183,6 +183,10 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
     def _follow(self, serving: "Serving") -> None:
         """Switch to the model that another process, for example a command, has made the current one."""
+        from indexer.model_registry import save_unknown_counts  # noqa: PLC0415 - after the fork
+
+        with suppress(LookalikeError):
+            save_unknown_counts(self._settings, self._store)
         reported = ""
         while not self.stopping.wait(FOLLOW_SECONDS):
             try:

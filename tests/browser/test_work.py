@@ -116,7 +116,7 @@ def test_a_second_browser_searches_follows_and_cancels_while_a_job_runs(
             seen = number_of(other, "seen").text_content()
             expect(number_of(other, "seen")).not_to_have_text(str(seen))
             other.get_by_role("button", name="Index", exact=True).click()
-            expect(other.get_by_role("alert")).to_contain_text("Another indexing job is running")
+            expect(other.get_by_role("alert")).to_contain_text("Another job is running")
             newest(other).get_by_role("button", name="Cancel").click()
             expect(newest(other).locator(".pill")).to_have_text("cancelled", timeout=30_000)
         expect(newest(page).locator(".pill")).to_have_text("cancelled", timeout=30_000)

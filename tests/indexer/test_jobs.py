@@ -11,10 +11,21 @@ import make
 import pytest
 from waiting import until
 
+from indexer import jobs
 from indexer.background import BackgroundJobs
 from indexer.batch import BatchResult, Failure
 from indexer.job_retry import retry_request
-from indexer.jobs import IndexRequest, Job, JobRecord, cancel_job, list_jobs, load_job, read_failures
+from indexer.jobs import (
+    IndexRequest,
+    Job,
+    JobRecord,
+    cancel_job,
+    count_jobs,
+    list_jobs,
+    load_job,
+    read_failures,
+    start_record,
+)
 from indexer.runner import run_job
 from retrieval.bundle import Bundle
 from retrieval.cancellation import CancellationToken
@@ -236,3 +247,30 @@ def ignore(job: Job) -> None:
 def _end_of(job: Job, settings: Settings) -> Job:
     until(lambda: load_job(settings, job.id).state != "running")
     return load_job(settings, job.id)
+
+
+def test_the_oldest_records_are_deleted_except_of_running_jobs(settings: Settings) -> None:
+    few = settings.model_copy(update={"keep_jobs": 3})
+    running, *ended = (JobRecord(settings.jobs_folder, IndexRequest(["photos"]), "net-1") for _ in range(6))
+    for number, record in enumerate([running, *ended]):  # their ids start with the time
+        record.folder = record.folder.rename(settings.jobs_folder / f"20260101-00000{number}-abcdef")
+    for record in ended:
+        record.end("done")
+    newest = start_record(few, IndexRequest(["photos"]), "net-1")
+    newest.end("done")
+    left = sorted(path.name for path in settings.jobs_folder.iterdir())
+    assert left == [running.folder.name, *(record.folder.name for record in ended[-2:]), newest.folder.name]
+    running.end("done")
+
+
+def test_a_page_of_the_list_reads_only_its_own_records(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        record = JobRecord(settings.jobs_folder, IndexRequest([f"photos-{number}"]), "net-1")
+        record.folder = record.folder.rename(settings.jobs_folder / f"20260101-00000{number}-abcdef")
+        record.end("done")
+    read: list[str] = []
+    monkeypatch.setattr(jobs, "_read", lambda folder, _read=jobs._read: read.append(folder.name) or _read(folder))
+    page = list_jobs(settings, offset=1, limit=2)
+    assert [job.sources for job in page] == [["photos-3"], ["photos-2"]]
+    assert read == ["20260101-000003-abcdef", "20260101-000002-abcdef"]
+    assert (count_jobs(settings), len(list_jobs(settings))) == (5, 5)

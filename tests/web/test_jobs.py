@@ -16,8 +16,10 @@ from flask.testing import FlaskClient
 from serving import Site, with_key
 from waiting import until
 
+from indexer.background import BackgroundJobs
 from indexer.batch import BatchResult, Failure
 from indexer.jobs import IndexRequest, JobRecord
+from retrieval.errors import JobRunning
 from web.api import jobs
 from web.app import create_app
 from web.services import EXTENSION, MAX_STREAMS
@@ -191,6 +193,19 @@ def test_one_job_runs_at_a_time_and_is_cancelled(place: Place) -> None:
     ended = place.ended(job["id"])
     assert ended["state"] == "cancelled" and ended["seen"] < 5000
     assert place.client.post(f"{JOBS}/{job['id']}/cancel").get_json()["state"] == "cancelled", "it stays so"
+
+
+def test_one_job_runs_at_a_time_in_all_server_processes_of_a_home(place: Place) -> None:
+    for number in range(5000):
+        (place.folder / "red" / f"copy-{number}.jpg").hardlink_to(place.folder / "red" / "0.jpg")
+    job = place.start(sources=["red"])
+    with BackgroundJobs(place.own.settings, place.own.store) as of_another_process:
+        request = IndexRequest([str(place.folder / "blue")])
+        with pytest.raises(JobRunning, match="Another job is running"):
+            of_another_process.start(request)
+        place.client.post(f"{JOBS}/{job['id']}/cancel")
+        place.ended(job["id"])
+        assert of_another_process.start(request).state == "running"
 
 
 def events(text: str) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,15 @@ import pytest
 from serving import LOOKALIKE, ROOT, Site, fill_index, serving, with_key
 from waiting import until
 
+from indexer import activation
+from indexer.crosscheck import load_cross_check
+from indexer.jobs import list_jobs
+from indexer.model_registry import save_unknown_counts
 from retrieval.bundle import Bundle
+from retrieval.cancellation import CancellationToken
 from retrieval.current_model import open_searcher
 from retrieval.index import open_store
+from retrieval.index.embedded import EmbeddedStore
 from retrieval.index.vectors import has_direction
 from retrieval.search import SearchParameters
 from retrieval.settings import Settings
@@ -54,6 +61,73 @@ def test_models_are_described(site: Site, bundle: Bundle, other: Bundle) -> None
     assert (models[bundle.model_id]["current"], models[bundle.model_id]["points"]) == (True, 24)
     assert (models[other.model_id]["previous"], models[other.model_id]["dimension"]) == (True, 8)
     assert (models[bundle.model_id]["precision"], models[other.model_id]["precision"]) == ("float32", "int8")
+
+
+def test_models_are_listed_while_another_process_holds_an_index(site: Site, other: Bundle) -> None:
+    with EmbeddedStore(site.settings.index_folder).open(other.model_id, other.dimension):
+        listed = described(site)[other.model_id]
+    assert (listed["points"], listed["problem"]) == (24, None)
+
+
+def test_listing_models_never_keeps_another_process_from_opening_an_index(site: Site, other: Bundle) -> None:
+    listing = threading.Event()
+
+    def poll() -> None:
+        while not listing.is_set():
+            described(site)
+
+    thread = threading.Thread(target=poll)
+    thread.start()
+    for _ in range(5):
+        with EmbeddedStore(site.settings.index_folder).open(other.model_id, other.dimension) as index:
+            assert index.count() == 24
+    listing.set()
+    thread.join()
+
+
+def test_the_points_of_an_index_of_an_older_version_are_counted_once(site: Site, other: Bundle) -> None:
+    (site.settings.index_folder / other.model_id / "count.json").unlink()
+    assert described(site)[other.model_id]["points"] is None
+    save_unknown_counts(site.settings, site.store)
+    assert described(site)[other.model_id]["points"] == 24
+
+
+def test_a_model_with_many_photos_is_activated_by_a_job(
+    site: Site, other: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activation, "FEW_POINTS", 23)
+    answer = with_key(site.client).post(f"{MODELS}/{other.model_id}/activate")
+    assert (answer.status_code, answer.get_json()["kind"]) == (202, "activate"), answer.text
+    assert answer.headers["Location"] == f"/api/v1/jobs/{answer.get_json()['id']}"
+    ended = until(lambda: ended_job(site, answer.headers["Location"]))
+    assert (ended["state"], ended["error"], ended["model"]) == ("done", None, other.model_id)
+    assert site.store.current() == other.model_id
+    assert load_cross_check(site.settings, other.model_id)
+
+
+def test_a_job_does_not_activate_a_model_that_finds_less(
+    site: Site, other: Bundle, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activation, "FEW_POINTS", 23)
+    shuffle(site, other)
+    answer = with_key(site.client).post(f"{MODELS}/{other.model_id}/activate")
+    ended = until(lambda: ended_job(site, answer.headers["Location"]))
+    assert ended["state"] == "failed" and "MAP@R" in ended["error"]
+    assert site.store.current() == bundle.model_id
+
+
+def test_a_cancelled_activation_leaves_the_current_model(site: Site, other: Bundle, bundle: Bundle) -> None:
+    request = activation.activation_request(site.settings, other.model_id)
+    token = CancellationToken()
+    token.cancel()
+    activation.run_activation(site.settings, site.store, request, token, lambda job: None)
+    assert [job.state for job in list_jobs(site.settings)] == ["interrupted"]
+    assert site.store.current() == bundle.model_id
+
+
+def ended_job(site: Site, address: str) -> dict | None:
+    job = site.client.get(address).get_json()
+    return None if job["state"] == "running" else job
 
 
 def test_another_model_is_activated_and_rolled_back(site: Site, bundle: Bundle, other: Bundle) -> None:
@@ -104,14 +178,19 @@ def test_a_server_starts_though_its_model_has_no_embedding_for_grey(site: Site) 
 
 
 def test_a_model_that_finds_less_is_not_activated(site: Site, other: Bundle, bundle: Bundle) -> None:
-    with open_store(site.settings).open(other.model_id, other.dimension) as index:
-        points, rng = list(index.scroll()), np.random.default_rng(0)
-        vectors = rng.normal(size=(len(points), other.dimension)).astype(np.float32)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        index.upsert([replace(point, vector=vector) for point, vector in zip(points, vectors, strict=True)])
+    shuffle(site, other)
     refused = with_key(site.client).post(f"{MODELS}/{other.model_id}/activate")
     assert refused.status_code == 409 and "MAP@R" in refused.get_json()["detail"]
     assert site.client.get("/readyz").get_json()["model"] == bundle.model_id
+
+
+def shuffle(site: Site, model: Bundle) -> None:
+    """Replace the vectors of an index by random ones."""
+    with open_store(site.settings).open(model.model_id, model.dimension) as index:
+        points, rng = list(index.scroll()), np.random.default_rng(0)
+        vectors = rng.normal(size=(len(points), model.dimension)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        index.upsert([replace(point, vector=vector) for point, vector in zip(points, vectors, strict=True)])
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from apiflask import FileSchema
 from flask import Response, request, url_for
 
 from indexer.job_retry import retry_request
-from indexer.jobs import IndexRequest, Job, cancel_job, list_jobs, load_job, read_failures
+from indexer.jobs import IndexRequest, Job, cancel_job, count_jobs, list_jobs, load_job, read_failures
 from indexer.model_registry import installed
 from retrieval.errors import NotFound
 from web.keys import WRITES, current
@@ -35,7 +35,7 @@ Started = tuple[Job, int, dict[str, str]]
 def start(new: NewJob) -> Started:
     """Start a job: index photos that are on the server, or compute the map."""
     job = new.root
-    return _started(IndexRequest((), kind="map") if isinstance(job, MapJob) else _index_request(job))
+    return start_job(IndexRequest((), kind="map") if isinstance(job, MapJob) else _index_request(job))
 
 
 @blueprint.get("/jobs")
@@ -44,8 +44,8 @@ def start(new: NewJob) -> Started:
 @blueprint.doc(responses=[422])
 def show_all(query_data: PageOptions) -> Jobs:
     """List the jobs and their current state, newest first."""
-    jobs = list_jobs(services().settings)
-    return Jobs(jobs=jobs[query_data.offset : query_data.offset + query_data.limit], total=len(jobs))
+    settings = services().settings
+    return Jobs(jobs=list_jobs(settings, query_data.offset, query_data.limit), total=count_jobs(settings))
 
 
 @blueprint.get("/jobs/<string:job>")
@@ -102,10 +102,11 @@ def cancel(job: str) -> Job:
 @blueprint.doc(responses=[403, 404, 409, 422])
 def retry(job: str) -> Started:
     """Start a job for the photos that failed in another job."""
-    return _started(retry_request(services().settings, job))
+    return start_job(retry_request(services().settings, job))
 
 
-def _started(order: IndexRequest) -> Started:
+def start_job(order: IndexRequest) -> Started:
+    """Start a job in the name of the current request's key; return it with the status and headers of the response."""
     key = current()
     job = services().jobs.start(replace(order, started_by=key.name if key else None))
     return job, 202, {"Location": url_for("jobs.show", job=job.id)}

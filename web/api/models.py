@@ -1,11 +1,17 @@
 """`/models`: list, activate and roll back models."""
 
 from apiflask import APIBlueprint
+from flask import Response
 
+from indexer.activation import activation_request, has_few_points
 from indexer.model_registry import activate, list_models, rollback
+from retrieval.index.base import no_index
+from web.api.jobs import start_job
 from web.keys import WRITES
 from web.schemas import Models
 from web.services import services
+
+CHECKED_BY_JOB = "A job checks the model and makes it the current one; the same document as of `GET /jobs/{id}`"
 
 blueprint = APIBlueprint("models", __name__, tag="Models")
 
@@ -20,16 +26,22 @@ def show() -> Models:
 @blueprint.post("/models/<string:model>/activate")
 @blueprint.auth_required(WRITES)
 @blueprint.output(Models)
-@blueprint.doc(responses=[403, 404, 409])
-def make_current(model: str) -> Models:
+@blueprint.doc(responses={202: CHECKED_BY_JOB, 403: "Forbidden", 404: "Not Found", 409: "Conflict"})
+def make_current(model: str) -> Models | Response:
     """Make a model the current one, if its index passes the cross-check and its metrics are not worse.
 
-    Searches that are running finish with the previous model.
+    Searches that are running finish with the previous model. With more than 10,000 photos, the checks run as a job.
     """
     served = services()
-    if model != served.serving.follow():  # another process may have made another one current
-        activate(served.settings, served.store, model)
-        served.serving.follow()
+    if model == served.serving.follow():  # another process may have made another one current
+        return _models()
+    if model not in served.store.models():
+        raise no_index(model)
+    if not has_few_points(served.store, model):
+        job, status, headers = start_job(activation_request(served.settings, model))
+        return Response(job.model_dump_json(), status, headers, mimetype="application/json")
+    activate(served.settings, served.store, model)
+    served.serving.follow()
     return _models()
 
 

@@ -127,8 +127,8 @@ def _frame() -> dict[str, Any]:
 
 def _starters() -> list[Card]:
     """The first photos of the index; their ids are hashes, so they are as good as a random sample."""
-    points = islice(services().searcher.index.scroll(STARTERS), STARTERS)
-    return [Card.of(point.id, point.payload) for point in points]
+    photos = islice(services().searcher.index.scroll_payloads(STARTERS), STARTERS)
+    return [Card.of(photo, payload) for photo, payload in photos]
 
 
 def _check_model(model: str) -> None:

@@ -6,6 +6,7 @@ import { announce, dismiss, main, warn } from "./notices.js";
 
 const FIRST_FAILURES = 100;
 const KINDS = { running: "active", done: "good", failed: "bad", interrupted: "bad" };
+const TITLES = { map: "Map of the collection", activate: "Activation of a model" };
 const { jobs: address } = main().dataset;
 const list = main().querySelector(".list");
 
@@ -61,13 +62,13 @@ function update(item, job) {
   const running = job.state === "running";
   const prefix = job.retry_of ? "Retry: " : "";
   fill(item, {
-    title: job.kind === "map" ? "Map of the collection" : prefix + job.sources.join(", "),
+    title: TITLES[job.kind] ?? prefix + job.sources.join(", "),
     pill: [job.state, KINDS[job.state]],
     note: `${new Date(job.started_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })} · ${job.model}`,
     error: job.error,
   });
   item.querySelector("progress").hidden = !running;
-  showNumbers(item, job.kind === "map" ? mapped(job) : indexed(job));
+  showNumbers(item, TITLES[job.kind] ? computed(job) : indexed(job));
   const failures = item.querySelector(".failures");
   failures.hidden = !job.failed;
   failures.querySelector("summary").textContent = `Failed photos (${job.failed.toLocaleString()})`;
@@ -80,8 +81,8 @@ function indexed({ seen, indexed, unchanged, removed, failed, images_per_second:
   return { seen, indexed, unchanged, removed, failed, ...speed, seconds: Math.round(seconds) };
 }
 
-/** A map job reports no numbers before its end. */
-function mapped({ seen, seconds }) {
+/** A job that indexes no photos reports no numbers before its end. */
+function computed({ seen, seconds }) {
   return seen ? { photos: seen, seconds: Math.round(seconds) } : {};
 }
 

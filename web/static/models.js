@@ -1,6 +1,6 @@
 // The models page: shows the models with their metrics and activates one of them.
 
-import { describe, fetchJson, post } from "./api.js";
+import { describe, fetchJson, follow, post } from "./api.js";
 import { fill, reveal, showNumbers } from "./items.js";
 import { announce, dismiss, main, warn } from "./notices.js";
 
@@ -11,7 +11,7 @@ const METRICS = {
   copy_recall_at_1: "copy recall@1",
   copy_recall_at_10: "copy recall@10",
 };
-const { models: address } = main().dataset;
+const { models: address, jobs } = main().dataset;
 
 fetchJson(address).then(show, (problem) => warn(describe(problem)));
 
@@ -53,10 +53,23 @@ async function change({ target }, call) {
   target.disabled = true;
   try {
     dismiss();
-    show(await post(call));
-    announce("The model is active.");
+    const result = await post(call);
+    if (result.models) return activated(result);
+    announce("A job checks the model and activates it.");
+    follow(`${jobs}/${result.id}/events`, (job) => job.state !== "running" && ended(job, target));
   } catch (problem) {
     target.disabled = false;
     warn(describe(problem));
   }
+}
+
+function activated(result) {
+  show(result);
+  announce("The model is active.");
+}
+
+async function ended(job, button) {
+  button.disabled = false;
+  if (job.state === "done") return activated(await fetchJson(address));
+  warn(job.error ?? `The job has ended: ${job.state}.`);
 }

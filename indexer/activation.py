@@ -1,0 +1,54 @@
+"""Activating a model as a job: the checks read every vector of its index, which takes long if it has many points."""
+
+from collections.abc import Callable
+
+from indexer.batch import BatchResult
+from indexer.jobs import IndexRequest, Job, start_record
+from indexer.model_registry import activate
+from retrieval.cancellation import CancellationToken, Cancelled
+from retrieval.current_model import bundle_in_use
+from retrieval.index import IndexStore
+from retrieval.index.base import no_index
+from retrieval.settings import Settings
+
+FEW_POINTS = 10_000  # are checked in about a second
+
+
+def has_few_points(store: IndexStore, model: str) -> bool:
+    """Return whether the checks of a model are fast enough for a web request."""
+    points = store.count(model)
+    return points is not None and points <= FEW_POINTS
+
+
+def activation_request(settings: Settings, model: str) -> IndexRequest:
+    """Return the request for a job that activates an installed model."""
+    return IndexRequest((), settings.models_folder / model, kind="activate")
+
+
+def run_activation(
+    settings: Settings,
+    store: IndexStore,
+    request: IndexRequest,
+    cancellation: CancellationToken,
+    on_progress: Callable[[Job], None],
+) -> None:
+    """Check a model and make it the current one as a job, like `indexer.runner.run_job`.
+
+    Raises:
+        NotFound: the model has no index; no job is recorded.
+        BadBundle: its bundle is not installed, or damaged; no job is recorded.
+        LookalikeError: the job failed; its record has the reason.
+    """
+    bundle = bundle_in_use(settings, store, request.bundle)
+    if bundle.model_id not in store.models():
+        raise no_index(bundle.model_id)
+    record = start_record(settings, request, bundle.model_id)
+    with record.ended_by_errors():
+        on_progress(record.job)
+        try:
+            activate(settings, store, bundle.model_id, cancellation=record.cancellation(cancellation))
+        except Cancelled:
+            record.end(record.stopped_state())
+        else:
+            record.count(BatchResult())  # sets the time
+            record.end("done")
