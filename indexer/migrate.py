@@ -82,8 +82,8 @@ def migrate(
         check = cross_check(target) if complete and total else None
     if check is not None:
         save_cross_check(settings, check)
-        if check.passed and target_store.current() is None:
-            target_store.activate(bundle.model_id)
+        if check.passed:
+            target_store.activate_first(bundle.model_id)
     return Migration(bundle.model_id, copy.seen, copy.copied, copy.removed, seconds, complete, check)
 
 

@@ -103,8 +103,7 @@ class _CurrentModel:
     def default_to(self, model: str) -> None:
         """Activate a model if there is no current one."""
         if self.model is None:
-            self.store.activate(model)
-            self.model = model
+            self.model = self.store.activate_first(model)
 
 
 def _results(executor: BatchExecutor, photos: Iterable[PhotoRef], unlisted: list[Failure]) -> Iterator[BatchResult]:

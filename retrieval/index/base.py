@@ -209,11 +209,22 @@ class IndexStore(Closing):
                     index.free()
 
     def activate(self, model: str) -> None:
-        """Make a model the current one, in one step; raises `NotFound` if it has no index."""
+        """Make a model the current one, and the one that it replaces the previous one, in one step.
+
+        If several processes activate models at the same time, they do so in some order. Raises `NotFound` if the model
+        has no index.
+        """
         if model not in self.models():
             raise no_index(model)
-        if model != self.current():
-            self._activate(model)
+        while (current := self.current()) != model:
+            if self._replace_current(current, model):
+                return
+
+    def activate_first(self, model: str) -> str:
+        """Make a model that has an index the current one if there is none; return the current model."""
+        while (current := self.current()) is None:
+            self._replace_current(None, model)
+        return current
 
     def remove(self, model: str) -> None:
         """Delete a model's index and free its space.
@@ -261,8 +272,8 @@ class IndexStore(Closing):
         """Open an index that this store does not have open; one that exists may have other lengths."""
 
     @abstractmethod
-    def _activate(self, model: str) -> None:
-        """Make a model that has an index the current one."""
+    def _replace_current(self, expected: str | None, model: str) -> bool:
+        """Make a model that has an index the current one if `expected` is the current one; return whether it was."""
 
     @abstractmethod
     def _remove(self, model: str) -> None:

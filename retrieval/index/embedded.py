@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+from filelock import FileLock
 from pydantic import TypeAdapter, ValidationError
 
 from retrieval.errors import IndexUnreadable
@@ -40,8 +41,12 @@ class EmbeddedStore(IndexStore):
 
         return EmbeddedIndex(self, self._folder / model, model, dimension, look)
 
-    def _activate(self, model: str) -> None:
-        write_atomically(self._pointer, json.dumps({"current": model, "previous": self.current()}))
+    def _replace_current(self, expected: str | None, model: str) -> bool:
+        with FileLock(self._pointer.with_suffix(".lock")):
+            if self.current() != expected:
+                return False
+            write_atomically(self._pointer, json.dumps({"current": model, "previous": expected}))
+            return True
 
     def _saved_count(self, model: str) -> int | None:
         try:

@@ -1,7 +1,7 @@
 """The index on a Qdrant server or cluster: a collection for each model, and an alias for the current one."""
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any, cast
 
@@ -11,7 +11,7 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 
 from retrieval.bundle_format import CalibrationData
 from retrieval.cancellation import CancellationToken
-from retrieval.errors import IndexWriteFailed
+from retrieval.errors import IndexWriteFailed, LookalikeError
 from retrieval.index import records
 from retrieval.index.base import Hit, IndexStore, Point, VectorIndex
 from retrieval.index.client import Result, connect, with_retries
@@ -25,7 +25,10 @@ PREFIX = "lookalike-"
 CURRENT = "lookalike"
 PREVIOUS = "lookalike-previous"
 CALIBRATION = "lookalike-calibration"  # in the metadata of a collection: JSON, as text
+GUARD = "lookalike-activation"  # the start of an alias that each activation renames, so that only one of two succeeds
 OVERSAMPLING = 3.0  # int8 vectors with rescoring then find what the full vectors find (recall 0.999)
+
+AliasActions = list[models.AliasOperations]
 
 
 class ServerStore(IndexStore):
@@ -48,10 +51,10 @@ class ServerStore(IndexStore):
         return sorted(name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX))
 
     def current(self) -> str | None:
-        return self._aliased(CURRENT)
+        return self._aliases().get(CURRENT)
 
     def previous(self) -> str | None:
-        return self._aliased(PREVIOUS)
+        return self._aliases().get(PREVIOUS)
 
     def close(self) -> None:
         """See `IndexStore.close`; the client is closed, too."""
@@ -66,17 +69,27 @@ class ServerStore(IndexStore):
     def _open(self, model: str, dimension: int, look: int) -> "ServerIndex":
         return with_retries(lambda: ServerIndex(self, self._client, model, dimension, look))
 
-    def _activate(self, model: str) -> None:
-        """Move both aliases in one call."""
-        current, previous = self.current(), self.previous()
-        moves: list[models.AliasOperations] = []
-        for alias, target, former in ((CURRENT, model, current), (PREVIOUS, current, previous)):
-            if former:
-                moves.append(models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias)))
+    def _replace_current(self, expected: str | None, model: str) -> bool:
+        """Move both aliases in one call, which the server refuses if another process has renamed the guard."""
+        aliases = self._aliases()
+        if not _guard(aliases):
+            self._change_aliases([_create(GUARD, model)])
+            aliases = self._aliases()
+        if aliases.get(CURRENT) != expected or not (guard := _guard(aliases)):
+            return False
+        renamed = f"{GUARD}-{uuid.uuid4().hex}"
+        actions: AliasActions = [_rename(guard, renamed)]
+        for alias, target in ((renamed, model), (CURRENT, model), (PREVIOUS, expected)):
             if target:
-                create = models.CreateAlias(collection_name=PREFIX + target, alias_name=alias)
-                moves.append(models.CreateAliasOperation(create_alias=create))
-        with_retries(lambda: self._client.update_collection_aliases(moves))
+                actions += [_delete(alias), _create(alias, target)]
+        try:
+            self._change_aliases(actions)
+        except LookalikeError:
+            aliases = self._aliases()
+            if guard in aliases or (renamed in aliases and aliases.get(CURRENT) != model):
+                raise
+            return renamed in aliases
+        return True
 
     def _saved_count(self, model: str) -> int:
         return with_retries(lambda: self._client.count(PREFIX + model, exact=True)).count
@@ -84,11 +97,14 @@ class ServerStore(IndexStore):
     def _remove(self, model: str) -> None:
         with_retries(lambda: self._client.delete_collection(PREFIX + model))
 
-    def _aliased(self, alias: str) -> str | None:
-        for entry in with_retries(self._client.get_aliases).aliases:
-            if entry.alias_name == alias:
-                return entry.collection_name.removeprefix(PREFIX)
-        return None
+    def _aliases(self) -> dict[str, str]:
+        """Return the model that each alias names."""
+        found = with_retries(self._client.get_aliases).aliases
+        return {entry.alias_name: entry.collection_name.removeprefix(PREFIX) for entry in found}
+
+    def _change_aliases(self, actions: AliasActions) -> None:
+        """Apply the actions in their order, until the first that the server refuses; raises `LookalikeError` then."""
+        with_retries(lambda: self._client.update_collection_aliases(actions))
 
 
 class ServerIndex(VectorIndex):
@@ -267,6 +283,23 @@ class ServerIndex(VectorIndex):
         except UnexpectedResponse:
             if not self._client.collection_exists(self._collection):
                 raise
+
+
+def _guard(aliases: Mapping[str, str]) -> str | None:
+    return min((alias for alias in aliases if alias.startswith(GUARD)), default=None)
+
+
+def _create(alias: str, model: str) -> models.CreateAliasOperation:
+    created = models.CreateAlias(collection_name=PREFIX + model, alias_name=alias)
+    return models.CreateAliasOperation(create_alias=created)
+
+
+def _rename(alias: str, name: str) -> models.RenameAliasOperation:
+    return models.RenameAliasOperation(rename_alias=models.RenameAlias(old_alias_name=alias, new_alias_name=name))
+
+
+def _delete(alias: str) -> models.DeleteAliasOperation:
+    return models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))
 
 
 def _lengths(vectors: models.VectorsConfig | None) -> tuple[int, int]:

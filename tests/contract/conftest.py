@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from qdrant_client import QdrantClient, models
+from qdrant_client.http.exceptions import UnexpectedResponse
 
 from retrieval.index import IndexStore
 from retrieval.index.embedded import EmbeddedStore
@@ -32,7 +34,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[IndexStore
 
 
 class InMemory(QdrantClient):
-    """Qdrant in memory, which is not thread-safe; a lock serializes writes and searches."""
+    """Qdrant in memory, which is not thread-safe; a lock serializes writes, searches and changes of aliases."""
 
     def __init__(self) -> None:
         super().__init__(":memory:")
@@ -45,6 +47,13 @@ class InMemory(QdrantClient):
     def query_points(self, *args: Any, **options: Any) -> models.QueryResponse:
         with self._turn:
             return super().query_points(*args, **options)
+
+    def update_collection_aliases(self, *args: Any, **options: Any) -> bool:
+        try:
+            with self._turn:
+                return super().update_collection_aliases(*args, **options)
+        except ValueError as error:  # which a server reports as a status
+            raise UnexpectedResponse(404, str(error), b"", httpx.Headers()) from None
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """What every vector index does, on every engine."""
 
+import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -308,6 +309,42 @@ def test_the_current_model_is_swapped_and_remembered(store: IndexStore, model: s
     assert (store.current(), store.previous()) == (f"{model}-b", model)
     store.activate(model)
     assert (store.current(), store.previous()) == (model, f"{model}-b")
+
+
+def test_of_two_concurrent_activations_the_former_is_the_previous_one(store: IndexStore, model: str) -> None:
+    names = [model, f"{model}-b", f"{model}-c"]
+    for name in names:
+        store.open(name, DIMENSION).close()
+    start = threading.Barrier(2)
+
+    def activate(name: str) -> None:
+        start.wait()
+        store.activate(name)
+
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(20):
+            store.activate(model)
+            list(threads.map(activate, names[1:]))
+            assert {store.current(), store.previous()} == set(names[1:])
+            before = store.current()
+            list(threads.map(activate, [model, model]))
+            assert (store.current(), store.previous()) == (model, before)
+
+
+def test_the_first_model_is_activated_once(store: IndexStore, model: str) -> None:
+    names = [model, f"{model}-b"]
+    for name in names:
+        store.open(name, DIMENSION).close()
+    start = threading.Barrier(2)
+
+    def activate(name: str) -> str:
+        start.wait()
+        return store.activate_first(name)
+
+    with ThreadPoolExecutor(2) as threads:
+        assert set(threads.map(activate, names)) == {store.current()}
+    assert store.previous() is None
+    assert store.activate_first(f"{model}-b") == store.current()
 
 
 def test_the_current_model_is_not_removed_and_others_are(store: IndexStore, model: str) -> None:

@@ -187,17 +187,45 @@ def test_the_label_is_indexed_before_a_collection_is_used(peer: Peer) -> None:
     assert peer.bodies[("PUT", f"{COLLECTION}/index")] == [{"field_name": "label", "field_schema": "keyword"}]
 
 
-def test_both_aliases_move_in_one_call(peer: Peer) -> None:
-    aliases = [{"alias_name": "lookalike", "collection_name": "lookalike-net-1"}]
-    peer.answers[("GET", "/aliases")] = [{"aliases": aliases}]
+def test_both_aliases_move_in_one_call_and_only_if_no_other_activation_came_first(peer: Peer) -> None:
+    aliases = {"lookalike": "lookalike-net-1", "lookalike-activation-7": "lookalike-net-1"}
+    peer.answers[("GET", "/aliases")] = [as_aliases(aliases)]
     peer.answers[("POST", "/collections/aliases")] = [True]
     store(peer).activate("net-2")
     ((body),) = peer.bodies[("POST", "/collections/aliases")]
+    guard = body["actions"][0]["rename_alias"]["new_alias_name"]
     assert body["actions"] == [
+        {"rename_alias": {"old_alias_name": "lookalike-activation-7", "new_alias_name": guard}},
+        {"delete_alias": {"alias_name": guard}},
+        {"create_alias": {"collection_name": "lookalike-net-2", "alias_name": guard}},
         {"delete_alias": {"alias_name": "lookalike"}},
         {"create_alias": {"collection_name": "lookalike-net-2", "alias_name": "lookalike"}},
+        {"delete_alias": {"alias_name": "lookalike-previous"}},
         {"create_alias": {"collection_name": "lookalike-net-1", "alias_name": "lookalike-previous"}},
     ]
+
+
+def test_an_activation_that_came_too_late_starts_again(peer: Peer) -> None:
+    before = as_aliases({"lookalike": "lookalike-net-1", "lookalike-activation-7": "lookalike-net-1"})
+    after = as_aliases({"lookalike": "lookalike-net-3", "lookalike-activation-8": "lookalike-net-3"})
+    peer.answers[("GET", "/aliases")] = [before, before, after]
+    peer.answers[("POST", "/collections/aliases")] = [(404, "Alias lookalike-activation-7 does not exists!"), True]
+    store(peer).activate("net-2")
+    actions = peer.bodies[("POST", "/collections/aliases")][-1]["actions"]
+    assert actions[0]["rename_alias"]["old_alias_name"] == "lookalike-activation-8"
+    assert actions[-1]["create_alias"] == {"collection_name": "lookalike-net-3", "alias_name": "lookalike-previous"}
+
+
+def test_a_refused_activation_is_an_error(peer: Peer) -> None:
+    peer.answers[("GET", "/aliases")] = [as_aliases({"lookalike-activation-7": "lookalike-net-1"})]
+    peer.answers[("POST", "/collections/aliases")] = [(403, "Global manage access is required")]
+    with pytest.raises(LookalikeError, match="Global manage access"):
+        store(peer).activate("net-2")
+
+
+def as_aliases(collections: dict[str, str]) -> dict[str, object]:
+    """Aliases as a server lists them."""
+    return {"aliases": [{"alias_name": name, "collection_name": target} for name, target in collections.items()]}
 
 
 def test_a_server_with_a_certificate_of_its_own_is_trusted_where_it_is_named(tmp_path: Path, quick: None) -> None:
