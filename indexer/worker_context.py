@@ -44,7 +44,7 @@ class WorkerContext(Closing):
             IndexBusy: another process holds the index.
         """
         if self._executor is None or self._model != model:
-            self.close()
+            self._close_executor()
             self._executor = LocalExecutor.open(
                 self.settings, self.store, self._bundle(model), PhotoDecoder(self.settings.source_policy())
             )
@@ -52,7 +52,13 @@ class WorkerContext(Closing):
         return self._executor
 
     def close(self) -> None:
-        """Close the executor with its index and threads."""
+        """Close the executor with its index and threads, the index store, and the connection to Redis."""
+        self._close_executor()
+        for name in ("store", "redis"):
+            if opened := vars(self).pop(name, None):
+                opened.close()
+
+    def _close_executor(self) -> None:
         if self._executor is not None:
             self._executor.close()
         self._executor = self._model = None

@@ -1,6 +1,6 @@
 """Photos to embeddings, with ONNX Runtime."""
 
-from functools import cached_property
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,8 @@ class Embedder:
             raise BadBundle(f"ONNX Runtime can't load {bundle.network}: {error}", "Train the model again.") from None
         self._require_shapes(bundle)
         self._threads = threads
+        self._creating = Lock()
+        self._single: Session | None = None  # of one thread, created when it is first used
         self.bundle = bundle
         self.dimension = bundle.dimension
 
@@ -49,14 +51,15 @@ class Embedder:
         """
         if len(images) == 0:
             return np.empty((0, self.dimension), np.float32)
-        session = self.session if parallel else self._one_thread
+        session = self.session if parallel else self._one_thread()
         return session.run(EMBEDDINGS, {IMAGES: images})
 
-    @cached_property
     def _one_thread(self) -> Session:
         if self._threads == 1 or self.session.device != "cpu":
             return self.session
-        return Session(self.bundle.network, threads=1)
+        with self._creating:
+            self._single = self._single or Session(self.bundle.network, threads=1)
+        return self._single
 
     @property
     def has_regions(self) -> bool:
