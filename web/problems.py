@@ -16,6 +16,7 @@ from web.services import services
 from web.validation import InvalidRequest
 
 MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 5  # after the index was unavailable
 MAX_UNREAD_BYTES = 200_000_000  # of a refused upload
 
 log = logging.getLogger("lookalike")
@@ -77,7 +78,10 @@ def _handle_own(error: errors.LookalikeError) -> Response:
     status = STATUS_OF.get(type(error), 503)
     if status == 503:
         log.warning("%s", error)
-    return _respond(Problem(**_status(status), detail=error.message, remedy=error.remedy or REMEDIES[status]))
+    response = _respond(Problem(**_status(status), detail=error.message, remedy=error.remedy or REMEDIES[status]))
+    if isinstance(error, errors.IndexUnreachable):
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
 
 
 def _handle_invalid(error: InvalidRequest) -> Response:

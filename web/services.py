@@ -7,6 +7,7 @@ from flask import Flask, current_app, g
 
 from indexer.background import BackgroundJobs
 from retrieval.index import IndexStore
+from retrieval.index.retries import brief_retries
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 from web.api_keys import load_keys
@@ -47,17 +48,24 @@ class Services:
     def searcher(self) -> Searcher:
         """The searcher of the current request, which does not change while the request runs."""
         if "searcher" not in g:
-            g.acquired = ExitStack()
             g.searcher = g.acquired.enter_context(self.serving.use())
         found: Searcher = g.searcher
         return found
 
 
 def register(app: Flask, services: Services) -> None:
-    """Give an application its services; release the searcher at the end of each request."""
+    """Give an application its services.
+
+    A request retries an unavailable index once, soon. It releases its searcher at its end.
+    """
     app.extensions[EXTENSION] = services
 
-    @app.teardown_appcontext
+    @app.before_request
+    def begin() -> None:
+        g.acquired = ExitStack()
+        g.acquired.enter_context(brief_retries())
+
+    @app.teardown_request
     def release(_error: BaseException | None) -> None:
         if "acquired" in g:
             g.acquired.close()

@@ -15,9 +15,9 @@ from qdrant_client.http.exceptions import ApiException, ResponseHandlingExceptio
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_chain, wait_fixed
 
 from retrieval.errors import IndexUnreachable, IndexWriteFailed, LookalikeError
+from retrieval.index.retries import pauses
 from retrieval.settings import Settings
 
-PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0)
 BUSY = (429, 502, 503, 504)
 UNAUTHORIZED = (401, 403)
 FULL = 507
@@ -26,28 +26,31 @@ Result = TypeVar("Result")
 
 
 def connect(settings: Settings) -> QdrantClient:
-    """Return a client of the settings' server, once that is ready.
+    """Return a client of the settings' server, which is not contacted yet; this takes 50 ms of processor time.
 
-    Raises:
-        IndexUnreachable: the server can't be reached, or is not ready.
-        LookalikeError: the file of its certificate authority can't be used.
+    Raises `LookalikeError` if the file of its certificate authority can't be used.
     """
     key = settings.qdrant_api_key
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Api key is used with an insecure connection")  # docs/operations.md says it
-        client = QdrantClient(
+        return QdrantClient(
             url=settings.qdrant_url,
             api_key=key.get_secret_value() if key else None,
             timeout=settings.qdrant_timeout_seconds,
             check_compatibility=False,
             verify=_trusted(settings.qdrant_ca),
         )
+
+
+def require_ready(client: QdrantClient) -> None:
+    """Raise `IndexUnreachable` if the server can't be reached, or is not ready."""
     with_retries(lambda: _require_ready(client))
-    return client
 
 
 def with_retries(request: Callable[[], Result], failure: type[LookalikeError] = LookalikeError) -> Result:
     """Return the result of a request, which is retried while the server is busy, starting or unavailable.
+
+    `retrieval.index.retries` says how often and after which pauses.
 
     Requests are idempotent: a point that is written or removed twice is written or removed once.
 
@@ -56,10 +59,11 @@ def with_retries(request: Callable[[], Result], failure: type[LookalikeError] = 
         IndexWriteFailed: its disk is full.
         LookalikeError: it refuses the request; as `failure`.
     """
+    waits = pauses()
     attempts = Retrying(
         retry=retry_if_exception(_is_transient),
-        wait=wait_chain(*map(wait_fixed, PAUSES_SECONDS)),
-        stop=stop_after_attempt(1 + len(PAUSES_SECONDS)),
+        wait=wait_chain(*map(wait_fixed, waits)),
+        stop=stop_after_attempt(1 + len(waits)),
         reraise=True,
     )
     try:
@@ -117,7 +121,8 @@ def _reason(error: Exception) -> str:
 
 
 def _require_ready(client: QdrantClient) -> None:
-    with suppress(JSONDecodeError):  # a ready server responds in plain text, which the client can't parse
+    # A ready server responds in plain text, which the client can't parse; a client in memory has no REST interface.
+    with suppress(JSONDecodeError, NotImplementedError):
         client.http.service_api.readyz()
 
 

@@ -1,8 +1,9 @@
 """The index on a Qdrant server or cluster: a collection for each model, and an alias for the current one."""
 
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, cast
 
 from pydantic import ValidationError
@@ -14,7 +15,7 @@ from retrieval.cancellation import CancellationToken
 from retrieval.errors import IndexWriteFailed, LookalikeError
 from retrieval.index import records
 from retrieval.index.base import Hit, IndexStore, Point, VectorIndex
-from retrieval.index.client import Result, connect, with_retries
+from retrieval.index.client import Result, connect, require_ready, with_retries
 from retrieval.index.filter import NO_FILTER, Filter
 from retrieval.index.filtered_search import filtered_search
 from retrieval.index.payload import INDEXED_FIELDS, Payload
@@ -34,7 +35,8 @@ AliasActions = list[models.AliasOperations]
 class ServerStore(IndexStore):
     """The collections `lookalike-<model id>` of a server; the alias `lookalike` names the current one.
 
-    Its methods raise as `retrieval.index.client.connect`, which is called when the store is first used.
+    One client is created when the store is first used, and shared by all threads. Its methods raise as
+    `retrieval.index.client.connect` and `require_ready`.
     """
 
     allows_many_processes = True
@@ -44,6 +46,9 @@ class ServerStore(IndexStore):
         self.location = f"Qdrant at {settings.qdrant_url}"
         self.settings = settings
         self._connect = connect
+        self._connecting = threading.Lock()
+        self._connected: QdrantClient | None = None
+        self._is_ready = False
 
     def models(self) -> list[str]:
         collections = with_retries(self._client.get_collections).collections
@@ -59,12 +64,22 @@ class ServerStore(IndexStore):
     def close(self) -> None:
         """See `IndexStore.close`; the client is closed, too."""
         super().close()
-        if client := vars(self).pop("_client", None):
+        with self._connecting:
+            client, self._connected, self._is_ready = self._connected, None, False
+        if client:
             client.close()
 
-    @cached_property
+    @property
     def _client(self) -> QdrantClient:
-        return self._connect(self.settings)
+        """The client, once the server is ready; threads wait for the server beside each other."""
+        with self._connecting:
+            if self._connected is None:
+                self._connected = self._connect(self.settings)
+            client = self._connected
+        if not self._is_ready:
+            require_ready(client)
+            self._is_ready = True
+        return client
 
     def _open(self, model: str, dimension: int, look: int) -> "ServerIndex":
         return with_retries(lambda: ServerIndex(self, self._client, model, dimension, look))

@@ -6,6 +6,8 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import httpx
@@ -20,7 +22,7 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 from qdrant_peer import Peer, served
 
 from retrieval.errors import IndexMismatch, IndexUnreachable, IndexWriteFailed, LookalikeError
-from retrieval.index import Payload, Point, VectorIndex, client, open_store
+from retrieval.index import Payload, Point, VectorIndex, client, open_store, retries
 from retrieval.index.qdrant_server import ServerStore
 from retrieval.photo_ref import photo_id
 from retrieval.settings import Settings
@@ -55,7 +57,7 @@ def peer() -> Iterator[Peer]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "PAUSES_SECONDS", (0.01, 0.01))
+    monkeypatch.setattr(retries, "PAUSES_SECONDS", (0.01, 0.01))
 
 
 def store(peer: Peer, **settings: object) -> ServerStore:
@@ -65,6 +67,33 @@ def store(peer: Peer, **settings: object) -> ServerStore:
 @pytest.fixture
 def index(peer: Peer, quick: None) -> VectorIndex:
     return store(peer).open("net-1", 4)
+
+
+def test_a_web_request_is_retried_once(peer: Peer, index: VectorIndex) -> None:
+    counting = ("POST", f"{COLLECTION}/points/count")
+    peer.answers[counting] = [(503, "is starting")]
+    for context, attempts in ((nullcontext(), 3), (retries.brief_retries(), 2)):
+        peer.asked.clear()
+        with context, pytest.raises(IndexUnreachable):
+            index.count()
+        assert peer.asked.count(counting) == attempts
+
+
+def test_one_client_is_created_while_the_server_is_unavailable(
+    peer: Peer, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    created: list[object] = []
+    monkeypatch.setattr(client, "QdrantClient", lambda **options: created.append(1) or QdrantClient(**options))
+    peer.answers[("GET", "/readyz")] = [(503, "is starting")]
+    connected = store(peer)
+    for _ in range(3):
+        with pytest.raises(IndexUnreachable):
+            connected.current()
+    del peer.answers[("GET", "/readyz")]
+    peer.answers[("GET", "/aliases")] = [{"aliases": []}]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda _: connected.current(), range(8))) == [None] * 8
+    assert len(created) == 1
 
 
 @pytest.mark.parametrize(
