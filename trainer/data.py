@@ -29,7 +29,6 @@ from trainer.splits import SPLITS, DrawSplits, check_splits, hashed_splits, hold
 Say = Callable[[str], None]
 
 MAX_NAMES = 10
-COPIES_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -208,14 +207,19 @@ def read_all(
     pixels = np.empty(shape, np.uint8) if file is None else _mapped(file, shape)
 
     def read(index: int) -> None:
-        content = read_file(photos[index].path)
-        if edited:
-            content = edited_copy(decoder.decode(content), np.random.default_rng([COPIES_SEED, index]))
+        content = read_copy(photos[index], decoder) if edited else read_file(photos[index].path)
         pixels[index] = decoder.read_pixels(content, rule).pixels
 
     with ThreadPoolExecutor() as threads:
         list(threads.map(read, range(len(photos))))
     return pixels
+
+
+def read_copy(photo: PhotoRef, decoder: PhotoDecoder) -> bytes:
+    """Return an edited copy of a photo as a JPEG, whose edits follow from the content of its file."""
+    content = read_file(photo.path)
+    seed = int.from_bytes(hashlib.sha256(content).digest())
+    return edited_copy(decoder.decode(content), np.random.default_rng(seed))
 
 
 def _mapped(file: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:

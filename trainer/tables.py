@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from retrieval.bundle import Bundle
-from retrieval.metrics import ALL_METRICS, COPY_METRICS, Means, Seeds, SplitMetrics, show
+from retrieval.metrics import ALL_METRICS, COPY_METRICS, METRICS, Means, Seeds, SplitMetrics, show
 from retrieval.photo_ref import display
 from trainer.comparison import ComparedBundle
 
@@ -17,7 +17,7 @@ HEADINGS = {
     for metric in ("recall_at_1", "recall_at_10", "precision_at_5", "map_at_r", "mrr", *COPY_METRICS)
 }
 
-COMPARED = {metric: ALL_METRICS[metric] for metric in ("recall_at_1", "precision_at_5", "map_at_r", *COPY_METRICS)}
+COMPARED = ("recall_at_1", "precision_at_5", "map_at_r", *COPY_METRICS)
 
 
 def training_summary(bundle: Bundle) -> RenderableType:
@@ -45,18 +45,17 @@ def evaluation_table(metrics: SplitMetrics, untrained: SplitMetrics | None) -> T
 
 def comparison_table(entries: Sequence[ComparedBundle]) -> Table:
     """Metrics and cost of each bundle, then the metrics of the untrained backbones."""
-    table = Table(
-        "bundle", *COMPARED.values(), "s", "param.", "MB", box=None, header_style="bold", padding=(0, 1, 0, 0)
-    )
+    headings = [ALL_METRICS[metric].replace(" ", "\n") for metric in COMPARED]
+    table = Table("bundle", *headings, "s", "param.", "MB", box=None, header_style="bold", padding=(0, 1, 0, 0))
     for entry in entries:
         name = f"{escape(entry.bundle)}\n[dim]{escape(entry.how)}[/dim]"
         cost = (_number(entry.seconds), _number(entry.parameters, 1e6, "M"), _number(entry.bytes, 1e6))
-        table.add_row(name, *_cells(entry.metrics, COMPARED), *cost)
+        table.add_row(name, *_compared(entry.metrics), *cost)
         if seeds := entry.seeds:
-            cells = (f"{show(seeds.mean[metric])}\n[dim]± {show(seeds.spread[metric])}[/dim]" for metric in COMPARED)
+            cells = (f"{show(seeds.mean[metric])}\n[dim]±{show(seeds.spread[metric])}[/dim]" for metric in COMPARED)
             table.add_row(f"mean of {seeds.count} seeds", *cells)
     for backbone, untrained in {entry.backbone: entry.untrained for entry in entries if entry.untrained}.items():
-        table.add_row(f"untrained\n[dim]{escape(backbone)}[/dim]", *_cells(untrained, COMPARED))
+        table.add_row(f"untrained\n[dim]{escape(backbone)}[/dim]", *_compared(untrained))
     return table
 
 
@@ -78,6 +77,14 @@ def _table(title: str) -> Table:
     for heading in HEADINGS.values():
         table.add_column(heading, no_wrap=True)
     return table
+
+
+def _compared(means: Means) -> list[str]:
+    """The cells of a comparison, of copy metrics without the interval, for which 80 columns have no space."""
+    return [
+        *_cells(means, (metric for metric in COMPARED if metric in METRICS)),
+        *(show(means[metric]) for metric in COPY_METRICS),
+    ]
 
 
 def _cells(means: Means | None, metrics: Iterable[str]) -> list[str]:

@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from retrieval.decoder import PhotoDecoder
 from retrieval.images import ResizeRule
 from retrieval.metrics import COPY_METRICS
-from retrieval.top_k import Embeddings, top_k
+from retrieval.top_k import ENTRIES_PER_BATCH, Embeddings, Positions
 
 SMALLEST_AREA, LARGEST_AREA = 0.35, 0.6
 FAINTEST, STRONGEST = 0.8, 1.2
@@ -64,14 +64,24 @@ def copy_recall(gallery: Embeddings, copies: Embeddings) -> dict[str, npt.NDArra
         copies: an edited copy of each photo, float32 [photos, d], unit length.
 
     Returns:
-        metric → 0 or 1 for each copy, float64 [photos]; an original with as high a score as another photo is first.
+        metric → 0 or 1 for each copy, float64 [photos].
     """
-    scores, _ = top_k(gallery, copies, max(DEPTHS.values()))
-    of_original = np.einsum("nd,nd->n", gallery, copies)
-    return {
-        metric: (of_original >= scores[:, min(depth, scores.shape[1]) - 1] - ROUNDING).astype(np.float64)
-        for metric, depth in DEPTHS.items()
-    }
+    ranks = original_ranks(gallery, copies)
+    return {metric: (ranks <= depth).astype(np.float64) for metric, depth in DEPTHS.items()}
+
+
+def original_ranks(gallery: Embeddings, copies: Embeddings) -> Positions:
+    """Return the rank of each copy's original among all photos, from 1, int64 [photos]; arguments as in `copy_recall`.
+
+    An original with the same score as other photos has the first of their ranks.
+    """
+    threshold = np.einsum("nd,nd->n", gallery, copies) + ROUNDING
+    size = max(1, ENTRIES_PER_BATCH // max(1, len(gallery)))
+    ranks = np.ones(len(copies), np.int64)
+    for start in range(0, len(copies), size):
+        part = slice(start, start + size)
+        ranks[part] += (copies[part] @ gallery.T > threshold[part, None]).sum(axis=1)
+    return ranks
 
 
 def _jpeg(photo: Image.Image, quality: int = 90) -> bytes:

@@ -14,6 +14,7 @@ from commands import Command
 
 from retrieval.bundle import load_bundle
 from retrieval.errors import LookalikeError
+from retrieval.metrics import ALL_METRICS
 from trainer.schedules import Timetable
 from trainer.tensorboard import TensorBoardLog
 
@@ -83,7 +84,7 @@ def test_evaluate_computes_the_metrics_of_the_training(
     run = lookalike("evaluate", "--bundle", "bundle", "--data", "colours", "--json", home=home)
     assert run.status == 0, run.err
     found = run.json
-    for metric in ("recall_at_1", "recall_at_5", "recall_at_10", "precision_at_5", "r_precision", "map_at_r", "mrr"):
+    for metric in ALL_METRICS:
         assert found[metric] == pytest.approx(printed["metrics"]["test"][metric], abs=1e-6)
     assert set(found["per_class"]) == {"blue", "green", "red"}
     for metric, (low, high) in found["intervals"].items():

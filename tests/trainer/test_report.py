@@ -9,7 +9,7 @@ import pytest
 from retrieval.analysis.evaluation import evaluate_embeddings
 from retrieval.analysis.label_issues import LabelIssue
 from trainer.report.charts import maps
-from trainer.report.findings import best_and_worst, confusion, label_issues
+from trainer.report.findings import best_and_worst, confusion, label_issues, shown_copies
 
 
 class References(HTMLParser):
@@ -31,7 +31,7 @@ def test_the_report_needs_nothing_else(trained: tuple[Path, dict[str, object]]) 
     references.feed(page)
     assert references.loaded
     assert all(reference.startswith("data:image/") for reference in references.loaded)
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 4
 
 
 def test_the_report_has_every_part(trained: tuple[Path, dict[str, object]]) -> None:
@@ -40,6 +40,7 @@ def test_the_report_has_every_part(trained: tuple[Path, dict[str, object]]) -> N
     assert headings == [
         "small_cnn on colours",
         "Retrieval",
+        "By the weight of look",
         "2 seeds",
         "Photos in more than one split",
         "Training",
@@ -50,11 +51,14 @@ def test_the_report_has_every_part(trained: tuple[Path, dict[str, object]]) -> N
         *(["Most often"] if " taken for " in page else []),
         "The best queries",
         "The worst queries",
+        "Edited copies",
         "Labels that are likely wrong",
         "Class by class",
         "How it was made",
     ]
     for text in ("blue", "green", "red", "distance 0.", "✓", "MAP@R", "untrained", "kept"):
+        assert text in page
+    for text in ("copy R@1", "copy R@10", "original at rank 1<", "weight of look: 0 is kind alone"):
         assert text in page
     for text in ("it computes in float32", "before MixUp"):
         assert text in page
@@ -63,7 +67,7 @@ def test_the_report_has_every_part(trained: tuple[Path, dict[str, object]]) -> N
 def test_charts_take_their_ink_from_the_page(trained: tuple[Path, dict[str, object]]) -> None:
     page = (trained[0] / "bundle" / "training" / "report.html").read_text(encoding="utf-8")
     drawn = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
-    assert len(drawn) == 3 and all("var(--soft)" in chart for chart in drawn)
+    assert len(drawn) == 4 and all("var(--soft)" in chart for chart in drawn)
     assert "prefers-color-scheme: dark" in page
 
 
@@ -78,6 +82,15 @@ def test_the_best_of_each_class_and_the_worst_of_all() -> None:
     best, worst = best_and_worst(evaluate_embeddings(EMBEDDINGS, LABELS), nearest, most=2)
     assert best == [4, 1]
     assert worst == [2, 0]
+
+
+def test_the_copies_with_the_worst_ranks_are_shown_first() -> None:
+    ranks = np.ones(100, np.int64)
+    ranks[[7, 50]] = 5, 30
+    shown = shown_copies(ranks, most=8)
+    assert shown[:2] == [50, 7]
+    assert len(set(shown)) == len(shown) <= 8 and max(shown) == 99
+    assert shown_copies(np.array([2, 1]), most=8) == [0, 1]
 
 
 def test_which_class_is_nearest_to_which() -> None:

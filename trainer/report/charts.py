@@ -13,6 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from retrieval.analysis.projection import project_2d
+from retrieval.metrics import ALL_METRICS, COPY_METRICS, Means
+from retrieval.parts import Parts
 from retrieval.top_k import Embeddings
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 MOST_POINTS = 1000
 COLOURS = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8b6f00", "#7b5fc8", "#8f8f8f", "#b03a3a"]
 MARKERS = "osD^vPX*<>"
+BY_LOOK = ("recall_at_1", "precision_at_5", "map_at_r", *COPY_METRICS)
 LOSS, QUALITY = "#d55e00", "#0072b2"
 
 # The colours that matplotlib draws with, and the variables of the page that replace them.
@@ -65,6 +68,23 @@ def training_curves(runs: Sequence[Sequence["Epoch"]], shown: Sequence["Epoch"],
         quality.set(title=f"MAP@R on the validation photos, kept at {kept.map_at_r:.3f}", xlabel="epoch")
         for axes in (loss, quality):
             axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        return svg(figure)
+
+
+def metrics_by_look(by_look: Mapping[str, Means], parts: Parts) -> Markup:
+    """The metrics by the weight of the part look, a line each, and the default weight."""
+    looks = [float(look) for look in by_look]
+    with style():
+        figure = Figure(figsize=(9, 3), layout="constrained")
+        axes = figure.subplots()
+        for metric, colour, marker in zip(BY_LOOK, COLOURS, MARKERS, strict=False):
+            means = [mean for of_look in by_look.values() if (mean := of_look[metric]) is not None]
+            if len(means) == len(looks):
+                axes.plot(looks, means, color=colour, marker=marker, markersize=4, label=ALL_METRICS[metric])
+        if parts.default_look is not None:
+            axes.axvline(parts.default_look, color=INK, linestyle=":", label="default")
+        axes.set(xlabel="weight of look: 0 is kind alone, 1 is look alone", xticks=looks)
+        figure.legend(loc="outside right upper")
         return svg(figure)
 
 

@@ -30,12 +30,26 @@ def best_and_worst(evaluation: Evaluation, nearest: Scores, most: int) -> tuple[
     return best, worst[:most]
 
 
+def shown_copies(ranks: Positions, most: int) -> list[int]:
+    """Choose edited copies to show, of which half have the worst ranks, and the others are spread over all photos.
+
+    Takes the rank of each copy's original, int64 [photos]; returns positions, the worst rank first.
+    """
+    worst = np.argsort(-ranks, kind="stable")[: most // 2]
+    spread = np.linspace(0, len(ranks) - 1, min(most - len(worst), len(ranks))).astype(int)
+    chosen = np.unique(np.concatenate([worst, spread]))
+    shown: list[int] = chosen[np.argsort(-ranks[chosen], kind="stable")].tolist()
+    return shown
+
+
 def confusion(labels: Labels, nearest: Positions) -> dict[str, Counter[str]]:
     """Count, for the photos of each class, the classes of their nearest neighbours.
 
-    Takes the labels, str [photos], and the position of each photo's nearest neighbour, int64 [photos].
+    Takes the labels, str [photos], and the position of each photo's nearest neighbour, int64 [photos], −1 if none.
     """
-    return {str(label): Counter(labels[nearest[labels == label]].tolist()) for label in np.unique(labels)}
+    queries = np.flatnonzero(nearest >= 0)
+    own, found = labels[queries], labels[nearest[queries]]
+    return {str(label): Counter(found[own == label].tolist()) for label in np.unique(own)}
 
 
 def label_issues(labels: Labels, ranked: Positions) -> list[tuple[int, LabelIssue]]:

@@ -14,23 +14,26 @@ import numpy.typing as npt
 from markupsafe import Markup
 from PIL import Image
 
+from retrieval.analysis.copies import original_ranks
 from retrieval.analysis.label_issues import VOTERS
 from retrieval.decoder import PhotoDecoder
 from retrieval.images import ResizeRule
 from retrieval.metrics import Metrics
 from retrieval.photo_ref import PhotoRef, display
 from retrieval.source_policy import SourcePolicy
-from retrieval.top_k import Embeddings, Positions, Scores, top_k_of_each
-from trainer.data import Dataset, LabelledImages, labels_of
+from retrieval.top_k import Embeddings, Positions, Scores, top_k, top_k_of_each
+from trainer.data import Dataset, LabelledImages, labels_of, read_copy
 from trainer.report import charts
-from trainer.report.findings import best_and_worst, confusion, label_issues
+from trainer.report.findings import best_and_worst, confusion, label_issues, shown_copies
 from trainer.report.templates import render
+from trainer.roles import roles_of
 from trainer.runs import Plan, Run
 from trainer.schedules import planned_learning_rates, timetable
 from trainer.split_overlap import Duplicate
 
 NEIGHBOURS = 6
 MOST_QUERIES = 8
+MOST_COPIES = 8
 MOST_ISSUES = 12
 MOST_DUPLICATES = 20
 MOST_VIEWS = 30
@@ -76,6 +79,7 @@ class HeldOut:
 
     photos: Sequence[PhotoRef]
     embeddings: Embeddings
+    groups: npt.NDArray[np.generic] | None = None  # of each photo; its neighbours are of other groups
 
     @cached_property
     def labels(self) -> npt.NDArray[np.str_]:
@@ -84,8 +88,8 @@ class HeldOut:
 
     @cached_property
     def nearest(self) -> tuple[Scores, Positions]:
-        """The scores and positions of each photo's ten nearest neighbours, [photos, 10]."""
-        return top_k_of_each(self.embeddings, VOTERS)
+        """The scores and positions of each photo's ten nearest neighbours, [photos, 10]; −∞ and −1 past the last."""
+        return top_k_of_each(self.embeddings, VOTERS, groups=self.groups)
 
     def row(self, position: int, note: str) -> list[Shown]:
         """A photo and its nearest neighbours with their distances, marked as right or wrong."""
@@ -99,6 +103,7 @@ class HeldOut:
                 "right" if self.photos[other].label == query.label else "wrong",
             )
             for other, distance in zip(positions, distances, strict=True)
+            if other >= 0
         ]
         return [_shown(query, note, "query"), *neighbours]
 
@@ -106,15 +111,18 @@ class HeldOut:
 def write_report(path: Path, report: Report) -> None:
     """Write the report as one self-contained HTML file."""
     split = report.split
-    shown = HeldOut(report.dataset.split(split), report.kept.embeddings[split])
+    photos, trained = report.dataset.split(split), report.metrics.of(split)
+    shown = HeldOut(photos, report.kept.embeddings[split], roles_of(photos).groups)
     best, worst = best_and_worst(report.kept.evaluations[split], shown.nearest[0][:, 0], MOST_QUERIES)
     page = render(
         "report.html",
         report=report,
-        trained=report.metrics.of(split),
+        trained=trained,
         untrained=report.metrics.untrained and report.metrics.untrained.of(split),
         curves=charts.training_curves([run.epochs for run in report.runs], report.kept.epochs, report.kept.kept),
         rates=_learning_rates(report),
+        by_look=charts.metrics_by_look(trained.by_look, report.kept.parts) if trained and trained.by_look else None,
+        copies=_copies(report),
         sample=_sample(report.sample),
         maps=charts.maps({"before": report.untrained[split], "after": shown.embeddings}, shown.labels, report.seed),
         best=[shown.row(position, "query") for position in best],
@@ -136,6 +144,26 @@ def _learning_rates(report: Report) -> Markup:
 def _sample(batch: LabelledImages) -> list[Shown]:
     chosen = np.linspace(0, len(batch.labels) - 1, min(MOST_VIEWS, len(batch.labels))).astype(int)
     return [Shown(_data_uri(Image.fromarray(batch.images[place])), str(batch.labels[place])) for place in chosen]
+
+
+def _copies(report: Report) -> list[list[Shown]]:
+    """Edited copies of photos, each followed by the photos that it found first."""
+    photos, copies = report.dataset.split(report.split), report.kept.copies.get(report.split)
+    if copies is None:
+        return []
+    gallery = report.kept.embeddings[report.split]
+    ranks = original_ranks(gallery, copies)
+    chosen = shown_copies(ranks, MOST_COPIES)
+    rows = []
+    for position, scores, found in zip(chosen, *top_k(gallery, copies[chosen], NEIGHBOURS), strict=True):
+        content = read_copy(photos[position], report.dataset.decoder)
+        copy = Shown(_thumbnail(content), str(photos[position].label), f"original at rank {ranks[position]}", "query")
+        results = [
+            _shown(photos[other], f"score {score:.3f}", "right" if other == position else "")
+            for score, other in zip(scores, found, strict=True)
+        ]
+        rows.append([copy, *results])
+    return rows
 
 
 def _label_issues(report: Report) -> list[list[Shown]]:
@@ -170,8 +198,11 @@ def _mistakes(held: HeldOut) -> dict[str, Any]:
 
 
 def _shown(photo: PhotoRef, note: str, kind: str = "") -> Shown:
-    picture = Image.fromarray(PhotoDecoder(ANY_SIZE).read_pixels(photo.path.read_bytes(), THUMBNAIL).pixels)
-    return Shown(_data_uri(picture), str(photo.label), note, kind)
+    return Shown(_thumbnail(photo.path.read_bytes()), str(photo.label), note, kind)
+
+
+def _thumbnail(content: bytes) -> str:
+    return _data_uri(Image.fromarray(PhotoDecoder(ANY_SIZE).read_pixels(content, THUMBNAIL).pixels))
 
 
 def _data_uri(picture: Image.Image) -> str:
