@@ -16,14 +16,17 @@ from retrieval.bundle_format import Precision
 from retrieval.console import JsonFlag, print_result, say
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
+from retrieval.errors import LookalikeError
+from retrieval.listing import LabelFrom
 from retrieval.parts import Parts
 from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings, load_settings
 from trainer.backbones import BACKBONES, FAMILIES, backbone_named
 from trainer.data import Dataset, labels_of, load_dataset, read_all, report_known_photos
 from trainer.extra import import_tensorflow, silence_tensorflow
-from trainer.recipes import RECIPES, recipe_named
+from trainer.recipes import PRETRAINED, RECIPES, Recipe, recipe_named
 from trainer.recipes.overrides import override, settings_of
+from trainer.recipes.pretrained import PretrainedRecipe
 from trainer.roles import roles_of
 from trainer.sampling import slices
 from trainer.splits import DrawSplits, hashed_splits, stratified_splits
@@ -41,6 +44,12 @@ SplitsOption = Annotated[
 UnseenOption = Annotated[
     list[str] | None,
     typer.Option("--unseen-class", help="A class to use for testing only; give this option at least twice."),
+]
+
+
+LabelFromOption = Annotated[
+    LabelFrom | None,
+    typer.Option(help="Source of the labels. Default: folder names, or the column `label` of a manifest."),
 ]
 
 
@@ -73,6 +82,7 @@ def train(  # noqa: PLR0917 - a command line is all options
     ] = None,
     splits: SplitsOption = None,
     unseen_class: UnseenOption = None,
+    label_from: LabelFromOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted training.")] = False,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard logs.")] = None,
     mixed_precision: Annotated[
@@ -88,6 +98,8 @@ def train(  # noqa: PLR0917 - a command line is all options
 ) -> None:
     """Train an embedding network on labelled photos, and write a model bundle with a report.
 
+    The recipe pretrained needs no labels and trains nothing: it makes a bundle of a pretrained network in seconds.
+
     The seed determines splits, batches and random weights. Results can still differ in the last digits, since the order
     in which threads add numbers varies. After --resume, dropout and uncached augmented views differ from those of an
     uninterrupted training.
@@ -96,23 +108,37 @@ def train(  # noqa: PLR0917 - a command line is all options
     chosen, settings = backbone_named(backbone), load_settings()
     shorthands = {"dimension": dimension, "epochs": epochs}
     changes = [*(changed or ()), *(f"{name}={value}" for name, value in shorthands.items() if value is not None)]
-    override(recipe_named(recipe), changes)  # reports wrong settings before photos are read
+    base = recipe_named(recipe)
+    override(base, changes)  # reports wrong settings before photos are read
     check_target(out)
-    dataset = _dataset(data, settings, splits, seed, unseen_class)
+    needs_labels = isinstance(base, Recipe)
+    if not needs_labels:
+        options = {"--seeds": seeds > 1, "--resume": resume, "--tensorboard": tensorboard is not None}
+        options |= {"--mixed-precision": bool(mixed_precision), "--quantize": quantize != "float32"}
+        _refuse_options_of_training(recipe, [option for option, is_given in options.items() if is_given])
+    dataset = _dataset(data, settings, splits, seed, unseen_class, label_from=label_from, needs_labels=needs_labels)
     import_tensorflow()
-    from trainer.devices import training_device  # noqa: PLC0415 - imports TensorFlow
-    from trainer.pipeline import train_bundle  # noqa: PLC0415 - as above
-    from trainer.runs import Plan  # noqa: PLC0415 - as above
     from trainer.tables import training_summary  # noqa: PLC0415 - imports SciPy
 
-    device = training_device()
-    mixed = device.mixed_precision if mixed_precision is None else mixed_precision
-    say(f"Training {backbone} with the recipe {recipe} on {device.name}{' in mixed precision' if mixed else ''}.")
-    fitted = override(recipe_named(recipe).fitted(dataset.facts), changes)
-    if fitted.faults:
-        say(f"The recipe has the faults of its experiment: {'; '.join(fault.phrase for fault in fitted.faults)}.")
-    plan = Plan(chosen, fitted, weights, tuple(changes), mixed, tensorboard, quantize)
-    bundle = train_bundle(dataset, plan, seed=seed, seeds=seeds, out=out, say=say, resume=resume)
+    if isinstance(base, PretrainedRecipe):
+        from trainer.pretrained import PretrainedPlan, pretrained_bundle  # noqa: PLC0415 - imports TensorFlow
+
+        say(f"Making a model of {backbone}, which is not trained …")
+        pretrained = PretrainedPlan(chosen, override(base, changes), weights, tuple(changes))
+        bundle = pretrained_bundle(dataset, pretrained, seed=seed, out=out, say=say)
+    else:
+        from trainer.devices import training_device  # noqa: PLC0415 - as above
+        from trainer.pipeline import train_bundle  # noqa: PLC0415 - as above
+        from trainer.runs import Plan  # noqa: PLC0415 - as above
+
+        device = training_device()
+        mixed = device.mixed_precision if mixed_precision is None else mixed_precision
+        say(f"Training {backbone} with the recipe {recipe} on {device.name}{' in mixed precision' if mixed else ''}.")
+        fitted = override(base.fitted(dataset.facts), changes)
+        if fitted.faults:
+            say(f"The recipe has the faults of its experiment: {'; '.join(fault.phrase for fault in fitted.faults)}.")
+        plan = Plan(chosen, fitted, weights, tuple(changes), mixed, tensorboard, quantize)
+        bundle = train_bundle(dataset, plan, seed=seed, seeds=seeds, out=out, say=say, resume=resume)
     result = {
         "bundle": bundle.folder,
         "model_id": bundle.model_id,
@@ -132,16 +158,21 @@ def evaluate(  # noqa: PLR0917 - as above
         float | None,
         typer.Option(min=0, max=1, help="Weight of the part look, 0 to 1. Default: set by the model."),
     ] = None,
+    label_from: LabelFromOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Evaluate how well a bundle retrieves photos: each photo of a split is a query among the others."""
+    """Evaluate how well a bundle retrieves photos: each photo of a split is a query among the others.
+
+    Without labels, only the metrics of edited copies are computed, on at most 1,000 photos drawn at random.
+    """
     from retrieval.analysis.evaluation import evaluate_by_look, evaluate_embeddings  # noqa: PLC0415 - imports scikit-learn
     from trainer.tables import evaluation_table  # noqa: PLC0415 - as above
 
     model, settings = load_bundle(bundle), load_settings()
     known = model.photo_splits()
     draw: DrawSplits = stratified_splits if known is None else partial(hashed_splits, known=known)
-    dataset = _dataset(data, settings, splits, model.manifest.seed or 0, unseen_class, draw)
+    seed = model.manifest.seed or 0
+    dataset = _dataset(data, settings, splits, seed, unseen_class, draw, label_from=label_from, needs_labels=False)
     report_known_photos(dataset, split, known or {}, say)
     photos = dataset.split(split)
     labels, roles = labels_of(photos), roles_of(photos)
@@ -188,7 +219,8 @@ def recipes(
     as_json: JsonFlag = False,
 ) -> None:
     """List the training recipes, or the settings of one."""
-    chosen = list(RECIPES.values()) if name is None else [recipe_named(name)]
+    known: list[Recipe | PretrainedRecipe] = [*RECIPES.values(), PRETRAINED]
+    chosen = known if name is None else [recipe_named(name)]
     described = [
         {
             "name": one.name,
@@ -218,6 +250,11 @@ def _embeddings(
     return np.concatenate([embedder.embed(of_batch) for of_batch in pixels])
 
 
+def _refuse_options_of_training(recipe: str, options: Sequence[str]) -> None:
+    if options:
+        raise LookalikeError(f"The recipe {recipe} trains nothing: {', '.join(options)} can't be used.", "Omit them.")
+
+
 def _dataset(  # noqa: PLR0917 - as above
     data: str,
     settings: Settings,
@@ -225,10 +262,21 @@ def _dataset(  # noqa: PLR0917 - as above
     seed: int,
     unseen: list[str] | None,
     draw: DrawSplits = hashed_splits,
+    *,
+    label_from: LabelFrom | None,
+    needs_labels: bool,
 ) -> Dataset:
-    decoder = PhotoDecoder(settings.source_policy())
     return load_dataset(
-        data, settings.home, say, splits=splits, seed=seed, unseen=unseen or (), decoder=decoder, draw=draw
+        data,
+        settings.home,
+        say,
+        splits=splits,
+        seed=seed,
+        unseen=unseen or (),
+        decoder=PhotoDecoder(settings.source_policy()),
+        draw=draw,
+        label_from=label_from,
+        needs_labels=needs_labels,
     )
 
 

@@ -1,4 +1,4 @@
-"""Data sets of labelled photos, split into training, validation and test photos."""
+"""Data sets of photos, split into training, validation and test photos."""
 
 import hashlib
 import math
@@ -17,7 +17,7 @@ from retrieval.analysis.roles import EVERY_PHOTO, Roles
 from retrieval.decoder import PhotoDecoder
 from retrieval.errors import BadSource, LookalikeError, UnreadablePhoto
 from retrieval.images import ResizeRule
-from retrieval.listing import list_photos
+from retrieval.listing import LabelFrom, list_photos
 from retrieval.photo_ref import PhotoRef, display
 from retrieval.stores import read_file
 from trainer.datasets import locate
@@ -29,11 +29,13 @@ from trainer.splits import SPLITS, DrawSplits, check_splits, hashed_splits, hold
 Say = Callable[[str], None]
 
 MAX_NAMES = 10
+MOST_UNLABELLED = 1_000
+NO_LABELS_NEEDED = "Without labels, use `lookalike train --recipe pretrained`."
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Readable photos, each with a label and a split."""
+    """Readable photos, each with a split, and either each with a label or none."""
 
     name: str  # the name that the user gave, as one printable line
     digest: str  # sha256 over the content, label and split of each photo
@@ -43,8 +45,8 @@ class Dataset:
 
     @property
     def classes(self) -> list[str]:
-        """The labels of all photos, sorted."""
-        return sorted({str(photo.label) for photo in self.photos})
+        """The labels of all photos, sorted; empty if they have none."""
+        return sorted({photo.label for photo in self.photos if photo.label is not None})
 
     @property
     def unseen_classes(self) -> list[str]:
@@ -56,6 +58,11 @@ class Dataset:
     def counts(self) -> dict[str, int]:
         """Number of photos per split."""
         return dict(Counter(str(photo.split) for photo in self.photos))
+
+    @property
+    def held_out(self) -> list[str]:
+        """The splits that are not trained on and have photos."""
+        return [split for split in ("val", "test") if split in self.counts]
 
     @property
     def facts(self) -> Facts:
@@ -77,7 +84,7 @@ class LabelledImages:
     """Decoded photos."""
 
     images: npt.NDArray[np.uint8]  # [photos, size, size, 3]
-    labels: npt.NDArray[np.str_]  # [photos]
+    labels: npt.NDArray[np.str_]  # [photos], empty if the photos have no labels
     copies: npt.NDArray[np.uint8] | None = None  # an edited copy of each photo, as `images`
     roles: Roles = EVERY_PHOTO  # in evaluation
 
@@ -92,8 +99,12 @@ def load_dataset(
     unseen: Collection[str] = (),
     decoder: PhotoDecoder | None = None,
     draw: DrawSplits = hashed_splits,
+    label_from: LabelFrom | None = None,
+    needs_labels: bool = True,
 ) -> Dataset:
     """Find the photos of a data set, leave out unreadable ones, and split them.
+
+    Without labels and given splits, at most 1,000 photos are used, drawn at random by the seed.
 
     Args:
         data: a folder with a folder per class, a CSV/JSONL manifest, `tfds:NAME` or `digits`.
@@ -104,21 +115,28 @@ def load_dataset(
         unseen: classes that are held out of training and validation; the test split has their photos and no others.
         decoder: photos that it refuses are left out; None for one with the default limits.
         draw: draws the splits, given photos, the sha256 of each by URI, and the seed.
+        label_from: where labels come from; None: from folder names for folders, from the manifest for manifests.
+        needs_labels: whether photos without labels are refused; if not, labels of fewer than two classes are ignored.
 
     Raises:
         LookalikeError: there are no photos, no labels or fewer than two classes; a photo has two labels or two splits
             or is outside the manifest's folder; or an unseen class does not exist.
     """
     source = locate(data, home)
-    photos = _once_each(_labelled(source, say), source)
+    photos = _once_each(_find(source, label_from, needs_labels, say), source)
+    if photos[0].label is None and splits is None and not any(photo.split for photo in photos):
+        photos = _sample(photos, seed, say)
     if splits is not None:
         photos = splits_from_file(photos, source, splits, say)
     decoder = decoder or PhotoDecoder()
     fingerprints = _fingerprints(photos, decoder, say)
     photos = sorted((photo for photo in photos if photo.uri in fingerprints), key=lambda photo: photo.uri)
-    if len({photo.label for photo in photos}) < 2:
+    if not photos:
+        raise BadSource(f"{display(data)} has no readable photos.", "Add photos.")
+    if photos[0].label is not None and len({photo.label for photo in photos}) < 2:
         raise BadSource(
-            f"{display(data)} has readable photos of fewer than two classes.", "Add a folder of photos per class."
+            f"{display(data)} has readable photos of fewer than two classes.",
+            f"Add a folder of photos per class. {NO_LABELS_NEEDED}",
         )
     given = any(photo.split for photo in photos)
     roles_of(photos)  # reports wrong flags before photos are embedded
@@ -131,7 +149,7 @@ def load_dataset(
     if several := split_groups(photos):
         say(f"Metrics are inflated: groups with photos in several splits: {_listed(several)}.")
     _report_label_conflicts(photos, fingerprints, say)
-    lines = "".join(f"{fingerprints[photo.uri].sha256}\t{photo.label}\t{photo.split}\n" for photo in photos)
+    lines = "".join(f"{fingerprints[photo.uri].sha256}\t{photo.label or ''}\t{photo.split}\n" for photo in photos)
     digest = hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
     return Dataset(display(data), digest, tuple(photos), fingerprints, decoder)
 
@@ -182,8 +200,8 @@ def report_known_photos(dataset: Dataset, split: str, known: Mapping[str, str], 
 
 
 def labels_of(photos: Iterable[PhotoRef]) -> npt.NDArray[np.str_]:
-    """Return the labels of photos, str [photos]."""
-    return np.array([str(photo.label) for photo in photos])
+    """Return the labels of photos, str [photos]; empty for photos without one."""
+    return np.array([photo.label or "" for photo in photos])
 
 
 def read_all(
@@ -236,22 +254,43 @@ def _has_queries(photos: Sequence[PhotoRef]) -> bool:
     return bool((matches if roles.queries is None else matches[roles.queries]).any())
 
 
-def _labelled(source: Path, say: Say) -> list[PhotoRef]:
-    if source.is_dir():
-        photos = list(list_photos(source, "folder", lambda entry: say(f"Left out: {entry.reason}")))
-    else:
-        photos = _below(list_photos(source, "manifest"), source)
-    if not photos:
-        raise BadSource(f"{display(source)} contains no photos.", "Add a folder of photos for each class.")
+def _find(source: Path, label_from: LabelFrom | None, needs_labels: bool, say: Say) -> list[PhotoRef]:
+    """Return the photos of a source that have labels; if they are not needed and of fewer than two classes, all photos.
+
+    In the latter case, the photos have no label.
+    """
+    photos = _listed_in(source, label_from, say)
     labelled = [photo for photo in photos if photo.label and not _outside_class_folders(photo, source)]
+    if not needs_labels and len({photo.label for photo in labelled}) < 2:
+        return [replace(photo, label=None) for photo in photos]
     if not labelled:
         raise BadSource(
             f"The photos of {display(source)} have no labels.",
-            "Move them to a folder per class, or name a manifest with the columns path,label.",
+            "Move them to a folder per class, or name a manifest with the columns path,label. " + NO_LABELS_NEEDED,
         )
     if len(labelled) < len(photos):
-        say(f"{len(photos) - len(labelled)} photos without a label are left out.")
+        remedy = "" if needs_labels else " To use all photos, ignore the labels with --label-from none."
+        say(f"{len(photos) - len(labelled)} photos without a label are left out.{remedy}")
     return [replace(photo, label=display(str(photo.label))) for photo in labelled]
+
+
+def _listed_in(source: Path, label_from: LabelFrom | None, say: Say) -> list[PhotoRef]:
+    """Return the photos of a folder or manifest, of which there must be one."""
+    if source.is_dir():
+        found = list_photos(source, label_from or "folder", lambda entry: say(f"Left out: {entry.reason}"))
+        photos = list(found)
+    else:
+        photos = _below(list_photos(source, label_from or "manifest"), source)
+    if not photos:
+        raise BadSource(f"{display(source)} contains no photos.", "Add a folder of photos for each class.")
+    return photos
+
+
+def _sample(photos: list[PhotoRef], seed: int, say: Say) -> list[PhotoRef]:
+    if len(photos) <= MOST_UNLABELLED:
+        return photos
+    say(f"{MOST_UNLABELLED:,} of {len(photos):,} photos are used, drawn at random.")
+    return [photos[place] for place in np.sort(np.random.default_rng(seed).permutation(len(photos))[:MOST_UNLABELLED])]
 
 
 def _below(photos: Iterable[PhotoRef], manifest: Path) -> list[PhotoRef]:

@@ -15,7 +15,7 @@ from retrieval.bundle_format import Parity
 from retrieval.errors import LookalikeError, first_line
 from retrieval.session import Session
 from trainer.canonical_graph import make_canonical
-from trainer.network import EmbeddingNetwork, embed
+from trainer.network import EmbeddingNetwork, LookNetwork, embed
 from trainer.regions import with_regions
 from trainer.sampling import slices
 
@@ -24,7 +24,7 @@ MIN_COSINE = 0.9999
 HDF5_OVERHEAD = 1_000_000
 
 
-def export_onnx(network: EmbeddingNetwork, path: Path) -> None:
+def export_onnx(network: EmbeddingNetwork | LookNetwork, path: Path) -> None:
     """Write a network as ONNX: `images` uint8 [batch, size, size, 3] → `embeddings` float32 [batch, d].
 
     If `with_regions` supports the network, the graph also has an optional input `explain` and an output `regions`.

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +10,11 @@ import tensorflow as tf
 from trainer.augmentation import random_views
 from trainer.augmented_views import augmented_views
 from trainer.data import LabelledImages
+from trainer.look import MOST_PHOTOS, fit_look
 from trainer.losses import TripletObjective, objective
 from trainer.network import EmbeddingNetwork, initialize_batch_norm
-from trainer.recipes.components import MeanCentred, RandomViews, Unchanged
-from trainer.recipes.recipe import AnyAugmentation, Recipe
+from trainer.recipes.components import MeanCentred, Unchanged
+from trainer.recipes.recipe import Recipe
 from trainer.sampling import BATCH, Indices, batches, slices
 from trainer.schedules import learning_rates, timetable
 from trainer.soup import Soup
@@ -25,8 +25,6 @@ Variables = list[tf.Variable]
 
 VALIDATION_SEED = 0
 MAX_PHOTOS_FOR_MEAN = 1024
-NUMBER_OF_LOOK_VIEWS = 3
-LOOK_VIEWS = RandomViews(smallest_area=0.35, stretch=1.0, colour=0.2)  # changes that leave the look of a photo the same
 
 
 class Learner:
@@ -101,11 +99,8 @@ class Learner:
         """Fit the part look, if there is one, to the training photos and the final weights of the network."""
         look = self._network.look
         if look is not None:
-            tf.random.set_seed(self._seed)  # the same views after a resumed training
-            changes = replace(LOOK_VIEWS, flip=self._network.backbone.augmentation.flip)
-            pooled = look.pooled
-            views = [_predict(pooled, self._photos(changes)) for _ in range(NUMBER_OF_LOOK_VIEWS)]
-            look.fit(_predict(pooled, self._photos()), np.stack(views))
+            photos = self._random_photos(MOST_PHOTOS)
+            fit_look(look, self._images, photos, self._network.backbone, self._seed)
 
     def validation_model(self) -> tf.keras.Model:
         """Return the model from images to the input of the loss."""
@@ -183,13 +178,8 @@ class Learner:
 
     def _features_of_photos(self) -> Features:
         """Compute the features of at most 1,024 training photos without augmentation, float32 [photos, f]."""
-        return _predict(self._network.features, self._photos())
-
-    def _photos(self, augmentation: AnyAugmentation | None = None) -> Iterator[tf.Tensor]:
-        """Yield at most 1,024 training photos, augmented or not, in batches, float32 [batch, size, size, 3]."""
         photos, size = self._random_photos(MAX_PHOTOS_FOR_MEAN), self._network.backbone.resize.size
-        augmentation = augmentation or Unchanged()
-        yield from (random_views(self._images[photos[chunk]], size, augmentation) for chunk in slices(len(photos)))
+        return _predict(self._network.features, (self._resized(photos[chunk], size) for chunk in slices(len(photos))))
 
     def _random_photos(self, at_most: int) -> Indices:
         return np.random.default_rng(self._seed).permutation(len(self._images))[:at_most]

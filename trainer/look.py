@@ -4,14 +4,23 @@ The upper layers of a fine-tuned network keep what separates its classes. The li
 keep what tells two photos of a class apart, so that an edited copy of a photo finds its original.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 from scipy.linalg import eigh
 
+from trainer.augmentation import random_views
+from trainer.backbones.base import Backbone
+from trainer.recipes.components import RandomViews, Unchanged
+from trainer.recipes.recipe import AnyAugmentation
+from trainer.sampling import slices
+
 LAYER = "look_projection"
+MOST_PHOTOS = 1024
+NUMBER_OF_VIEWS = 3
+VIEWS = RandomViews(smallest_area=0.35, stretch=1.0, colour=0.2)  # changes that leave the look of a photo the same
 SHRINKAGE = 1.0
 EPSILON = 1e-9
 
@@ -60,6 +69,30 @@ class LookPart:
         layer = self.head.get_layer(LAYER)
         layer.kernel.assign(directions[:, ::-1])
         layer.bias.assign(-mean @ directions[:, ::-1])
+
+
+def fit_look(
+    look: LookPart, images: npt.NDArray[np.uint8], photos: npt.NDArray[np.int64], backbone: Backbone, seed: int
+) -> None:
+    """Fit the part look to photos and augmented views of them, and set TensorFlow's seed.
+
+    Args:
+        look: the part, whose network has its final weights.
+        images: uint8 [images, side, side, 3].
+        photos: positions of the photos among the images; `MOST_PHOTOS` suffice.
+        backbone: of the network.
+        seed: of the views.
+    """
+    pooled, size = look.pooled, backbone.resize.size
+
+    def features(augmentation: AnyAugmentation) -> Features:
+        batches = (random_views(images[photos[chunk]], size, augmentation) for chunk in slices(len(photos)))
+        return np.concatenate([np.asarray(pooled.predict_on_batch(batch), np.float32) for batch in batches])
+
+    tf.random.set_seed(seed)
+    changes = replace(VIEWS, flip=backbone.augmentation.flip)
+    views = np.stack([features(changes) for _ in range(NUMBER_OF_VIEWS)])
+    look.fit(features(Unchanged()), views)
 
 
 def build_look(features: tf.keras.Model, layers: tuple[str, ...], length: int, weight: float) -> LookPart:

@@ -48,7 +48,7 @@ class EmbeddingNetwork:
         """Return the exported model: `images` uint8 [batch, size, size, 3] → `embeddings` float32 [batch, d]."""
         if self.look is None:
             return self.kind()
-        images, pixels = self._images()
+        images, pixels = _inputs(self.backbone)
         features, *maps = tf.keras.Model(self.features.input, [self.features.output, *self.look.maps.outputs])(
             pixels, training=False
         )
@@ -83,16 +83,35 @@ class EmbeddingNetwork:
         finally:
             bias.assign(before)
 
-    def _images(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """The input of the exported model, uint8 [batch, size, size, 3], and the input of `features`."""
-        size = self.backbone.resize.size
-        images = tf.keras.layers.Input((size, size, 3), dtype=tf.uint8, name="images")
-        return images, tf.cast(images, tf.float32)
-
     def _from_images(self, last: tf.keras.Model | None, name: str) -> tf.keras.Model:
-        images, pixels = self._images()
+        images, pixels = _inputs(self.backbone)
         outputs = self.features(pixels, training=False)
         return tf.keras.Model(images, outputs if last is None else last(outputs, training=False), name=name)
+
+
+@dataclass(frozen=True)
+class LookNetwork:
+    """A network whose embedding has the part look alone: the backbone is not trained, and has no head."""
+
+    backbone: Backbone
+    features: tf.keras.Model  # as in `EmbeddingNetwork`
+    look: LookPart
+
+    @property
+    def parts(self) -> list[Part]:
+        """The part of the embedding."""
+        return [Part(name=LOOK, length=self.look.length, weight=1)]
+
+    def whole(self) -> tf.keras.Model:
+        """Return the exported model, see `EmbeddingNetwork.whole`."""
+        images, pixels = _inputs(self.backbone)
+        embeddings = self.look.head(self.look.pooled(pixels, training=False))
+        return tf.keras.Model(images, embeddings, name="embedder")
+
+    def features_only(self) -> tf.keras.Model:
+        """Return the model from images to the features of the backbone, see `EmbeddingNetwork.features_only`."""
+        images, pixels = _inputs(self.backbone)
+        return tf.keras.Model(images, self.features(pixels, training=False), name="features")
 
 
 def build_network(
@@ -124,8 +143,19 @@ def build_network(
     return EmbeddingNetwork(backbone, features, projection, unit, pretrained, frozen, trainable, part)
 
 
-def join(kind: tf.Tensor, look: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-    """Join the parts of an embedding, each scaled by the square root of its weight; `weight` is that of look."""
+def build_look_network(backbone: Backbone, weights: str, dimension: int) -> LookNetwork:
+    """Build a network without a head, whose part look is not fitted; raises as `build_network`."""
+    features = backbone.build(weights)
+    return LookNetwork(backbone, features, build_look(features, backbone.look_layers, dimension, weight=1))
+
+
+def join(kind: tf.Tensor | None, look: tf.Tensor | None, weight: float) -> tf.Tensor:
+    """Join the parts of an embedding, each scaled by the square root of its weight; a part alone is not scaled.
+
+    `weight` is that of look; None stands for a part that the embedding does not have.
+    """
+    if kind is None or look is None:
+        return kind if look is None else look
     return tf.concat([math.sqrt(1 - weight) * kind, math.sqrt(weight) * look], axis=kind.shape.rank - 1)
 
 
@@ -175,6 +205,13 @@ def embed(model: tf.keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[n
 def predict(model: tf.keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     """Run a model on images uint8 [images, size, size, 3], which may be mapped from a file, in batches of 64."""
     return np.concatenate([np.asarray(model.predict_on_batch(images[batch])) for batch in slices(len(images))])
+
+
+def _inputs(backbone: Backbone) -> tuple[tf.Tensor, tf.Tensor]:
+    """The input of the exported model, uint8 [batch, size, size, 3], and that of the backbone."""
+    size = backbone.resize.size
+    images = tf.keras.layers.Input((size, size, 3), dtype=tf.uint8, name="images")
+    return images, tf.cast(images, tf.float32)
 
 
 def _freeze_lower_layers(features: tf.keras.Model, fine_tune_from: str | None) -> None:

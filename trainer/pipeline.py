@@ -18,7 +18,9 @@ from retrieval.analysis.copies import read_near_identical
 from retrieval.analysis.evaluation import Evaluation, evaluate_by_look, evaluate_embeddings
 from retrieval.bundle import Bundle, write_bundle
 from retrieval.bundle_format import PHOTOS, CalibrationData, TrainingData
+from retrieval.images import ResizeRule
 from retrieval.metrics import BySplit, Metrics, Quantization, SplitMetrics, TrainingCost
+from retrieval.parts import Parts
 from retrieval.session import runtime_version
 from retrieval.stores import read_file
 from retrieval.top_k import Embeddings
@@ -81,6 +83,12 @@ def _read(dataset: Dataset, split: str, plan: Plan, work: Path) -> LabelledImage
     if split == "train":
         rule = plan.recipe.preparation.train_rule(rule)
         return LabelledImages(read_all(photos, rule, dataset.decoder, file=work / "train.pixels"), labels_of(photos))
+    return read_held_out(dataset, split, rule, work)
+
+
+def read_held_out(dataset: Dataset, split: str, rule: ResizeRule, work: Path) -> LabelledImages:
+    """Read the photos of a held-out split, and edited copies of them, to files in the work folder."""
+    photos = dataset.split(split)
     images = read_all(photos, rule, dataset.decoder, file=work / f"{split}.pixels")
     copies = read_all(photos, rule, dataset.decoder, file=work / f"{split}-copies.pixels", edited=True)
     return LabelledImages(images, labels_of(photos), copies, roles_of(photos))
@@ -154,9 +162,7 @@ def _write_training(folder: Path, report: Report) -> None:
 
 def _write_bundle(out: Path, work: Path, report: Report) -> Bundle:
     plan, dataset, kept = report.plan, report.dataset, report.kept
-    photos = sorted((dataset.fingerprints[photo.uri].sha256, str(photo.split)) for photo in dataset.photos)
-    lines = "".join(f"{sha256},{split}\n" for sha256, split in photos)
-    (work / PHOTOS).write_text(f"sha256,split\n{lines}", encoding="ascii")
+    write_photo_splits(work / PHOTOS, dataset)
     return write_bundle(
         out,
         kept.network,
@@ -174,18 +180,38 @@ def _write_bundle(out: Path, work: Path, report: Report) -> Bundle:
         metrics=report.metrics,
         precision=kept.precision,
         parity=kept.record.parity,
-        calibration_data=_calibrated(report),
-        versions={library: version(library) for library in LIBRARIES} | {"onnxruntime": runtime_version()},
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        calibration_data=calibrated(dataset, kept.network, kept.embeddings["val"], kept.parts, plan.fed.resize),
+        **made_now(),
     )
 
 
-def _calibrated(report: Report) -> CalibrationData | None:
-    """The calibration of scores on the validation photos; None if there are too few."""
-    plan, dataset, kept = report.plan, report.dataset, report.kept
-    photos, embeddings = dataset.split("val"), kept.embeddings["val"]
+def calibrated(
+    dataset: Dataset, network: Path, embeddings: Embeddings, parts: Parts, rule: ResizeRule
+) -> CalibrationData | None:
+    """Return the calibration of scores on the validation photos; None if there are too few.
+
+    Args:
+        network: the ONNX file.
+        embeddings: of the validation photos by the network, float32 [photos, d].
+        parts: of the embeddings.
+        rule: how photos are resized for the network.
+    """
+    photos = dataset.split("val")
     drawn = np.random.default_rng(0).permutation(len(photos))[:COPIED]
-    pixels = [read_near_identical(read_file(photos[one].path), plan.fed.resize, dataset.decoder) for one in drawn]
-    copies = run_onnx(kept.network, np.concatenate(pixels))
-    pairs = pairs_of(np.repeat(embeddings[drawn], len(pixels[0]), axis=0), copies, kept.parts)
-    return calibration_data(embeddings, labels_of(photos), kept.parts, pairs)
+    pixels = [read_near_identical(read_file(photos[one].path), rule, dataset.decoder) for one in drawn]
+    copies = run_onnx(network, np.concatenate(pixels))
+    pairs = pairs_of(np.repeat(embeddings[drawn], len(pixels[0]), axis=0), copies, parts)
+    return calibration_data(embeddings, labels_of(photos) if dataset.classes else None, parts, pairs)
+
+
+def write_photo_splits(path: Path, dataset: Dataset) -> None:
+    """Write the content hash and the split of each photo, by which `lookalike evaluate` recognizes them."""
+    photos = sorted((dataset.fingerprints[photo.uri].sha256, str(photo.split)) for photo in dataset.photos)
+    lines = "".join(f"{sha256},{split}\n" for sha256, split in photos)
+    path.write_text(f"sha256,split\n{lines}", encoding="ascii")
+
+
+def made_now() -> dict[str, Any]:
+    """Return the fields of a manifest that say when and with which libraries a bundle was made."""
+    versions = {library: version(library) for library in LIBRARIES} | {"onnxruntime": runtime_version()}
+    return {"versions": versions, "created_at": datetime.now(UTC).isoformat(timespec="seconds")}

@@ -16,12 +16,14 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from trainer.look import LAYER, LookPart, global_pooling, pool
-from trainer.network import EmbeddingNetwork, join
+from trainer.network import EmbeddingNetwork, LookNetwork, join
 
 EPSILON = 1e-12
 
 
-def with_regions(network: EmbeddingNetwork) -> Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]] | None:
+def with_regions(
+    network: EmbeddingNetwork | LookNetwork,
+) -> Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]] | None:
     """Extend a network by the contributions of regions to its embeddings.
 
     Returns:
@@ -34,19 +36,19 @@ def with_regions(network: EmbeddingNetwork) -> Callable[[tf.Tensor, tf.Tensor], 
     pooling = global_pooling(features)
     if pooling is None:
         return None
-    look = network.look
+    look, kind = network.look, network if isinstance(network, EmbeddingNetwork) else None
+    weight = look.weight if look else 0.0
     maps_of = tf.keras.Model(features.input, [pooling.input, *(look.maps.outputs if look else ())])
 
     def run(images: tf.Tensor, explain: tf.Tensor) -> dict[str, tf.Tensor]:
         cells, *maps = tf.nest.flatten(maps_of(tf.cast(images, tf.float32), training=False))
         pooled = pooling(cells)
-        embeddings = network.head(pooled, training=False)
-        if look:
-            embeddings = join(embeddings, look.head(pool(maps)), look.weight)
+        of_kind = kind.head(pooled, training=False) if kind else None
+        embeddings = join(of_kind, look.head(pool(maps)) if look else None, weight)
 
         def regions() -> tf.Tensor:
-            of_kind = _project(_contributions(cells, pooled, pooling), network.projection)
-            return join(of_kind, _of_look(look, maps, cells.shape[1:3]), look.weight) if look else of_kind
+            of_kind = _project(_contributions(cells, pooled, pooling), kind.projection) if kind else None
+            return join(of_kind, _of_look(look, maps, cells.shape[1:3]) if look else None, weight)
 
         empty = (0, *cells.shape[1:3], embeddings.shape[1])
         return {"embeddings": embeddings, "regions": tf.cond(explain, regions, lambda: tf.zeros(empty))}

@@ -118,7 +118,7 @@ def hold_out_classes(photos: Iterable[PhotoRef], unseen: Collection[str], source
         BadSource: a class does not exist, or fewer than two classes are left for testing or for training.
     """
     photos = list(photos)
-    classes = {str(photo.label) for photo in photos}
+    classes = {photo.label for photo in photos if photo.label is not None}
     unknown = sorted(set(unseen) - classes)
     if unknown:
         raise BadSource(
@@ -166,7 +166,7 @@ def splits_from_file(
     for photo in photos:
         if row := listed.get(uri_of(photo.path)):
             label, split = row
-            if label and display(label) != photo.label:
+            if label and photo.label and display(label) != photo.label:
                 raise BadSource(
                     f"{display(photo.path)} has two labels: {photo.label!r} in {display(source)}, "
                     f"{display(label)!r} in {display(file)}.",

@@ -17,6 +17,7 @@ HEADINGS = {
     for metric in ("recall_at_1", "recall_at_10", "precision_at_5", "map_at_r", "mrr", *COPY_METRICS)
 }
 
+SUMMARIZED = ("recall_at_1", "map_at_r", "copy_recall_at_1")
 COMPARED = ("recall_at_1", "precision_at_5", "map_at_r", *COPY_METRICS)
 
 
@@ -25,9 +26,10 @@ def training_summary(bundle: Bundle) -> RenderableType:
     metrics, report = bundle.manifest.metrics, bundle.folder / "training" / "report.html"
     split = metrics.shown_split
     measured = metrics.of(split) or SplitMetrics()
+    means = {ALL_METRICS[metric]: measured[metric] for metric in SUMMARIZED}
+    shown = ", ".join(f"{name} {show(mean)}" for name, mean in means.items() if mean is not None)
     sentence = escape(
-        f"{bundle.model_id} is in {display(bundle.folder)}: {split} R@1 {show(measured.recall_at_1)}, "
-        f"MAP@R {show(measured.map_at_r)}. Its report: {display(report)}"
+        f"{bundle.model_id} is in {display(bundle.folder)}: {split} {shown}. Its report: {display(report)}"
     )
     return Group(_seeds_table(metrics.seeds, split), sentence) if metrics.seeds else sentence
 

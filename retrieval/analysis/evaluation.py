@@ -38,6 +38,7 @@ class Evaluation:
 
     Attributes:
         labels: the class of each query, str [queries]; queries are the photos with another of their class to find.
+            Photos without labels are of one class, whose name is empty.
         values: metric → its value for each query, float64 [queries].
         positions: of the queries among the photos, int64 [queries].
     """
@@ -87,7 +88,7 @@ class Evaluation:
     def metrics(self) -> SplitMetrics:
         """The means with their intervals, over all queries and by class."""
         classes = {str(label): self.of_class(label)._summary() for label in np.unique(self.labels)}
-        return self._summary().model_copy(update={"per_class": classes})
+        return self._summary().model_copy(update={"per_class": None if "" in classes else classes})
 
     def _summary(self) -> SplitMetrics:
         return SplitMetrics(**self.overall, queries=self.queries, intervals=self.intervals())
@@ -105,7 +106,7 @@ def evaluate_embeddings(
 
     Args:
         embeddings: float32 [photos, d], unit length.
-        labels: str [photos].
+        labels: str [photos]; if all are empty, the photos have no labels, and only `COPY_METRICS` are computed.
         roles: which photos are queries and which may be found; a photo without a match to find is never a query.
         metrics: which of `METRICS` to compute.
         copies: of an edited copy of each photo, float32 [photos, d], to compute `COPY_METRICS` for the query photos.
@@ -114,7 +115,8 @@ def evaluate_embeddings(
     total = roles.matches(labels)
     positions = np.arange(len(labels)) if roles.queries is None else roles.queries
     positions = positions[total[positions] > 0]
-    values = {metric: np.zeros(len(positions)) for metric in metrics}
+    has_labels = bool((labels != "").any())
+    values = {metric: np.zeros(len(positions)) for metric in (metrics if has_labels else ())}
     depth = max(DEEPEST_CUT, total[positions].max(initial=0))
 
     def relevance(of: Positions, depth: int) -> Iterator[tuple[slice, Relevance]]:
@@ -122,7 +124,7 @@ def evaluate_embeddings(
         for part, _, ranked in top_k_in_batches(embeddings, depth, of, roles.groups, roles.gallery):
             yield part, (codes[ranked] == codes[of[part], None]) & (ranked >= 0)
 
-    for part, relevant in relevance(positions, depth):
+    for part, relevant in relevance(positions, depth) if values else ():
         for metric, of_metric in values.items():
             of_metric[part] = COMPUTE[metric](relevant, total[positions[part]])
     if "mrr" in values:  # of queries without a relevant photo within that depth, it depends on the whole ranking

@@ -1,4 +1,5 @@
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from make import COLOURS, encoded, photo
 from retrieval.decoder import PhotoDecoder
 from retrieval.errors import LookalikeError
 from retrieval.source_policy import SourcePolicy
-from trainer.data import Dataset, check_trainable, load_dataset
+from trainer import data
+from trainer.data import Dataset, check_trainable, labels_of, load_dataset
 from trainer.splits import SPLITS
 
 
@@ -84,6 +86,55 @@ def test_a_splits_file_finds_photos_behind_a_link(colours: Path, tmp_path: Path)
     (tmp_path / "split.csv").write_text("\n".join(["path,label,split", *rows]))
     dataset, _ = load(colours, tmp_path, splits=tmp_path / "split.csv")
     assert dataset.classes == sorted(COLOURS)
+
+
+def unlabelled(colours: Path) -> Path:
+    """The same photos, directly in a folder."""
+    for number, path in enumerate(sorted(colours.rglob("*.jpg"))):
+        path.rename(colours / f"{number}.jpg")
+    return colours
+
+
+def test_photos_without_labels_are_refused_unless_they_need_none(colours: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("path\n" + "\n".join(f"colours/{number}.jpg" for number in range(36)))
+    for source in (unlabelled(colours), tmp_path / "list.csv"):
+        with pytest.raises(LookalikeError, match=r"have no labels.*--recipe pretrained"):
+            load(source, tmp_path)
+        dataset, said = load(source, tmp_path, needs_labels=False)
+        assert (dataset.classes, len(dataset.photos), said) == ([], 36, [])
+        assert min(dataset.counts[split] for split in SPLITS) >= 2
+        assert labels_of(dataset.photos).tolist() == [""] * 36
+
+
+def test_labels_can_be_ignored(colours: Path, tmp_path: Path) -> None:
+    dataset, _ = load(colours, tmp_path, needs_labels=False, label_from="none")
+    assert (dataset.classes, len(dataset.photos)) == ([], 36)
+    with pytest.raises(LookalikeError, match="have no labels"):
+        load(colours, tmp_path, label_from="none")
+
+
+def test_labels_of_one_class_are_ignored_if_none_are_needed(colours: Path, tmp_path: Path) -> None:
+    draw(colours / "stray.jpg", seed=77)
+    dataset, said = load(colours, tmp_path, needs_labels=False)
+    assert (dataset.classes, len(dataset.photos)) == (sorted(COLOURS), 36)
+    assert said[0].startswith("1 photos without a label are left out.") and "--label-from none" in said[0]
+    for label in ("blue", "green"):
+        shutil.rmtree(colours / label)
+    dataset, said = load(colours, tmp_path, needs_labels=False)
+    assert (dataset.classes, len(dataset.photos), said) == ([], 13, [])
+
+
+def test_many_photos_without_labels_are_sampled(colours: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "MOST_UNLABELLED", 20)
+    folder = unlabelled(colours)
+    first, said = load(folder, tmp_path, needs_labels=False)
+    assert len(first.photos) == 20
+    assert said == ["20 of 36 photos are used, drawn at random."]
+    assert load(folder, tmp_path, needs_labels=False)[0] == first
+    assert load(folder, tmp_path, needs_labels=False, seed=1)[0].photos != first.photos
+    rows = [f"{number}.jpg,,{SPLITS[number % 3]}" for number in range(36)]
+    (tmp_path / "split.csv").write_text("\n".join(["path,label,split", *rows]))
+    assert len(load(folder, tmp_path, needs_labels=False, splits=tmp_path / "split.csv")[0].photos) == 36
 
 
 def test_unseen_classes_are_tested_on_and_never_trained_on(colours: Path, tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ from retrieval.errors import LookalikeError
 from trainer.recipes.components import AdamW, Head, Look, MeanCentred, RandomViews, Stopping
 from trainer.recipes.hyperrule import BIT_HYPERRULE
 from trainer.recipes.notebooks import NOTEBOOKS
+from trainer.recipes.pretrained import PRETRAINED, PretrainedRecipe
 from trainer.recipes.recipe import Facts, Recipe
 
-__all__ = ["DEFAULT", "RECIPES", "Facts", "Head", "RandomViews", "Recipe", "recipe_named"]
+__all__ = ["DEFAULT", "PRETRAINED", "RECIPES", "Facts", "Head", "RandomViews", "Recipe", "recipe_named"]
 
 DEFAULT = Recipe(
     name="default",
@@ -33,8 +34,9 @@ NEW_CLASSES = Recipe(
 RECIPES = {recipe.name: recipe for recipe in (DEFAULT, NEW_CLASSES, BIT_HYPERRULE, *NOTEBOOKS)}
 
 
-def recipe_named(name: str) -> Recipe:
-    """Return the recipe of that name; raise `LookalikeError` if there is none."""
-    if name not in RECIPES:
-        raise LookalikeError(f"There is no recipe {name!r}.", f"Choose one of {', '.join(RECIPES)}.")
-    return RECIPES[name]
+def recipe_named(name: str) -> Recipe | PretrainedRecipe:
+    """Return the recipe of that name, one of `RECIPES` or `PRETRAINED`; raise `LookalikeError` if there is none."""
+    recipes: dict[str, Recipe | PretrainedRecipe] = {**RECIPES, PRETRAINED.name: PRETRAINED}
+    if name not in recipes:
+        raise LookalikeError(f"There is no recipe {name!r}.", f"Choose one of {', '.join(recipes)}.")
+    return recipes[name]

@@ -10,13 +10,16 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from retrieval.errors import LookalikeError
+from trainer.recipes.pretrained import PretrainedRecipe
 from trainer.recipes.recipe import Recipe
+
+AnyRecipe = typing.TypeVar("AnyRecipe", bound=Recipe | PretrainedRecipe)
 
 FIXED = ("name", "description", "faults", "fit")
 NONE = "none"
 
 
-def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
+def override(recipe: AnyRecipe, assignments: Iterable[str]) -> AnyRecipe:
     """Return a recipe with changed settings, without the faults that the changes fix.
 
     Each assignment is `setting=value`. A component with several kinds is chosen by kind (`schedule=cosine-restarts`);
@@ -36,7 +39,7 @@ def override(recipe: Recipe, assignments: Iterable[str]) -> Recipe:
     return replace(changed, faults=tuple(unfixed))
 
 
-def settings_of(recipe: Recipe) -> dict[str, str]:
+def settings_of(recipe: Recipe | PretrainedRecipe) -> dict[str, str]:
     """Return all settings of a recipe: the path of each setting with its value, both as `--set` takes them."""
     return {path: value for path, value in _settings(recipe) if path not in FIXED}
 
