@@ -1,7 +1,7 @@
 """The embedded index: a Qdrant Edge shard in this process.
 
-A search compares the query with every point until `optimize` has built a graph (HNSW): on a copy of the shard, in a
-separate process (`retrieval.index.graph`), while searches and writes continue. The description of the index,
+A search compares the query with every point until `optimize` has built a graph (HNSW): in a new shard, by a separate
+process (`retrieval.index.graph`), while searches and writes continue. The description of the index,
 `index.json`, names the shard in use and is replaced atomically; so a process that is killed at any moment leaves either
 the old shard or the new one, and each holds every point.
 
@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import qdrant_edge as qdrant
 from pydantic import ValidationError
@@ -33,17 +33,17 @@ from retrieval.index.base import Hit, IndexStore, Point, VectorIndex
 from retrieval.index.filter import NO_FILTER, Filter
 from retrieval.index.filtered_search import filtered_search
 from retrieval.index.folder import COUNT, DESCRIPTION, OPENING_BYTES, SPARE_BYTES, hold, release, require_space
-from retrieval.index.graph import bring_up_to_date, build_graph, vector_params
-from retrieval.index.payload import INDEXED_FIELDS, Payload
+from retrieval.index.graph import bring_up_to_date, build_graph
+from retrieval.index.payload import Payload
+from retrieval.index.shard import Batch, as_edge, batch_of, create_shard, stored_vector
 from retrieval.index.vectors import LOOK, WHOLE, Vector, check_query
-
-EdgeVector = list[float] | qdrant.SparseVector | list[list[float]]
 
 Page = TypeVar("Page")
 
 SHARD = "shard"
 CALIBRATION = "calibration.json"
 SAMPLED_RANGES = 16
+SENT_AT_ONCE = 200  # points sent to the process that builds a graph; reading them delays a search by milliseconds
 WRITTEN_AT_ONCE = 1_000  # the points that are copied while writes wait
 FEW_POINTS = 250_000
 MANY_POINTS = 2_000_000
@@ -75,7 +75,7 @@ class EmbeddedIndex(VectorIndex):
         self._lock = threading.Lock()  # held while writing
         self._building = threading.Lock()  # held while building a graph
         self._closing = CancellationToken()
-        self._written: set[uuid.UUID] = set()  # points written since the shard was copied to build a graph
+        self._written: set[uuid.UUID] = set()  # points written since the shard is read to build a graph
         self._changes = 0  # points written or removed since the last graph was built
         self._few: bool | None = None  # whether there are few points; None: not counted since the last write
         with self._reading("opened"):
@@ -90,7 +90,10 @@ class EmbeddedIndex(VectorIndex):
     def upsert(self, points: Sequence[Point]) -> None:
         """See `VectorIndex.upsert`; refuses before the disk is full."""
         if points:
-            stored = [qdrant.Point(point.id, self._stored(point.vector), point.payload.as_dict()) for point in points]
+            stored = [
+                qdrant.Point(point.id, stored_vector(point.vector, self.look), point.payload.as_dict())
+                for point in points
+            ]
             self._write(qdrant.UpdateOperation.upsert_points(stored), [point.id for point in points])
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
@@ -162,8 +165,8 @@ class EmbeddedIndex(VectorIndex):
         copy = self._folder / f"{SHARD}-{uuid.uuid4().hex[:8]}"
         try:
             with self._writing():
-                self._copy(copy)
-                built = build_graph(copy, self.dimension, self.look, CancellationToken(is_cancelled))
+                require_space(self._folder, SPARE_BYTES + 2 * _size(self._place))
+                built = build_graph(copy, self.dimension, self.look, self._batches(), CancellationToken(is_cancelled))
                 if built:
                     self._replace_shard(copy)
         finally:
@@ -210,12 +213,6 @@ class EmbeddedIndex(VectorIndex):
                 self._shard.close()
                 release(self._holder)
 
-    def _stored(self, vector: Vector) -> list[float] | dict[str, EdgeVector]:
-        """Return a vector as the shard stores it: the part look is stored a second time, for its own graph."""
-        if not self.look:
-            return _as_edge(vector)
-        return {WHOLE: _as_edge(vector), LOOK: _as_edge(vector[-self.look :])}
-
     def _open(self) -> qdrant.EdgeShard:
         if not self._description.exists():
             return self._create()
@@ -230,17 +227,7 @@ class EmbeddedIndex(VectorIndex):
         """Create an empty shard; its description is written last, so that an unfinished one is created again."""
         require_space(self._folder)
         shutil.rmtree(self._place, ignore_errors=True)
-        self._place.mkdir(parents=True)
-        created = qdrant.EdgeShard.create(
-            str(self._place),
-            qdrant.EdgeConfig(
-                vectors=vector_params(self.dimension, self.look),
-                optimizers=qdrant.EdgeOptimizersConfig(default_segment_number=1),
-            ),
-        )
-        for field, kind in INDEXED_FIELDS.items():
-            schema = getattr(qdrant.PayloadSchemaType, kind.capitalize())
-            created.update(qdrant.UpdateOperation.create_field_index(field, schema))
+        created = create_shard(self._place, self.dimension, self.look)
         self._describe(self._place)
         return created
 
@@ -264,10 +251,10 @@ class EmbeddedIndex(VectorIndex):
         """Search by the whole vectors; `by_look` scores the candidates of both graphs by the whole vectors."""
         with self._reading():
             params = qdrant.SearchParams(exact=exact, hnsw_ef=max(self._candidates(), k))
-            whole = qdrant.Query.Nearest(_as_edge(query), using=WHOLE if self.look else None)
+            whole = qdrant.Query.Nearest(as_edge(query), using=WHOLE if self.look else None)
             prefetches, last = None, params
             if by_look and not exact:
-                of_look = qdrant.Query.Nearest(_as_edge(query[-self.look :]), using=LOOK)
+                of_look = qdrant.Query.Nearest(as_edge(query[-self.look :]), using=LOOK)
                 limit = max(self.CANDIDATES, k)
                 prefetches = [
                     qdrant.Prefetch(limit, query=part, params=params, filter=_compiled(filter))
@@ -301,14 +288,10 @@ class EmbeddedIndex(VectorIndex):
             info = self._shard.info()
         return max(info.points_count - info.indexed_vectors_count, self._changes)
 
-    def _copy(self, copy: Path) -> None:
-        """Copy the shard; the ids of the points that are written from now on are recorded."""
-        with self._lock:
-            self._shard.flush()
-            size = sum(file.stat().st_size for file in self._place.rglob("*") if file.is_file())
-            require_space(self._folder, SPARE_BYTES + 2 * size)
-            shutil.copytree(self._place, copy)
-            self._written.clear()
+    def _batches(self) -> Iterator[Batch]:
+        """Yield every point for the process that builds the graph."""
+        converted = partial(batch_of, dimension=self.dimension)
+        return self._pages(converted, SENT_AT_ONCE, with_payload=True, with_vector=True)
 
     def _replace_shard(self, copy: Path) -> None:
         """Bring the copy up to date, and make it the shard in use; writes wait only for the last few points."""
@@ -384,6 +367,10 @@ def _compiled(filter: Filter) -> qdrant.Filter | None:
     return qdrant.Filter(must=[qdrant.FieldCondition("label", match=qdrant.MatchAny(list(filter.labels)))])
 
 
-def _as_edge(vector: Vector) -> list[float]:
-    """Return a vector as it is: Edge accepts NumPy arrays without copying them, which its type hints do not say."""
-    return cast(list[float], vector)
+def _size(folder: Path) -> int:
+    """Return the size of the files in a folder, some of which may disappear meanwhile."""
+    size = 0
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            size += file.stat().st_size
+    return size

@@ -1,25 +1,30 @@
 """Building the graph (HNSW) of an embedded index in a separate process.
 
 Edge's `optimize` holds Python's global interpreter lock until it ends, minutes for a million points; in the process
-that searches, it would block every search.
+that searches, it would block every search. The process receives the points on its standard input and writes them to a
+shard of its own, so that writes to the index continue from the beginning.
 """
 
 import os
+import pickle
 import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import chain
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import cast
+from typing import IO, Any, cast
 
 import qdrant_edge as qdrant
 
 from retrieval.cancellation import CancellationToken
 from retrieval.errors import IndexWriteFailed
-from retrieval.index.vectors import LOOK, WHOLE
+from retrieval.index.shard import Batch, create_shard, vector_params, write_batch
 
 # Measured on clustered vectors: with m = 16, small clusters without incoming links are missed; ef_construct = 200 takes
 # twice the time and does not improve recall. Additional links within a label (payload_m) are not used.
@@ -28,21 +33,34 @@ ONE_GRAPH = qdrant.EdgeOptimizersConfig(default_segment_number=1, max_segment_si
 COPIED_AT_ONCE = 1_000
 NICENESS = 10
 
-VectorParams = qdrant.EdgeVectorParams | dict[str, qdrant.EdgeVectorParams]
 POLL_SECONDS = 0.1
+END = None  # after the last batch
 
 
-def build_graph(shard: Path, dimension: int, look: int, cancellation: CancellationToken) -> bool:
-    """Build the graphs of a shard that is not open, whose vectors and their parts look have these lengths.
+def build_graph(
+    shard: Path, dimension: int, look: int, batches: Iterable[Batch], cancellation: CancellationToken
+) -> bool:
+    """Create a shard of points, and build its graphs; return whether that was completed and not cancelled.
 
-    If that is cancelled, it returns False, and the shard can't be used.
+    Args:
+        shard: its folder, which does not exist.
+        dimension: length of the vectors.
+        look: length of their part look; 0 if they have one part.
+        batches: the points, which are read in this process.
 
     Raises:
         IndexWriteFailed: the process that builds it failed.
     """
     command = [sys.executable, "-m", __name__, str(shard), str(dimension), str(look)]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "start_new_session": True}
     with tempfile.TemporaryFile() as complaints:
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=complaints, start_new_session=True) as builder:
+        # A builder that ended breaks the pipe; its status says why.
+        with suppress(BrokenPipeError), subprocess.Popen(command, stderr=complaints, **pipes) as builder:
+            for batch in chain(batches, [END]):
+                if cancellation.cancelled:
+                    return False
+                pickle.dump(batch, cast(IO[bytes], builder.stdin))
+            cast(IO[bytes], builder.stdin).flush()
             while builder.poll() is None:
                 if cancellation.wait(POLL_SECONDS):
                     return False
@@ -50,14 +68,6 @@ def build_graph(shard: Path, dimension: int, look: int, cancellation: Cancellati
             complaints.seek(0)
             raise _failed(shard, builder.returncode, complaints.read().decode(errors="replace"))
     return True
-
-
-def vector_params(dimension: int, look: int) -> VectorParams:
-    """Return the vectors of a shard: one without a name, or, if there is a part look, it and the whole vector."""
-    whole = qdrant.EdgeVectorParams(size=dimension, distance=qdrant.Distance.Cosine)
-    if not look:
-        return whole
-    return {WHOLE: whole, LOOK: qdrant.EdgeVectorParams(size=look, distance=qdrant.Distance.Cosine)}
 
 
 def bring_up_to_date(built: qdrant.EdgeShard, original: qdrant.EdgeShard, ids: Sequence[uuid.UUID]) -> None:
@@ -74,12 +84,25 @@ def main() -> None:
     """Build in a child process, which is killed when the owner of this process closes standard input or dies."""
     shard, dimension, look = sys.argv[1:]
     os.nice(NICENESS)
+    try:
+        _write(Path(shard), int(dimension), int(look))
+    except (EOFError, pickle.UnpicklingError):
+        sys.exit(1)  # the owner closed standard input before the last batch
     builder = get_context("spawn").Process(target=_build, args=(shard, int(dimension), int(look)))
     builder.start()
     wait([builder.sentinel, sys.stdin.fileno()])
     builder.kill()
     builder.join()
     sys.exit(builder.exitcode)
+
+
+def _write(folder: Path, dimension: int, look: int) -> None:
+    """Create a shard of the batches on standard input."""
+    shard = create_shard(folder, dimension, look)
+    for batch in iter(partial(pickle.load, sys.stdin.buffer), END):
+        write_batch(shard, batch, look)
+    shard.flush()
+    shard.close()
 
 
 def _build(shard: str, dimension: int, look: int) -> None:

@@ -158,6 +158,37 @@ def test_searches_and_writes_go_on_while_a_graph_is_built(index: EmbeddedIndex, 
     assert index.labels()["changed"] == 50
 
 
+class Watched:
+    """A shard that stops while it is read in pages, until it is told to continue."""
+
+    def __init__(self, shard: object) -> None:
+        self._shard = shard
+        self.reading, self.resumed = threading.Event(), threading.Event()
+
+    def scroll(self, request: object) -> object:
+        self.reading.set()
+        self.resumed.wait(60)
+        return self._shard.scroll(request)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._shard, name)
+
+
+def test_writes_continue_while_the_points_are_read_for_a_build(index: EmbeddedIndex, points: list[Point]) -> None:
+    shard = index._shard
+    watched = index._shard = Watched(shard)
+    new = numbered(POINTS)
+    with building(index) as gave:
+        assert watched.reading.wait(30)
+        index.upsert([new, replace(points[1], vector=-points[1].vector)])
+        index.delete([points[0].id])
+        assert not gave
+        index._shard = shard
+        watched.resumed.set()
+    assert gave == [True]
+    assert contents(index) == expected([replace(points[1], vector=-points[1].vector), *points[2:], new])
+
+
 def test_more_is_written_than_is_copied_at_once(
     index: EmbeddedIndex, points: list[Point], monkeypatch: pytest.MonkeyPatch
 ) -> None:
