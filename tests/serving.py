@@ -84,7 +84,7 @@ def site(settings: Settings, bundle: Bundle, library: Path) -> Iterator[Site]:
     """The application on the photos of a folder."""
     photos = fill_index(settings, bundle, library)
     with open_store(settings) as store, open_searcher(settings, store) as searcher:
-        yield Site(create_app(settings, store, searcher), settings, store, searcher, photos)
+        yield Site(create_app(settings, store, searcher, local=True), settings, store, searcher, photos)
 
 
 @contextmanager

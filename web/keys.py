@@ -89,6 +89,15 @@ def offers(scope: Scope) -> bool:
     return not services().settings.read_only and (current() is None or may(scope))
 
 
+def sees_uris() -> bool:
+    """Whether the current request may see where photos are on the server, in URIs, job records and messages.
+
+    On a server that only this machine can reach everyone may, unless reading needs a key; elsewhere, who may write.
+    """
+    served = services()
+    return (served.local and not served.settings.reads_need_key) or may(Scope.WRITE)
+
+
 def refuse_other_websites() -> None:
     """Raise `Forbidden` if a page of another website sends the current request."""
     if _is_from_another_website():

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from werkzeug.exceptions import HTTPException
 
 from retrieval import errors
+from web.keys import sees_uris
 from web.security import ForeignHost
 from web.services import services
 from web.validation import InvalidRequest
@@ -127,6 +128,9 @@ def _status(code: int) -> dict[str, Any]:
 
 
 def _respond(problem: Problem) -> Response:
+    if not sees_uris():
+        hide = services().shown_paths.without_folders
+        problem = problem.model_copy(update={"detail": hide(problem.detail), "remedy": hide(problem.remedy)})
     if _accepts_page():
         page = render_template("problem.html", problem=problem, max_upload_mb=services().settings.max_upload_mb)
         return Response(page, problem.status, mimetype="text/html")

@@ -23,8 +23,7 @@ from retrieval import formats
 from retrieval.images import Crop
 from retrieval.index import Filter
 from retrieval.listing import LabelFrom
-from retrieval.search import MOST_RESULTS, PredictedLabel, SearchParameters, SearchResult
-from retrieval.stores import Failure
+from retrieval.search import MOST_RESULTS, PartScores, PredictedLabel, SearchParameters
 
 API = "/api/v1"
 MAX_EXAMPLES = 100
@@ -37,6 +36,10 @@ Look = Annotated[
     Fraction | SkipJsonSchema[None],
     Field(description="weight of the part look, from 0, same kind, to 1, same look; by default, that of the model"),
 ]
+Uri = Annotated[str | None, Field(description="null for requests that may not see where photos are on the server")]
+ShownPath = Annotated[str, Field(description="below the library or, outside of it, below the source that was indexed")]
+Width = Annotated[int, Field(description="in pixels, with the EXIF orientation applied")]
+Height = Annotated[int, Field(description="in pixels, with the EXIF orientation applied")]
 Ids = Annotated[list[uuid.UUID], Field(max_length=MAX_EXAMPLES)]
 
 
@@ -163,9 +166,20 @@ class TookMs(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Found(SearchResult):
+class Found:
     """A photo that resembles the query."""
 
+    id: uuid.UUID
+    uri: Uri
+    path: ShownPath
+    label: str | None
+    width: Width
+    height: Height
+    score: Annotated[float, Field(description="cosine similarity to the query, −1 to 1; (1 − look)·kind + look·look")]
+    distance: Annotated[float, Field(description="Euclidean distance between the unit vectors, √(2 − 2·score)")]
+    scores: Annotated[
+        PartScores | None, Field(description="cosine similarity of each part; null if the model has one part")
+    ]
     image_url: str
     thumbnail_url: str
 
@@ -233,11 +247,12 @@ class Photo(BaseModel):
     """An indexed photo."""
 
     id: uuid.UUID
-    uri: str
+    uri: Uri
+    path: ShownPath
     label: str | None
     sha256: str = Field(description="of the file")
-    width: int = Field(description="in pixels, with the EXIF orientation applied")
-    height: int = Field(description="in pixels, with the EXIF orientation applied")
+    width: Width
+    height: Height
     bytes: int = Field(description="size of the file")
     modified_at: str = Field(description="modification time of the file, ISO 8601 in UTC")
     indexed_at: str = Field(description="ISO 8601 in UTC")
@@ -313,10 +328,18 @@ class Jobs(BaseModel):
     total: int
 
 
+class FailedPhoto(BaseModel):
+    """A photo, folder or line of a manifest that could not be read, listed or indexed, and why."""
+
+    uri: Uri
+    path: ShownPath
+    reason: str
+
+
 class Failures(BaseModel):
     """Failures of a job, oldest first."""
 
-    failures: list[Failure]
+    failures: list[FailedPhoto]
     total: int
 
 

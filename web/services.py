@@ -15,6 +15,7 @@ from web.label_counts import LabelCounts
 from web.photo_files import PhotoFiles
 from web.prometheus import RequestMetrics
 from web.serving import Serving
+from web.shown_paths import ShownPaths
 from web.uploads import Uploads
 
 EXTENSION = "lookalike"
@@ -35,6 +36,7 @@ class Services:
         self.serving = Serving(settings, store, searcher)
         self.photo_files = PhotoFiles(settings, searcher.decoder, self.computing)
         self.uploads = Uploads(settings, self.computing)
+        self.shown_paths = ShownPaths(settings)
         self.jobs = BackgroundJobs(settings, store, searcher.decoder)
         self.label_counts = LabelCounts()
         self.metrics = RequestMetrics()

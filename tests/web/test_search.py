@@ -37,6 +37,7 @@ def test_an_uploaded_photo_finds_itself_first(client: FlaskClient, photos: list[
     assert answer["results"][0] == {
         "id": str(photo.id),
         "uri": photo.uri,
+        "path": photo.path.name,
         "label": photo.label,
         "width": 120,
         "height": 90,

@@ -8,6 +8,7 @@ from apiflask import APIBlueprint
 from indexer.crosscheck import load_cross_check
 from retrieval.errors import LookalikeError
 from retrieval.settings import Settings
+from web.keys import sees_uris
 from web.schemas import CrossCheck, Health, Readiness
 from web.services import Services, services
 
@@ -48,7 +49,7 @@ def _readiness(served: Services) -> Readiness:
         dimension=bundle.dimension,
         photos=photos,
         crosscheck=_last_crosscheck(served.settings, bundle.model_id),
-        problems=problems,
+        problems=problems if sees_uris() else [served.shown_paths.without_folders(problem) for problem in problems],
     )
 
 

@@ -13,7 +13,7 @@ from retrieval.photo_ref import PhotoRef, display
 from web.api.search import respond
 from web.indexed import indexed
 from web.keys import WRITES
-from web.links import photo_urls
+from web.links import place_fields
 from web.photo_files import PhotoFile
 from web.schemas import NewPhoto, Photo, SearchOptions, SearchResults
 from web.services import services
@@ -87,7 +87,8 @@ def thumbnail(photo: uuid.UUID) -> Response:
 
 
 def _photo(photo: uuid.UUID) -> Photo:
-    return Photo(**{"id": photo, "label": None, **indexed(photo).as_dict(), **photo_urls(photo)})
+    payload = indexed(photo)
+    return Photo(**{"id": photo, "label": None, **payload.as_dict(), **place_fields(photo, payload.uri)})
 
 
 def _whole(original: PhotoFile) -> Response:

@@ -1,7 +1,7 @@
 """`/jobs`: start, list, follow, cancel and retry jobs."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +12,9 @@ from indexer.job_retry import retry_request
 from indexer.jobs import IndexRequest, Job, cancel_job, count_jobs, list_jobs, load_job, read_failures
 from indexer.model_registry import installed
 from retrieval.errors import NotFound
-from web.keys import WRITES, current
-from web.schemas import Failures, IndexJob, Jobs, MapJob, NewJob, PageOptions
+from retrieval.stores import Failure
+from web.keys import WRITES, current, sees_uris
+from web.schemas import FailedPhoto, Failures, IndexJob, Jobs, MapJob, NewJob, PageOptions
 from web.services import Services, services
 from web.validation import Blueprint
 
@@ -44,8 +45,9 @@ def start(new: NewJob) -> Started:
 @blueprint.doc(responses=[422])
 def show_all(query_data: PageOptions) -> Jobs:
     """List the jobs and their current state, newest first."""
-    settings = services().settings
-    return Jobs(jobs=list_jobs(settings, query_data.offset, query_data.limit), total=count_jobs(settings))
+    settings, shown = services().settings, _shown()
+    jobs = list_jobs(settings, query_data.offset, query_data.limit)
+    return Jobs(jobs=[shown(job) for job in jobs], total=count_jobs(settings))
 
 
 @blueprint.get("/jobs/<string:job>")
@@ -53,7 +55,7 @@ def show_all(query_data: PageOptions) -> Jobs:
 @blueprint.doc(responses=[404])
 def show(job: str) -> Job:
     """Return the current state of a job."""
-    return load_job(services().settings, job)
+    return _shown()(load_job(services().settings, job))
 
 
 @blueprint.get("/jobs/<string:job>/events")
@@ -69,7 +71,7 @@ def follow(job: str) -> Response:
     if request.headers.get("Last-Event-ID") == LAST_EVENT:
         return Response(status=204)
     return Response(
-        _events(served, job),
+        _events(served, job, _shown()),
         mimetype="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
@@ -84,7 +86,7 @@ def failures(job: str, query_data: PageOptions) -> Failures:
     settings = services().settings
     total = load_job(settings, job).failed
     found = read_failures(settings, job, query_data.offset, query_data.limit)
-    return Failures(failures=list(found), total=total)
+    return Failures(failures=[_failure(failure) for failure in found], total=total)
 
 
 @blueprint.post("/jobs/<string:job>/cancel")
@@ -129,7 +131,29 @@ def _bundle_of(model: str) -> Path:
     return folder
 
 
-def _events(served: Services, name: str) -> Iterator[str]:
+def _shown() -> Callable[[Job], Job]:
+    """A function that returns a job as the current request may see it; a stream calls it after the request."""
+    if sees_uris():
+        return lambda job: job
+    paths = services().shown_paths
+
+    def without_folders(job: Job) -> Job:
+        sources = [paths.of_source(source) for source in job.sources]
+        return job.model_copy(update={"sources": sources, "error": job.error and paths.without_folders(job.error)})
+
+    return without_folders
+
+
+def _failure(failure: Failure) -> FailedPhoto:
+    paths, is_seen = services().shown_paths, sees_uris()
+    return FailedPhoto(
+        uri=failure.uri if is_seen else None,
+        path=paths.of(failure.uri),
+        reason=failure.reason if is_seen else paths.without_folders(failure.reason),
+    )
+
+
+def _events(served: Services, name: str, shown: Callable[[Job], Job]) -> Iterator[str]:
     """The events of a stream, which occupies a thread.
 
     If there are too many streams, it ends after its first event, and the browser reconnects.
@@ -139,7 +163,7 @@ def _events(served: Services, name: str) -> Iterator[str]:
     before = None
     try:
         while not served.stopping.is_set() and time.monotonic() - started < MAX_STREAM_SECONDS:
-            job = load_job(served.settings, name)
+            job = shown(load_job(served.settings, name))
             if job.state != "running":
                 yield f"id: {LAST_EVENT}\ndata: {job.model_dump_json()}\n\n"
                 return

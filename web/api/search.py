@@ -1,7 +1,6 @@
 """`POST /search`."""
 
-from dataclasses import fields, replace
-from operator import attrgetter
+from dataclasses import replace
 
 import numpy as np
 from flask import Response
@@ -9,14 +8,11 @@ from flask import Response
 from retrieval.search import SearchParameters, SearchResponse, SearchResult
 from web import schemas
 from web.indexed import photo_bytes
-from web.links import photo_urls
+from web.links import place_fields
 from web.services import services
 from web.validation import Blueprint
 
 blueprint = Blueprint("search", __name__, tag="Search")
-
-# Much faster than `dataclasses.astuple`, which copies each value.
-values_of = attrgetter(*(field.name for field in fields(SearchResult)))
 
 
 @blueprint.post("/search")
@@ -65,6 +61,19 @@ def respond(response: SearchResponse) -> Response:
         predicted_label=response.predicted_label,
         close_match=response.close_match,
         look=response.look,
-        results=[schemas.Found(*values_of(result), **photo_urls(result.id)) for result in response.results],
+        results=[_found(result) for result in response.results],
     )
     return Response(body.model_dump_json(), mimetype="application/json")
+
+
+def _found(result: SearchResult) -> schemas.Found:
+    return schemas.Found(
+        id=result.id,
+        label=result.label,
+        width=result.width,
+        height=result.height,
+        score=result.score,
+        distance=result.distance,
+        scores=result.scores,
+        **place_fields(result.id, result.uri),
+    )

@@ -4,10 +4,10 @@ import uuid
 
 from flask import render_template
 
-from retrieval.photo_ref import display_uri
 from web.links import photo_url
 from web.page.cards import Card, payloads
 from web.photo_files import shown_type
+from web.services import services
 
 
 def show(photo: uuid.UUID) -> str:
@@ -18,7 +18,7 @@ def show(photo: uuid.UUID) -> str:
         "photo.html",
         photo=card,
         payload=payload,
-        location=display_uri(payload.uri),
+        location=services().shown_paths.of(payload.uri),
         original=photo_url(photo, "file"),
         large=photo_url(photo, "file" if shown_type(card.name) else "thumbnail"),
     )

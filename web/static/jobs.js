@@ -88,9 +88,9 @@ function computed({ seen, seconds }) {
 
 async function listFailures(details, job) {
   const { failures, total } = await fetchJson(`${address}/${job}/failures?limit=${FIRST_FAILURES}`);
-  const rows = failures.map(({ uri, reason }) => {
+  const rows = failures.map(({ path, reason }) => {
     const row = document.createElement("li");
-    row.append(Object.assign(document.createElement("bdi"), { textContent: uri }), ` ${reason}`);
+    row.append(Object.assign(document.createElement("bdi"), { textContent: path }), ` ${reason}`);
     return row;
   });
   if (total > failures.length) rows.push(Object.assign(document.createElement("li"), { textContent: `and ${(total - failures.length).toLocaleString()} more` }));
