@@ -7,7 +7,7 @@ from indexer.activation import activation_request, has_few_points
 from indexer.model_registry import activate, list_models, rollback
 from retrieval.index.base import no_index
 from web.api.jobs import start_job
-from web.keys import WRITES
+from web.keys import WRITES, sees_uris
 from web.schemas import Models
 from web.services import services
 
@@ -58,4 +58,8 @@ def make_previous_current() -> Models:
 
 
 def _models() -> Models:
-    return Models(models=list_models(services().settings, services().store))
+    models = list_models(services().settings, services().store)
+    if not sees_uris():
+        hide = services().shown_paths.without_folders
+        models = [model.model_copy(update={"problem": model.problem and hide(model.problem)}) for model in models]
+    return Models(models=models)
