@@ -168,7 +168,7 @@ class BatchIndexer(Closing):
             return Failure(photo.uri, f"It can't be decoded ({type(error).__name__}: {error}).")
 
     def _read(self, photo: PhotoRef, known: Payload | None, time: str) -> _Pending | _Unchanged:
-        data, status = _content(photo)
+        data, status = _content(photo, self._decoder.policy.max_bytes)
         fields: dict[str, Any] = {
             "label": photo.label,
             "extra": photo.extra,
@@ -216,18 +216,18 @@ def _has_same_status(photo: PhotoRef, known: Payload) -> bool:
     return status.is_sure and status == FileStatus(known.bytes, known.modified_at, known.etag)
 
 
-def _content(photo: PhotoRef) -> tuple[bytes, FileStatus]:
-    """Read a photo; return its content, and the status of its file before it was read.
+def _content(photo: PhotoRef, max_bytes: int) -> tuple[bytes, FileStatus]:
+    """Read a photo of at most `max_bytes`; return its content, and the status of its file before it was read.
 
     A local file whose status changes meanwhile is read once more. A remote photo that changes meanwhile has another
     status in the next job, which reads it again.
     """
     if not photo.is_local:
         status = photo.status or photo_status(photo)
-        return read_photo(photo), status
+        return read_photo(photo, max_bytes), status
     for _ in range(2):
         before = photo_status(photo)
-        data = read_photo(photo)
+        data = read_photo(photo, max_bytes)
         if before == photo_status(photo) and before.size == len(data):
             return data, before
     raise UnreadablePhoto(f"{display(photo.path)} changes while it is read.", "Index again when it is complete.")

@@ -85,7 +85,9 @@ def _copies(points: Iterable[Point], parts: Parts, embedder: Embedder, decoder: 
         if not photo.is_local:
             continue
         try:
-            pixels.append(read_near_identical(read_photo(photo), embedder.bundle.resize, decoder))
+            pixels.append(
+                read_near_identical(read_photo(photo, decoder.policy.max_bytes), embedder.bundle.resize, decoder)
+            )
         except Exception:  # an unreadable photo, or whatever a hostile file causes in a decoder
             continue
         originals.append(point.vector)

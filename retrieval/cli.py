@@ -32,7 +32,7 @@ def search(  # noqa: PLR0917 - a command line is all options
     """Find photos that look like a given photo."""
     settings = load_settings()
     parameters = SearchParameters(k=k, filter=Filter(tuple(label or ())), exact=exact, look=look)
-    data = read_file(photo)
+    data = read_file(photo, settings.source_policy().max_bytes)
     with open_store(settings) as store, open_searcher(settings, store) as searcher:
         try:
             response = searcher.by_photo(data, parameters, uri=uri_of(photo))

@@ -1,24 +1,31 @@
 """The decoder of trainer, indexer and web: from an encoded photo to upright 8-bit RGB."""
 
 import io
-import math
-import threading
 import warnings
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from retrieval import formats
+from retrieval.byte_budget import ByteBudget
 from retrieval.errors import UnreadablePhoto, first_line
-from retrieval.images import Crop, DecodedPhoto, ResizeRule, crop_image, fit
+from retrieval.images import Crop, DecodedPhoto, ResizeRule, crop_box, fit
+from retrieval.rgb import stored_box, upright_rgb
 from retrieval.source_policy import DEFAULT_POLICY, SourcePolicy
 
-LARGE_PIXELS = 8_000_000  # decoded at 4 bytes a pixel, a larger photo takes more than 32 MB
-LARGE_AT_ONCE = 4
-BAND_PIXELS = 1_000_000
+LARGE_CROP = 25_000_000  # pixels
 BLOCK_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class UprightPhoto:
+    """An upright RGB image of a photo, or of a part of it, and the width and height that it has in full size."""
+
+    image: Image.Image
+    width: int
+    height: int
 
 
 class PhotoDecoder:
@@ -26,7 +33,7 @@ class PhotoDecoder:
 
     def __init__(self, policy: SourcePolicy = DEFAULT_POLICY) -> None:
         self.policy = policy
-        self._large = threading.BoundedSemaphore(LARGE_AT_ONCE)
+        self._budget = ByteBudget(policy.decoding_bytes)
 
     def read_pixels(self, data: bytes, rule: ResizeRule, crop: Crop | None = None) -> DecodedPhoto:
         """Decode an encoded photo and fit it to the network's input.
@@ -38,49 +45,42 @@ class PhotoDecoder:
         Raises:
             UnreadablePhoto: its format is unknown, or it is damaged or too large.
         """
-        if crop is not None:
-            image = crop_image(self.decode(data), crop)
-            return DecodedPhoto(fit(image, rule), *image.size)
-        image, width, height = self._decode(data, 2 * rule.shorter_side if rule.antialias else None)
-        return DecodedPhoto(fit(image, rule), width, height)
+        with self.open(data, 2 * rule.shorter_side if rule.antialias else None, crop) as photo:
+            return DecodedPhoto(fit(photo.image, rule), photo.width, photo.height)
 
-    def decode(self, data: bytes, enough: int | None = None) -> Image.Image:
-        """Decode an encoded photo to an upright RGB image; raises as `read_pixels`.
+    def decode(self, data: bytes) -> Image.Image:
+        """Decode an encoded photo to an upright RGB image of its full size; raises as `read_pixels`.
 
-        Its shorter side may be reduced to no less than `enough` pixels; None: it has the full size.
+        The memory of the image no longer counts once it is returned; `open` limits the memory while it is used, too.
         """
-        return self._decode(data, enough)[0]
+        with self.open(data) as photo:
+            return photo.image
 
-    def _decode(self, data: bytes, enough: int | None) -> tuple[Image.Image, int, int]:
-        """The image, with the width and height of the photo."""
-        try:
-            image = self._open(data)
+    @contextmanager
+    def open(self, data: bytes, enough: int | None = None, crop: Crop | None = None) -> Iterator[UprightPhoto]:
+        """Decode an encoded photo; raises as `read_pixels`.
+
+        The photos that are open at the same time, including what decoding, cropping and rotating them takes, use no
+        more than `policy.decoding_bytes`; a larger photo is opened alone.
+
+        Args:
+            enough: the shorter side may be reduced to no less than this number of pixels; None: the full size. A crop
+                of at most 25 megapixels always has the full size.
+            crop: only this part of the photo; None: all of it.
+        """
+        with _reading():
+            image = self._opened(data)
             width, height = image.size
-            if enough is not None:
+            if enough is not None and crop is None:
                 image.draft("RGB", (enough * width // min(width, height), enough * height // min(width, height)))
-            # A progressive JPEG is held in full, even if it is decoded at a reduced size.
-            held = width * height if "progressive" in image.info else image.width * image.height
-            with self._large if held > LARGE_PIXELS else nullcontext():
-                image.seek(0)
-                image.load()
-                orientation = _orientation(image)
-                image = _rgb(image, enough)
-        except UnreadablePhoto:
-            raise
-        except Image.DecompressionBombError as error:  # in a program that keeps Pillow's own limit
-            raise UnreadablePhoto(f"It is too large ({first_line(error)}).") from None
-        except UnidentifiedImageError:
-            raise UnreadablePhoto("It is not a photo of a known format.") from None
-        except Exception as error:  # every decoder has its own exceptions
-            raise UnreadablePhoto(f"It is damaged or incomplete ({first_line(error)}).") from None
-        if orientation == 1:
-            return image, width, height
-        image.getexif()[ExifTags.Base.Orientation] = orientation
-        with suppress(Exception):  # the pixels are upright before Pillow writes the metadata, which may be damaged
-            ImageOps.exif_transpose(image, in_place=True)
-        return (image, height, width) if orientation >= 5 else (image, width, height)
+            needed = len(data) + _needed_bytes(image, (width, height), enough, crop)
+        with self._budget.use(needed):
+            with _reading():
+                photo = _upright(image, (width, height), enough, crop)
+            del image  # its pixels are freed, unless they are those of the photo
+            yield photo
 
-    def _open(self, data: bytes) -> Image.Image:
+    def _opened(self, data: bytes) -> Image.Image:
         if not data:
             raise UnreadablePhoto("It is empty (0 bytes).")
         image = Image.open(io.BytesIO(data), formats=formats.NAMES)
@@ -104,6 +104,57 @@ def configure_pillow() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Within the context, raise every error of a decoder as `UnreadablePhoto`."""
+    try:
+        yield
+    except UnreadablePhoto:
+        raise
+    except Image.DecompressionBombError as error:  # in a program that keeps Pillow's own limit
+        raise UnreadablePhoto(f"It is too large ({first_line(error)}).") from None
+    except UnidentifiedImageError:
+        raise UnreadablePhoto("It is not a photo of a known format.") from None
+    except Exception as error:  # every decoder has its own exceptions
+        raise UnreadablePhoto(f"It is damaged or incomplete ({first_line(error)}).") from None
+
+
+def _needed_bytes(image: Image.Image, size: tuple[int, int], enough: int | None, crop: Crop | None) -> int:
+    """The memory that a photo of this full size takes: its decoded image, the decoder's buffers and the RGB image."""
+    decoded, full = image.width * image.height, size[0] * size[1]
+    buffers = formats.by_name(image.format).buffers * full
+    if "progressive" in image.info:  # libjpeg holds all coefficients, even if it reduces the photo
+        buffers += 2 * len(image.getbands()) * full
+    if crop is not None:
+        converted = int(crop.width * crop.height * full)
+    else:
+        converted = int(decoded / _scale(*image.size, enough) ** 2)
+    return buffers + _bytes_per_pixel(image.mode) * decoded + 4 * converted
+
+
+def _bytes_per_pixel(mode: str) -> int:
+    """The memory of a pixel in an image of Pillow."""
+    if mode in ("1", "L", "P"):
+        return 1
+    return 2 if mode.startswith("I;16") else 4
+
+
+def _upright(image: Image.Image, size: tuple[int, int], enough: int | None, crop: Crop | None) -> UprightPhoto:
+    """Load an opened image of this full size; see `PhotoDecoder.open`."""
+    image.seek(0)
+    image.load()
+    orientation = _orientation(image)
+    if crop is None:
+        scale = _scale(*image.size, enough)
+        rgb = upright_rgb(image, (0, 0, *image.size), scale, orientation)
+        return UprightPhoto(rgb, *_turned(size, orientation))
+    upright = _turned(image.size, orientation)
+    left, upper, right, lower = box = crop_box(crop, *upright)
+    width, height = right - left, lower - upper
+    scale = _scale(width, height, enough) if width * height > LARGE_CROP else 1
+    return UprightPhoto(upright_rgb(image, stored_box(box, *upright, orientation), scale, orientation), width, height)
+
+
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation of a loaded image, 1 (upright) to 8; Pillow has turned TIFFs upright by then."""
     with suppress(Exception):  # damaged metadata is no reason to refuse a photo
@@ -112,47 +163,12 @@ def _orientation(image: Image.Image) -> int:
     return 1
 
 
-def _rgb(image: Image.Image, enough: int | None) -> Image.Image:
-    """An image of any mode as RGB, transparent pixels on white, reduced if it is at least twice as large as enough.
-
-    It is reduced band by band, so that no second image of the full size is held.
-    """
-    white = _white(image)
-    if enough is None or min(image.size) < 2 * enough:
-        return _on_white(image, white)
-    scale = min(image.size) / enough
-    width, height = round(image.width / scale), round(image.height / scale)
-    small = Image.new("RGB", (width, height))
-    rows = max(1, int(BAND_PIXELS / (scale * image.width)))
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        upper, lower = top * image.height / height, bottom * image.height / height
-        band = _on_white(image.crop((0, int(upper), image.width, math.ceil(lower))), white)
-        box = (0, upper - int(upper), image.width, lower - int(upper))
-        small.paste(band.resize((width, bottom - top), Image.Resampling.BOX, box), (0, top))
-    return small
+def _turned(size: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """The upright width and height of a photo that is stored with an EXIF orientation."""
+    return size if orientation < 5 else (size[1], size[0])
 
 
-def _on_white(image: Image.Image, white: float) -> Image.Image:
-    if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_to_8_bit(np.asarray(image), white)).convert("RGB")
-    if image.has_transparency_data:
-        image = image if image.mode == "RGBA" else image.convert("RGBA")
-        ground = Image.new("RGB", image.size, "white")
-        ground.paste(image, mask=image)
-        return ground
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _white(image: Image.Image) -> float:
-    """The value that is white: integers are taken as 16-bit (as in PNG and TIFF), floats up to 1 as fractions."""
-    if not image.mode.startswith("F"):
-        return 65535.0
-    return 255.0 if (np.asarray(image) > 1).any() else 1.0
-
-
-def _to_8_bit(values: npt.NDArray[np.generic], white: float) -> npt.NDArray[np.uint8]:
-    """Grey values in proportion to white as 8 bits; values beyond that range are clipped."""
-    with np.errstate(over="ignore"):
-        scaled = np.nan_to_num(values.astype(np.float32)) * (255.0 / white)
-    return np.clip(scaled + 0.5, 0, 255).astype(np.uint8)
+def _scale(width: int, height: int, enough: int | None) -> float:
+    """The factor by which an image is reduced so that its shorter side is enough; 1 if that is less than 2."""
+    shorter = min(width, height)
+    return 1 if enough is None or shorter < 2 * enough else shorter / enough

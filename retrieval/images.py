@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from retrieval.errors import BadQuery
 
+Box = tuple[int, int, int, int]  # left, upper, right and lower edge of a part of an image, in pixels
+
 
 class ResizeRule(BaseModel):
     """How a photo is resized to the square input of the network.
@@ -71,11 +73,11 @@ def seen_part(photo: DecodedPhoto, rule: ResizeRule, crop: Crop | None = None) -
     return Crop(part.x + left * across, part.y + top * down, (right - left) * across, (bottom - top) * down)
 
 
-def crop_image(image: Image.Image, crop: Crop) -> Image.Image:
-    """The part of an image within a crop, at least one pixel wide and high."""
-    left, top = int(crop.x * image.width), int(crop.y * image.height)
-    right, bottom = round((crop.x + crop.width) * image.width), round((crop.y + crop.height) * image.height)
-    return image.crop((left, top, min(max(right, left + 1), image.width), min(max(bottom, top + 1), image.height)))
+def crop_box(crop: Crop, width: int, height: int) -> Box:
+    """The part of an image of this width and height within a crop, at least one pixel wide and high."""
+    left, top = int(crop.x * width), int(crop.y * height)
+    right, bottom = round((crop.x + crop.width) * width), round((crop.y + crop.height) * height)
+    return left, top, min(max(right, left + 1), width), min(max(bottom, top + 1), height)
 
 
 def _input_box(width: int, height: int, rule: ResizeRule) -> tuple[float, float, float, float]:

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from retrieval.cores import usable_cores
 from retrieval.errors import LookalikeError
-from retrieval.source_policy import DEFAULT_MAX_PIXELS, SourcePolicy
+from retrieval.source_policy import DEFAULT_DECODING_BYTES, DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, SourcePolicy
 
 Device = Literal["auto", "cpu", "cuda", "openvino"]
 
@@ -43,7 +43,13 @@ class Settings(BaseSettings):
         (), description="folders and URLs whose photos may be shown; unset: all indexed photos"
     )
     max_upload_mb: int = Field(20, gt=0, description="the largest accepted upload, in megabytes")
+    max_file_mb: int = Field(
+        DEFAULT_MAX_BYTES // 1_000_000, gt=0, description="the largest file of a photo that is read, in megabytes"
+    )
     max_pixels: int = Field(DEFAULT_MAX_PIXELS, gt=0, description="the largest accepted photo, in pixels")
+    decoding_mb: int = Field(
+        DEFAULT_DECODING_BYTES // 1_000_000, gt=0, description="memory of a process for decoding photos, in megabytes"
+    )
     embedding_threads: int = Field(default_factory=usable_cores, gt=0, description="threads that embed photos")
     device: Device = Field("auto", description="what runs the network; auto: an accelerator if available, else the CPU")
     log_format: Literal["text", "json"] = Field("text", description="the format of log lines")
@@ -91,7 +97,13 @@ class Settings(BaseSettings):
 
     def source_policy(self, *, allow_urls: bool = False) -> SourcePolicy:
         """The limits of reading photos; `allow_urls` only for sources that the operator named."""
-        return SourcePolicy(allow_urls, self.library_roots, max_pixels=self.max_pixels)
+        return SourcePolicy(
+            allow_urls,
+            self.library_roots,
+            max_bytes=self.max_file_mb * 1_000_000,
+            max_pixels=self.max_pixels,
+            decoding_bytes=self.decoding_mb * 1_000_000,
+        )
 
     @property
     def models_folder(self) -> Path:

@@ -225,7 +225,8 @@ def read_all(
     pixels = np.empty(shape, np.uint8) if file is None else _mapped(file, shape)
 
     def read(index: int) -> None:
-        content = read_copy(photos[index], decoder) if edited else read_file(photos[index].path)
+        photo = photos[index]
+        content = read_copy(photo, decoder) if edited else read_file(photo.path, decoder.policy.max_bytes)
         pixels[index] = decoder.read_pixels(content, rule).pixels
 
     with ThreadPoolExecutor() as threads:
@@ -235,7 +236,7 @@ def read_all(
 
 def read_copy(photo: PhotoRef, decoder: PhotoDecoder) -> bytes:
     """Return an edited copy of a photo as a JPEG, whose edits follow from the content of its file."""
-    content = read_file(photo.path)
+    content = read_file(photo.path, decoder.policy.max_bytes)
     seed = int.from_bytes(hashlib.sha256(content).digest())
     return edited_copy(decoder.decode(content), np.random.default_rng(seed))
 
@@ -343,7 +344,7 @@ def _fingerprints(photos: Sequence[PhotoRef], decoder: PhotoDecoder, say: Say) -
 
     def read(photo: PhotoRef) -> Fingerprint | None:
         try:
-            return fingerprint(read_file(photo.path), decoder)
+            return fingerprint(read_file(photo.path, decoder.policy.max_bytes), decoder)
         except UnreadablePhoto as error:
             say(f"Left out: {display(photo.path)}. {error}")
         return None

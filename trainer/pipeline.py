@@ -198,7 +198,9 @@ def calibrated(
     """
     photos = dataset.split("val")
     drawn = np.random.default_rng(0).permutation(len(photos))[:COPIED]
-    pixels = [read_near_identical(read_file(photos[one].path), rule, dataset.decoder) for one in drawn]
+    decoder = dataset.decoder
+    contents = (read_file(photos[one].path, decoder.policy.max_bytes) for one in drawn)
+    pixels = [read_near_identical(content, rule, decoder) for content in contents]
     copies = run_onnx(network, np.concatenate(pixels))
     pairs = pairs_of(np.repeat(embeddings[drawn], len(pixels[0]), axis=0), copies, parts)
     return calibration_data(embeddings, labels_of(photos) if dataset.classes else None, parts, pairs)

@@ -138,8 +138,9 @@ class PhotoFiles:
 
 def make_thumbnail(data: bytes, decoder: PhotoDecoder) -> bytes:
     """An encoded photo as a JPEG, no side longer than 320 pixels; raises `UnreadablePhoto`."""
-    image = decoder.decode(data, enough=THUMBNAIL_SIDE)
-    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    with decoder.open(data, enough=THUMBNAIL_SIDE) as photo:
+        image = photo.image
+        image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True)
     return buffer.getvalue()

@@ -1,6 +1,7 @@
 """Where photos are stored: on this machine, or at URLs through fsspec."""
 
 from retrieval.photo_ref import FileStatus, PhotoRef, is_url
+from retrieval.source_policy import DEFAULT_MAX_BYTES
 from retrieval.stores.base import Failure, OnSkipped, PhotoStore
 from retrieval.stores.local import LocalStore, read_file
 
@@ -16,9 +17,9 @@ def store_of(name: str) -> PhotoStore:
     return RemoteStore()
 
 
-def read_photo(photo: PhotoRef, max_bytes: int | None = None) -> bytes:
+def read_photo(photo: PhotoRef, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
     """The content of a photo's file; see `PhotoStore.read`."""
-    return store_of(photo.uri).read(photo.uri, max_bytes)
+    return store_of(photo.uri).read(photo.uri, max_bytes, photo.status)
 
 
 def photo_status(photo: PhotoRef) -> FileStatus:

@@ -9,6 +9,7 @@ from typing import NamedTuple, TextIO
 from retrieval import formats
 from retrieval.errors import BadSource, UnreadablePhoto
 from retrieval.photo_ref import FileStatus, PhotoRef, display
+from retrieval.source_policy import DEFAULT_MAX_BYTES
 
 CHAIN = "::"  # in a URI, between the path in an archive and the archive
 
@@ -48,8 +49,13 @@ class PhotoStore(ABC):
         """The current status of a photo's file; raises as `read`."""
 
     @abstractmethod
-    def read(self, uri: str, max_bytes: int | None = None) -> bytes:
-        """The content of a photo's file; a larger one is refused, before it is read if its size is known.
+    def read(self, uri: str, max_bytes: int = DEFAULT_MAX_BYTES, listed: FileStatus | None = None) -> bytes:
+        """The content of a photo's file; at most one byte more than `max_bytes` is read.
+
+        Args:
+            uri: the canonical URI of the photo.
+            max_bytes: a larger file is refused, before it is read if its size is known.
+            listed: the status of the file in the listing of its folder, which can save a request; None if unknown.
 
         Raises:
             MissingPhoto: the file does not exist.
@@ -114,7 +120,10 @@ class PhotoStore(ABC):
                     yield PhotoRef(entry.uri, label, status=entry.status)
 
 
-def check_size(name: str, size: int, max_bytes: int | None) -> None:
+def check_size(name: str, size: int, max_bytes: int) -> None:
     """Raise `UnreadablePhoto` if the file of this printable name, `size` bytes long, is larger than allowed."""
-    if max_bytes is not None and size > max_bytes:
-        raise UnreadablePhoto(f"{name} has {size:,} bytes, more than the {max_bytes:,} allowed.")
+    if size > max_bytes:
+        raise UnreadablePhoto(
+            f"{name} has {size:,} bytes, more than the {max_bytes:,} allowed.",
+            "Make it smaller or raise LOOKALIKE_MAX_FILE_MB.",
+        )

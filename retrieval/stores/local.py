@@ -10,6 +10,7 @@ from typing import TextIO
 
 from retrieval.errors import BadSource, MissingPhoto, UnreadablePhoto, os_errors_as
 from retrieval.photo_ref import FileStatus, display, file_uri, path_of, uri_of
+from retrieval.source_policy import DEFAULT_MAX_BYTES
 from retrieval.stores.base import Entry, PhotoStore, check_size
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,7 +27,7 @@ class LocalStore(PhotoStore):
         modified = EPOCH + timedelta(microseconds=status.st_mtime_ns // 1000)
         return FileStatus(status.st_size, modified.isoformat(timespec="microseconds"))
 
-    def read(self, uri: str, max_bytes: int | None = None) -> bytes:
+    def read(self, uri: str, max_bytes: int = DEFAULT_MAX_BYTES, listed: FileStatus | None = None) -> bytes:
         return read_file(path_of(uri), max_bytes)
 
     @contextmanager
@@ -57,12 +58,12 @@ class LocalStore(PhotoStore):
         return status.st_dev, status.st_ino
 
 
-def read_file(path: Path, max_bytes: int | None = None) -> bytes:
+def read_file(path: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
     """The content of a regular file, at most `max_bytes` long; raises `UnreadablePhoto`."""
     check_size(display(path), _regular(path).st_size, max_bytes)
     try:
         with path.open("rb") as file:
-            data = file.read(-1 if max_bytes is None else max_bytes + 1)
+            data = file.read(max_bytes + 1)
     except OSError as error:
         raise _unreadable(path, error) from None
     check_size(display(path), len(data), max_bytes)

@@ -7,21 +7,25 @@ each store's own configuration (for S3 the `AWS_*` variables), or from fsspec's 
 
 import io
 import posixpath
+import shutil
+import tempfile
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any, TextIO, TypeVar
+from typing import IO, Any, BinaryIO, TextIO, TypeVar
 
 from fsspec import AbstractFileSystem
 from fsspec.core import split_protocol, url_to_fs
 
 from retrieval.errors import BadSource, LookalikeError, MissingPhoto, UnreadablePhoto
 from retrieval.photo_ref import FileStatus, display
+from retrieval.source_policy import DEFAULT_MAX_BYTES
 from retrieval.stores.base import CHAIN, Entry, PhotoStore, check_size
 
 MODIFIED = ("LastModified", "last_modified", "mtime", "modified", "created", "date_time")  # the stores' names for it
 VERSION = ("ETag", "etag", "CRC")
+COPIED_AT_ONCE = 1 << 20  # bytes
 OPEN_ARCHIVES = 2  # each with its directory in memory
 
 Result = TypeVar("Result")
@@ -37,15 +41,17 @@ class RemoteStore(PhotoStore):
     def status(self, uri: str) -> FileStatus:
         return _requested(lambda: _status_at(uri), f"{display(uri)} can't be read", UnreadablePhoto, MissingPhoto)
 
-    def read(self, uri: str, max_bytes: int | None = None) -> bytes:
+    def read(self, uri: str, max_bytes: int = DEFAULT_MAX_BYTES, listed: FileStatus | None = None) -> bytes:
         return _requested(
-            lambda: _content_at(uri, max_bytes), f"{display(uri)} can't be read", UnreadablePhoto, MissingPhoto
+            lambda: _content_at(uri, max_bytes, listed), f"{display(uri)} can't be read", UnreadablePhoto, MissingPhoto
         )
 
     @contextmanager
     def open_text(self, source: str) -> Iterator[TextIO]:
-        data = _requested(lambda: _content_at(source), f"{display(source)} can't be read", BadSource)
-        yield io.StringIO(data.decode("utf-8-sig", errors="surrogateescape"), newline="")
+        with tempfile.TemporaryFile() as copy:  # a connection would not stay open as long as a job runs
+            _requested(lambda: _copy(source, copy), f"{display(source)} can't be read", BadSource)
+            copy.seek(0)
+            yield io.TextIOWrapper(copy, encoding="utf-8-sig", errors="surrogateescape", newline="")
 
     def is_folder(self, source: str) -> bool:
         file_system, path = _open(source)
@@ -88,15 +94,33 @@ def _open(url: str) -> tuple[AbstractFileSystem, str]:
     return _requested(lambda: _resolve(url), f"{display(url)} can't be used", BadSource)
 
 
-def _content_at(url: str, max_bytes: int | None = None) -> bytes:
+def _content_at(url: str, max_bytes: int, listed: FileStatus | None) -> bytes:
     file_system, path = _resolve(url)
-    if max_bytes is None:
-        return bytes(file_system.cat_file(path))
-    check_size(display(url), int(file_system.info(path).get("size") or 0), max_bytes)
-    with file_system.open(path, "rb") as file:
-        data = bytes(file.read(max_bytes + 1))
+    if listed is not None and listed.size > 0:  # only stores that read ranges list sizes
+        check_size(display(url), listed.size, max_bytes)
+        data = bytes(file_system.cat_file(path, start=0, end=max_bytes + 1))
+    else:
+        with file_system.open(path, "rb") as file:
+            size = getattr(file, "size", None)
+            check_size(display(url), size if size is not None else _status_at(url).size, max_bytes)
+            data = _read(file, max_bytes + 1)
     check_size(display(url), len(data), max_bytes)
     return data
+
+
+def _read(file: BinaryIO, count: int) -> bytes:
+    """At most `count` bytes of a file, whose `read` may return fewer than there are."""
+    chunks = []
+    while count > 0 and (chunk := file.read(count)):
+        chunks.append(chunk)
+        count -= len(chunk)
+    return b"".join(chunks)
+
+
+def _copy(url: str, target: IO[bytes]) -> None:
+    file_system, path = _resolve(url)
+    with file_system.open(path, "rb") as file:
+        shutil.copyfileobj(file, target, COPIED_AT_ONCE)
 
 
 def _status_at(url: str) -> FileStatus:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import struct
+import zipfile
 import zlib
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -141,6 +142,23 @@ def test_a_huge_png_is_refused_by_its_header(indexer: BatchIndexer, tmp_path: Pa
     assert "30000 × 30000 pixels" in failures["huge.png"]
 
 
+def test_a_file_above_the_limit_fails_before_it_is_read(
+    indexer: BatchIndexer, index: VectorIndex, tmp_path: Path
+) -> None:
+    """A sparse file, and members of an archive whose photos are listed with and without their size."""
+    sparse = one_photo(tmp_path, b"")
+    os.truncate(tmp_path / "x.jpg", 3_000_000_000)
+    with zipfile.ZipFile(tmp_path / "zeros.zip", "w", zipfile.ZIP_DEFLATED) as file, file.open("1.jpg", "w") as member:
+        for _ in range(201):
+            member.write(bytes(1_000_000))
+    (listed,) = list_photos(f"zip://::{tmp_path}/zeros.zip", policy=SourcePolicy(allow_urls=True))
+    (outcome,) = indexer.run([sparse, listed, PhotoRef(listed.uri)])
+    for failure, size in zip(outcome.failures, ("3,000,000,000", "201,000,000", "201,000,000"), strict=True):
+        assert f"has {size} bytes, more than the 200,000,000 allowed" in failure.reason
+        assert "LOOKALIKE_MAX_FILE_MB" in failure.reason
+    assert index.count() == 0
+
+
 def test_a_photo_without_an_embedding_fails_alone(indexer: BatchIndexer, index: VectorIndex, tmp_path: Path) -> None:
     """For uniform grey, the tests' network computes the zero vector, and normalizing that gives NaN."""
     grey = one_photo(tmp_path, make.encoded(Image.new("RGB", (64, 64), (128, 128, 128)), "PNG"), "grey.png")
@@ -209,8 +227,8 @@ def test_a_photo_that_keeps_changing_while_it_is_read_fails(
 def _change_after_reading(monkeypatch: pytest.MonkeyPatch, contents: list[bytes]) -> None:
     """Another process writes the file between reading it and checking its status again."""
 
-    def read_then_change(photo: PhotoRef) -> bytes:
-        data = read_photo(photo)
+    def read_then_change(photo: PhotoRef, max_bytes: int) -> bytes:
+        data = read_photo(photo, max_bytes)
         if contents:
             photo.path.write_bytes(contents.pop(0))
         return data

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from marks import slow
 from PIL import Image, features
 
+from retrieval import decoder
 from retrieval.decoder import PhotoDecoder
 from retrieval.errors import UnreadablePhoto
 from retrieval.images import Crop, ResizeRule, fit
@@ -220,31 +221,78 @@ import re, sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from retrieval.decoder import PhotoDecoder, configure_pillow
-from retrieval.images import ResizeRule
+from retrieval.images import Crop, ResizeRule
 configure_pillow()
 decoder = PhotoDecoder()
-def read(path): return decoder.read_pixels(Path(path).read_bytes(), ResizeRule(size=224, shorter_side=256)).width
-print(*ThreadPoolExecutor(8).map(read, sys.argv[1:]), file=sys.stderr)
+rule = ResizeRule(size=224, shorter_side=256)
+path, photos, *crop = sys.argv[1:]
+crop = Crop(*map(float, crop)) if crop else None
+def read(path): return decoder.read_pixels(Path(path).read_bytes(), rule, crop).width
+print(*ThreadPoolExecutor(8).map(read, [path] * int(photos)), file=sys.stderr)
 kilobytes = re.findall(r"Vm(?:HWM|RSS):\\s+(\\d+)", Path("/proc/self/status").read_text())
 print(*(int(number) // 1024 for number in kilobytes))
 """
+WHOLE, MIDDLE = ("0", "0", "1", "1"), ("0.1", "0.1", "0.8", "0.8")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process its own peak")
-@pytest.mark.parametrize(("side", "photos", "megabytes"), [slow(8000, 1, 450), (4000, 8, 450)])
+@pytest.mark.parametrize(
+    ("mode", "side", "photos", "crop", "megabytes"),
+    [
+        slow("RGBA", 8000, 1, (), 450),
+        ("RGBA", 4000, 8, (), 450),
+        ("RGBA", 4000, 8, MIDDLE, 450),
+        slow("RGBA", 8000, 8, WHOLE, 450),
+        slow("RGBA", 8000, 8, MIDDLE, 450),
+        slow("RGB", 8000, 8, MIDDLE, 450),
+        slow("P", 8000, 8, (), 450),
+        slow("P", 8000, 8, MIDDLE, 450),
+        slow("F", 8000, 8, (), 450),
+    ],
+)
 def test_large_photos_take_little_more_memory_than_their_pixels(
-    tmp_path: Path, side: int, photos: int, megabytes: int
+    tmp_path: Path, mode: str, side: int, photos: int, crop: tuple[str, ...], megabytes: int
 ) -> None:
-    """One of 64 megapixels has 256 MB of pixels; eight of 16 would have 512 MB, but only four are decoded at once.
+    """One of 64 megapixels has 256 MB of pixels, which photos read at the same time may take together.
 
     Afterwards the memory goes back to the system.
     """
-    path = tmp_path / "large.png"
-    Image.new("RGBA", (side, side), (*RED, 128)).save(path)
-    command = [sys.executable, "-c", PEAK, *[str(path)] * photos]
+    path = tmp_path / "large"
+    if mode == "P":
+        image = Image.new("P", (side, side), 1)
+        image.putpalette([*RED, 0, 0, 255])
+        image.save(path, "PNG", transparency=1)
+    elif mode == "F":
+        Image.new("F", (side, side), 0.5).save(path, "TIFF", compression="tiff_lzw")
+    else:
+        Image.new(mode, (side, side), (*RED, 128)[: len(mode)]).save(path, "PNG")
+    command = [sys.executable, "-c", PEAK, str(path), str(photos), *crop]
     ran = subprocess.run(command, check=True, capture_output=True, text=True)
     peak, left = map(int, ran.stdout.split())
     assert peak < megabytes and left < 150, (peak, left)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_crop_is_a_part_of_the_upright_photo(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = make.encoded(make.photo(size=(130, 70)), "PNG", exif=exif)
+    upright = DECODER.decode(data)
+    crop = Crop(0.1, 0.2, 0.5, 0.4)
+    box = (int(0.1 * upright.width), int(0.2 * upright.height), round(0.6 * upright.width), round(0.6 * upright.height))
+    photo = DECODER.read_pixels(data, RULE, crop)
+    np.testing.assert_array_equal(photo.pixels, fit(upright.crop(box), RULE))
+    assert (photo.width, photo.height) == (box[2] - box[0], box[3] - box[1])
+
+
+def test_a_large_crop_that_is_reduced_looks_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make.encoded(make.photo(size=(27, 21)).resize((1350, 1050)), "PNG")
+    crop = Crop(0.1, 0.1, 0.8, 0.8)
+    whole = DECODER.read_pixels(data, RULE, crop)
+    monkeypatch.setattr(decoder, "LARGE_CROP", 100_000)
+    reduced = DECODER.read_pixels(data, RULE, crop)
+    assert np.abs(reduced.pixels.astype(int) - whole.pixels).mean() < 1
+    assert (reduced.width, reduced.height) == (whole.width, whole.height) == (1080, 840)
 
 
 def test_a_part_of_a_photo_is_read_alone() -> None:

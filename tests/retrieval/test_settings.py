@@ -14,6 +14,7 @@ def test_there_are_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     settings = load_settings()
     assert settings.home == Path(".lookalike")
     assert (settings.max_upload_mb, settings.max_pixels, settings.log_format) == (20, 64_000_000, "text")
+    assert settings.model_copy(update={"max_file_mb": 3}).source_policy().max_bytes == 3_000_000
     assert settings.embedding_threads >= 1
     assert settings.api_keys == settings.library_roots == ()
 

@@ -1,14 +1,22 @@
 """Local folders and stores at URLs behave alike behind one interface."""
 
+import http.server
+import json
+import threading
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from retrieval.errors import BadSource, MissingPhoto, UnreadablePhoto
+from retrieval.listing import list_photos
 from retrieval.photo_ref import PhotoRef
+from retrieval.source_policy import SourcePolicy
 from retrieval.stores import PhotoStore, photo_status, read_photo, store_of
 
 FILES = {"red/1.jpg": b"one", "red/2020/2.png": b"two", "blue/3.webp": b"three", "4.gif": b"four", "notes.txt": b"no"}
@@ -56,8 +64,12 @@ def test_a_photo_is_read_within_a_limit(source: str) -> None:
         status = photo_status(photo)
         assert status.size == len(content)
         assert status.is_sure
-        with pytest.raises(UnreadablePhoto, match=rf"has {len(content)} bytes, more than the 2 allowed"):
+        with pytest.raises(
+            UnreadablePhoto, match=rf"has {len(content)} bytes, more than the 2 .*LOOKALIKE_MAX_FILE_MB"
+        ):
             read_photo(photo, 2)
+        with pytest.raises(UnreadablePhoto, match="more than the 2 allowed"):
+            read_photo(PhotoRef(photo.uri), 2)
 
 
 def test_a_photo_that_is_gone_is_missing(source: str) -> None:
@@ -80,4 +92,45 @@ def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(10**12)
     with pytest.raises(UnreadablePhoto, match=r"has 1,000,000,000,000 bytes, more than the 200,000,000 allowed"):
-        read_photo(PhotoRef(path.as_uri()), 200_000_000)
+        read_photo(PhotoRef(path.as_uri()))
+
+
+class Endless(http.server.BaseHTTPRequestHandler):
+    """Sends bytes without saying how many: a photo of 3 MB at /photo.jpg, and bytes without end elsewhere."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+        with suppress(OSError):  # the client has read enough
+            for _ in range(3) if self.path == "/photo.jpg" else count():
+                self.wfile.write(b"x" * 1_000_000)
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+def test_a_file_of_unknown_size_is_read_up_to_the_limit() -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        threading.Thread(target=server.serve_forever).start()
+        site = f"http://127.0.0.1:{server.server_port}"
+        assert len(read_photo(PhotoRef(f"{site}/photo.jpg"))) == 3_000_000
+        with pytest.raises(UnreadablePhoto, match="more than the 5,000,000 allowed"):
+            read_photo(PhotoRef(f"{site}/endless.jpg"), 5_000_000)
+        server.shutdown()
+
+
+def test_a_remote_manifest_is_not_read_into_memory() -> None:
+    row = json.dumps({"path": "x.jpg", "note": "x" * 1000}) + "\n"
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/own/list.jsonl", row.encode() * 20_000)
+    tracemalloc.start()
+    photos = list_photos("memory://own/list.jsonl", policy=SourcePolicy(allow_urls=True))
+    assert next(photos).uri == "memory:///own/x.jpg"
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    photos.close()
+    memory.rm("/own", recursive=True)
+    assert peak < 10_000_000, peak
