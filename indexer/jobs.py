@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, Field, ValidationError, computed_field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field
 
 from indexer.batch import BatchResult
 from retrieval.cancellation import CancellationToken
@@ -62,6 +62,8 @@ class Job(BaseModel):
 
     A source whose path is not printable is recorded as its `file://` URI.
     """
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
     id: str
     kind: Kind = "index"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
 from indexer.index_evaluation import IndexEvaluation, evaluate
@@ -23,8 +23,10 @@ MAX_LOSS = 0.05
 DESCRIBED = ("backbone", "recipe", "dimension", "precision", "metrics")  # of a model, by its bundle
 
 
-class Model(BaseModel, frozen=True):
+class Model(BaseModel):
     """An installed model; what its bundle describes is null if the bundle is missing."""
+
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
 
     id: str
     backbone: str | None = None

@@ -5,7 +5,7 @@ from typing import Any
 from apiflask import APIFlask
 from flask import Blueprint, current_app, render_template, request
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from web.problems import MEDIA_TYPE, Problem
 
@@ -40,11 +40,20 @@ def complete(spec: Any) -> Any:
             _complete(operation)
     spec["components"]["schemas"] = {_short(name): schema for name, schema in spec["components"]["schemas"].items()}
     _shorten_references(spec)
+    _describe_responses(spec)
     tags = list(dict.fromkeys(tag["name"] for tag in spec["tags"]))
     spec["tags"] = [{"name": tag} for tag in tags]
     spec["paths"] = dict(sorted(spec["paths"].items(), key=lambda path: tags.index(_tag(path[1]))))
     spec["servers"] = [{"url": request.script_root or "/"}]
     return spec
+
+
+def _describe_responses(spec: dict[str, Any]) -> None:
+    """Describe the models of responses as they are sent: with computed fields, which APIFlask leaves out."""
+    for view in current_app.view_functions.values():
+        model = getattr(view, "_spec", {}).get("response", {}).get("schema")
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            _add_schema(spec, model, "serialization")
 
 
 def _add_json_bodies(spec: dict[str, Any]) -> None:
@@ -55,9 +64,9 @@ def _add_json_bodies(spec: dict[str, Any]) -> None:
             content["application/json"] = {"schema": _add_schema(spec, model)}
 
 
-def _add_schema(spec: dict[str, Any], model: type[BaseModel]) -> dict[str, str]:
-    """Add the schema of a model and of those that it contains; returns the reference to it."""
-    spec["components"]["schemas"] |= models_json_schema([(model, "validation")], ref_template=REFERENCES)[1]["$defs"]
+def _add_schema(spec: dict[str, Any], model: type[BaseModel], mode: JsonSchemaMode = "validation") -> dict[str, str]:
+    """Add the schema of a model and of those that it contains; return the reference to it."""
+    spec["components"]["schemas"] |= models_json_schema([(model, mode)], ref_template=REFERENCES)[1]["$defs"]
     return _reference(model.__name__)
 
 

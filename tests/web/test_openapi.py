@@ -66,6 +66,16 @@ def test_every_call_is_described(client: FlaskClient) -> None:
     assert [tag["name"] for tag in document["tags"]] == ["Search", "Photos", "Map", "Jobs", "Models", "Health"]
 
 
+def test_responses_are_described_as_they_are_sent(client: FlaskClient) -> None:
+    schemas = client.get("/openapi.json").get_json()["components"]["schemas"]
+    assert schemas["Job"]["properties"]["images_per_second"]["type"] == "number"
+    for name in ("Job", "Model"):
+        assert set(schemas[name]["required"]) == set(schemas[name]["properties"])
+    (model,) = client.get("/api/v1/models").get_json()["models"]
+    assert set(model) == set(schemas["Model"]["properties"])
+    assert not any("." in name for name in schemas)
+
+
 def test_people_can_read_it(client: FlaskClient) -> None:
     page = client.get("/api/docs").text
     for word in ("/api/v1/search", "image_base64", "min_score", "thumbnail_url", "RFC 9457"):
