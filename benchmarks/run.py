@@ -60,6 +60,9 @@ SCRIPTS = (
     Script("http_rate", f"http_rate {BOTH} --seconds 3", quick="--seconds 1 --runs 1", thorough="--runs 5"),
     Script("pipeline", "pipeline --bundle {bundle} --photos {sample}", quick="--runs 1", thorough="--photos {photos}"),
     Script("worker_peer", "worker_peer --bundle {bundle} --photos {sample} --runs 2", quick="--runs 1"),
+    Script(
+        "mixed_load", "mixed_load --bundle {bundle} --other {int8} --photos {sample}", quick="--requests 50 --clients 4"
+    ),
     Script("footprint", "footprint --bundle {bundle} --photos {sample} --runs 3"),
     Script("search_10k", "search_at_scale --points 10000", quick="--points 2000 --queries 50"),
     Script("search_100k", "search_at_scale --points 100000", quick=None),

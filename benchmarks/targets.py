@@ -157,4 +157,13 @@ ROWS = (
         at_most=True,
         unit="",
     ),
+    Row(
+        "200 mixed requests from 8 clients: 5xx, and 409 except for a second job",
+        "mixed_load",
+        "refused",
+        0,
+        "section mixed load lists the first refused requests.",
+        at_most=True,
+        unit="",
+    ),
 )

@@ -1,16 +1,51 @@
 """The report of the benchmarks, from what a script really found."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import make
 import pytest
 
 from retrieval.bundle import Bundle
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.append(str(BENCHMARKS))
+
+
+@pytest.mark.slow
+def test_mixed_requests_are_not_refused(bundle: Bundle, library: Path, tmp_path: Path) -> None:
+    other = make.bundle(tmp_path / "other", dimension=8, seed=7)
+    bundles = ["--bundle", bundle.folder, "--other", other.folder]
+    found = run("mixed_load", *bundles, "--photos", library, "--requests", "200", "--clients", "8")
+    assert found["requests"] == 200 and found["jobs_started"] > 0
+    assert (found["refused"], found["first_refused"]) == (0, [])
+
+
+@pytest.mark.slow
+def test_a_model_with_many_photos_is_activated_by_a_job(bundle: Bundle, library: Path, tmp_path: Path) -> None:
+    other = make.bundle(tmp_path / "other", dimension=8, seed=7)
+    bundles = ["--bundle", bundle.folder, "--other", other.folder]
+    found = run("activation", *bundles, "--photos", library, "--points", "20000", "--folder", tmp_path)
+    assert (found["status"], found["state"], found["error"]) == (202, "done", None)
+    assert found["held"]
+
+
+def run(script: str, *options: object) -> dict[str, Any]:
+    """What a benchmark finds."""
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / f"{script}.py", *options, "--json"],
+        cwd=BENCHMARKS.parent,
+        env=os.environ | {"PYTHONPATH": str(BENCHMARKS.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout, done.stderr
+    return dict(json.loads(done.stdout))
 
 
 def test_a_report_shows_what_a_script_found_and_names_what_failed(bundle: Bundle, library: Path, tmp_path: Path):
