@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from threading import Lock
 from typing import Annotated
@@ -28,6 +29,9 @@ from retrieval.photo_ref import display, photo_id
 
 MOST_RESULTS = 100
 INDEX_READ_SECONDS = 60
+# How many hits are fetched, one number after the other, until all with the score of the last result are among them.
+# Larger groups of photos with equal scores are sorted in part only.
+TIE_DEPTHS = (256, 1024, 4096, 16_384)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +219,7 @@ class Searcher(Closing):
     ) -> SearchResponse:
         """Return the photos nearest to a vector, float32 [d], an embedding or a combination of several.
 
-        Among photos with the same score, `first` comes first.
+        Photos with the same score are in the order of their URIs, on all pages; `first` comes before them.
 
         Raises:
             BadQuery: the vector has another length or no direction, or as `Parts.query`.
@@ -223,8 +227,7 @@ class Searcher(Closing):
         """
         start = time.perf_counter()
         vector = check_query(vector, self.index.dimension)
-        hits, voters = self._nearest(vector, parameters, leave_out)
-        hits.sort(key=lambda hit: (-round(hit.score, 6), hit.id != first, hit.payload.uri))
+        hits, voters = self._nearest(vector, parameters, leave_out, first)
         self._require_labels(vector, set(parameters.filter.labels) - {hit.payload.label for hit in hits})
         if parameters.min_score is not None:
             hits = [hit for hit in hits if round(hit.score, 6) >= parameters.min_score]
@@ -238,7 +241,7 @@ class Searcher(Closing):
         )
 
     def _nearest(
-        self, vector: Vector, parameters: SearchParameters, leave_out: frozenset[uuid.UUID]
+        self, vector: Vector, parameters: SearchParameters, leave_out: frozenset[uuid.UUID], first: uuid.UUID | None
     ) -> tuple[list[Hit], list[Hit]]:
         """Return the requested page of hits, and the nearest photos of any label by kind, which predict the label.
 
@@ -246,18 +249,36 @@ class Searcher(Closing):
         index suffices for both if the embedding has one part.
         """
         wanted = parameters.offset + parameters.k
-        depth = max(wanted, VOTERS + 1) + len(leave_out)
         query, default = self.parts.query(vector, parameters.look), self.parts.default_look
         by_look = default is not None and parameters.look is not None and parameters.look > default
-        found = self.index.search(query, depth, parameters.filter, exact=parameters.exact, by_look=by_look)
+
+        def search(depth: int) -> list[Hit]:
+            return self.index.search(query, depth, parameters.filter, exact=parameters.exact, by_look=by_look)
+
+        found = _with_ties(search, max(wanted, VOTERS + 1), leave_out)
         norm = float(np.linalg.norm(query))  # the index returns cosines
         nearest = [replace(hit, score=norm * hit.score) for hit in found]
         voters = nearest
         if parameters.filter or default is not None:
             by_kind = query if default is None else self.parts.query(vector, look=0)
-            voters = self.index.search(by_kind, VOTERS + 1 + len(leave_out), exact=parameters.exact)
-        page = [hit for hit in nearest if hit.id not in leave_out][parameters.offset : wanted]
-        return page, [hit for hit in voters if hit.id not in leave_out]
+            search_kind = partial(self.index.search, by_kind, exact=parameters.exact)
+            voters = _with_ties(search_kind, VOTERS + 1, leave_out)
+        if first is not None and all(hit.id != first for hit in nearest):
+            nearest += self._hit(first, query, nearest, parameters.filter)
+        return _in_order(nearest, first)[parameters.offset : wanted], _in_order(voters, first)
+
+    def _hit(self, photo: uuid.UUID, query: Vector, hits: Sequence[Hit], filter: Filter) -> list[Hit]:
+        """Return a photo that a search did not find, for example among many duplicates, as a hit.
+
+        The list is empty if the photo is not indexed, or the filter does not match it.
+        """
+        payload, vector = self.index.get([photo]).get(photo), self.index.vectors([photo]).get(photo)
+        if payload is None or vector is None or not filter.matches(payload):
+            return []
+        score = float(query @ vector)
+        # The index rounds differently; its duplicates must not come before it for that reason.
+        same = [hit.score for hit in hits if abs(hit.score - score) < 2e-6]
+        return [Hit(photo, max([score, *same]), payload)]
 
     def _part_scores(self, vector: Vector, hits: Sequence[Hit]) -> list[PartScores | None]:
         """Return the cosine similarities of the parts of each hit; None if the embedding has one part."""
@@ -305,6 +326,26 @@ class Searcher(Closing):
             data = self.index.calibration()
             self._index_thresholds = ScoreThresholds(data, self.parts) if data else None
         self._index_read_at = time.monotonic()
+
+
+def _with_ties(search: Callable[[int], list[Hit]], wanted: int, leave_out: frozenset[uuid.UUID]) -> list[Hit]:
+    """Return the nearest hits without those left out, and all with the score of the last one that is wanted."""
+    asked = wanted + len(leave_out) + 1
+    depths = iter([depth for depth in TIE_DEPTHS if depth > asked])
+    while True:
+        found = search(asked)
+        hits = [hit for hit in found if hit.id not in leave_out]
+        if len(found) < asked or round(found[-1].score, 6) < round(hits[wanted - 1].score, 6):
+            return hits
+        deeper = next(depths, None)
+        if deeper is None:
+            return hits
+        asked = deeper
+
+
+def _in_order(hits: Sequence[Hit], first: uuid.UUID | None) -> list[Hit]:
+    """Return the hits with the highest score first; with equal scores `first`, then the others by their URIs."""
+    return sorted(hits, key=lambda hit: (-round(hit.score, 6), hit.id != first, hit.payload.uri))
 
 
 def _vote(hits: Sequence[Hit]) -> PredictedLabel | None:

@@ -66,13 +66,7 @@ def test_a_photo_uses_all_threads_unless_another_one_is_being_embedded(
     assert told == [True, False, True]
 
 
-def cut_off(before: int, after: int) -> object:
-    """A case of more photos than fit on the page."""
-    reason = "hits are cut off before they are sorted"
-    return pytest.param(before, after, marks=pytest.mark.xfail(strict=True, reason=reason))
-
-
-@pytest.mark.parametrize(("before", "after"), [(0, 3), (2, 0), (1, 1), cut_off(2, 2), cut_off(40, 0)])
+@pytest.mark.parametrize(("before", "after"), [(0, 3), (2, 0), (1, 1), (2, 2), (40, 0), (300, 0)])
 def test_it_comes_before_its_exact_duplicates(
     searcher: Searcher, photos: list[PhotoRef], before: int, after: int
 ) -> None:
@@ -87,6 +81,38 @@ def test_it_comes_before_its_exact_duplicates(
     answer = searcher.by_photo(photo.path.read_bytes(), SearchParameters(k=3), uri=photo.uri)
     assert answer.results[0].id == photo.id
     assert [result.score for result in answer.results] == [1.0, 1.0, 1.0]
+    page = searcher.by_photo(photo.path.read_bytes(), SearchParameters(k=2, offset=1), uri=photo.uri)
+    assert page.results == answer.results[1:], "the order is the same on each page"
+
+
+def duplicates(searcher: Searcher, photo: PhotoRef, count: int) -> list[str]:
+    """Index photos with the embedding of another one; returns their URIs in order."""
+    vector = searcher.index.vectors([photo.id])[photo.id]
+    twins = [PhotoRef(f"file:///{number}.jpg") for number in np.random.default_rng(0).permutation(count)]
+    searcher.index.upsert([Point(twin.id, vector, Payload(twin.uri, None, "0", 1, 1, 1, "t", "t")) for twin in twins])
+    return sorted(twin.uri for twin in twins)
+
+
+@pytest.mark.parametrize("by_upload", [True, False])
+def test_pages_of_duplicates_continue_each_other(searcher: Searcher, photos: list[PhotoRef], by_upload: bool) -> None:
+    photo = photos[3]
+    expected = duplicates(searcher, photo, 400)
+    found = []
+    for offset in (*range(0, 64, 8), *range(64, 424, 60)):
+        parameters = SearchParameters(k=8 if offset < 64 else 60, offset=offset)
+        data = photo.path.read_bytes()
+        answer = searcher.by_photo(data, parameters) if by_upload else searcher.by_id(photo.id, parameters)
+        found += [result.uri for result in answer.results]
+    assert found[: 400 + by_upload] == sorted([*expected, *([photo.uri] if by_upload else [])])
+    assert len(found) == len(set(found)) == 423 + by_upload
+
+
+def test_a_photo_that_the_filter_excludes_does_not_come_first(searcher: Searcher, photos: list[PhotoRef]) -> None:
+    photo = photos[3]
+    label = next(other.label for other in photos if other.label != photo.label)
+    parameters = SearchParameters(k=3, filter=Filter((label,)))
+    answer = searcher.by_photo(photo.path.read_bytes(), parameters, uri=photo.uri)
+    assert photo.id not in {result.id for result in answer.results}
 
 
 def test_the_nearest_photos_share_the_colour_and_the_label_is_predicted(searcher: Searcher) -> None:
