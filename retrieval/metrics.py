@@ -18,6 +18,7 @@ METRICS = {
     "mrr": "MRR",
 }
 COPY_METRICS = {"copy_recall_at_1": "copy R@1", "copy_recall_at_10": "copy R@10"}
+PROPORTIONS = frozenset(("recall_at_1", "recall_at_5", "recall_at_10", *COPY_METRICS))  # 0 or 1 for each query
 ALL_METRICS = METRICS | COPY_METRICS
 
 Interval = tuple[float, float]
@@ -66,7 +67,7 @@ class SplitMetrics(Means):
     """The metrics on the photos of one split."""
 
     queries: int | None = Field(None, description="number of photos with another one of their class")
-    intervals: dict[str, Interval] | None = Field(None, description="metric → 95 % bootstrap interval of its mean")
+    intervals: dict[str, Interval] | None = Field(None, description="metric → 95 % confidence interval of its mean")
     by_look: dict[str, Means] | None = Field(None, description="weight of `look` in the query, as text → metrics")
     per_class: dict[str, "SplitMetrics"] | None = Field(None, description="the metrics of each class's queries")
 

@@ -195,7 +195,8 @@ def report_known_photos(dataset: Dataset, split: str, known: Mapping[str, str], 
     included = sum(now == split for now, _ in used)
     if included:
         say(f"Metrics are inflated: the model was trained or selected on {included} of these photos.")
-    if len(before) > len(known) or any(then is None for _, then in before):
+    is_new = len(before) > len(known) or any(then is None for _, then in before)
+    if is_new and len(used) > included:
         say(f"Photos left out because the model was trained or selected on them: {len(used) - included}.")
 
 

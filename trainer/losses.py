@@ -51,7 +51,10 @@ class TripletObjective(tf.Module):  # type: ignore[misc]  # it has no types
             self._proxies = tf.Variable(tf.keras.initializers.Orthogonal()((classes, dimension)), name="proxies")
 
     def __call__(self, labels: tf.Tensor, embeddings: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Compute the loss: labels int [batch], negative if unknown; embeddings float32 [batch, d] → a scalar."""
+        """Compute the loss: labels int [batch], negative if unknown; embeddings float32 [batch, d] → a scalar.
+
+        Photos of unknown classes only count in triplets: their cross-entropy is 0.
+        """
         triplets = triplet_loss(labels, embeddings, self._config.margin, self._config.triplets)
         if not self._config.proxies:
             return triplets
@@ -68,14 +71,13 @@ class TripletObjective(tf.Module):  # type: ignore[misc]  # it has no types
 
     def _classification(self, labels: tf.Tensor, embeddings: tf.Tensor) -> tf.Tensor:
         similarities = tf.matmul(embeddings, tf.math.l2_normalize(self._proxies, axis=1), transpose_b=True)
-        return tf.reduce_mean(
-            tf.keras.losses.categorical_crossentropy(
-                tf.one_hot(labels, self._classes),
-                similarities / self._config.temperature,
-                from_logits=True,
-                label_smoothing=self._config.label_smoothing,
-            )
+        losses = tf.keras.losses.categorical_crossentropy(
+            tf.one_hot(labels, self._classes),
+            similarities / self._config.temperature,
+            from_logits=True,
+            label_smoothing=self._config.label_smoothing,
         )
+        return tf.reduce_mean(tf.where(labels >= 0, losses, tf.zeros_like(losses)))
 
 
 class SoftmaxObjective(tf.Module):  # type: ignore[misc]  # it has no types

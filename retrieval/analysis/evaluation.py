@@ -1,8 +1,10 @@
 """How well embeddings retrieve photos of the same label: each photo in turn is the query, all others the gallery."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +12,7 @@ import numpy.typing as npt
 from retrieval import ranking_metrics as ranking
 from retrieval.analysis.copies import copy_recall
 from retrieval.analysis.roles import EVERY_PHOTO, Roles
-from retrieval.metrics import METRICS, Interval, Means, SplitMetrics
+from retrieval.metrics import METRICS, PROPORTIONS, Interval, Means, SplitMetrics
 from retrieval.parts import Parts
 from retrieval.ranking_metrics import Counts, Relevance, Values
 from retrieval.top_k import Embeddings, Positions, top_k_in_batches
@@ -64,26 +66,19 @@ class Evaluation:
         return Evaluation(self.labels[chosen], values, self.positions[chosen])
 
     def intervals(self) -> dict[str, Interval]:
-        """Metric → the 95 % bootstrap interval of its mean: percentiles over resampled queries, with a fixed seed.
+        """Metric → the 95 % confidence interval of its mean.
 
-        The queries are resampled, the gallery is not: an interval shows how much a metric depends on the choice of the
-        queries. How much it depends on chance in training is seen from several seeds.
+        The recalls are proportions of the queries and have Wilson's score interval, which is not empty if all queries
+        succeed or fail (Wilson, 1927). The other metrics have bootstrap percentiles: of their mean over resampled
+        queries, with a fixed seed. The queries are resampled, the gallery is not: an interval shows how much a metric
+        depends on the choice of the queries. Several seeds show how much it depends on chance in training.
         """
-        if self.queries < 2:
-            return {name: (mean, mean) for name, mean in self.overall.items()}
-        from scipy import stats  # noqa: PLC0415 - takes long to import, and a server needs no intervals
-
-        found = stats.bootstrap(
-            (np.stack(list(self.values.values())),),
-            np.mean,
-            axis=1,
-            n_resamples=RESAMPLES,
-            batch=RESAMPLES_PER_BATCH,
-            confidence_level=CONFIDENCE,
-            method="percentile",
-            rng=np.random.default_rng(0),
-        ).confidence_interval
-        return {name: (float(low), float(high)) for name, low, high in zip(self.values, *found, strict=True)}
+        found = {name: (mean, mean) for name, mean in self.overall.items()}
+        if self.queries > 0:
+            found |= {name: _wilson(found[name][0], self.queries) for name in self.values if name in PROPORTIONS}
+        if self.queries > 1:
+            found |= _bootstrap({name: value for name, value in self.values.items() if name not in PROPORTIONS})
+        return found
 
     def metrics(self) -> SplitMetrics:
         """The means with their intervals, over all queries and by class."""
@@ -157,3 +152,31 @@ def evaluate_by_look(
         )
         for look in LOOKS
     }
+
+
+def _wilson(mean: float, queries: int) -> Interval:
+    """Return Wilson's score interval of a proportion of the queries."""
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    middle = mean + z**2 / (2 * queries)
+    half = z * math.sqrt(mean * (1 - mean) / queries + (z / (2 * queries)) ** 2)
+    scale = 1 + z**2 / queries
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def _bootstrap(values: dict[str, Values]) -> dict[str, Interval]:
+    """Return the percentiles of each metric's mean over resampled queries, at least two."""
+    if not values:
+        return {}
+    from scipy import stats  # noqa: PLC0415 - takes long to import, and a server needs no intervals
+
+    found = stats.bootstrap(
+        (np.stack(list(values.values())),),
+        np.mean,
+        axis=1,
+        n_resamples=RESAMPLES,
+        batch=RESAMPLES_PER_BATCH,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return {name: (float(low), float(high)) for name, low, high in zip(values, *found, strict=True)}

@@ -93,6 +93,15 @@ def test_the_proxy_term_is_cross_entropy_over_cosines() -> None:
     assert float(loss(labels, tf.constant(embeddings))) == pytest.approx(expected, rel=1e-4)
 
 
+def test_the_proxy_term_of_an_unknown_class_is_zero_despite_label_smoothing() -> None:
+    embeddings = unit_vectors(0, 4, 8)
+    loss = TripletObjective(TripletLoss(margin=0.5, proxies=2.0, temperature=0.1, label_smoothing=0.1), 3, 8)
+    known, labels = tf.constant(embeddings[:3]), tf.constant([0, 0, 1, -1])
+    of_known = float(loss(labels[:3], known)) - float(triplet_loss(labels[:3], known, 0.5))
+    of_all = float(loss(labels, tf.constant(embeddings))) - float(triplet_loss(labels, tf.constant(embeddings), 0.5))
+    assert of_all == pytest.approx(of_known * 3 / 4, rel=1e-4)
+
+
 def test_the_softmax_loss_is_cross_entropy_over_the_classes_it_knows() -> None:
     embeddings = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
     loss = SoftmaxObjective(SoftmaxLoss(dropout=0.5), classes=3, dimension=8)

@@ -146,6 +146,15 @@ def test_a_network_that_finds_less_well_is_refused_with_the_metrics_of_both(fold
     assert said[0].endswith("the bundle has the float32 one.")
 
 
+def test_the_test_photos_refuse_nothing(folder: Path) -> None:
+    colours = np.broadcast_to(127 + np.eye(3).repeat(6, 0)[:, None, None], VAL.shape).astype(np.uint8)
+    photos = HELD_OUT | {"test": LabelledImages(colours, LABELS)}  # 8 bits for bright colours don't show them
+    kept, record = quantized(run_of(folder, photos), photos, TRAIN, list[str]().append)
+    assert record.accepted
+    assert kept.precision == "int8"
+    assert record.int8.test.map_at_r < record.float32.test.map_at_r - LARGEST_LOSS
+
+
 def test_a_network_that_cannot_be_quantized_stays_as_it_is(folder: Path, tmp_path: Path) -> None:
     (tmp_path / ONNX).write_text("Dear photo")
     unreadable, said = replace(run_of(folder, HELD_OUT), folder=tmp_path), list[str]()

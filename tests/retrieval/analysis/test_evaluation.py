@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from retrieval.analysis.evaluation import Evaluation, evaluate_embeddings
 from retrieval.analysis.roles import Roles
@@ -38,6 +39,19 @@ def test_the_intervals_are_those_of_a_binomial_share() -> None:
     half = 1.96 * np.sqrt(0.75 * 0.25 / 400)
     assert intervals["recall_at_1"] == pytest.approx((0.75 - half, 0.75 + half), abs=0.01)
     assert intervals["mrr"] == (1, 1)
+
+
+def test_the_interval_of_a_proportion_is_wilsons() -> None:
+    def of(values: list[float], metric: str = "recall_at_1") -> tuple[float, float]:
+        return Evaluation(np.full(len(values), "a"), {metric: np.array(values)}, np.arange(len(values))).intervals()[
+            metric
+        ]
+
+    for values in ([1.0] * 20, [0.0] * 20, [1.0] * 7 + [0.0] * 4, [1.0]):
+        expected = stats.binomtest(int(sum(values)), len(values)).proportion_ci(method="wilson")
+        assert of(values) == pytest.approx((expected.low, expected.high))
+    assert of([1.0] * 20) == pytest.approx((0.839, 1), abs=1e-3)
+    assert of([1.0] * 20, "mrr") == (1, 1)
 
 
 def test_the_metrics_as_json() -> None:
