@@ -1,12 +1,16 @@
 """A real Chromium on a real server."""
 
 import shutil
+import subprocess
+import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from marks import slow
+from once import once
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from serving import Served
 
@@ -15,6 +19,13 @@ from retrieval.photo_ref import PhotoRef
 Look = dict[str, Any]
 Contexts = Callable[..., BrowserContext]
 OpenTab = Callable[[BrowserContext, str], Page]
+Check = Callable[[Page], None]
+Scheme = Literal["light", "dark"]
+
+AXE = "axe-core@4.14.1"
+# Each width and each scheme once; the other pairs take as long again.
+LOOKS: tuple[tuple[int, Scheme], ...] = ((1440, "light"), (390, "dark"))
+OTHER_LOOKS: tuple[tuple[int, Scheme], ...] = ((1440, "dark"), (390, "light"))
 
 FLAGS = [
     "--no-sandbox",
@@ -94,3 +105,45 @@ def open_tab() -> Iterator[OpenTab]:
 def page(contexts: Contexts, open_tab: OpenTab, url: str, look: Look) -> Page:
     """The start page; the test fails if a script of the page raises an error."""
     return open_tab(contexts(**look), url)
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The source of axe-core, from npm."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("there is no npm to fetch axe-core with")
+
+    def fetch(folder: Path) -> None:
+        command = [npm, "pack", AXE, "--silent"]
+        packed = subprocess.run(command, check=False, cwd=folder, capture_output=True, text=True, timeout=120)
+        if packed.returncode:
+            pytest.skip(f"axe-core can't be fetched: {packed.stderr.strip()[:200]}")
+        with tarfile.open(folder / packed.stdout.strip()) as package:
+            package.extract("package/axe.min.js", folder, filter="data")
+
+    return (once(tmp_path_factory, "axe", fetch) / "package" / "axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def with_axe(browser: Browser, axe: str) -> BrowserContext:
+    """A browser context with axe-core in every document."""
+    context = browser.new_context(reduced_motion="reduce", bypass_csp=True, viewport={"width": 1440, "height": 900})
+    context.add_init_script(axe)
+    return context
+
+
+@pytest.fixture(params=[LOOKS, slow(OTHER_LOOKS)], ids=["two looks", "two more"])
+def check(request: pytest.FixtureRequest) -> Check:
+    """Asserts that a page has no violations, narrow and wide, light and dark."""
+
+    def check_page(page: Page) -> None:
+        for width, scheme in request.param:
+            page.set_viewport_size({"width": width, "height": 900})
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            found = page.evaluate(
+                "async () => (await axe.run()).violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)])"
+            )
+            assert found == [], (page.url, width, scheme)
+
+    return check_page

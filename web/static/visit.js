@@ -72,9 +72,19 @@ async function goBackOrForth(key) {
   shown = key;
   const page = cached.get(key) ?? (await load(location.href));
   if (!page || shown !== key) return;
+  resetForm(page.found);
   await swap(page);
   scrollTo(0, page.scroll ?? 0);
   focusOn(page.found);
+}
+
+/** Set the search form to the search of the results: a slider or label that was changed led to another page. */
+function resetForm(found) {
+  for (const field of found.querySelectorAll("#search input:not([name=find])")) {
+    field.value = field.defaultValue;
+    field.checked = field.defaultChecked;
+  }
+  for (const output of found.querySelectorAll("#search output")) output.value = output.defaultValue;
 }
 
 function leave() {
