@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(None, description="a Redis server; set: jobs run on Celery workers")
     redelivery_seconds: int = Field(300, ge=5, description="after which the batch of a lost worker is delivered again")
     keep_jobs: int = Field(1000, gt=0, description="number of job records to keep; older ones are deleted")
+    query_keep_minutes: float = Field(60, ge=0, description="how long uploaded query photos are kept; 0: not at all")
     crosscheck_minutes: float | None = Field(None, gt=0, description="between scheduled cross-checks; unset: none")
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), description="API keys, each KEY or NAME:SCOPE:KEY; unset: `serve` creates one"

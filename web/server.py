@@ -160,6 +160,8 @@ class _Server(BaseApplication):  # type: ignore[misc]
             app.jinja_env.get_template(template)  # compiles and caches it
         self._services = services = app.extensions[EXTENSION]
         threading.Thread(target=self._follow, args=[services.serving], name="follow", daemon=True).start()
+        sweep = services.kept_queries.sweep_until
+        threading.Thread(target=sweep, args=[self.stopping], name="sweep", daemon=True).start()
         return app
 
     def clean_up(self) -> None:

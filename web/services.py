@@ -11,6 +11,7 @@ from retrieval.index.retries import brief_retries
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 from web.api_keys import load_keys
+from web.kept_queries import KeptQueries
 from web.label_counts import LabelCounts
 from web.photo_files import PhotoFiles
 from web.prometheus import RequestMetrics
@@ -37,6 +38,7 @@ class Services:
         self.photo_files = PhotoFiles(settings, searcher.decoder, self.computing)
         self.uploads = Uploads(settings, self.computing)
         self.shown_paths = ShownPaths(settings)
+        self.kept_queries = KeptQueries(settings)
         self.jobs = BackgroundJobs(settings, store, searcher.decoder)
         self.label_counts = LabelCounts()
         self.metrics = RequestMetrics()

@@ -87,7 +87,11 @@ def test_a_link_can_be_shared(page: Page, browser: Browser, photos: list[PhotoRe
         other = elsewhere.new_page()
         other.goto(page.url)
         assert first_card(other) == address(photos[2])
-        expect(other.locator(".blank")).to_be_visible()
+        expect(other.get_by_role("img", name="Query photo")).to_have_attribute("src", re.compile("^data:image/jpeg"))
+        later = elsewhere.new_page()
+        later.goto(re.sub("&kept=[0-9a-f]+", "", page.url))
+        assert first_card(later) == address(photos[2])
+        expect(later.locator(".blank")).to_be_visible()
 
 
 def test_a_label_filters(page: Page, photos: list[PhotoRef]) -> None:

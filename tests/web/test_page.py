@@ -19,7 +19,7 @@ from retrieval.photo_ref import PhotoRef
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 from web.label_counts import LabelCounts
-from web.page.address import decode_int8, encode_int8
+from web.page.address import decode_vector, encode_int8, encode_vector
 from web.page.label_choices import choose_labels
 
 BROWSER = {"Accept": "text/html,*/*;q=0.8"}
@@ -79,15 +79,33 @@ EMBEDDINGS = {
 
 
 @pytest.mark.parametrize("kind", EMBEDDINGS)
-def test_an_address_holds_an_embedding_almost_exactly(kind: str) -> None:
+def test_an_address_of_an_earlier_version_holds_an_embedding_almost_exactly(kind: str) -> None:
     vector = EMBEDDINGS[kind].astype(np.float32)
-    again = decode_int8(encode_int8(vector), 512)
+    again = decode_vector(encode_int8(vector), 512)
     assert len(encode_int8(vector)) == 683
     assert abs(np.linalg.norm(again) - 1) < 1e-6
     cosine = vector.astype(np.float64) @ again / np.linalg.norm(vector.astype(np.float64))
     assert cosine >= (1 + 511 / 254**2) ** -0.5 - 1e-6
     assert kind == "worst" or cosine > 0.998
     assert kind != "normal" or cosine > 0.9999
+
+
+@pytest.mark.parametrize("kind", EMBEDDINGS)
+def test_an_address_holds_an_embedding_as_float16(kind: str) -> None:
+    vector = EMBEDDINGS[kind].astype(np.float32)
+    text = encode_vector(vector)
+    again = decode_vector(text, 512)
+    assert len(text) == 1367 and re.fullmatch(r"\.[\w-]+", text)
+    assert abs(np.linalg.norm(again) - 1) < 1e-6
+    cosine = vector.astype(np.float64) @ again / np.linalg.norm(vector.astype(np.float64))
+    assert cosine > 0.9999998
+    assert encode_vector(again) == text, "a link that is copied from a link is the same"
+
+
+def test_an_embedding_that_is_too_long_for_float16_has_one_byte_per_number() -> None:
+    vector = RNG.normal(size=4096).astype(np.float32)
+    assert encode_vector(vector) == encode_int8(vector)
+    assert decode_vector(encode_vector(vector), 4096) @ vector > 0.9999 * np.linalg.norm(vector)
 
 
 def test_a_link_searches_from_a_photo_and_filters(client: FlaskClient, photos: list[PhotoRef]) -> None:
@@ -166,6 +184,9 @@ def test_a_photo_has_a_page(client: FlaskClient, photos: list[PhotoRef]) -> None
         ("/?vector=AAAA&model={model}", 422, "This link is incomplete"),
         ("/?vector=A&model={model}", 422, "This link is incomplete"),
         ("/?vector=%00%ff&model={model}", 422, "This link is incomplete"),
+        ("/?vector=.AAAA&model={model}", 422, "This link is incomplete"),
+        ("/?vector=.AAAAAAAAAAAAAAAAAAAAAA&model={model}", 422, "This link is incomplete"),
+        (f"/?vector=.{5 * 'AHwAfAB8'}AHw&model={{model}}", 422, "finite numbers"),
     ],
 )
 def test_a_wrong_address_is_explained(

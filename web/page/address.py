@@ -10,13 +10,15 @@ from pydantic import BaseModel, Field
 
 from retrieval.errors import BadQuery
 from retrieval.index import Filter
-from retrieval.index.vectors import Vector
+from retrieval.index.vectors import Vector, check_query, to_unit_length
 from retrieval.search import SearchParameters
 from web.schemas import MAX_OFFSET, CropBox, CropText, Label
 
 PAGE_SIZE = 24
 # Each takes about 45 characters of a URL, which is limited to 8,190.
 MAX_EXAMPLES = 50
+MAX_FLOAT16 = 2048  # numbers of an embedding that a URL holds as float16, in 5,462 characters
+FLOAT16 = "."  # before an embedding as float16; base64 does not use this character
 
 Examples = Annotated[list[uuid.UUID], Field(max_length=MAX_EXAMPLES)]
 
@@ -24,13 +26,15 @@ Examples = Annotated[list[uuid.UUID], Field(max_length=MAX_EXAMPLES)]
 class PageQuery(BaseModel):
     """A search by an indexed photo (`id`) or by the embedding of an uploaded one, refined by examples.
 
-    `crop` is the part of the photo to search by; `vector` is already the embedding of that part. `find` filters the
+    `crop` is the part of the photo to search by; `vector` is already the embedding of that part. While the server keeps
+    the uploaded photo, `kept` is its token, and its exact embedding is used instead of `vector`. `find` filters the
     labels that are offered, not the results. `look` is the weight of the part look, by default that of the model.
     """
 
     id: uuid.UUID | None = None
     vector: str = Field("", max_length=8000)
     model: str = ""
+    kept: str = Field("", max_length=64)
     crop: CropText = CropBox()
     like: Examples = []
     unlike: Examples = []
@@ -58,6 +62,7 @@ class PageQuery(BaseModel):
             "id": query.id,
             "vector": query.vector,
             "model": query.vector and query.model,
+            "kept": query.vector and query.kept,
             "crop": "" if whole else crop_text(query.crop),
             "like": query.like,
             "unlike": query.unlike,
@@ -74,23 +79,37 @@ def crop_text(crop: CropBox) -> str:
     return ",".join(f"{part:.4g}" for part in (crop.x, crop.y, crop.width, crop.height))
 
 
+def encode_vector(vector: Vector) -> str:
+    """Encode an embedding for a URL: as float16, or with one byte per number if that would be too long."""
+    if len(vector) > MAX_FLOAT16:
+        return encode_int8(vector)
+    scaled = (vector / np.abs(vector).max()).astype("<f2")
+    return FLOAT16 + _encode(scaled.tobytes())
+
+
 def encode_int8(vector: Vector) -> str:
     """Encode an embedding for a URL with one signed byte per number.
 
-    Its cosine to the original is at least 1 / √(1 + (d − 1) / 254²), 0.996 for d = 512, and above 0.9999 if the numbers
-    are normally distributed.
+    Its cosine to the original is at least 1 / √(1 + (d − 1) / 254²), 0.996 for d = 512.
     """
-    scaled = np.rint(vector * (127 / np.abs(vector).max())).astype(np.int8)
-    return base64.urlsafe_b64encode(scaled.tobytes()).decode().rstrip("=")
+    return _encode(np.rint(vector * (127 / np.abs(vector).max())).astype(np.int8).tobytes())
 
 
-def decode_int8(text: str, dimension: int) -> Vector:
-    """Decode an embedding, float32 [dimension], of unit length; raises `BadQuery` if the URL is truncated."""
+def decode_vector(text: str, dimension: int) -> Vector:
+    """Decode an embedding of either encoding, float32 [dimension], of unit length.
+
+    Raises `BadQuery` if the URL is truncated or holds no direction.
+    """
+    kind = np.dtype("<f2") if text.startswith(FLOAT16) else np.dtype(np.int8)
+    text = text.removeprefix(FLOAT16)
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except ValueError:
         data = b""
-    if len(data) != dimension:
+    if len(data) != dimension * kind.itemsize:
         raise BadQuery("This link is incomplete.", "Copy the whole link, or search with the photo itself.")
-    vector = np.frombuffer(data, np.int8).astype(np.float32)
-    return vector / max(float(np.linalg.norm(vector)), 1.0)
+    return to_unit_length(check_query(np.frombuffer(data, kind).astype(np.float32), dimension))
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")

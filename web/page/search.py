@@ -12,8 +12,9 @@ from retrieval.errors import BadQuery
 from retrieval.images import Crop
 from retrieval.index.vectors import Vector
 from retrieval.search import SearchResponse
+from web.kept_queries import KeptQuery
 from web.links import photo_url
-from web.page.address import PAGE_SIZE, PageQuery, crop_text, decode_int8, encode_int8
+from web.page.address import PAGE_SIZE, PageQuery, crop_text, decode_vector, encode_vector
 from web.page.cards import Card, Picture, payloads
 from web.page.label_choices import choose_labels
 from web.photo_files import make_thumbnail
@@ -28,7 +29,7 @@ STARTERS = 18
 class Subject:
     """The query photo."""
 
-    picture: Picture | None = None  # its image; None if it was uploaded in an earlier request: uploads are not stored
+    picture: Picture | None = None  # its image; None if it was uploaded in an earlier request, and is not kept
     vector: Vector | None = None  # embedding of an upload or of a part of an indexed photo; None if the index has it
     label: str | None = None  # the label of an indexed photo
     original: str | None = None  # the URL of an indexed photo's file
@@ -44,7 +45,7 @@ def show() -> str:
 
 
 def upload() -> str:
-    """Search by an uploaded photo; the URL of the results contains the photo's embedding, not the photo."""
+    """Search by an uploaded photo; the URL of the results contains its embedding and, if it is kept, its token."""
     data = request.files["image"].read() if "image" in request.files else b""
     if not data:
         raise BadQuery("No photo was uploaded.", "Choose a photo, then press Search.")
@@ -53,8 +54,11 @@ def upload() -> str:
     with served.computing:
         vector, took_ms = served.searcher.embed(data, query.crop.crop())
         preview = make_thumbnail(data, served.searcher.decoder)
-    model = served.searcher.index.model
-    query = query.model_copy(update={"id": None, "vector": encode_int8(vector), "model": model})
+    encoded, model = encode_vector(vector), served.searcher.index.model
+    kept = served.kept_queries.keep(KeptQuery(vector, data, preview))
+    if not kept:  # all pages use the embedding in the URL
+        vector = decode_vector(encoded, len(vector))
+    query = query.model_copy(update={"id": None, "vector": encoded, "model": model, "kept": kept})
     return _results(query, Subject(Picture.embedded(preview), vector, took_ms=took_ms))
 
 
@@ -63,8 +67,17 @@ def _subject(query: PageQuery) -> Subject:
         return _indexed_subject(query.id, query.crop.crop())
     if query.vector:
         _check_model(query.model)
-        return Subject(vector=decode_int8(query.vector, services().searcher.index.dimension))
+        return _uploaded_subject(query)
     return Subject()
+
+
+def _uploaded_subject(query: PageQuery) -> Subject:
+    served = services()
+    dimension = served.searcher.index.dimension
+    kept = served.kept_queries.find(query.kept)
+    if kept is None or len(kept.vector) != dimension:
+        return Subject(vector=decode_vector(query.vector, dimension))
+    return Subject(Picture.embedded(kept.preview), kept.vector)
 
 
 def _indexed_subject(photo: uuid.UUID, crop: Crop | None) -> Subject:
@@ -122,7 +135,12 @@ def _search(query: PageQuery, subject: Subject) -> SearchResponse:
 def _frame() -> dict[str, Any]:
     """The variables that all states of the page need."""
     served = services()
-    return {"count": served.searcher.index.count(), "max_upload_mb": served.settings.max_upload_mb}
+    settings = served.settings
+    return {
+        "count": served.searcher.index.count(),
+        "max_upload_mb": settings.max_upload_mb,
+        "keep_minutes": settings.query_keep_minutes,
+    }
 
 
 def _starters() -> list[Card]:

@@ -1,5 +1,5 @@
-// The server does not store uploaded photos. This tab stores a preview, so that the photo is still shown after filtering,
-// going back and reloading.
+// The server keeps uploaded photos for a limited time, if at all. This tab stores a preview, so that the photo is still
+// shown after that.
 
 const MAX_PREVIEWS = 20;
 const PREFIX = "preview:";

@@ -1,0 +1,100 @@
+"""Uploaded query photos, kept for a limited time, so that all pages of their results use the same embedding.
+
+They are files in the home, so that each process of the server finds the queries of the others.
+"""
+
+import os
+import re
+import secrets
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Event
+
+import numpy as np
+import numpy.typing as npt
+
+from retrieval.index.vectors import Vector
+from retrieval.settings import Settings
+
+MOST_BYTES = 500_000_000  # of all kept queries; above that, the oldest are deleted early
+SWEEP_SECONDS = 30.0
+TOKEN = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class KeptQuery:
+    """An uploaded photo, its preview, a JPEG, and the embedding of the part that was searched, float32 [d]."""
+
+    vector: Vector
+    photo: bytes
+    preview: bytes
+
+
+class KeptQueries:
+    """Keeps uploaded queries for `LOOKALIKE_QUERY_KEEP_MINUTES`, or none if that is 0."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._folder = settings.home / "queries"
+        self._seconds = settings.query_keep_minutes * 60
+        self._swept = float("-inf")
+
+    def keep(self, query: KeptQuery) -> str:
+        """Keep a query; return the token by which `find` finds it, or an empty text if it can't be kept."""
+        if not self._seconds:
+            return ""
+        token = secrets.token_hex(16)
+        temporary = self._folder / f"{token}.part"
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with temporary.open("wb") as file:  # not flushed to the disk: a lost query costs little
+                np.savez(file, vector=query.vector, photo=_array(query.photo), preview=_array(query.preview))
+            temporary.replace(self._folder / f"{token}.npz")
+        except OSError:  # for example, the disk is full
+            with suppress(OSError):
+                temporary.unlink()
+            return ""
+        if time.monotonic() - self._swept > SWEEP_SECONDS:
+            self.sweep()
+        return token
+
+    def find(self, token: str) -> KeptQuery | None:
+        """Return a query; None if it is no longer kept, or was never."""
+        path = self._folder / f"{token}.npz"
+        try:
+            if not TOKEN.fullmatch(token) or time.time() - path.stat().st_mtime > self._seconds:
+                return None
+            with np.load(path) as stored:
+                return KeptQuery(stored["vector"], stored["photo"].tobytes(), stored["preview"].tobytes())
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):  # deleted meanwhile, damaged
+            return None
+
+    def sweep(self) -> None:
+        """Delete the queries that are too old, and the oldest ones above `MOST_BYTES`."""
+        self._swept = time.monotonic()
+        total = 0
+        for modified, size, name in sorted(self._files(), reverse=True):
+            total += size
+            if time.time() - modified > self._seconds or total > MOST_BYTES:
+                (self._folder / name).unlink(missing_ok=True)
+
+    def sweep_until(self, stopping: Event) -> None:
+        """Sweep regularly until the server stops, so that no photo is kept longer while nobody searches."""
+        self.sweep()
+        while not stopping.wait(SWEEP_SECONDS):
+            self.sweep()
+
+    def _files(self) -> Iterator[tuple[float, int, str]]:
+        """The time, size and name of each file."""
+        if self._folder.is_dir():
+            with os.scandir(self._folder) as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError):  # another process has deleted it
+                        status = entry.stat()
+                        yield status.st_mtime, status.st_size, entry.name
+
+
+def _array(data: bytes) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(data, np.uint8)
