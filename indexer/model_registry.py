@@ -3,6 +3,7 @@
 import shutil
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
 from indexer.index_evaluation import IndexEvaluation, evaluate
 from retrieval.bundle import MANIFEST, Bundle, load_bundle
-from retrieval.bundle_format import Precision
+from retrieval.bundle_format import Manifest, Precision
 from retrieval.cancellation import CancellationToken, raise_if_cancelled
 from retrieval.errors import BadBundle, IndexBusy, IndexMismatch, LookalikeError, NotFound, WorseModel
 from retrieval.index import IndexStore, VectorIndex
@@ -20,6 +21,7 @@ from retrieval.metrics import Metrics
 from retrieval.settings import Settings
 
 MAX_LOSS = 0.05
+MOST_CACHED = 100  # manifests, for listing
 DESCRIBED = ("backbone", "recipe", "dimension", "precision", "metrics")  # of a model, by its bundle
 
 
@@ -197,7 +199,16 @@ def _description(folder: Path | None) -> dict[str, Any]:
     if folder is None:
         return {"problem": "Its bundle is not installed."}
     try:
-        manifest = load_bundle(folder).manifest
+        state = frozenset((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in folder.iterdir())
+        manifest = _manifest(folder, state)
     except LookalikeError as error:
         return {"problem": error.message}
+    except OSError:  # removed meanwhile
+        return {"problem": "Its bundle is not installed."}
     return {name: getattr(manifest, name) for name in DESCRIBED}
+
+
+@lru_cache(maxsize=MOST_CACHED)
+def _manifest(folder: Path, _state: frozenset[tuple[str, int, int]]) -> Manifest:
+    """Read and check a bundle, once as long as its files do not change: their hashes take a second per gigabyte."""
+    return load_bundle(folder).manifest

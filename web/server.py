@@ -147,6 +147,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
         _return_freed_memory()
         if self._counts is not None:
             os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._counts)
+        from indexer.model_registry import save_unknown_counts  # noqa: PLC0415 - after the fork
         from web.app import create_app  # noqa: PLC0415 - after the fork
         from web.services import EXTENSION  # noqa: PLC0415 - after the fork
         from web.serving import open_warm  # noqa: PLC0415 - after the fork
@@ -155,6 +156,8 @@ class _Server(BaseApplication):  # type: ignore[misc]
             searcher = open_warm(self._settings, self._store)
         except LookalikeError as error:
             self._fail(error)
+        with suppress(LookalikeError):
+            save_unknown_counts(self._settings, self._store)
         app = create_app(self._settings, self._store, searcher, local=self._local, stopping=self.stopping)
         for template in app.jinja_env.list_templates():
             app.jinja_env.get_template(template)  # compiles and caches it
@@ -185,10 +188,6 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
     def _follow(self, serving: "Serving") -> None:
         """Switch to the model that another process, for example a command, has made the current one."""
-        from indexer.model_registry import save_unknown_counts  # noqa: PLC0415 - after the fork
-
-        with suppress(LookalikeError):
-            save_unknown_counts(self._settings, self._store)
         reported = ""
         while not self.stopping.wait(FOLLOW_SECONDS):
             try:

@@ -85,6 +85,12 @@ def test_listing_models_never_keeps_another_process_from_opening_an_index(site: 
     thread.join()
 
 
+def test_a_damaged_bundle_is_noticed_though_it_was_listed_before(site: Site, other: Bundle) -> None:
+    assert described(site)[other.model_id]["problem"] is None
+    (site.settings.models_folder / other.model_id / "embedder.onnx").write_bytes(b"damaged")
+    assert "damaged" in described(site)[other.model_id]["problem"]
+
+
 def test_the_points_of_an_index_of_an_older_version_are_counted_once(site: Site, other: Bundle) -> None:
     (site.settings.index_folder / other.model_id / "count.json").unlink()
     assert described(site)[other.model_id]["points"] is None
