@@ -28,8 +28,8 @@ class LabelCounts:
     """Counts the labels of indexes, and caches the counts.
 
     Counting 50,000 labels takes a second, too long for every step of a search. One request counts, and those that
-    arrive meanwhile share its result; a failure is shared, too, so that an index that fails slowly is not asked by each
-    of them in turn.
+    arrive meanwhile share its result; a failure is shared, too, so that requests do not wait for each other while an
+    index fails slowly.
     """
 
     def __init__(self) -> None:
