@@ -1,5 +1,7 @@
 """`lookalike index`, `jobs`, `crosscheck`, `worker` and `doctor`."""
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +20,7 @@ from indexer.progress import INTERRUPTED, cancel_on_interrupt, progress_bar
 from indexer.runner import FinishedJob, run_job
 from retrieval.console import JsonFlag, print_result, say
 from retrieval.current_model import bundle_in_use
-from retrieval.errors import LookalikeError
+from retrieval.errors import LookalikeError, NoModel
 from retrieval.index import open_store
 from retrieval.listing import LabelFrom
 from retrieval.photo_ref import display_uri
@@ -175,8 +177,11 @@ def _run(request: IndexRequest, strict: bool, as_json: bool) -> None:
     """Run a job in the foreground, and print its result."""
     settings = load_settings()
     shown = () if request.retry_of else request.sources
-    with cancel_on_interrupt() as cancellation, progress_bar(shown) as show, open_store(settings) as store:
-        finished = run_job(settings, store, request, cancellation, show)
+    try:
+        with cancel_on_interrupt() as cancellation, progress_bar(shown) as show, open_store(settings) as store:
+            finished = run_job(settings, store, request, cancellation, show)
+    except NoModel as error:
+        raise NoModel(error.message, _ways_to_a_model(request.sources)) from None
     _report_failures(finished)
     print_result(_index_result(finished), as_json, _index_text(finished))
     job, check = finished.job, finished.cross_check
@@ -189,6 +194,22 @@ def _run(request: IndexRequest, strict: bool, as_json: bool) -> None:
         _report_cross_check(check)
     if (strict and job.failed) or (check is not None and not check.passed):
         raise typer.Exit(1)
+
+
+def _ways_to_a_model(sources: Sequence[str]) -> str:
+    """Return the commands that make a model for these sources, each to paste."""
+    data, photos = shlex.quote(sources[0]), shlex.join(sources)
+    return (
+        "Photos are indexed with a model. There are several ways to get one.\n"
+        "  Without labels, in seconds; it finds photos of the same look:\n"
+        f"    lookalike train --data {data} --recipe pretrained --out my-model\n"
+        "  From photos with labels, in a folder per kind; it also learns the kinds:\n"
+        "    lookalike train --data LABELLED --out my-model\n"
+        "  Then, or if you have a model:\n"
+        f"    lookalike index {photos} --bundle my-model\n"
+        "  Or all steps, with the search page:\n"
+        f"    lookalike demo --data {data}"
+    )
 
 
 def _index_result(finished: FinishedJob) -> dict[str, Any]:

@@ -14,8 +14,10 @@ from rich.markup import escape
 
 from retrieval.console import JsonFlag, messages, print_result, say
 from retrieval.errors import LookalikeError
+from retrieval.listing import LabelFrom
 from retrieval.settings import Settings, load_settings
 from trainer.datasets import DIGITS, TFDS_PREFIX, locate
+from trainer.labels import names_kinds
 
 FLOWERS = f"{TFDS_PREFIX}tf_flowers"
 
@@ -25,24 +27,38 @@ def demo(
         str | None,
         typer.Option(help="Data set, as for `lookalike train`. Default: TF Flowers if available, otherwise digits."),
     ] = None,
+    label_from: Annotated[
+        LabelFrom | None,
+        typer.Option(help="Source of the labels; none for photos without. Default: folders, unless they are dates."),
+    ] = None,
     no_serve: Annotated[bool, typer.Option("--no-serve", help="Stop after the cross-check.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Train, evaluate, index and cross-check, then serve the search page."""
+    """Train, evaluate, index and cross-check, then serve the search page.
+
+    Photos without labels are indexed with a pretrained network, in seconds.
+    """
     start = time.perf_counter()
     settings = load_settings()
     data, photos, why = _choose(data, settings)
     bundle = settings.home / "demo" / photos.resolve().name
-    # The digits are small enough to train from scratch; photos start from the installed ImageNet weights.
-    backbone = "small_cnn" if data == DIGITS else "efficientnet_lite0"
-
-    _run("train", "--data", data, "--backbone", backbone, "--out", str(bundle))
-    evaluation = _run("evaluate", "--bundle", str(bundle), "--data", data)
-    indexed = _run("index", str(photos), "--bundle", str(bundle))
+    without_labels = label_from == "none" or (label_from is None and not names_kinds(photos))
+    labels = () if label_from is None else ("--label-from", label_from)
+    if without_labels:
+        say(f"{data} has no labels: a pretrained network finds photos of the same look.")
+        labels = ("--label-from", "none")
+        trained = _run("train", "--data", data, "--recipe", "pretrained", *labels, "--out", str(bundle))
+        evaluation = trained["metrics"].get("test") or trained["metrics"]["val"]
+    else:
+        # The digits are small enough to train from scratch; photos start from the installed ImageNet weights.
+        backbone = "small_cnn" if data == DIGITS else "efficientnet_lite0"
+        _run("train", "--data", data, "--backbone", backbone, *labels, "--out", str(bundle))
+        evaluation = _run("evaluate", "--bundle", str(bundle), "--data", data, *labels)
+    indexed = _run("index", str(photos), *labels, "--bundle", str(bundle))
     _run("models", "activate", indexed["model"])
     checked = _run("crosscheck")
 
-    result = {"data": data, "why": why, "bundle": str(bundle), "model": indexed["model"]}
+    result = {"data": data, "why": why, "labels": not without_labels, "bundle": str(bundle), "model": indexed["model"]}
     result |= {"evaluation": evaluation, "index": indexed, "crosscheck": checked}
     result |= {"seconds": round(time.perf_counter() - start, 1)}
     print_result(result, as_json, _summary(result))
@@ -79,11 +95,28 @@ def _run(*arguments: str) -> dict[str, Any]:
 
 
 def _summary(result: dict[str, Any]) -> str:
-    evaluation, indexed = result["evaluation"], result["index"]
+    indexed = result["index"]
     return (
-        f"\nTrained on [bold]{escape(result['data'])}[/bold]. On the test split, recall@1 is "
-        f"{evaluation['recall_at_1']:.1%} and MAP@R {evaluation['map_at_r']:.3f}.\n"
+        f"\n{_trained(result) if result['labels'] else _not_trained(result)}\n"
         f"Indexed {indexed['indexed'] + indexed['unchanged']} photos, {indexed['images_per_second']:.0f} per second. "
         f"The index returns {result['crosscheck']['recall_at_k']:.1%} of the exact nearest neighbours.\n"
         f"Report: {escape(result['bundle'])}/training/report.html"
+    )
+
+
+def _trained(result: dict[str, Any]) -> str:
+    evaluation = result["evaluation"]
+    return (
+        f"Trained on [bold]{escape(result['data'])}[/bold]. On the test split, recall@1 is "
+        f"{evaluation['recall_at_1']:.1%} and MAP@R {evaluation['map_at_r']:.3f}."
+    )
+
+
+def _not_trained(result: dict[str, Any]) -> str:
+    commands = ["train", "--data", "LABELLED", "--out", "my-model"], ["index", result["data"], "--bundle", "my-model"]
+    lines = "\n".join(f"  {escape(shlex.join(['lookalike', *command]))}" for command in commands)
+    return (
+        f"The photos of [bold]{escape(result['data'])}[/bold] have no labels, so the search compares how they look: "
+        f"{result['evaluation']['copy_recall_at_1']:.1%} of edited copies find their original first.\n"
+        f"Labels would teach it kinds. Sort a few hundred photos into a folder per kind, and run\n{lines}"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from retrieval.bundle import Bundle, load_bundle
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
-from retrieval.errors import NotFound
+from retrieval.errors import NoModel, NotFound
 from retrieval.index import IndexStore
 from retrieval.search import Searcher
 from retrieval.settings import Settings
@@ -14,14 +14,14 @@ from retrieval.settings import Settings
 def bundle_in_use(settings: Settings, store: IndexStore, chosen: Path | None = None) -> Bundle:
     """Return the bundle to use: the chosen one, else `LOOKALIKE_BUNDLE`, else the current model's.
 
-    Raises `NotFound` if there is none of them, `BadBundle` if it is damaged.
+    Raises `NoModel` if there is none of them, `BadBundle` if it is damaged.
     """
     folder = chosen or settings.bundle
     if folder is not None:
         return load_bundle(folder)
     current = store.current()
     if current is None:
-        raise NotFound(
+        raise NoModel(
             "No photos have been indexed yet, and no model is named.",
             "Train one with `lookalike train`, then `lookalike index FOLDER --bundle BUNDLE`; or try `lookalike demo`.",
         )

@@ -66,6 +66,10 @@ class NotFound(LookalikeError):
     """A photo, label, model or job that does not exist."""
 
 
+class NoModel(NotFound):
+    """No model is named, and none is the current one."""
+
+
 class BadQuery(LookalikeError):
     """A search with invalid parameters."""
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import make
 import pytest
 from waiting import free_port
 
@@ -31,6 +32,26 @@ def test_the_demo_ends_with_an_index_that_answers(settings: Settings) -> None:
     with open_store(settings) as store, open_searcher(settings, store) as searcher:
         assert searcher.index.count() == 1797
         assert sorted(searcher.index.labels()) == [str(digit) for digit in range(10)]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_photos_in_folders_of_years_are_indexed_with_a_pretrained_network(settings: Settings, tmp_path: Path) -> None:
+    library = make.library(tmp_path / "photos", 12)
+    for label, year in zip(make.COLOURS, ("2019", "2020", "2021"), strict=True):
+        (library / label).rename(library / year)
+    command = [sys.executable, "-m", "lookalike", "demo", "--data", str(library), "--no-serve"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    typed = [line for line in finished.stderr.splitlines() if line.startswith("$ lookalike ")]
+    assert [line.split()[2] for line in typed] == ["train", "index", "models", "crosscheck"]
+    assert "--recipe pretrained --label-from none" in typed[0] and "--label-from none" in typed[1]
+    assert "has no labels" in finished.stderr
+    assert "Labels would teach it kinds." in finished.stdout
+    assert f"lookalike index {library} --bundle my-model" in finished.stdout
+    with open_store(settings) as store, open_searcher(settings, store) as searcher:
+        assert (searcher.index.count(), searcher.index.labels()) == (36, {})
+        assert searcher.parts.has("look") and not searcher.parts.has("kind")
 
 
 def test_where_the_flowers_can_not_be_had_it_says_so_and_takes_the_digits(

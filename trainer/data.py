@@ -21,6 +21,7 @@ from retrieval.listing import LabelFrom, list_photos
 from retrieval.photo_ref import PhotoRef, display
 from retrieval.stores import read_file
 from trainer.datasets import locate
+from trainer.labels import label_of
 from trainer.recipes import Facts
 from trainer.roles import roles_of, split_groups
 from trainer.split_overlap import Fingerprint, fingerprint
@@ -262,7 +263,7 @@ def _find(source: Path, label_from: LabelFrom | None, needs_labels: bool, say: S
     In the latter case, the photos have no label.
     """
     photos = _listed_in(source, label_from, say)
-    labelled = [photo for photo in photos if photo.label and not _outside_class_folders(photo, source)]
+    labelled = [photo for photo in photos if label_of(photo, source)]
     if not needs_labels and len({photo.label for photo in labelled}) < 2:
         return [replace(photo, label=None) for photo in photos]
     if not labelled:
@@ -334,10 +335,6 @@ def _report_label_conflicts(photos: Iterable[PhotoRef], fingerprints: Mapping[st
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(names[:MAX_NAMES])
     return shown if len(names) <= MAX_NAMES else f"{shown} and {len(names) - MAX_NAMES} others"
-
-
-def _outside_class_folders(photo: PhotoRef, source: Path) -> bool:
-    return source.is_dir() and str(photo.path.parent) == os.path.realpath(source)
 
 
 def _fingerprints(photos: Sequence[PhotoRef], decoder: PhotoDecoder, say: Say) -> dict[str, Fingerprint]:

@@ -114,6 +114,20 @@ def test_without_a_model_the_error_explains_how_to_train_one(command, library: P
     assert "lookalike train" in called.err
 
 
+def test_without_a_model_the_error_has_commands_to_paste(command, own: Path, tmp_path: Path) -> None:
+    spaced = own.rename(tmp_path / "my photos")
+    called = command("index", spaced, "--json")
+    assert called.status == 1
+    for line in (
+        f"lookalike train --data '{spaced}' --recipe pretrained --out my-model",
+        "lookalike train --data LABELLED --out my-model",
+        f"lookalike index '{spaced}' --bundle my-model",
+        f"lookalike demo --data '{spaced}'",
+    ):
+        assert f"\n    {line}\n" in called.err + "\n"
+        assert line in called.json["remedy"]
+
+
 def test_a_damaged_bundle_is_refused_and_nothing_is_written(
     command, settings: Settings, bundle: Bundle, library: Path, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """`lookalike duplicates` and `lookalike doubtful` on a library with a few of each."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -9,9 +10,14 @@ import pytest
 
 from indexer.duplicates import find_duplicates
 from indexer.gallery import Gallery
+from indexer.jobs import IndexRequest
 from indexer.label_issues import find_doubtful
+from indexer.map import load_map, run_map
 from retrieval.bundle import Bundle
-from retrieval.bundle_format import Part
+from retrieval.bundle_format import Part, PartName
+from retrieval.cancellation import CancellationToken
+from retrieval.current_model import open_searcher
+from retrieval.explain import explain
 from retrieval.index import Payload, edge, open_store
 from retrieval.parts import Parts
 from retrieval.photo_ref import path_of
@@ -133,3 +139,31 @@ def test_many_photos_in_one_process_are_advised(
     assert check["status"] == "warning"
     assert "24 photos are many" in check["remedy"]
     assert "lookalike migrate --to server" in check["remedy"]
+
+
+@pytest.mark.parametrize("part", ["look", "kind"])
+def test_a_model_of_one_part_uses_it_for_everything(
+    command, settings: Settings, own_library: Path, part: PartName, tmp_path: Path
+) -> None:
+    bundle = make.bundle(tmp_path / part, part=part)
+    assert command("index", own_library, "--bundle", bundle.folder).status == 0
+    found = command("duplicates", "--min-score", 0.9999, "--json").json
+    assert {path_of(uri).name for uri in found["near_identical"][0]["photos"]} == {"3.jpg", "again.jpg"}
+    assert 0 < command("duplicates", "--json").json["threshold"] <= 1
+    doubtful = command("doubtful", "--voters", 5, "--json").json
+    assert path_of(doubtful["results"][0]["uri"]).name == "misplaced.jpg"
+    searched = command("search", own_library / "green" / "1.jpg", "--json").json
+    assert searched["predicted_label"]["label"] == "green" and searched["look"] is None
+    assert all(result["scores"] is None for result in searched["results"])
+    refused = command("search", own_library / "green" / "1.jpg", "--look", 0.5)
+    assert refused.status == 1 and f"has one part, {part}" in refused.err
+    with open_store(settings) as store:
+        run_map(settings, store, IndexRequest((), kind="map"), CancellationToken(), lambda _: None)
+    assert len(json.loads(load_map(settings, bundle.model_id))["points"]["id"]) == 27
+    (model,) = command("models", "list", "--json").json["models"]
+    assert model["points"] == 27
+    assert command("models", "activate", bundle.model_id, "--json").json["evaluation"]["map_at_r"] > 0.5
+    with open_store(settings) as store, open_searcher(settings, store) as searcher:
+        one, other = ((own_library / "green" / name).read_bytes() for name in ("1.jpg", "2.jpg"))
+        explained = explain(searcher.embedder, searcher.decoder, one, other)
+        assert explained.query.contributions.sum() == pytest.approx(explained.score, abs=1e-5)
