@@ -114,13 +114,14 @@ class BatchIndexer(Closing):
         return [self._threads.submit(self._embed_group, group, known, time, deadline) for group in groups]
 
     def store(self, prepared: PreparedBatch) -> BatchResult:
-        """Wait for a prepared batch and write it to the index."""
+        """Wait for a prepared batch, write it to the index, and flush it, so that its result may be acknowledged."""
         results = [result for group in prepared for result in group.result()]
         points = [result for result in results if isinstance(result, Point)]
         unchanged = [result for result in results if isinstance(result, _Unchanged)]
         failures = tuple(result for result in results if isinstance(result, Failure))
         unprocessed = tuple(result for result in results if isinstance(result, PhotoRef))
         self._index.upsert(points)
+        self._index.flush()
         before = sum(result.by_this_batch for result in unchanged)
         return BatchResult(
             seen=len(results) - len(unprocessed),

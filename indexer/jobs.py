@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_fie
 from indexer.batch import BatchResult
 from retrieval.cancellation import CancellationToken
 from retrieval.errors import LookalikeError, NotFound, os_errors_as
-from retrieval.files import write_atomically
+from retrieval.files import flush, make_folder, write_atomically
 from retrieval.listing import LabelFrom
 from retrieval.photo_ref import display, file_uri, is_url
 from retrieval.settings import Settings
@@ -181,7 +181,9 @@ class JobRecord:
         self.first_failures: list[Failure] = []
         self._start = self._saved = time.monotonic()
         with _writing(self.folder):
-            self.folder.mkdir(parents=True)
+            make_folder(jobs_folder)
+            self.folder.mkdir()
+            flush(jobs_folder)
             self._lock = (self.folder / RUNNING).open("w")
             fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._save()
@@ -247,6 +249,8 @@ class JobRecord:
 
     def _save(self) -> None:
         with _writing(self.folder):
+            if self.job.failed:
+                flush(self.failures)
             write_atomically(self.folder / RECORD, self.job.model_dump_json(indent=2) + "\n")
         self._saved = time.monotonic()
 

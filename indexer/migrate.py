@@ -73,6 +73,7 @@ def migrate(
             if copy.seen % WRITTEN_AT_ONCE == 0:
                 on_progress(copy.seen, total)
         copy.write()
+        target.flush()
         seconds = round(time.monotonic() - start, 3)
         if not cancellation.cancelled:
             _require_equal(source, target)

@@ -65,6 +65,7 @@ def remove_gone(index: VectorIndex, sources: Sequence[str], policy: SourcePolicy
         ]
         index.delete(gone)
         removed += len(gone)
+    index.flush()
     return removed
 
 

@@ -15,8 +15,11 @@ AT_FDCWD = -100  # of Linux
 RENAME_EXCHANGE = 2
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
+def write_atomically(path: Path, content: str | bytes, *, durable: bool = True) -> None:
     """Replace a file, text in UTF-8; a reader in another process sees either the old or the new content.
+
+    Args:
+        durable: False for a cache: after a power failure, the file may be missing or empty.
 
     Raises:
         OSError: the file can't be written; it keeps its old content.
@@ -24,12 +27,12 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
-        with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        if durable:
+            flush(temporary)
         temporary.replace(path)
-        flush(path.parent)
+        if durable:
+            flush(path.parent)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise

@@ -10,6 +10,7 @@ import fsspec
 import make
 import pytest
 from commands import Called, Command
+from flushes import Flushes
 from serving import Served, fill_index, serving
 
 from lookalike.cli import main
@@ -37,6 +38,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 photos in three folders, one per label; tests must not change them."""
     return make.library(tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture
+def flushes(monkeypatch: pytest.MonkeyPatch) -> Flushes:
+    """What the test flushes to the disk."""
+    return Flushes(monkeypatch)
 
 
 @pytest.fixture

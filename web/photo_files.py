@@ -104,7 +104,8 @@ class PhotoFiles:
         """
         cached = self._cache / photo.tag[:2] / f"{photo.tag}.jpg"
         with suppress(FileNotFoundError):
-            return cached.read_bytes()
+            if found := cached.read_bytes():
+                return found
         data = self.content(photo)
         with self._computing:
             thumbnail = make_thumbnail(data, self._decoder)
@@ -157,7 +158,7 @@ def _store(path: Path, data: bytes) -> None:
     others = sorted(path.parent.glob("*.jpg"), key=lambda other: other.stat().st_mtime)
     for oldest in others[: max(0, len(others) - FOLDER_LIMIT + 1)]:
         oldest.unlink(missing_ok=True)
-    write_atomically(path, data)
+    write_atomically(path, data, durable=False)
 
 
 def _digest(version: bytes) -> str:

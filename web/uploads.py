@@ -3,7 +3,7 @@
 import hashlib
 import io
 import os
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -12,7 +12,7 @@ from PIL import Image
 from indexer.batch import BatchIndexer
 from retrieval import formats
 from retrieval.errors import BadQuery, LookalikeError, UnreadablePhoto, os_errors_as
-from retrieval.files import write_atomically
+from retrieval.files import flush, make_folder, write_atomically
 from retrieval.index import VectorIndex
 from retrieval.photo_ref import PhotoRef, uri_of
 from retrieval.search import Searcher
@@ -27,8 +27,9 @@ def uploads_folder(settings: Settings) -> Path:
 class Uploads:
     """Adds photos to the index and to the folder of uploads, and removes them.
 
-    Files are named by their content, not by the name that a client sends. The folder of a label is locked while one of
-    its photos is added or removed, so that file and point stay consistent. `computing` is held while one is embedded.
+    When a method returns, its changes survive a power failure. Files are named by their content, not by the name that a
+    client sends. The folder of a label is locked while one of its photos is added or removed, so that file and point
+    stay consistent. `computing` is held while one is embedded.
     """
 
     def __init__(self, settings: Settings, computing: AbstractContextManager[object]) -> None:
@@ -56,18 +57,21 @@ class Uploads:
                 self._index(searcher, photo)
             except LookalikeError:
                 if is_new:
-                    path.unlink(missing_ok=True)
+                    with suppress(LookalikeError):
+                        searcher.index.delete([photo.id])
+                    _delete(path)
                 raise
         return photo
 
     def remove(self, index: VectorIndex, photo: PhotoRef) -> None:
         """Remove a photo from the index; its file is deleted if it was uploaded, but never from a library."""
         if not self._holds(photo):
-            index.delete([photo.id])
+            _remove(index, photo)
             return
-        with _lock(photo.path.parent):
-            index.delete([photo.id])
-            photo.path.unlink(missing_ok=True)
+        failing = os_errors_as(LookalikeError, "The photo's file can't be deleted", "Correct its permissions.")
+        with failing, _lock(photo.path.parent):
+            _remove(index, photo)
+            _delete(photo.path)
 
     def _holds(self, photo: PhotoRef) -> bool:
         """Whether a photo's file is in the folder of uploads, with symbolic links resolved."""
@@ -90,9 +94,19 @@ class Uploads:
         return self._folder / "labelled" / label
 
 
+def _remove(index: VectorIndex, photo: PhotoRef) -> None:
+    index.delete([photo.id])
+    index.flush()
+
+
+def _delete(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    flush(path.parent)
+
+
 def _lock(folder: Path) -> FileLock:
     """A lock on a folder, which is created if it does not exist, for all threads and processes of this machine."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     return FileLock(folder / ".lock", poll_interval=0.01)
 
 

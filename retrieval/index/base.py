@@ -40,8 +40,8 @@ class Hit:
 class VectorIndex(Closing):
     """The indexed photos of one model; opened by an `IndexStore`.
 
-    Every implementation passes `tests/contract`. Writes are durable when the call returns. Implementations are
-    thread-safe.
+    Every implementation passes `tests/contract`. When a write returns, it survives a killed process; after `flush`, it
+    survives a power failure. Implementations are thread-safe.
     """
 
     def __init__(self, store: "IndexStore", model: str, dimension: int, look: int = 0) -> None:
@@ -62,6 +62,14 @@ class VectorIndex(Closing):
     @abstractmethod
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
         """Remove points; unknown ids are ignored."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Make what was written survive a power failure; called before a write is acknowledged.
+
+        Raises:
+            IndexWriteFailed: the disk can't be written.
+        """
 
     @abstractmethod
     def search(

@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from retrieval.bundle_format import CalibrationData
 from retrieval.cancellation import CancellationToken
 from retrieval.errors import IndexUnreadable, IndexWriteFailed, LookalikeError
-from retrieval.files import write_atomically
+from retrieval.files import flush_tree, write_atomically
 from retrieval.index import records
 from retrieval.index.base import Hit, IndexStore, Point, VectorIndex
 from retrieval.index.filter import NO_FILTER, Filter
@@ -37,6 +37,7 @@ from retrieval.index.graph import bring_up_to_date, build_graph
 from retrieval.index.payload import Payload
 from retrieval.index.shard import Batch, as_edge, batch_of, create_shard, stored_vector
 from retrieval.index.vectors import LOOK, WHOLE, Vector, check_query
+from retrieval.index.write_ahead_log import WriteAheadLog
 
 Page = TypeVar("Page")
 
@@ -76,6 +77,7 @@ class EmbeddedIndex(VectorIndex):
         self._building = threading.Lock()  # held while building a graph
         self._closing = CancellationToken()
         self._written: set[uuid.UUID] = set()  # points written since the shard is read to build a graph
+        self._unflushed = True  # whether this process, or one that was killed, has written since the last flush
         self._changes = 0  # points written or removed since the last graph was built
         self._few: bool | None = None  # whether there are few points; None: not counted since the last write
         with self._reading("opened"):
@@ -83,6 +85,7 @@ class EmbeddedIndex(VectorIndex):
             self._holder = hold(folder)
             try:
                 self._shard = self._open()
+                self._log = WriteAheadLog(self._place)
             except BaseException:
                 release(self._holder)
                 raise
@@ -99,6 +102,12 @@ class EmbeddedIndex(VectorIndex):
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
         if ids:
             self._write(qdrant.UpdateOperation.delete_points(list(ids)), ids)
+
+    def flush(self) -> None:
+        with self._lock, self._writing():
+            if self._unflushed:
+                self._log.flush()
+                self._unflushed = False
 
     def search(
         self, vector: Vector, k: int, filter: Filter = NO_FILTER, *, exact: bool = False, by_look: bool = False
@@ -228,6 +237,8 @@ class EmbeddedIndex(VectorIndex):
         require_space(self._folder)
         shutil.rmtree(self._place, ignore_errors=True)
         created = create_shard(self._place, self.dimension, self.look)
+        created.flush()
+        flush_tree(self._place)
         self._describe(self._place)
         return created
 
@@ -295,6 +306,7 @@ class EmbeddedIndex(VectorIndex):
 
     def _replace_shard(self, copy: Path) -> None:
         """Bring the copy up to date, and make it the shard in use; writes wait only for the last few points."""
+        flush_tree(copy)
         built = qdrant.EdgeShard.load(str(copy))
         while len(self._written) > WRITTEN_AT_ONCE:
             with self._lock:
@@ -303,8 +315,10 @@ class EmbeddedIndex(VectorIndex):
         with self._lock:
             bring_up_to_date(built, self._shard, list(self._written))
             built.flush()
+            flush_tree(copy)
             self._changes = 0
             self._describe(copy)
+            self._log = WriteAheadLog(copy)
             self._place, self._shard = copy, built  # a search in the former shard keeps it alive until it ends
 
     def _pages(
@@ -353,6 +367,7 @@ class EmbeddedIndex(VectorIndex):
     def _write(self, operation: qdrant.UpdateOperation, ids: Sequence[uuid.UUID]) -> None:
         with self._lock, self._writing():
             require_space(self._folder)
+            self._unflushed = True
             self._shard.update(operation)
             self._changes += len(ids)
             self._few = None

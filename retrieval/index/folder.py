@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from retrieval.errors import IndexBusy, IndexWriteFailed
+from retrieval.files import make_folder
 
 DESCRIPTION = "index.json"
 HOLDER = "holder.json"
@@ -24,7 +25,7 @@ OPENING_BYTES = 8 * 1024 * 1024
 
 def require_space(folder: Path, needed: int = SPARE_BYTES) -> None:
     """Create the folder if it does not exist; raises `IndexWriteFailed` if its disk has fewer bytes left."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise IndexWriteFailed(

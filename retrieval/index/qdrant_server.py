@@ -158,6 +158,9 @@ class ServerIndex(VectorIndex):
             selector = models.PointIdsList(points=_texts(ids))
             with_retries(lambda: self._client.delete(self._collection, selector, wait=True), IndexWriteFailed)
 
+    def flush(self) -> None:
+        """See `VectorIndex.flush`: a server flushes by itself, within seconds; clients can't request it."""
+
     def search(
         self, vector: Vector, k: int, filter: Filter = NO_FILTER, *, exact: bool = False, by_look: bool = False
     ) -> list[Hit]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import make
 import numpy as np
 import pytest
+from flushes import Flushes
 from PIL import Image
 
 import indexer.batch
@@ -58,6 +59,13 @@ def test_a_point_has_the_photos_embedding_and_payload(
     assert datetime.fromisoformat(payload.indexed_at) <= datetime.now(UTC)
     expected = Embedder(bundle, threads=1).embed(PhotoDecoder().read_pixels(data, bundle.resize).pixels[None])[0]
     np.testing.assert_allclose(index.vectors([photo])[photo], expected, atol=1e-6)
+
+
+def test_a_batch_is_flushed_before_it_is_counted(indexer: BatchIndexer, library: Path, flushes: Flushes) -> None:
+    for outcome in indexer.run(list_photos(library)):
+        assert outcome.indexed
+        assert flushes.paths[-1].name == "wal"
+        flushes.paths.clear()
 
 
 def test_more_photos_than_a_batch_all_arrive_once(indexer: BatchIndexer, index: VectorIndex, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from flushes import Flushes
 from marks import slow
 
 from retrieval.errors import IndexBusy, IndexUnreadable, IndexWriteFailed
@@ -121,6 +122,30 @@ def test_a_half_made_index_is_made_anew(store: EmbeddedStore, tmp_path: Path) ->
     with store.open("net-1", 4) as index:
         index.upsert([point(1)])
         assert index.count() == 1
+
+
+def test_the_log_is_flushed_if_anything_was_written(store: EmbeddedStore, tmp_path: Path, flushes: Flushes) -> None:
+    log = tmp_path / "index" / "net-1" / "shard" / "wal"
+    with store.open("net-1", 4) as index:
+        for write in (lambda: index.upsert([point(1)]), lambda: index.delete([point(1).id])):
+            index.flush()
+            flushes.paths.clear()
+            write()
+            index.flush()
+            assert any(path.parent == log and path.name.startswith("open-") for path in flushes.paths)
+            assert flushes.paths[-1] == log
+        flushes.paths.clear()
+        index.flush()
+        assert flushes.paths == []
+
+
+def test_a_new_index_is_flushed_before_it_is_described(store: EmbeddedStore, tmp_path: Path, flushes: Flushes) -> None:
+    store.open("net-1", 4).close()
+    folder = tmp_path / "index" / "net-1"
+    described = next(number for number, path in enumerate(flushes.paths) if path.name.startswith(".index.json"))
+    written = {path for path in (folder / "shard").rglob("*") if path.is_file() and path.parent.name != "wal"}
+    assert written
+    assert written <= set(flushes.paths[:described])
 
 
 def test_a_full_disk_refuses_before_anything_is_written(store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:

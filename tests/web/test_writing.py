@@ -9,6 +9,7 @@ from typing import Any
 import make
 import pytest
 from flask.testing import FlaskClient
+from flushes import Flushes
 from pydantic import SecretStr
 from serving import Site, client_of, with_key
 from werkzeug.test import TestResponse
@@ -47,6 +48,18 @@ def test_an_added_photo_is_found_from_then_on(client: FlaskClient, own: Site) ->
     assert client.get(photo["image_url"]).data == PHOTO
     assert client.get(photo["thumbnail_url"]).status_code == 200
     assert [path.parent.name for path in kept(own)] == ["red"]
+
+
+def test_an_answered_write_is_flushed(client: FlaskClient, own: Site, flushes: Flushes) -> None:
+    added = add(client, label="red").get_json()
+    (path,) = kept(own)
+    names = [flushed.name for flushed in flushes.paths]
+    file = next(number for number, name in enumerate(names) if name.startswith(f".{path.name}"))
+    assert "wal" in names[file:], "the point is flushed after the file"
+    assert own.settings.home / "uploads" in flushes.paths, "the folder that names the label's is flushed"
+    flushes.paths.clear()
+    assert client.delete(f"{IMAGES}/{added['id']}").status_code == 204
+    assert [flushed.name for flushed in flushes.paths][-2:] == ["wal", "red"]
 
 
 def test_a_photo_is_added_once_however_often_it_is_sent(client: FlaskClient, own: Site) -> None:
