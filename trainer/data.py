@@ -174,8 +174,11 @@ def check_trainable(dataset: Dataset, say: Say) -> None:
             f"{display(dataset.name)} has too few photos to validate on: it needs two classes with six photos each.",
             "Add photos, or define the splits with --splits.",
         )
-    for label in sorted(str(label) for label, count in train.items() if count == 1):
+    single = sorted(str(label) for label, count in train.items() if count == 1)
+    for label in single[:MAX_NAMES]:
         say(f"The class {label} has one training photo, which is only used as a negative.")
+    if len(single) > MAX_NAMES:
+        say(f"So have {len(single) - MAX_NAMES} other classes.")
     for split in dataset.counts:
         missing = sorted(set(dataset.classes) - {str(photo.label) for photo in dataset.split(split)})
         if missing:

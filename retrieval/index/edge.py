@@ -261,7 +261,7 @@ class EmbeddedIndex(VectorIndex):
     def _nearest(self, query: Vector, by_look: bool, k: int, filter: Filter, exact: bool) -> list[Hit]:
         """Search by the whole vectors; `by_look` scores the candidates of both graphs by the whole vectors."""
         with self._reading():
-            params = qdrant.SearchParams(exact=exact, hnsw_ef=max(self._candidates(), k))
+            params = qdrant.SearchParams(exact=exact, hnsw_ef=max(self._candidates(by_look), k))
             whole = qdrant.Query.Nearest(as_edge(query), using=WHOLE if self.look else None)
             prefetches, last = None, params
             if by_look and not exact:
@@ -287,11 +287,11 @@ class EmbeddedIndex(VectorIndex):
         with self._reading():
             return self._shard.count(qdrant.CountRequest(filter=_compiled(filter), exact=False))
 
-    def _candidates(self) -> int:
-        """How many candidates a search in the graph keeps: a quarter suffices in a small graph."""
+    def _candidates(self, by_look: bool) -> int:
+        """How many candidates a search in the graph keeps: a quarter suffices in a small graph, half for look."""
         if self._few is None:
             self._few = self._shard.count(qdrant.CountRequest(exact=False)) <= FEW_POINTS
-        return self.EF // 4 if self._few else self.EF
+        return self.EF // (2 if by_look else 4) if self._few else self.EF
 
     def _outside_graph(self) -> int:
         """About how many points the graph lacks or holds in an older version, which Edge does not count."""
