@@ -74,7 +74,7 @@ def load_value(settings: Settings, name: str) -> bytes | None:
 
 
 def _sentence(error: Exception) -> LookalikeError:
-    if "maxmemory" in str(error):
+    if _is_full(error):
         return LookalikeError(
             "Redis is full: it accepts no more batches.",
             "Raise its maxmemory, and keep maxmemory-policy noeviction; then run the same command again.",
@@ -83,3 +83,8 @@ def _sentence(error: Exception) -> LookalikeError:
         f"Redis can't be reached ({error}).",
         "Check LOOKALIKE_REDIS_URL, and that the server runs; then run the same command again.",
     )
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, is Redis' refusal to store more."""
+    return error is not None and (isinstance(error, redis.exceptions.OutOfMemoryError) or _is_full(error.__cause__))

@@ -9,6 +9,7 @@ Edge is described at https://qdrant.tech/documentation/edge/ . A process locks t
 it; Edge's own lock comes too late for two processes that create an index at the same time.
 """
 
+import errno
 import json
 import random
 import shutil
@@ -347,7 +348,7 @@ class EmbeddedIndex(VectorIndex):
             raise
         except Exception as error:  # Edge raises plain exceptions
             remedy = "Move that folder away and run `lookalike index` again."
-            if "ermission" in str(error):
+            if _is_denied(error):
                 remedy = "Correct the permissions of that folder, or run this as the user who made it."
             raise IndexUnreadable(f"The index {self._folder} can't be {what} ({error}).", remedy) from None
 
@@ -380,6 +381,11 @@ def _compiled(filter: Filter) -> qdrant.Filter | None:
     if not filter:
         return None
     return qdrant.Filter(must=[qdrant.FieldCondition("label", match=qdrant.MatchAny(list(filter.labels)))])
+
+
+def _is_denied(error: Exception) -> bool:
+    """Whether the system refuses access; the plain exceptions of Edge end with the number of the system's error."""
+    return isinstance(error, PermissionError) or str(error).endswith(f"(os error {errno.EACCES})")
 
 
 def _size(folder: Path) -> int:

@@ -1,11 +1,14 @@
 """What only the embedded index has: one folder, one process, and a disk that can be full."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +176,39 @@ def test_a_damaged_index_is_told(store: EmbeddedStore, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "index" / "net-1" / "shard")
     with pytest.raises(IndexUnreadable, match=r"can't be opened.*Move that folder away"):
         store.open("net-1", 4)
+
+
+@pytest.mark.parametrize("file", ["shard", "shard/edge_config.json", "index.json"])
+def test_an_index_of_another_user_is_told(store: EmbeddedStore, tmp_path: Path, file: str) -> None:
+    store.open("net-1", 4).close()
+    denied = tmp_path / "index" / "net-1" / file
+    mode = denied.stat().st_mode
+    denied.chmod(0)
+    (tmp_path / "index" / "net-1" / "holder.json").chmod(0o666)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.name.startswith(("test_", "popen-", "pytest-")):  # which only their owner may read
+            folder.chmod(0o755)
+    context = get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=open_as_another_user, args=(store, sender))
+    process.start()
+    sender.close()
+    message = receiver.recv()
+    process.join()
+    denied.chmod(mode)
+    assert "can't be opened" in message
+    assert "Correct the permissions of that folder" in message
+
+
+def open_as_another_user(store: EmbeddedStore, sender: Connection) -> None:
+    """Open an index in a child process, as a user who may read it only if everyone may, and send the message."""
+    if os.geteuid() == 0:
+        os.setuid(65534)
+    try:
+        store.open("net-1", 4).close()
+        sender.send("it was opened")
+    except IndexUnreadable as error:
+        sender.send(str(error))
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"current": 5}'])
