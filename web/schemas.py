@@ -191,9 +191,9 @@ class SearchResults(BaseModel):
     took_ms: TookMs
     predicted_label: PredictedLabel | None = Field(description="null if none of the nearest photos has a label")
     close_match: bool | None = Field(
-        description="whether the first result is more likely of the query's class than not, by the calibration made in "
-        "training; null if the model has no calibration, if nothing was found, and with `label`, `offset` or several "
-        "examples"
+        description="whether the first result is more likely of the query's class than not, by the calibration of the "
+        "model, made in training or on a sample of the index; null if there is none, if nothing was found, and with "
+        "`label`, `offset` or several examples"
     )
     look: float | None = Field(description="weight of the part look in the scores; null if the model has one part")
     results: list[Found]
