@@ -28,7 +28,7 @@ JOB = {
     "started_at": "2026-01-01T00:00:00+00:00",
     **dict.fromkeys(("seen", "indexed", "unchanged", "removed", "failed", "seconds", "images_per_second"), 1),
 }
-FAILURE = {"uri": "file:///photos/broken.jpg", "reason": "It is damaged."}
+FAILURE = {"uri": "file:///photos/broken.jpg", "path": "broken.jpg", "reason": "It is damaged."}
 
 
 def answer_jobs(route: Route, jobs: list[dict[str, object]]) -> None:
