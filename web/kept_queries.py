@@ -3,6 +3,7 @@
 They are files in the home, so that each process of the server finds the queries of the others.
 """
 
+import io
 import os
 import re
 import secrets
@@ -16,6 +17,7 @@ from threading import Event
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.files import write_atomically
 from retrieval.index.vectors import Vector
 from retrieval.settings import Settings
 
@@ -46,15 +48,11 @@ class KeptQueries:
         if not self._seconds:
             return ""
         token = secrets.token_hex(16)
-        temporary = self._folder / f"{token}.part"
+        stored = io.BytesIO()
+        np.savez(stored, vector=query.vector, photo=_array(query.photo), preview=_array(query.preview))
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with temporary.open("wb") as file:  # not flushed to the disk: a lost query costs little
-                np.savez(file, vector=query.vector, photo=_array(query.photo), preview=_array(query.preview))
-            temporary.replace(self._folder / f"{token}.npz")
+            write_atomically(self._folder / f"{token}.npz", stored.getvalue(), durable=False)
         except OSError:  # for example, the disk is full
-            with suppress(OSError):
-                temporary.unlink()
             return ""
         if time.monotonic() - self._swept > SWEEP_SECONDS:
             self.sweep()
