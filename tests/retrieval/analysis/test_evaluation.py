@@ -82,6 +82,15 @@ def test_a_first_hit_far_down_the_ranking_counts_for_mrr() -> None:
     assert evaluation.values["mrr"][1] == pytest.approx(1 / 31)
 
 
+def test_a_first_hit_far_down_is_counted_within_the_gallery_and_other_groups() -> None:
+    # As above, but the photo at 1° is of the query's group, and the one at 2° is not in the gallery.
+    groups, gallery = np.arange(32), np.delete(np.arange(32), 3)
+    groups[2] = 0
+    roles = Roles(queries=np.array([0]), gallery=gallery, groups=groups)
+    evaluation = evaluate_embeddings(on_circle(0, 90, *range(1, 31)), np.array(["a"] * 2 + ["b"] * 30), roles=roles)
+    assert evaluation.values["mrr"].tolist() == [pytest.approx(1 / 29)]
+
+
 def test_chosen_queries_and_metrics_have_the_values_of_all() -> None:
     embeddings, labels = on_circle(*range(0, 300, 7)), np.array([str(number % 3) for number in range(43)])
     whole = evaluate_embeddings(embeddings, labels)
