@@ -24,6 +24,7 @@ log = logging.getLogger("lookalike")
 
 STATUS_OF = {
     errors.NotFound: 404,
+    errors.NoModel: 404,
     errors.UnreadablePhoto: 422,
     errors.BadQuery: 422,
     errors.BadSource: 422,

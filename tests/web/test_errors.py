@@ -7,8 +7,9 @@ import pytest
 from flask.testing import FlaskClient
 from serving import Site
 
-from retrieval.errors import IndexWriteFailed
+from retrieval.errors import IndexWriteFailed, NotFound
 from web.logs import JsonFormatter
+from web.problems import STATUS_OF
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
@@ -62,3 +63,7 @@ def test_every_answer_is_fenced_in(client: FlaskClient, path: str) -> None:
 @pytest.mark.parametrize("path", ["/static/", "/static/../app.py", "/static/%2e%2e/app.py", "/static/%2fetc%2fpasswd"])
 def test_nothing_but_the_static_files_is_given_out(client: FlaskClient, path: str) -> None:
     assert client.get(path, follow_redirects=True).status_code == 404
+
+
+def test_every_error_of_something_that_does_not_exist_has_the_status_404() -> None:
+    assert {STATUS_OF[kind] for kind in (NotFound, *NotFound.__subclasses__())} == {404}
