@@ -86,7 +86,7 @@ def building(index: VectorIndex) -> Iterator[list[bool]]:
     thread.start()
     until(builders)
     yield gave
-    thread.join(60)
+    thread.join(240)
 
 
 def builders() -> list[psutil.Process]:
@@ -262,7 +262,7 @@ def test_a_builder_that_is_killed_is_told_and_harms_nothing(
     thread = threading.Thread(target=build)
     thread.start()
     until(builders)[0].kill()
-    thread.join(60)
+    thread.join(240)
     assert "The graph of the index" in told[0]
     assert "Searches are correct without it" in told[0]
     assert [shard.name for shard in folder.glob("shard*")] == ["shard"]
