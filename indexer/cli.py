@@ -66,7 +66,7 @@ def crosscheck(
     with open_store(settings) as store, open_index(store, bundle_in_use(settings, store)) as opened:
         result = cross_check(opened, sample=sample, k=k, min_recall=min_recall)
     save_cross_check(settings, result)
-    if not result.passed:
+    if not result.passed or result.warning:
         _report_cross_check(result)
     print_result(asdict(result), as_json, result.summary())
     if not result.passed:
@@ -244,6 +244,8 @@ def _report_failures(finished: FinishedJob) -> None:
 
 def _report_cross_check(check: CrossCheck) -> None:
     text = check.summary()
+    if check.warning:
+        say(check.warning, "yellow")
     if check.passed:
         say(text, "dim")
         return

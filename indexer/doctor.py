@@ -138,6 +138,8 @@ def _cross_check(settings: Settings, store: IndexStore) -> Check:
     message = f"recall@{last.k} {last.recall_at_k:.4f} over {last.queries} queries on {last.checked_at}"
     if not last.passed:
         return Check("crosscheck", "problem", f"The last one failed: {message}.", "Run `lookalike crosscheck`.")
+    if last.warning:
+        return Check("crosscheck", "warning", f"{message}. {last.warning}")
     return Check("crosscheck", "ok", message)
 
 

@@ -374,6 +374,13 @@ class Health(BaseModel):
     status: str = "ok"
 
 
+class Recalls(BaseModel):
+    """The shares of exact neighbours that the index found with one weight of look."""
+
+    recall_at_k: float
+    recall_at_100: float
+
+
 class CrossCheck(BaseModel):
     """The result of the last comparison of the index with exact nearest neighbours."""
 
@@ -381,6 +388,10 @@ class CrossCheck(BaseModel):
     passed: bool
     queries: int
     recall_at_k: float
+    recall_at_100: float | None = Field(description="recall of searches for 100 photos; null: not measured")
+    by_look: dict[str, Recalls] | None = Field(
+        description="weight of look in the query, 0 or 1 → recall; null for embeddings of one part"
+    )
     max_score_error: float
     disagreements: list[object] = Field(description="queries with a difference that is not a tie")
 

@@ -115,7 +115,7 @@ class EmbeddedIndex(VectorIndex):
     ) -> list[Hit]:
         nearest = partial(self._nearest, check_query(vector, self.dimension), by_look and self.look > 0)
         if not filter or exact:
-            return nearest(k, filter, exact)
+            return nearest(k, filter, exact, candidates=self.CANDIDATES_PER_RESULT * k)
         if self._matching(filter) <= self.FULL_SCAN_POINTS:
             return nearest(k, filter, True)
         return filtered_search(nearest, k, filter, self.EF)
@@ -259,10 +259,12 @@ class EmbeddedIndex(VectorIndex):
             if shard != self._place:
                 shutil.rmtree(shard, ignore_errors=True)
 
-    def _nearest(self, query: Vector, by_look: bool, k: int, filter: Filter, exact: bool) -> list[Hit]:
+    def _nearest(
+        self, query: Vector, by_look: bool, k: int, filter: Filter, exact: bool, *, candidates: int = 0
+    ) -> list[Hit]:
         """Search by the whole vectors; `by_look` scores the candidates of both graphs by the whole vectors."""
         with self._reading():
-            params = qdrant.SearchParams(exact=exact, hnsw_ef=max(self._candidates(by_look), k))
+            params = qdrant.SearchParams(exact=exact, hnsw_ef=max(self._candidates(by_look), candidates, k))
             whole = qdrant.Query.Nearest(as_edge(query), using=WHOLE if self.look else None)
             prefetches, last = None, params
             if by_look and not exact:

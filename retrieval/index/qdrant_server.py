@@ -166,7 +166,7 @@ class ServerIndex(VectorIndex):
     ) -> list[Hit]:
         nearest = partial(self._nearest, check_query(vector, self.dimension), by_look and self.look > 0)
         if not filter or exact:
-            return nearest(k, filter, exact)
+            return nearest(k, filter, exact, candidates=self.CANDIDATES_PER_RESULT * k)
         if self._matching(filter) <= self.FULL_SCAN_POINTS:
             return nearest(k, filter, True)
         return filtered_search(nearest, k, filter, self.EF)
@@ -236,10 +236,12 @@ class ServerIndex(VectorIndex):
             if offset is None:
                 return
 
-    def _nearest(self, query: Vector, by_look: bool, k: int, filter: Filter, exact: bool) -> list[Hit]:
+    def _nearest(
+        self, query: Vector, by_look: bool, k: int, filter: Filter, exact: bool, *, candidates: int = 0
+    ) -> list[Hit]:
         """Search by the whole vectors; `by_look` scores the candidates of both graphs by the whole vectors, exactly."""
         rescore = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
-        params = models.SearchParams(exact=exact, hnsw_ef=max(self.EF, k), quantization=rescore)
+        params = models.SearchParams(exact=exact, hnsw_ef=max(self.EF, candidates, k), quantization=rescore)
         prefetch = None
         if by_look and not exact:
             vectors = {WHOLE: query.tolist(), LOOK: query[-self.look :].tolist()}

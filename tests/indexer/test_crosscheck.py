@@ -52,6 +52,61 @@ def test_ties_are_no_disagreement(index: VectorIndex) -> None:
     assert (result.recall_at_k, result.disagreements) == (1.0, [])
 
 
+def test_a_photo_itself_is_no_neighbour(settings: Settings) -> None:
+    """An index that finds nothing but the photo itself has found no neighbour."""
+
+    class Selfish(EmbeddedIndex):
+        def search(self, vector, k: int, filter: Filter = NO_FILTER, **options: bool) -> list[Hit]:
+            return super().search(vector, 1, filter, **options)
+
+    with opened(Selfish, settings) as index:
+        result = cross_check(filled(index, unit_vectors(30)), sample=30, k=1)
+        assert (result.recall_at_k, result.recall_at_100, result.passed) == (0, 0, False)
+        lonely = cross_check(filled(EmbeddedStore(settings.home / "one").open("m", DIMENSION), unit_vectors(1)))
+    assert (lonely.recall_at_k, lonely.recall_at_100, lonely.passed) == (1, 1, True)
+
+
+def test_a_low_recall_of_deep_searches_is_a_warning(settings: Settings) -> None:
+    class Shallow(EmbeddedIndex):
+        def search(self, vector, k: int, filter: Filter = NO_FILTER, **options: bool) -> list[Hit]:
+            return super().search(vector, min(k, 50), filter, **options)
+
+    with opened(Shallow, settings) as index:
+        result = cross_check(filled(index, unit_vectors(300)), sample=50)
+    assert (result.passed, result.recall_at_k) == (True, 1)
+    assert result.recall_at_100 == pytest.approx(0.49)
+    assert "Recall@100 is 0.4900" in result.warning
+
+
+def test_either_part_of_an_embedding_is_checked_alone(settings: Settings) -> None:
+    class Blind(EmbeddedIndex):
+        """An index that loses photos if look has all of the weight."""
+
+        def search(self, vector, k: int, filter: Filter = NO_FILTER, *, by_look: bool = False) -> list[Hit]:
+            return super().search(vector, 2 if by_look else k, filter, by_look=by_look)
+
+    vectors = np.concatenate([unit_vectors(300), unit_vectors(300, seed=1)], axis=1) * np.float32(np.sqrt(0.5))
+    for kind, passed in ((EmbeddedIndex, True), (Blind, False)):
+        folder = settings.index_folder / kind.__name__
+        with kind(EmbeddedStore(folder), folder / "m", "m", 2 * DIMENSION, DIMENSION) as index:
+            result = cross_check(filled(index, vectors), sample=50)
+        assert result.recall_at_k == result.by_look["0"].recall_at_k == 1
+        assert result.by_look["1"].recall_at_k == (1 if passed else 0.1)
+        assert result.passed == passed
+        assert result.max_score_error < 1e-5
+
+
+def test_a_result_of_an_older_version_can_be_read(settings: Settings) -> None:
+    path = settings.home / "crosscheck" / "m.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        '{"model": "m", "queries": 5, "k": 10, "recall_at_k": 1.0, "max_score_error": 0.0, "passed": true, '
+        '"checked_at": "2026-01-01T00:00:00+00:00", "disagreements": []}'
+    )
+    result = load_cross_check(settings, "m")
+    assert (result.recall_at_100, result.by_look, result.warning) == (None, None, None)
+
+
 def test_an_empty_index_has_nothing_to_check(index: VectorIndex) -> None:
     with pytest.raises(NotFound, match="holds no photos"):
         cross_check(index)
@@ -77,8 +132,8 @@ def opened(kind: type[EmbeddedIndex], settings: Settings) -> EmbeddedIndex:
 class Forgetful(EmbeddedIndex):
     """An index whose graph has lost every third photo: they are stored, and never found."""
 
-    def search(self, vector, k: int, filter: Filter = NO_FILTER, *, exact: bool = False) -> list[Hit]:
-        found = super().search(vector, 3 * k, filter, exact=exact)
+    def search(self, vector, k: int, filter: Filter = NO_FILTER, **options: bool) -> list[Hit]:
+        found = super().search(vector, 3 * k, filter, **options)
         return [hit for hit in found if hit.id.int % 3][:k]
 
 
@@ -96,7 +151,7 @@ def test_lost_photos_are_found_out(settings: Settings) -> None:
 class Stale(EmbeddedIndex):
     """An index that searches through vectors of long ago, and not those that it stores now."""
 
-    def search(self, vector, k: int, filter: Filter = NO_FILTER, *, exact: bool = False) -> list[Hit]:
+    def search(self, vector, k: int, filter: Filter = NO_FILTER, **options: bool) -> list[Hit]:
         return super().search(vector + 0.2 * unit_vectors(1, seed=5)[0], k)
 
 
