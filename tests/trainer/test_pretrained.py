@@ -167,7 +167,7 @@ def test_bad_options_are_told(
 
 def test_the_recipe_is_listed_with_its_settings(lookalike: Command, tmp_path: Path) -> None:
     (shown,) = lookalike("recipes", "pretrained", "--json", home=tmp_path).json["recipes"]
-    assert shown["settings"]["dimension"] == "256" and "preparation.size" in shown["settings"]
+    assert shown["settings"]["dimension"] == "160" and "preparation.size" in shown["settings"]
     assert "epochs" not in shown["settings"]
     assert "pretrained" in lookalike("recipes", home=tmp_path).out
 

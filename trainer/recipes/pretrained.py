@@ -17,7 +17,7 @@ class PretrainedRecipe:
     name: str = "pretrained"
     description: str = "For photos without labels: the part look of the pretrained backbone, in seconds, not trained"
     faults: tuple[Fault, ...] = ()
-    dimension: Count = 256
+    dimension: Count = 160
     preparation: Preparation = field(default_factory=Preparation)
 
 
