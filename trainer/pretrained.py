@@ -82,7 +82,8 @@ def pretrained_bundle(dataset: Dataset, plan: PretrainedPlan, *, seed: int, out:
             ),
             training=TrainingCost(seconds=seconds, parameters=embedder.count_params()),
         )
-        _write_training(work / TRAINING, PretrainedReport(plan, dataset, metrics, embeddings))
+        report = PretrainedReport(plan.backbone, plan.recipe, plan.changed, dataset, metrics, embeddings)
+        _write_training(work / TRAINING, report)
         write_photo_splits(work / PHOTOS, dataset)
         return write_bundle(
             out,

@@ -3,18 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from retrieval.metrics import Metrics
 from retrieval.top_k import Embeddings
+from trainer.backbones.base import Backbone
 from trainer.data import Dataset
+from trainer.recipes.pretrained import PretrainedRecipe
 from trainer.report.page import HeldOut, Shown
 from trainer.report.templates import render
-
-if TYPE_CHECKING:
-    from trainer.pretrained import PretrainedPlan
 
 MOST_QUERIES = 12
 
@@ -23,7 +21,9 @@ MOST_QUERIES = 12
 class PretrainedReport:
     """The content of a report."""
 
-    plan: "PretrainedPlan"
+    backbone: Backbone
+    recipe: PretrainedRecipe
+    changed: tuple[str, ...]  # settings of the recipe that the user changed, each `setting=value`
     dataset: Dataset
     metrics: Metrics
     embeddings: Mapping[str, Embeddings]  # by held-out split, float32 [photos, d], unit length
