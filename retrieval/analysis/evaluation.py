@@ -20,6 +20,7 @@ from retrieval.top_k import ENTRIES_PER_BATCH, Embeddings, Positions, top_k_in_b
 LOOKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 DEEPEST_CUT = 10  # of the metrics at a fixed rank
 CONFIDENCE = 0.95
+MOST_CLASSES = 500  # whose own metrics are computed and stored in a bundle, 2 kB each
 RESAMPLES = 1000
 RESAMPLES_PER_BATCH = 100
 
@@ -81,9 +82,12 @@ class Evaluation:
         return found
 
     def metrics(self) -> SplitMetrics:
-        """The means with their intervals, over all queries and by class."""
-        classes = {str(label): self.of_class(label)._summary() for label in np.unique(self.labels)}
-        return self._summary().model_copy(update={"per_class": None if "" in classes else classes})
+        """The means with their intervals, over all queries and, if there are at most 500 classes, by class."""
+        labels = [str(label) for label in np.unique(self.labels)]
+        if "" in labels or len(labels) > MOST_CLASSES:
+            return self._summary()
+        classes = {label: self.of_class(label)._summary() for label in labels}
+        return self._summary().model_copy(update={"per_class": classes})
 
     def _summary(self) -> SplitMetrics:
         return SplitMetrics(**self.overall, queries=self.queries, intervals=self.intervals())

@@ -108,3 +108,10 @@ def test_a_query_finds_photos_of_other_groups_in_the_gallery() -> None:
     assert evaluation.values["recall_at_1"].tolist() == [0, 0]
     assert evaluation.values["mrr"].tolist() == [1 / 2, 1 / 2]
     assert evaluation.values["map_at_r"].tolist() == [0, 1 / 4]  # two photos at 0° and 1° are relevant for the second
+
+
+def test_more_than_500_classes_have_no_metrics_of_their_own() -> None:
+    labels = np.repeat(np.arange(501), 2).astype(str)
+    metrics = evaluate_embeddings(on_circle(*np.linspace(0, 360, 1_002)), labels).metrics()
+    assert (metrics.queries, metrics.per_class) == (1_002, None)
+    assert metrics.intervals is not None
