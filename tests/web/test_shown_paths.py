@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from serving import Site, client_of, with_key
 
 from indexer.batch import BatchResult
+from indexer.crosscheck import CrossCheck, Disagreement, save_cross_check
 from indexer.jobs import IndexRequest, JobRecord
 from retrieval.photo_ref import uri_of
 from retrieval.settings import Settings
@@ -81,6 +82,9 @@ def test_readers_elsewhere_see_no_uri(own: Site, configured: dict[str, Any], sec
         client.environ_base["HTTP_AUTHORIZATION"] = f"Bearer {secret}"
     failure = Failure(uri_of(folder / "red" / "bad.jpg"), f"{folder}/red/bad.jpg can't be read (No).")
     job = job_of(own.settings, str(folder / "red"), failure, error=f"The index {own.settings.home}/index is damaged.")
+    disagreement = Disagreement(photo.uri, [own.photos[1].uri], [own.photos[2].uri], 0.5)
+    model = own.searcher.index.model
+    save_cross_check(own.settings, CrossCheck(model, 1, 10, 0.9, 0.5, False, "2026-01-01", [disagreement]))
     own.photos[1].path.unlink()
     sent = {"image": (io.BytesIO(photo.path.read_bytes()), "photo.jpg"), "k": "1"}
     answers = [
@@ -91,6 +95,7 @@ def test_readers_elsewhere_see_no_uri(own: Site, configured: dict[str, Any], sec
         client.get("/api/v1/jobs"),
         client.get(f"/api/v1/jobs/{job}/events"),
         client.get(f"/api/v1/images/{own.photos[1].id}/file"),
+        client.get("/readyz"),
     ]
     (result,), (failed,) = answers[1].get_json()["results"], answers[2].get_json()["failures"]
     path = str(photo.path.relative_to(folder))
@@ -98,8 +103,13 @@ def test_readers_elsewhere_see_no_uri(own: Site, configured: dict[str, Any], sec
         assert (found["uri"], found["path"]) == (photo.uri if is_seen else None, path)
     assert (failed["uri"], failed["path"]) == (failure.uri if is_seen else None, "red/bad.jpg")
     assert answers[3].get_json()["sources"] == [str(folder / "red") if is_seen else "red"]
+    shown = answers[7].get_json()["crosscheck"]["disagreements"][0]
+    assert shown["query"] == (photo.uri if is_seen else path) and shown["missing"] and shown["unexpected"]
     for answer in answers:
         assert is_seen == (str(folder.parent) in answer.text), answer.text
+    jobs = client.get("/jobs").text
+    assert is_seen == (str(folder) in jobs)
+    assert ("Folder or manifest" in jobs) == (secret != "r-key"), "who has no key is asked for it"
     page = client.get(f"/photo/{photo.id}").text
     assert f"<dt>Location</dt><dd><bdi>{path}</bdi></dd>" in page and str(folder) not in page
 

@@ -1,13 +1,12 @@
 """`/healthz` and `/readyz`: whether the process is alive, and whether it can answer searches."""
 
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from apiflask import APIBlueprint
 
-from indexer.crosscheck import load_cross_check
+from indexer.crosscheck import Disagreement, load_cross_check
 from retrieval.errors import LookalikeError
-from retrieval.settings import Settings
 from web.keys import sees_uris
 from web.schemas import CrossCheck, Health, Readiness
 from web.services import Services, services
@@ -48,13 +47,27 @@ def _readiness(served: Services) -> Readiness:
         model=bundle.model_id,
         dimension=bundle.dimension,
         photos=photos,
-        crosscheck=_last_crosscheck(served.settings, bundle.model_id),
+        crosscheck=_last_crosscheck(served, bundle.model_id),
         problems=problems if sees_uris() else [served.shown_paths.without_folders(problem) for problem in problems],
     )
 
 
-def _last_crosscheck(settings: Settings, model: str) -> CrossCheck | None:
+def _last_crosscheck(served: Services, model: str) -> CrossCheck | None:
     with suppress(LookalikeError):  # a damaged record does not affect searches
-        result = load_cross_check(settings, model)
-        return CrossCheck(**asdict(result)) if result else None
+        if result := load_cross_check(served.settings, model):
+            disagreements = [_shown(served, found) for found in result.disagreements]
+            return CrossCheck(**asdict(replace(result, disagreements=disagreements)))
     return None
+
+
+def _shown(served: Services, found: Disagreement) -> Disagreement:
+    """A disagreement as the current request may see it: with the URIs of its photos, or with their paths."""
+    if sees_uris():
+        return found
+    path = served.shown_paths.of
+    return replace(
+        found,
+        query=path(found.query),
+        missing=[path(uri) for uri in found.missing],
+        unexpected=[path(uri) for uri in found.unexpected],
+    )

@@ -4,7 +4,7 @@ from flask import render_template, request
 
 from retrieval.photo_ref import is_url
 from web.api_keys import Scope
-from web.keys import offers
+from web.keys import offers, sees_uris
 from web.schemas import API
 from web.services import services
 
@@ -17,7 +17,7 @@ def show_map() -> str:
 def show_jobs() -> str:
     """Jobs: start, follow, cancel and retry them. They can index folders, but not URLs."""
     folders = [root for root in services().settings.library_roots if not is_url(root)]
-    return _render("jobs.html", Scope.WRITE, folders=folders)
+    return _render("jobs.html", Scope.WRITE, can_index=bool(folders), folders=folders if sees_uris() else [])
 
 
 def show_models() -> str:
