@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 import make
 import numpy as np
 import pytest
-from serving import LOOKALIKE, ROOT, Site, fill_index, serving, with_key
+from serving import LOOKALIKE, ROOT, Site, client_of, fill_index, serving, with_key
 from waiting import until
 
 from indexer import activation
@@ -149,6 +149,13 @@ def test_another_model_is_activated_and_rolled_back(site: Site, bundle: Bundle, 
 
 def test_the_current_model_is_activated_without_more_ado(site: Site, bundle: Bundle) -> None:
     assert with_key(site.client).post(f"{MODELS}/{bundle.model_id}/activate").status_code == 200
+
+
+def test_the_model_of_a_configured_bundle_is_made_current(site: Site, bundle: Bundle, other: Bundle) -> None:
+    site.store.activate(other.model_id)
+    client = with_key(client_of(site, bundle=bundle.folder))
+    assert client.post(f"{MODELS}/{bundle.model_id}/activate").status_code == 200
+    assert site.store.current() == bundle.model_id
 
 
 @pytest.mark.parametrize("model", ["nothing-000000000000", "..", "%2e%2e", "..%2f..%2fetc"])

@@ -33,7 +33,8 @@ def make_current(model: str) -> Models | Response:
     Searches that are running finish with the previous model. With more than 10,000 photos, the checks run as a job.
     """
     served = services()
-    if model == served.serving.follow():  # another process may have made another one current
+    served.serving.follow()  # another process may have made another one current
+    if model == served.store.current():
         return _models()
     if model not in served.store.models():
         raise no_index(model)
