@@ -21,7 +21,8 @@ from retrieval.settings import Settings
 
 KEY_FILE = "api-key"
 DEFAULT_NAME = "admin"  # of a key without a name
-NAMED = re.compile(r"(?P<name>[\w.-]{1,64}):(?P<scope>[A-Za-z]+):(?P<secret>.+)", re.ASCII)
+NAMED = re.compile(r"(?P<name>[^:]*):(?P<scope>[A-Za-z]+):(?P<secret>.+)")
+NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
 class Scope(IntEnum):
@@ -67,20 +68,27 @@ def _parse(entry: str) -> Key:
     named = NAMED.fullmatch(entry)
     if named is None:
         return Key(DEFAULT_NAME, Scope.ADMIN, entry)
-    try:
-        return Key(named["name"], Scope[named["scope"].upper()], named["secret"])
-    except KeyError:
+    scope = Scope.__members__.get(named["scope"].upper())
+    if NAME.fullmatch(named["name"]) is None:
+        if scope is None:
+            return Key(DEFAULT_NAME, Scope.ADMIN, entry)
+        raise LookalikeError(
+            f"A key with the scope {scope} in LOOKALIKE_API_KEYS has no valid name.",
+            "A name consists of 1 to 64 letters (a to z), digits, dots, hyphens and underscores.",
+        )
+    if scope is None:
         raise LookalikeError(
             f"The key {named['name']} in LOOKALIKE_API_KEYS has the unknown scope {named['scope']}.",
             "Each entry is KEY or NAME:SCOPE:KEY, with the scope read, write or admin.",
-        ) from None
+        )
+    return Key(named["name"], scope, named["secret"])
 
 
 def _read_or_create(path: Path) -> str:
     """Return the key in a file; the first of several processes creates it, with the mode 600."""
     make_folder(path.parent)
     with FileLock(path.with_name(f".{path.name}.lock")):
-        if path.exists() and (key := path.read_text().strip()):
+        if path.exists() and (key := _read(path)):
             return key
         key = secrets.token_urlsafe(32)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # has the mode 600
@@ -90,3 +98,12 @@ def _read_or_create(path: Path) -> str:
         flush(path)
         flush(path.parent)
         return key
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise LookalikeError(
+            f"The key of the server, {path}, is not UTF-8 text.", "Delete that file: the next start creates a new key."
+        ) from None

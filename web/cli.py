@@ -2,6 +2,7 @@
 
 import json
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -23,7 +24,7 @@ def serve(
         name = f"[{host}]" if ":" in host else host
         url = f"http://{name}:{listener.getsockname()[1]}"
         # A configured key is not printed: it is known, and log files are read by more people.
-        login = f"{url}/login" if settings.api_keys else f"{url}/login?key={key.secret}"
+        login = f"{url}/login" if settings.api_keys else f"{url}/login?key={quote(key.secret, safe='')}"
 
         def ready(model: str, photos: int) -> None:
             say(f"Serving {photos:,} photos with {model} at {url} (press Ctrl+C to stop)")

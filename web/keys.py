@@ -128,7 +128,10 @@ def cookie_name() -> str:
 def _sent() -> str:
     """The secret in the `Authorization` header of the current request; empty if there is none."""
     given = request.authorization
-    return (given.token or given.password or "") if given else ""
+    if given is None:
+        return ""
+    # WSGI decodes headers as latin-1.
+    return given.token.encode("latin-1").decode(errors="replace") if given.token else given.password or ""
 
 
 def _of_cookie(cookie: str) -> Key | None:

@@ -4,6 +4,7 @@ import io
 import logging
 import stat
 import threading
+from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -81,6 +82,37 @@ def test_an_unknown_scope_is_reported_without_the_key(settings: Settings) -> Non
     with pytest.raises(LookalikeError, match="bob in LOOKALIKE_API_KEYS has the unknown scope wirte") as error:
         load_keys(configured)
     assert "sesame" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["", "ä", "two words", "n" * 65])
+def test_a_key_with_a_scope_and_no_valid_name_is_refused(settings: Settings, name: str) -> None:
+    configured = settings.model_copy(update={"api_keys": (SecretStr(f"{name}:read:sesame"),)})
+    with pytest.raises(LookalikeError, match=r"A key with the scope read in .* has no valid name") as error:
+        load_keys(configured)
+    assert "sesame" not in str(error.value)
+
+
+def test_a_key_with_colons_and_no_scope_is_a_key(settings: Settings) -> None:
+    configured = settings.model_copy(update={"api_keys": (SecretStr("ä:b:c"),)})
+    assert load_keys(configured) == (Key("admin", Scope.ADMIN, "ä:b:c"),)
+
+
+def test_a_key_that_is_no_text_is_reported(settings: Settings) -> None:
+    settings.home.mkdir(exist_ok=True)
+    (settings.home / "api-key").write_bytes(b"\xff\xfe key")
+    with pytest.raises(LookalikeError, match="is not UTF-8 text"):
+        load_keys(settings)
+
+
+def test_a_key_of_any_characters_is_accepted_in_each_way(own: Site) -> None:
+    client = client_of(own, api_keys=(SecretStr("schlüssel +&: €"),), local=True)
+    for headers in (
+        {"Authorization": "Bearer schlüssel +&: €".encode().decode("latin-1")},
+        {"Authorization": "Basic " + b64encode("me:schlüssel +&: €".encode()).decode()},
+    ):
+        assert client.post("/api/v1/models/rollback", headers=headers).status_code == 404
+    assert client.post("/login", data={"key": "schlüssel +&: €"}).status_code == 303
+    assert client.get("/login", query_string={"key": "schlüssel +&: €"}).status_code == 303
 
 
 @pytest.mark.parametrize(

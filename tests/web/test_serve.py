@@ -73,8 +73,9 @@ def test_beside_an_index_server_there_are_as_many_processes_as_cores(
         qdrant.kill()
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_it_says_where_it_is_and_stops_when_told(indexed: Settings, stop: signal.Signals) -> None:
+@pytest.mark.parametrize(("stop", "key"), [(signal.SIGINT, ""), (signal.SIGTERM, "a+b & ü=#%41")])
+def test_it_says_where_it_is_and_stops_when_told(indexed: Settings, stop: signal.Signals, key: str) -> None:
+    (indexed.home / "api-key").write_text(key, encoding="utf-8")  # an empty file is replaced
     process = subprocess.Popen([*LOOKALIKE, "serve", "--port", "0"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     assert "http://127.0.0.1:" in line_with("24 photos", process.stderr)
