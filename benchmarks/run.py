@@ -63,6 +63,7 @@ SCRIPTS = (
     Script(
         "mixed_load", "mixed_load --bundle {bundle} --other {int8} --photos {sample}", quick="--requests 50 --clients 4"
     ),
+    Script("upload_memory", "upload_memory --bundle {bundle} --photos {sample}"),
     Script("footprint", "footprint --bundle {bundle} --photos {sample} --runs 3"),
     Script("search_10k", "search_at_scale --points 10000", quick="--points 2000 --queries 50"),
     Script("search_100k", "search_at_scale --points 100000", quick=None),

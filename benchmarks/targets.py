@@ -166,4 +166,13 @@ ROWS = (
         at_most=True,
         unit="",
     ),
+    Row(
+        "peak memory of a server, 8 parallel uploads of photos of 8,000 × 8,000 pixels",
+        "upload_memory",
+        "peak_mb",
+        700,
+        "one such photo with transparency has 256 MB of pixels; such photos are decoded one after another.",
+        at_most=True,
+        unit=" MB",
+    ),
 )

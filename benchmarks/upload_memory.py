@@ -25,6 +25,7 @@ MOST_MB = 700
 
 
 def main() -> int:
+    """Measure, print, and return 1 if the peak is above 700 MB."""
     parser = bundle_and_photos(__doc__)
     parser.add_argument("--uploads", type=int, default=8, help="uploads at the same time")
     options = parser.parse_args()
