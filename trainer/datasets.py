@@ -41,7 +41,10 @@ def locate(data: str, home: Path) -> Path:
 
 
 def _materialize(folder: Path, photos: Iterable[EncodedPhoto]) -> Path:
-    """Write photos (class, file name, content) to a folder per class, atomically, unless the folder exists."""
+    """Write photos (class, file name, content) to a folder per class, atomically, unless the folder exists.
+
+    Several processes may write the same folder at the same time; all of them then use that of the first.
+    """
     if folder.is_dir():
         return folder
     remedy = "Free disk space, or set LOOKALIKE_HOME to another folder."
@@ -53,7 +56,11 @@ def _materialize(folder: Path, photos: Iterable[EncodedPhoto]) -> Path:
                 path = fresh / quote(label, safe=" ") / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-            fresh.rename(folder)
+            try:
+                fresh.rename(folder)
+            except OSError:
+                if not folder.is_dir():
+                    raise
     return folder
 
 

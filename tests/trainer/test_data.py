@@ -1,6 +1,7 @@
 import os
 import shutil
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from retrieval.errors import LookalikeError
 from retrieval.source_policy import SourcePolicy
 from trainer import data
 from trainer.data import Dataset, check_trainable, labels_of, load_dataset
+from trainer.datasets import locate
 from trainer.splits import SPLITS
 
 
@@ -249,6 +251,14 @@ def test_the_digits_are_written_once_as_photos(tmp_path: Path) -> None:
     stamp = written.stat().st_mtime_ns
     assert load("digits", tmp_path)[0].digest == dataset.digest
     assert written.stat().st_mtime_ns == stamp
+
+
+def test_the_digits_can_be_written_by_two_at_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(lambda _: locate("digits", tmp_path), range(2))
+    assert first == second
+    assert [path.name for path in first.parent.iterdir()] == ["digits"]
+    assert len(list(first.glob("*/*.png"))) == 1797
 
 
 def test_a_missing_split(colours: Path, tmp_path: Path) -> None:
