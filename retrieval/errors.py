@@ -10,7 +10,11 @@ class LookalikeError(Exception):
     Args:
         message: one sentence: what is wrong, and where.
         remedy: one sentence: what to do about it; empty if the message suffices.
+
+    `uris` are the photos that the message names, so that their paths can be hidden from readers of a website.
     """
+
+    uris: tuple[str, ...] = ()
 
     def __init__(self, message: str, remedy: str = "") -> None:
         super().__init__(f"{message} {remedy}".strip())

@@ -4,7 +4,8 @@ import hashlib
 import io
 import os
 import stat
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from PIL import Image
 
 from retrieval import formats
 from retrieval.decoder import PhotoDecoder
-from retrieval.errors import BadQuery, NotFound, UnreadablePhoto
+from retrieval.errors import BadQuery, LookalikeError, NotFound, UnreadablePhoto
 from retrieval.files import write_atomically
-from retrieval.photo_ref import PhotoRef, display, file_name, is_url, path_of
+from retrieval.photo_ref import PhotoRef, display, file_name, file_uri, is_url, path_of
 from retrieval.settings import Settings
 from retrieval.stores import read_file
 from web.remote_photos import RemotePhotos
@@ -61,7 +62,10 @@ class PhotoFiles:
             NotFound: it does not exist any more, is not a regular file, or is outside the library.
             LookalikeError: it is at a URL whose store is unavailable.
         """
-        return self._local(uri) if PhotoRef(uri).is_local else self._at_url(uri)
+        if PhotoRef(uri).is_local:
+            return self._local(uri)
+        with _naming(uri):
+            return self._at_url(uri)
 
     def content(self, photo: PhotoFile) -> bytes:
         """The content of a photo's file.
@@ -71,11 +75,13 @@ class PhotoFiles:
             LookalikeError: it is at a URL whose store is unavailable.
         """
         if isinstance(photo.place, str):
-            return self._remote.content(photo.place)
-        try:
-            return read_file(photo.place, self._policy.max_bytes)
-        except UnreadablePhoto as error:
-            raise NotFound(error.message, error.remedy) from None
+            with _naming(photo.place):
+                return self._remote.content(photo.place)
+        with _naming(file_uri(str(photo.place))):
+            try:
+                return read_file(photo.place, self._policy.max_bytes)
+            except UnreadablePhoto as error:
+                raise NotFound(error.message, error.remedy) from None
 
     def source(self, name: str) -> str:
         """The real path of a folder or manifest in the library, named by an absolute path or one relative to a root.
@@ -114,27 +120,29 @@ class PhotoFiles:
         return thumbnail
 
     def _local(self, uri: str) -> PhotoFile:
-        path = self._real_path(uri)
-        try:
-            status = path.stat()
-        except OSError:
-            raise _gone(path) from None
-        if not stat.S_ISREG(status.st_mode):
-            raise _gone(path)
+        real = Path(os.path.realpath(path_of(uri)))
+        with _naming(uri, file_uri(str(real))):
+            status = self._status(path_of(uri), real)
         tag = _digest(f"{uri}|{status.st_mtime_ns}|{status.st_size}".encode())
-        return PhotoFile(path, display(path.name), shown_type(path.name), tag)
+        return PhotoFile(real, display(real.name), shown_type(real.name), tag)
 
     def _at_url(self, uri: str) -> PhotoFile:
         status, name = self._remote.status(uri), file_name(uri)
         version = repr(status).encode() if status.is_sure else self._remote.content(uri)
         return PhotoFile(uri, name, shown_type(name), _digest(uri.encode() + version))
 
-    def _real_path(self, uri: str) -> Path:
-        path = path_of(uri)
-        real = os.path.realpath(path)
+    def _status(self, path: Path, real: Path) -> os.stat_result:
+        """The status of a local photo, whose path may be a symbolic link to the real one."""
         if self._folders and not any(os.path.commonpath((root, real)) == root for root in self._folders):
             raise NotFound(f"{display(path)} is outside the library.", "Add its folder to LOOKALIKE_LIBRARY_ROOTS.")
-        return Path(real)
+        with suppress(OSError):
+            status = real.stat()
+            if stat.S_ISREG(status.st_mode):
+                return status
+        raise NotFound(
+            f"{display(real)} is indexed, but no longer on disk.",
+            "Put it back, or run `lookalike index FOLDER --sync`.",
+        )
 
 
 def make_thumbnail(data: bytes, decoder: PhotoDecoder) -> bytes:
@@ -165,7 +173,11 @@ def _digest(version: bytes) -> str:
     return hashlib.sha256(version).hexdigest()[:32]
 
 
-def _gone(path: Path) -> NotFound:
-    return NotFound(
-        f"{display(path)} is indexed, but no longer on disk.", "Put it back, or run `lookalike index FOLDER --sync`."
-    )
+@contextmanager
+def _naming(*uris: str) -> Iterator[None]:
+    """Within the context, errors name these photos."""
+    try:
+        yield
+    except LookalikeError as error:
+        error.uris = uris
+        raise

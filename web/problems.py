@@ -80,7 +80,8 @@ def _handle_own(error: errors.LookalikeError) -> Response:
     status = STATUS_OF.get(type(error), 503)
     if status == 503:
         log.warning("%s", error)
-    response = _respond(Problem(**_status(status), detail=error.message, remedy=error.remedy or REMEDIES[status]))
+    problem = Problem(**_status(status), detail=error.message, remedy=error.remedy or REMEDIES[status])
+    response = _respond(problem, *error.uris)
     if isinstance(error, errors.IndexUnreachable):
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
@@ -128,10 +129,12 @@ def _status(code: int) -> dict[str, Any]:
     return {"status": code, "title": HTTPStatus(code).phrase, "request_id": g.request_id}
 
 
-def _respond(problem: Problem) -> Response:
+def _respond(problem: Problem, *uris: str) -> Response:
+    """The response of a problem, whose texts may name photos with these URIs."""
     if not sees_uris():
         hide = services().shown_paths.without_folders
-        problem = problem.model_copy(update={"detail": hide(problem.detail), "remedy": hide(problem.remedy)})
+        hidden = {"detail": hide(problem.detail, *uris), "remedy": hide(problem.remedy, *uris)}
+        problem = problem.model_copy(update=hidden)
     if _accepts_page():
         page = render_template("problem.html", problem=problem, max_upload_mb=services().settings.max_upload_mb)
         return Response(page, problem.status, mimetype="text/html")

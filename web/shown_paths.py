@@ -23,6 +23,8 @@ class ShownPaths:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._roots = {_folder_uri(str(root)) for root in (*settings.library_roots, uploads_folder(settings))}
+        named = [str(path) for path in (settings.home, settings.bundle) if path is not None and path.is_absolute()]
+        self._own = [*named, *map(os.path.realpath, named)]
         self._sources: set[str] = set()
         self._jobs: set[str] = set()  # whose sources are known
         self._scanned = float("-inf")
@@ -40,13 +42,20 @@ class ShownPaths:
         uri = _source_uri(source)
         return _below(uri, self._roots) or file_name(uri) or display(source)
 
-    def without_folders(self, text: str) -> str:
-        """A message in which paths of photos are as in `of`, and folders of the server are only names."""
-        for folder in (*self._roots, *sorted(self._indexed(), key=len), _folder_uri(str(self._settings.home))):
+    def without_folders(self, text: str, *uris: str) -> str:
+        """A message in which paths of photos are as in `of`, and folders of the server are only names.
+
+        Args:
+            uris: the photos that it may name besides those of the library and of known sources.
+        """
+        for uri in uris:
+            text = text.replace(display_uri(uri), self.of(uri)).replace(uri, self.of(uri))
+        for folder in (*self._roots, *sorted(self._indexed(), key=len)):
             uri = (folder.rpartition("::")[2].rpartition("/")[0] if "::" in folder else folder).removesuffix("/")
             for written in (uri, display_uri(uri)):
-                if written.strip("/"):
-                    text = text.replace(f"{written}/", "").replace(written, file_name(uri))
+                text = _without(text, written, file_name(uri))
+        for folder in self._own:
+            text = _without(text, display(folder), display(os.path.basename(folder)))
         return text
 
     def _indexed(self) -> set[str]:
@@ -73,6 +82,11 @@ def _below(uri: str, folders: Collection[str]) -> str | None:
         if "/".join(names[:count]) + "/" + chain + archive in folders:
             return display(os.fsdecode(unquote_to_bytes("/".join(names[count:]))))
     return None
+
+
+def _without(text: str, folder: str, name: str) -> str:
+    """A message without a folder before the names of its files, and with its name where it is named itself."""
+    return text.replace(f"{folder}/", "").replace(folder, name) if folder.strip("/") else text
 
 
 def _folder_of(source: str) -> str:

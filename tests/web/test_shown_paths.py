@@ -114,6 +114,29 @@ def test_readers_elsewhere_see_no_uri(own: Site, configured: dict[str, Any], sec
     assert f"<dt>Location</dt><dd><bdi>{path}</bdi></dd>" in page and str(folder) not in page
 
 
+def test_messages_about_photos_of_unknown_sources_name_no_folder(own: Site) -> None:
+    elsewhere, outside = own.photos[0].path, own.settings.home.parent / "my secrets" / "x.jpg"
+    failure = Failure(uri_of(outside), f"{outside} can't be read (No such file or directory).")
+    job = job_of(own.settings, "/srv/list.csv", failure)
+    elsewhere.unlink()
+    elsewhere.symlink_to(outside)
+    client = client_of(own)
+    folders = ("my secrets", str(elsewhere.parent))
+    for address in (f"/api/v1/images/{own.photos[0].id}/file", f"/api/v1/jobs/{job}/failures"):
+        answer = client.get(address).text
+        assert "x.jpg" in answer and not any(folder in answer for folder in folders), answer
+    answer = client_of(own, library_roots=("/srv/photos",)).get(f"/api/v1/images/{own.photos[0].id}/file").text
+    assert f"{elsewhere.name} is outside the library" in answer and not any(folder in answer for folder in folders)
+
+
+def test_messages_name_the_home_and_the_bundle_without_their_folders(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    paths = ShownPaths(settings.model_copy(update={"home": tmp_path / "link", "bundle": tmp_path / "bundle"}))
+    text = f"{tmp_path}/link/index/a, {tmp_path}/real/index/b, {tmp_path}/bundle/c, the bundle {tmp_path}/bundle"
+    assert paths.without_folders(text) == "index/a, index/b, c, the bundle bundle"
+
+
 def test_an_uploaded_photo_has_a_path_below_the_uploads(own: Site) -> None:
     client: FlaskClient = with_key(client_of(own))
     data = {"image": (io.BytesIO(make.encoded(make.photo())), "photo.jpg"), "label": "red"}

@@ -149,7 +149,7 @@ def _failure(failure: Failure) -> FailedPhoto:
     return FailedPhoto(
         uri=failure.uri if is_seen else None,
         path=paths.of(failure.uri),
-        reason=failure.reason if is_seen else paths.without_folders(failure.reason),
+        reason=failure.reason if is_seen else paths.without_folders(failure.reason, failure.uri),
     )
 
 
