@@ -79,7 +79,7 @@ class KeptQueries:
                 (self._folder / name).unlink(missing_ok=True)
 
     def sweep_until(self, stopping: Event) -> None:
-        """Sweep regularly until the server stops, so that no photo is kept longer while nobody searches."""
+        """Sweep regularly until the server stops, so that photos are deleted in time even without searches."""
         self.sweep()
         while not stopping.wait(SWEEP_SECONDS):
             self.sweep()
