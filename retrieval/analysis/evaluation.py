@@ -163,7 +163,8 @@ def _wilson(mean: float, queries: int) -> Interval:
     middle = mean + z**2 / (2 * queries)
     half = z * math.sqrt(mean * (1 - mean) / queries + (z / (2 * queries)) ** 2)
     scale = 1 + z**2 / queries
-    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+    low, high = (middle - half) / scale, (middle + half) / scale
+    return min(max(0.0, low), mean), max(min(1.0, high), mean)  # rounding may put a mean of 0 or 1 just outside
 
 
 def _bootstrap(values: dict[str, Values]) -> dict[str, Interval]:

@@ -4,11 +4,17 @@ import re
 import uuid
 
 from playwright.sync_api import Browser, Page, expect
+from serving import Served
+
+from retrieval.settings import Settings
+from web.api_keys import load_keys
 
 TIP = ".tip:not([hidden])"
 
 
-def test_it_is_computed_and_explored(page: Page, url: str) -> None:
+def test_it_is_computed_and_explored(page: Page, url: str, served: Served) -> None:
+    (key, *_) = load_keys(Settings(home=served.home))
+    page.goto(f"{url}/login?key={key.secret}")
     page.goto(f"{url}/map")
     compute, canvas = page.get_by_role("button", name="Compute the map"), page.get_by_role("application")
     expect(compute.or_(canvas)).to_be_visible()

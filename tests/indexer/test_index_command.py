@@ -210,7 +210,7 @@ def test_an_index_held_by_another_process_is_named(command, settings: Settings, 
         assert f"process {holder.pid}" in called.err
         listed = command("models", "list", "--json")
         assert listed.status == 0
-        assert listed.json["models"][0]["points"] is None
+        assert listed.json["models"][0]["points"] == 24
         holder.stdin.close()
 
 

@@ -1,6 +1,7 @@
 """Problem documents for every error, pages where a browser asks, and the headers on every answer."""
 
 import json
+import uuid
 from typing import Any
 
 import pytest
@@ -41,9 +42,9 @@ def test_a_failure_inside_says_no_more_than_it_should(
     def fail(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(shared.searcher.index, "labels", fail)
+    monkeypatch.setattr(shared.searcher.index, "get", fail)
     caplog.handler.setFormatter(JsonFormatter())
-    response = shared.client.get("/api/v1/labels", headers={"X-Request-ID": "trace-7"})
+    response = shared.client.get(f"/api/v1/images/{uuid.UUID(int=0)}", headers={"X-Request-ID": "trace-7"})
     assert response.mimetype == "application/problem+json"
     assert "secret" not in response.text
     logged = next(line for line in map(json.loads, caplog.text.splitlines()) if line["level"] != "INFO")

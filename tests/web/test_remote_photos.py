@@ -117,7 +117,7 @@ def test_where_a_store_tells_no_version_the_content_is_it(own: Site, monkeypatch
 
 def test_the_page_of_a_photo_shows_it_and_says_where_it_is(bucket: Site) -> None:
     page = bucket.client.get(f"/photo/{photo_id(RED)}").text
-    assert f'class="large" src="{url(RED, "file")}"' in page and RED in page
+    assert f'class="large" src="{url(RED, "file")}"' in page and "<dt>Location</dt><dd><bdi>0.jpg" in page
 
 
 def test_a_search_from_a_part_of_it_finds_the_same_photo_on_disk(bucket: Site, reads: list[str]) -> None:
