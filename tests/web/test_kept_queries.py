@@ -116,6 +116,15 @@ def test_a_damaged_query_is_not_found(settings: Settings, content: bytes | None)
     assert queries.find(token) is None
 
 
+def test_a_query_with_a_damaged_byte_is_not_found(settings: Settings) -> None:
+    queries = KeptQueries(settings)
+    path = settings.home / "queries" / f"{queries.keep(QUERY)}.npz"
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 6] = 93  # of the archive's format: a later version than any
+    path.write_bytes(data)
+    assert queries.find(path.stem) is None
+
+
 def test_the_kept_queries_are_limited(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     queries = KeptQueries(settings)
     tokens = []
