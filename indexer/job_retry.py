@@ -17,7 +17,7 @@ def retry_request(settings: Settings, job_id: str) -> IndexRequest:
     Raises `NotFound` if there is no such job, or nothing failed in it.
     """
     job = load_job(settings, job_id)
-    if not read_failures(settings, job_id, limit=1):
+    if not read_failures(settings, job_id):
         raise NotFound(f"Nothing failed in the job {job_id}.")
     sources = [str(path_of(source)) if source.startswith("file:") else source for source in job.sources]
     return IndexRequest(sources, settings.models_folder / job.model, job.label_from, urls=job.urls, retry_of=job_id)

@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, computed_field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, computed_field
 
 from indexer.batch import BatchResult
 from retrieval.cancellation import CancellationToken
@@ -37,6 +37,7 @@ FAILURES = "failures.jsonl"
 RUNNING = "running"  # a file that is locked by the process that runs the job
 CANCEL = "cancel"  # a file that exists once the job is to be cancelled
 SHOWN_FAILURES = 10
+FAILURE = TypeAdapter(Failure)
 JOB_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 
 
@@ -121,13 +122,15 @@ def read_failures(settings: Settings, job_id: str, offset: int = 0, limit: int |
     """Return a job's failed photos in the order in which they failed, at most `limit` after the first `offset`.
 
     A last line without line break is skipped: it is being written, or the job was killed or the disk was full then.
+    Damaged lines are skipped, too: a power failure may leave some.
     Raises `NotFound` if there is no such job.
     """
     load_job(settings, job_id)
     end = None if limit is None else offset + limit
     try:
-        with (settings.jobs_folder / job_id / FAILURES).open(encoding="utf-8") as file:
-            return [Failure(**json.loads(line)) for line in islice(file, offset, end) if line.endswith("\n")]
+        with (settings.jobs_folder / job_id / FAILURES).open(encoding="utf-8", errors="replace") as file:
+            failures = map(_failure, islice(file, offset, end))
+            return [failure for failure in failures if failure is not None]
     except FileNotFoundError:
         return []
 
@@ -260,6 +263,13 @@ def _recorded(source: str) -> str:
     if source.isprintable():
         return source
     return display(source) if is_url(source) else file_uri(source)
+
+
+def _failure(line: str) -> Failure | None:
+    """Return the failure of a line; None if it is incomplete or damaged."""
+    with suppress(ValidationError):
+        return FAILURE.validate_json(line) if line.endswith("\n") else None
+    return None
 
 
 def _ids(jobs_folder: Path) -> list[str]:

@@ -150,6 +150,15 @@ def test_a_half_written_line_of_a_killed_job_hides_no_failure(settings: Settings
     assert retry_request(settings, record.job.id).retry_of == record.job.id
 
 
+def test_damaged_lines_hide_no_other_failure(settings: Settings, bundle: Bundle, own: Path) -> None:
+    record = JobRecord(settings.jobs_folder, IndexRequest([str(own)]), bundle.model_id)
+    failure = Failure(uri_of(own / "red" / "bad.jpg"), "not a photo")
+    record.count(BatchResult(failures=(failure,)))
+    damage = b'garbage\n{"uri": 1}\n[]\n\xff\xfe\n' + bytes(100) + b"\n"
+    record.failures.write_bytes(damage + record.failures.read_bytes())
+    assert read_failures(settings, record.job.id) == [failure]
+
+
 def test_a_killed_job_is_interrupted(settings: Settings, bundle: Bundle, many: Path) -> None:
     process = start_process(many, bundle)
     with process:
