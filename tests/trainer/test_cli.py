@@ -31,7 +31,7 @@ def test_train_writes_a_bundle(trained: tuple[Path, dict[str, object]]) -> None:
     counts = manifest.training_data.counts
     assert sum(counts.values()) == 36 and min(counts["val"], counts["test"]) >= 6
     assert manifest.parity.photos == counts["val"]
-    assert [(part.name, part.length, part.weight) for part in manifest.parts] == [("kind", 8, 0.5), ("look", 128, 0.5)]
+    assert [(part.name, part.length, part.weight) for part in manifest.parts] == [("kind", 8, 0.4), ("look", 128, 0.6)]
     assert manifest.changed == ("loss.margin=0.9", "steps_per_epoch=5", "dimension=8", "epochs=1")
     assert manifest.calibration_data is None  # so few photos tell nothing
     assert manifest.metrics.test.recall_at_1 >= 0.5

@@ -132,7 +132,7 @@ class Look:
     """
 
     length: Count = 160
-    weight: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    weight: Annotated[float, Field(gt=0, lt=1)] = 0.6
 
 
 @dataclass(frozen=True)
