@@ -44,8 +44,6 @@ class VectorIndex(Closing):
     survives a power failure. Implementations are thread-safe.
     """
 
-    CANDIDATES_PER_RESULT = 4  # at least as many as a search in the graph keeps, so that deep searches miss few points
-
     def __init__(self, store: "IndexStore", model: str, dimension: int, look: int = 0) -> None:
         self.model = model
         self.dimension = dimension

@@ -30,14 +30,14 @@ from retrieval.cancellation import CancellationToken
 from retrieval.errors import IndexUnreadable, IndexWriteFailed, LookalikeError
 from retrieval.files import flush_tree, write_atomically
 from retrieval.index import records
-from retrieval.index.base import Hit, IndexStore, Point, VectorIndex
-from retrieval.index.filter import NO_FILTER, Filter
-from retrieval.index.filtered_search import filtered_search
+from retrieval.index.base import Hit, IndexStore, Point
+from retrieval.index.filter import Filter
 from retrieval.index.folder import COUNT, DESCRIPTION, OPENING_BYTES, SPARE_BYTES, hold, release, require_space
 from retrieval.index.graph import bring_up_to_date, build_graph
 from retrieval.index.payload import Payload
+from retrieval.index.planned_search import PlannedSearch
 from retrieval.index.shard import Batch, as_edge, batch_of, create_shard, stored_vector
-from retrieval.index.vectors import LOOK, WHOLE, Vector, check_query
+from retrieval.index.vectors import LOOK, WHOLE, Vector
 from retrieval.index.write_ahead_log import WriteAheadLog
 
 Page = TypeVar("Page")
@@ -51,7 +51,7 @@ FEW_POINTS = 250_000
 MANY_POINTS = 2_000_000
 
 
-class EmbeddedIndex(VectorIndex):
+class EmbeddedIndex(PlannedSearch):
     """The index of a model in one Edge shard.
 
     Args:
@@ -64,10 +64,6 @@ class EmbeddedIndex(VectorIndex):
         IndexUnreadable: it is damaged, or belongs to another user.
         IndexWriteFailed: the disk is full.
     """
-
-    FULL_SCAN_POINTS = 50_000  # up to so many are compared one by one, which takes 2 ms
-    EF = 512  # the candidates of a search in a large graph: recall@10 0.99 at a million points
-    CANDIDATES = 100  # of each graph, if a search uses two
 
     def __init__(self, store: IndexStore, folder: Path, model: str, dimension: int, look: int = 0) -> None:
         super().__init__(store, model, dimension, look)
@@ -109,16 +105,6 @@ class EmbeddedIndex(VectorIndex):
             if self._unflushed:
                 self._log.flush()
                 self._unflushed = False
-
-    def search(
-        self, vector: Vector, k: int, filter: Filter = NO_FILTER, *, exact: bool = False, by_look: bool = False
-    ) -> list[Hit]:
-        nearest = partial(self._nearest, check_query(vector, self.dimension), by_look and self.look > 0)
-        if not filter or exact:
-            return nearest(k, filter, exact, candidates=self.CANDIDATES_PER_RESULT * k)
-        if self._matching(filter) <= self.FULL_SCAN_POINTS:
-            return nearest(k, filter, True)
-        return filtered_search(nearest, k, filter, self.EF)
 
     def get(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Payload]:
         with self._reading():
@@ -262,7 +248,6 @@ class EmbeddedIndex(VectorIndex):
     def _nearest(
         self, query: Vector, by_look: bool, k: int, filter: Filter, exact: bool, *, candidates: int = 0
     ) -> list[Hit]:
-        """Search by the whole vectors; `by_look` scores the candidates of both graphs by the whole vectors."""
         with self._reading():
             params = qdrant.SearchParams(exact=exact, hnsw_ef=max(self._candidates(by_look), candidates, k))
             whole = qdrant.Query.Nearest(as_edge(query), using=WHOLE if self.look else None)
@@ -286,7 +271,6 @@ class EmbeddedIndex(VectorIndex):
             return records.hits(self._shard.query(request))
 
     def _matching(self, filter: Filter) -> int:
-        """About how many points a filter matches."""
         with self._reading():
             return self._shard.count(qdrant.CountRequest(filter=_compiled(filter), exact=False))
 

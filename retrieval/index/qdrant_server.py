@@ -3,7 +3,6 @@
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, cast
 
 from pydantic import ValidationError
@@ -14,12 +13,12 @@ from retrieval.bundle_format import CalibrationData
 from retrieval.cancellation import CancellationToken
 from retrieval.errors import IndexWriteFailed, LookalikeError
 from retrieval.index import records
-from retrieval.index.base import Hit, IndexStore, Point, VectorIndex
+from retrieval.index.base import Hit, IndexStore, Point
 from retrieval.index.client import Result, connect, require_ready, with_retries
-from retrieval.index.filter import NO_FILTER, Filter
-from retrieval.index.filtered_search import filtered_search
+from retrieval.index.filter import Filter
 from retrieval.index.payload import INDEXED_FIELDS, Payload
-from retrieval.index.vectors import LOOK, WHOLE, Vector, check_query
+from retrieval.index.planned_search import PlannedSearch
+from retrieval.index.vectors import LOOK, WHOLE, Vector
 from retrieval.settings import Settings
 
 PREFIX = "lookalike-"
@@ -122,16 +121,12 @@ class ServerStore(IndexStore):
         with_retries(lambda: self._client.update_collection_aliases(actions))
 
 
-class ServerIndex(VectorIndex):
+class ServerIndex(PlannedSearch):
     """The index of a model in one collection, which is created if it does not exist.
 
     Several clients may create it at the same time. The payload indexes are created before the first point is written,
     as Qdrant recommends (https://qdrant.tech/documentation/concepts/indexing/).
     """
-
-    FULL_SCAN_POINTS = 50_000  # up to so many that match a filter are compared one by one
-    EF = 512  # the candidates of a search in the graph: recall@10 0.99 at a million points
-    CANDIDATES = 100  # of each graph, if a search uses two
 
     def __init__(self, store: ServerStore, client: QdrantClient, model: str, dimension: int, look: int = 0) -> None:
         super().__init__(store, model, dimension, look)
@@ -160,16 +155,6 @@ class ServerIndex(VectorIndex):
 
     def flush(self) -> None:
         """See `VectorIndex.flush`: a server flushes by itself, within seconds; clients can't request it."""
-
-    def search(
-        self, vector: Vector, k: int, filter: Filter = NO_FILTER, *, exact: bool = False, by_look: bool = False
-    ) -> list[Hit]:
-        nearest = partial(self._nearest, check_query(vector, self.dimension), by_look and self.look > 0)
-        if not filter or exact:
-            return nearest(k, filter, exact, candidates=self.CANDIDATES_PER_RESULT * k)
-        if self._matching(filter) <= self.FULL_SCAN_POINTS:
-            return nearest(k, filter, True)
-        return filtered_search(nearest, k, filter, self.EF)
 
     def get(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Payload]:
         return records.payloads(self._call(self._client.retrieve, _texts(ids), with_payload=True))
@@ -239,7 +224,6 @@ class ServerIndex(VectorIndex):
     def _nearest(
         self, query: Vector, by_look: bool, k: int, filter: Filter, exact: bool, *, candidates: int = 0
     ) -> list[Hit]:
-        """Search by the whole vectors; `by_look` scores the candidates of both graphs by the whole vectors, exactly."""
         rescore = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
         params = models.SearchParams(exact=exact, hnsw_ef=max(self.EF, candidates, k), quantization=rescore)
         prefetch = None
@@ -274,7 +258,6 @@ class ServerIndex(VectorIndex):
         return {WHOLE: whole, LOOK: whole[-self.look :]} if self.look else whole
 
     def _matching(self, filter: Filter) -> int:
-        """About how many points a filter matches."""
         return self._call(self._client.count, _compiled(filter), exact=False).count
 
     def _call(self, method: Callable[..., Result], *arguments: object, **options: object) -> Result:
