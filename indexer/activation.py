@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-from indexer.batch import BatchResult
-from indexer.jobs import IndexRequest, Job, start_record
+from indexer.jobs import IndexRequest, Job, JobRecord, run_recorded
 from indexer.model_registry import activate
 from retrieval.cancellation import CancellationToken, Cancelled
 from retrieval.current_model import bundle_in_use
@@ -42,13 +41,13 @@ def run_activation(
     bundle = bundle_in_use(settings, store, request.bundle)
     if bundle.model_id not in store.models():
         raise no_index(bundle.model_id)
-    record = start_record(settings, request, bundle.model_id)
-    with record.ended_by_errors():
-        on_progress(record.job)
+
+    def check(record: JobRecord) -> bool:
         try:
             activate(settings, store, bundle.model_id, cancellation=record.cancellation(cancellation))
         except Cancelled:
-            record.end(record.stopped_state())
-        else:
-            record.count(BatchResult())  # sets the time
-            record.end("done")
+            return False
+        record.set_seconds()
+        return True
+
+    run_recorded(settings, request, bundle.model_id, on_progress, check)

@@ -10,7 +10,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -164,6 +164,24 @@ def start_record(settings: Settings, request: IndexRequest, model: str) -> "JobR
     return record
 
 
+def run_recorded(
+    settings: Settings,
+    request: IndexRequest,
+    model: str,
+    on_progress: Callable[[Job], None],
+    work: Callable[["JobRecord"], bool],
+) -> None:
+    """Do the work of a job, which returns whether it was completed, and record how the job ended.
+
+    Raises what the work raises, after it was recorded, and `LookalikeError` if the record can't be written.
+    """
+    record = start_record(settings, request, model)
+    with record.ended_by_errors():
+        on_progress(record.job)
+        complete = work(record)
+    record.end("done" if complete else record.stopped_state())
+
+
 class JobRecord:
     """Writes the record of a running job: `job.json`, replaced atomically, and `failures.jsonl`, one line per photo.
 
@@ -202,7 +220,7 @@ class JobRecord:
         self.job.indexed += result.indexed
         self.job.unchanged += result.unchanged
         self.job.failed += len(result.failures)
-        self.job.seconds = round(time.monotonic() - self._start, 3)
+        self.set_seconds()
         self._append(result.failures)
         if time.monotonic() - self._saved >= SAVED_EVERY_SECONDS:
             self._save()
@@ -210,8 +228,12 @@ class JobRecord:
     def count_removed(self, removed: int) -> None:
         """Set the number of removed photos; `seconds` stops there."""
         self.job.removed = removed
-        self.job.seconds = round(time.monotonic() - self._start, 3)
+        self.set_seconds()
         self._save()
+
+    def set_seconds(self) -> None:
+        """Set the duration of the job to the time since its start."""
+        self.job.seconds = round(time.monotonic() - self._start, 3)
 
     def end(self, state: State, error: str | None = None) -> None:
         """Record how the job ended, and release its lock."""

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from indexer.batch import BatchResult
 from indexer.gallery import draw_points
-from indexer.jobs import IndexRequest, Job, JobRecord, start_record
+from indexer.jobs import IndexRequest, Job, JobRecord, run_recorded
 from indexer.model_registry import open_index
 from retrieval.cancellation import CancellationToken
 from retrieval.current_model import bundle_in_use
@@ -51,11 +51,11 @@ def run_map(
     """
     bundle = bundle_in_use(settings, store, request.bundle)
     with open_index(store, bundle) as index:
-        record = start_record(settings, request, bundle.model_id)
-        with record.ended_by_errors():
-            on_progress(record.job)
-            complete = _compute(settings, index, record, record.cancellation(cancellation))
-        record.end("done" if complete else record.stopped_state())
+
+        def compute(record: JobRecord) -> bool:
+            return _compute(settings, index, record, record.cancellation(cancellation))
+
+        run_recorded(settings, request, bundle.model_id, on_progress, compute)
 
 
 def load_map(settings: Settings, model: str) -> bytes:
