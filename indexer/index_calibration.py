@@ -88,7 +88,7 @@ def _copies(points: Iterable[Point], parts: Parts, embedder: Embedder, decoder: 
             pixels.append(
                 read_near_identical(read_photo(photo, decoder.policy.max_bytes), embedder.bundle.resize, decoder)
             )
-        except Exception:  # an unreadable photo, or whatever a hostile file causes in a decoder
+        except Exception:  # decoders raise many kinds of errors for damaged files
             continue
         originals.append(point.vector)
     if len(originals) < FEWEST_PHOTOS:

@@ -159,7 +159,7 @@ def test_searches_and_writes_go_on_while_a_graph_is_built(index: EmbeddedIndex, 
 
 
 class Watched:
-    """A shard that stops while it is read in pages, until it is told to continue."""
+    """A shard whose `scroll` blocks until `resumed` is set."""
 
     def __init__(self, shard: object) -> None:
         self._shard = shard
