@@ -50,7 +50,8 @@ def comparison_table(entries: Sequence[ComparedBundle]) -> Table:
     headings = [ALL_METRICS[metric].replace(" ", "\n") for metric in COMPARED]
     table = Table("bundle", *headings, "s", "param.", "MB", box=None, header_style="bold", padding=(0, 1, 0, 0))
     for entry in entries:
-        name = f"{escape(entry.bundle)}\n[dim]{escape(entry.how)}[/dim]"
+        how = "\n".join([entry.backbone, f"in {entry.precision}", ", ".join([entry.recipe, *entry.changed])])
+        name = f"{escape(entry.bundle)}\n[dim]{escape(how)}[/dim]"
         cost = (_number(entry.seconds), _number(entry.parameters, 1e6, "M"), _number(entry.bytes, 1e6))
         table.add_row(name, *_compared(entry.metrics), *cost)
         if seeds := entry.seeds:

@@ -48,6 +48,14 @@ def test_the_table_for_people(lookalike: Command, home: Path) -> None:
     assert "different photos" not in lookalike("compare", "first", "first", home=home).err
 
 
+def test_the_table_of_a_long_training_does_not_break_the_precision(lookalike: Command, home: Path) -> None:
+    manifest = home / "first" / "bundle.json"
+    content = json.loads(manifest.read_text())
+    content["metrics"]["training"]["seconds"] = 123456.7
+    manifest.write_text(json.dumps(content))
+    assert "in float32" in lookalike("compare", "first", home=home).out
+
+
 def test_a_page_and_a_picture(lookalike: Command, home: Path) -> None:
     for name in ("page.html", "figure.svg", "figure.png"):
         assert lookalike("compare", "first", "second <b>", "--out", name, home=home).status == 0
