@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from keras_model import quiet_environment, write_keras_model
 from options import bundle_and_photos, show
 from served import served, upload
@@ -29,6 +28,7 @@ from timing import spread, timed
 from retrieval.bundle import Bundle, load_bundle
 from retrieval.decoder import PhotoDecoder
 from retrieval.listing import list_photos
+from retrieval.session import onnxruntime
 from retrieval.settings import load_settings
 
 TURN = 40

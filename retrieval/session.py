@@ -1,10 +1,12 @@
 """ONNX Runtime sessions on the device that the settings name.
 
 ONNX Runtime comes in several packages, one per kind of device. They install the same module and overwrite one another;
-docs/operations.md says how to exchange them.
+docs/operations.md says how to exchange them. Only this module imports ONNX Runtime when it is imported, since it turns
+its telemetry off; other modules import it in a function.
 """
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +14,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from retrieval.errors import LookalikeError, first_line
 from retrieval.settings import Device
+
+# Before the import: the packages of ONNX Runtime send usage data to their vendor, and keep a device id for it in the
+# user's cache folder.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime
 
 log = logging.getLogger("lookalike")
 

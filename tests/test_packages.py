@@ -96,6 +96,16 @@ def test_serving_imports_no_tensorflow() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
+def test_onnx_runtime_is_imported_after_its_telemetry_is_turned_off() -> None:
+    at_import = {
+        FILES[module].relative_to(ROOT).as_posix()
+        for module, file in FILES.items()
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if "onnxruntime" in ast.unparse(node) and isinstance(node, ast.Import | ast.ImportFrom)
+    }
+    assert at_import == {"retrieval/session.py"}
+
+
 def test_importing_lookalike_loads_nothing_else() -> None:
     code = (
         "import sys, lookalike\n"

@@ -17,9 +17,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
-from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from retrieval.embedder import IMAGES
 from retrieval.errors import first_line
@@ -82,6 +79,10 @@ def quantize_onnx(network: Path, target: Path, calibration: npt.NDArray[np.uint8
         calibration: photos that the ranges of activations are taken from, uint8 [photos, size, size, 3].
         float32_at_first: number of the first convolutions that stay float32.
     """
+    import onnxruntime  # noqa: PLC0415 - after `retrieval.session`, which turns its telemetry off
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static  # noqa: PLC0415
+    from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415
+
     onnxruntime.set_default_logger_severity(3)  # there is a warning for every optional input
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         prepared = Path(folder, "prepared.onnx")
