@@ -15,7 +15,7 @@ from retrieval.current_model import bundle_in_use
 from retrieval.errors import IndexBusy, LookalikeError, NotFound
 from retrieval.index import IndexStore, open_store
 from retrieval.session import Session, installed_devices, require_installed, runtime_version
-from retrieval.settings import Settings, load_settings
+from retrieval.settings import Settings, load_settings, unknown_settings
 
 Status = Literal["ok", "warning", "problem"]
 LOW_DISK_BYTES = 1_000_000_000
@@ -48,9 +48,8 @@ def examine() -> list[Check]:
         "crosscheck": lambda: _cross_check(settings, store),
         "redis": lambda: _redis(settings),
     }
-    home = Check("settings", "ok", f"Models, index and job records are in {settings.home.absolute()}.")
     with store:
-        return [_versions(), home, *(_run(name, check) for name, check in checks.items()), _training()]
+        return [_versions(), _settings(settings), *(_run(name, check) for name, check in checks.items()), _training()]
 
 
 def _run(name: str, check: Callable[[], Check]) -> Check:
@@ -68,6 +67,14 @@ def _versions() -> Check:
     libraries = ", ".join([f"onnxruntime {runtime_version()}", *(f"{name} {version(name)}" for name in LIBRARIES)])
     python = ".".join(map(str, sys.version_info[:3]))
     return Check("versions", "ok", f"lookalike {version('lookalike')}, Python {python}, {libraries}")
+
+
+def _settings(settings: Settings) -> Check:
+    message = f"Models, index and job records are in {settings.home.absolute()}."
+    if ignored := unknown_settings():
+        unset = "Correct them in the environment or in .env, or remove them."
+        return Check("settings", "warning", f"{message} There is no setting {', '.join(ignored)}.", unset)
+    return Check("settings", "ok", message)
 
 
 def _cores(settings: Settings) -> Check:

@@ -1,25 +1,37 @@
 """The settings that all packages share, read from `LOOKALIKE_*` variables and `.env`."""
 
+import logging
+import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AnyHttpUrl, Field, RedisDsn, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
 from retrieval.cores import usable_cores
 from retrieval.errors import LookalikeError
+from retrieval.setting_names import PREFIX, unknown_names
 from retrieval.source_policy import DEFAULT_DECODING_BYTES, DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, SourcePolicy
 
 Device = Literal["auto", "cpu", "cuda", "openvino"]
+MOST_THREADS = 1024
+
+log = logging.getLogger("lookalike")
 
 
 class Settings(BaseSettings):
     """All settings; items of a list are separated by commas."""
 
     model_config = SettingsConfigDict(
-        env_prefix="LOOKALIKE_", env_file=".env", extra="ignore", env_ignore_empty=True, frozen=True
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_file_encoding="utf-8-sig",  # with or without a byte order mark
+        extra="ignore",
+        env_ignore_empty=True,
+        frozen=True,
     )
 
     home: Path = Field(Path(".lookalike"), description="the folder of models, index and job records")
@@ -34,8 +46,12 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(None, description="a Redis server; set: jobs run on Celery workers")
     redelivery_seconds: int = Field(300, ge=5, description="after which the batch of a lost worker is delivered again")
     keep_jobs: int = Field(1000, gt=0, description="number of job records to keep; older ones are deleted")
-    query_keep_minutes: float = Field(60, ge=0, description="how long uploaded query photos are kept; 0: not at all")
-    crosscheck_minutes: float | None = Field(None, gt=0, description="between scheduled cross-checks; unset: none")
+    query_keep_minutes: float = Field(
+        60, ge=0, allow_inf_nan=False, description="how long uploaded query photos are kept; 0: not at all"
+    )
+    crosscheck_minutes: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="between scheduled cross-checks; unset: none"
+    )
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), description="API keys, each KEY or NAME:SCOPE:KEY; unset: `serve` creates one"
     )
@@ -51,7 +67,9 @@ class Settings(BaseSettings):
     decoding_mb: int = Field(
         DEFAULT_DECODING_BYTES // 1_000_000, gt=0, description="memory of a process for decoding photos, in megabytes"
     )
-    embedding_threads: int = Field(default_factory=usable_cores, gt=0, description="threads that embed photos")
+    embedding_threads: int = Field(
+        default_factory=usable_cores, gt=0, le=MOST_THREADS, description="threads that embed photos"
+    )
     device: Device = Field("auto", description="what runs the network; auto: an accelerator if available, else the CPU")
     log_format: Literal["text", "json"] = Field("text", description="the format of log lines")
     rate_limit: str | None = Field(
@@ -69,6 +87,16 @@ class Settings(BaseSettings):
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("home", "bundle", "qdrant_ca")
+    @classmethod
+    def _expand_home(cls, value: Path | None) -> Path | None:
+        return value and Path(os.path.expanduser(value))  # noqa: PTH111 - never fails
+
+    @field_validator("library_roots")
+    @classmethod
+    def _expand_homes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(os.path.expanduser, value))
 
     @field_validator("qdrant_url", "redis_url")
     @classmethod
@@ -125,9 +153,11 @@ class Settings(BaseSettings):
 def load_settings() -> Settings:
     """Read the settings from the environment and `.env`.
 
-    Raises `LookalikeError` if a value is invalid or `.env` can't be read; the message says what is expected.
+    Raises `LookalikeError` if a value is invalid, a name is misspelt or `.env` can't be read; the message says what is
+    expected.
     """
     try:
+        _warn_of(tuple(unknown_settings()))
         return Settings()
     except ValidationError as error:
         problems = "; ".join(
@@ -139,3 +169,21 @@ def load_settings() -> Settings:
         raise LookalikeError(
             f"The settings in .env can't be read ({error}).", "Correct its permissions, and save it as UTF-8 text."
         ) from None
+
+
+def unknown_settings() -> list[str]:
+    """Return the `LOOKALIKE_*` variables that are ignored, since there is no such setting.
+
+    Raises `LookalikeError` if a name resembles that of a setting.
+    """
+    variables = {**DotEnvSettingsSource(Settings).env_vars, **EnvSettingsSource(Settings).env_vars}
+    return unknown_names(
+        {name.upper(): value for name, value in variables.items()}, map(str.upper, Settings.model_fields)
+    )
+
+
+@cache
+def _warn_of(names: tuple[str, ...]) -> None:
+    """Warn of ignored variables, once in a process."""
+    if names:
+        log.warning("There is no setting %s: it is ignored.", ", ".join(names))

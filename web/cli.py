@@ -1,5 +1,6 @@
 """`lookalike serve`."""
 
+import ipaddress
 import json
 from typing import Annotated
 from urllib.parse import quote
@@ -10,6 +11,11 @@ from retrieval.console import JsonFlag, say
 from retrieval.settings import load_settings
 from web.api_keys import load_keys
 from web.server import listen, run
+
+OPEN_TO_ALL = (
+    "Anyone who can reach this address can search and view photos. To require a key, set LOOKALIKE_API_KEYS and "
+    "LOOKALIKE_READS_NEED_KEY=true."
+)
 
 
 def serve(
@@ -23,12 +29,15 @@ def serve(
     with listen(host, port) as listener:
         name = f"[{host}]" if ":" in host else host
         url = f"http://{name}:{listener.getsockname()[1]}"
+        is_public = not ipaddress.ip_address(listener.getsockname()[0]).is_loopback
         # A configured key is not printed: it is known, and log files are read by more people.
         login = f"{url}/login" if settings.api_keys else f"{url}/login?key={quote(key.secret, safe='')}"
 
         def ready(model: str, photos: int) -> None:
             say(f"Serving {photos:,} photos with {model} at {url} (press Ctrl+C to stop)")
             say(f"To add photos, run jobs and change models, sign in at {login}")
+            if is_public and not settings.reads_need_key:
+                say(OPEN_TO_ALL, "yellow")
             if as_json:
                 print(json.dumps({"url": url, "login_url": login, "model": model, "photos": photos}), flush=True)
 

@@ -65,6 +65,17 @@ def test_a_wrong_setting_is_named(command, monkeypatch: pytest.MonkeyPatch) -> N
     assert "LOOKALIKE_MAX_PIXELS" in called.out
 
 
+def test_a_setting_that_does_not_exist_is_named(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOKALIKE_FAVOURITE_COLOUR", "red")
+    called = command("doctor", "--json")
+    assert (called.status, statuses(called)["settings"]) == (0, "warning")
+    assert "no setting LOOKALIKE_FAVOURITE_COLOUR" in called.out
+    monkeypatch.setenv("LOOKALIKE_READONLY", "true")
+    called = command("doctor", "--json")
+    assert (called.status, statuses(called)["settings"]) == (1, "problem")
+    assert "did you mean LOOKALIKE_READ_ONLY?" in called.out
+
+
 def test_a_damaged_bundle_is_a_problem(command, settings: Settings, bundle: Bundle, library: Path) -> None:
     command("index", library, "--bundle", bundle.folder)
     network = settings.models_folder / bundle.model_id / "embedder.onnx"

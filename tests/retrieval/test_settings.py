@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import LookalikeError
-from retrieval.settings import load_settings
+from retrieval.settings import load_settings, unknown_settings
 
 
 def test_there_are_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -46,7 +46,15 @@ def test_the_env_file_is_read_and_the_environment_wins(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("MAX_UPLOAD_MB", "much"), ("MAX_PIXELS", "-1"), ("LOG_FORMAT", "xml"), ("READ_ONLY", "perhaps")],
+    [
+        ("MAX_UPLOAD_MB", "much"),
+        ("MAX_PIXELS", "-1"),
+        ("LOG_FORMAT", "xml"),
+        ("READ_ONLY", "perhaps"),
+        ("EMBEDDING_THREADS", "100000"),
+        ("QUERY_KEEP_MINUTES", "inf"),
+        ("CROSSCHECK_MINUTES", "nan"),
+    ],
 )
 def test_a_wrong_value_is_named_with_what_was_expected(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"LOOKALIKE_{name}", value)
@@ -74,6 +82,78 @@ def test_a_url_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, name: str,
 def test_a_url_stays_as_it_was_given(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"LOOKALIKE_{name}", value)
     assert getattr(load_settings(), name.lower()) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("READONLY", "READ_ONLY"),
+        ("API_KEY", "API_KEYS"),
+        ("READS_NEED_KEYS", "READS_NEED_KEY"),
+        ("READ_NEEDS_KEY", "READS_NEED_KEY"),
+        ("QDRANTURL", "QDRANT_URL"),
+        ("REDIS_URI", "REDIS_URL"),
+        ("EMBEDINGTHREADS", "EMBEDDING_THREADS"),
+    ],
+)
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_a_misspelt_name_is_an_error(
+    name: str, meant: str, place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if place == "file":
+        (tmp_path / ".env").write_text(f"LOOKALIKE_{name}=1\n")
+    else:
+        monkeypatch.setenv(f"LOOKALIKE_{name}", "1")
+    with pytest.raises(LookalikeError, match=rf"no setting LOOKALIKE_{name}; did you mean LOOKALIKE_{meant}\? Correct"):
+        load_settings()
+
+
+def test_other_unknown_names_are_warned_of_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("LOOKALIKE_FAVOURITE_COLOUR=red\n")
+    monkeypatch.setenv("LOOKALIKE_WORKSHOPS", "3")
+    load_settings()
+    load_settings()
+    (message,) = caplog.messages
+    assert message == "There is no setting LOOKALIKE_FAVOURITE_COLOUR, LOOKALIKE_WORKSHOPS: it is ignored."
+
+
+def test_the_names_of_docker_compose_and_kubernetes_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "LIBRARY": "/srv/photos",
+        "ADDRESS": "127.0.0.1",
+        "PORT": "tcp://10.0.0.1:5000",
+        "PORT_5000_TCP": "tcp://10.0.0.1:5000",
+        "PORT_5000_TCP_ADDR": "10.0.0.1",
+        "SERVICE_HOST": "10.0.0.1",
+        "SERVICE_PORT": "5000",
+        "SERVICE_PORT_HTTP": "5000",
+        "WEB_SERVICE_HOST": "10.0.0.2",
+        "QDRANT_PORT": "tcp://10.0.0.3:6333",
+        "QDRANT_PORT_6333_TCP_PROTO": "tcp",
+        "TEST_QDRANT_URL": "http://127.0.0.1:6333",
+    }
+    for name, value in given.items():
+        monkeypatch.setenv(f"LOOKALIKE_{name}", value)
+    assert unknown_settings() == []
+    monkeypatch.setenv("LOOKALIKE_GATEWAY_PORT", "6333")
+    assert unknown_settings() == ["LOOKALIKE_GATEWAY_PORT"]
+
+
+def test_a_byte_order_mark_and_the_home_of_the_user_are_understood(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.delenv("LOOKALIKE_HOME", raising=False)
+    text = "LOOKALIKE_HOME=~/photos/index\nLOOKALIKE_LIBRARY_ROOTS=~/photos,s3://shop/~x\nLOOKALIKE_BUNDLE=~/model\n"
+    (tmp_path / ".env").write_text(text, encoding="utf-8-sig")
+    settings = load_settings()
+    assert settings.home == Path("/home/ada/photos/index") and settings.bundle == Path("/home/ada/model")
+    assert settings.library_roots == ("/home/ada/photos", "s3://shop/~x")
 
 
 def test_an_env_file_that_is_no_text_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -73,13 +73,18 @@ def test_beside_an_index_server_there_are_as_many_processes_as_cores(
         qdrant.kill()
 
 
-@pytest.mark.parametrize(("stop", "key"), [(signal.SIGINT, ""), (signal.SIGTERM, "a+b & ü=#%41")])
-def test_it_says_where_it_is_and_stops_when_told(indexed: Settings, stop: signal.Signals, key: str) -> None:
+@pytest.mark.parametrize(
+    ("stop", "key", "host"), [(signal.SIGINT, "", "127.0.0.1"), (signal.SIGTERM, "a+b & ü=#%41", "0.0.0.0")]
+)
+def test_it_says_where_it_is_and_stops_when_told(indexed: Settings, stop: signal.Signals, key: str, host: str) -> None:
     (indexed.home / "api-key").write_text(key, encoding="utf-8")  # an empty file is replaced
-    process = subprocess.Popen([*LOOKALIKE, "serve", "--port", "0"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    command = [*LOOKALIKE, "serve", "--host", host, "--port", "0"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
-    assert "http://127.0.0.1:" in line_with("24 photos", process.stderr)
+    assert f"http://{host}:" in line_with("24 photos", process.stderr)
     signs_in(line_with("/login?key=", process.stderr).split()[-1])
+    if host == "0.0.0.0":
+        assert "Anyone" in line_with("LOOKALIKE_READS_NEED_KEY=true", process.stderr)
     children = psutil.Process(process.pid).children()
     assert len(children) == 1
     process.send_signal(stop)
