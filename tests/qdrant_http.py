@@ -1,132 +1,100 @@
-"""A small server that speaks as much of Qdrant's REST protocol as Lookalike uses, for tests with several processes.
+"""The stand-in for a Qdrant server, reachable over HTTP.
 
-    python tests/qdrant_http.py PORT [FOLDER]
-
-Behind it is qdrant-client's local mode, one request at a time. It shows how workers share an index over HTTP; what a
-real server does by itself (replication, quantization, its own crashes) it does not show.
+python tests/qdrant_http.py PORT [FOLDER]
 """
 
 import json
-import re
+import socket
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from pathlib import Path
 
-from pydantic_core import to_jsonable_python
-from qdrant_client import QdrantClient, models
-
-lock = threading.Lock()
-client = QdrantClient(path=sys.argv[2]) if len(sys.argv) > 2 else QdrantClient(":memory:")
-NAME = r"/collections/([^/]+)"
-Answer = Callable[..., Any]
+from stand_in import Answer, StandIn
 
 
-def create(name: str, body: dict[str, Any]) -> bool:
-    request = models.CreateCollection.model_validate(body)
-    return client.create_collection(name, vectors_config=request.vectors)
+class Node:
+    """An address at which a stand-in answers; several nodes may share one, as those of a cluster do."""
+
+    def __init__(self, server: StandIn, port: int = 0) -> None:
+        self.silent = threading.Event()  # set: it accepts connections, and does not answer
+        self._open: set[socket.socket] = set()
+        self._http = ThreadingHTTPServer(("127.0.0.1", port), _handler(server, self.silent, self._open))
+        self._http.daemon_threads = True
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
+        self.url = f"http://127.0.0.1:{self._http.server_port}"
+
+    def start(self) -> "Node":
+        self._thread.start()
+        return self
+
+    def kill(self) -> None:
+        """Close the address and all connections, as a killed process does."""
+        self._http.shutdown()
+        self._http.server_close()
+        while self._open:
+            with suppress(OSError):
+                self._open.pop().shutdown(socket.SHUT_RDWR)
 
 
-def update(name: str, body: dict[str, Any]) -> bool:
-    return client.update_collection(name, metadata=models.UpdateCollection.model_validate(body).metadata)
+@contextmanager
+def listening(server: StandIn, port: int = 0) -> Iterator[Node]:
+    """Let a stand-in answer at an address."""
+    node = Node(server, port).start()
+    try:
+        yield node
+    finally:
+        node.silent.clear()
+        node.kill()
 
 
-def upsert(name: str, body: dict[str, Any]) -> models.UpdateResult:
-    return client.upsert(name, models.PointsList.model_validate(body).points)
+def _handler(server: StandIn, silent: threading.Event, connections: set[socket.socket]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            super().setup()
+            connections.add(self.connection)
+
+        def finish(self) -> None:
+            connections.discard(self.connection)
+            with suppress(OSError):
+                super().finish()
+
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            while silent.is_set() and self.connection in connections:
+                time.sleep(0.02)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            self.reply(server.answer(self.command, self.path, body, headers))
+
+        do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = answer
+
+        def reply(self, answer: Answer) -> None:
+            content = answer.content if isinstance(answer.content, str) else json.dumps(answer.content)
+            data = content.encode()
+            with suppress(OSError):
+                self.send_response(answer.status)
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    return Handler
 
 
-def delete_points(name: str, body: dict[str, Any]) -> models.UpdateResult:
-    return client.delete(name, models.PointIdsList.model_validate(body))
-
-
-def query(name: str, body: dict[str, Any]) -> models.QueryResponse:
-    request = models.QueryRequest.model_validate(body)
-    return client.query_points(
-        name,
-        query=request.query,
-        limit=request.limit or 10,
-        query_filter=request.filter,
-        with_payload=bool(request.with_payload),
-        with_vectors=bool(request.with_vector),
-    )
-
-
-def retrieve(name: str, body: dict[str, Any]) -> list[models.Record]:
-    vectors = bool(body.get("with_vector"))
-    return client.retrieve(name, body["ids"], with_payload=bool(body.get("with_payload")), with_vectors=vectors)
-
-
-def scroll(name: str, body: dict[str, Any]) -> dict[str, Any]:
-    request = models.ScrollRequest.model_validate(body)
-    points, following = client.scroll(
-        name,
-        scroll_filter=request.filter,
-        offset=request.offset,
-        limit=request.limit or 10,
-        with_payload=bool(request.with_payload),
-        with_vectors=bool(request.with_vector),
-    )
-    return {"points": points, "next_page_offset": following}
-
-
-def change_aliases(body: dict[str, Any]) -> bool:
-    return client.update_collection_aliases(models.ChangeAliasesOperation.model_validate(body).actions)
-
-
-CALLS: dict[tuple[str, str], Answer] = {
-    ("GET", "/collections"): client.get_collections,
-    ("GET", "/aliases"): client.get_aliases,
-    ("POST", "/collections/aliases"): change_aliases,
-    ("GET", f"{NAME}/exists"): lambda name: {"exists": client.collection_exists(name)},
-    ("GET", NAME): client.get_collection,
-    ("PUT", NAME): create,
-    ("PATCH", NAME): update,
-    ("DELETE", NAME): client.delete_collection,
-    ("PUT", f"{NAME}/index"): lambda name, body: {"operation_id": 0, "status": "completed"},
-    ("PUT", f"{NAME}/points"): upsert,
-    ("POST", f"{NAME}/points"): retrieve,
-    ("POST", f"{NAME}/points/delete"): delete_points,
-    ("POST", f"{NAME}/points/query"): query,
-    ("POST", f"{NAME}/points/scroll"): scroll,
-    ("POST", f"{NAME}/points/count"): lambda name, body: client.count(name),
-    ("POST", f"{NAME}/facet"): lambda name, body: client.facet(name, body["key"], limit=body["limit"]),
-}
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def answer(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        path = self.path.partition("?")[0]
-        if path == "/readyz":
-            return self.reply(200, b"all shards are ready")
-        for (method, pattern), call in CALLS.items():
-            found = re.fullmatch(pattern, path)
-            if method == self.command and found:
-                try:
-                    with lock:
-                        result = call(*found.groups(), *([json.loads(body)] if body else []))
-                except ValueError as error:
-                    return self.reply(404 if "not found" in str(error) else 409, {"status": {"error": str(error)}})
-                return self.reply(200, {"result": result, "status": "ok", "time": 0.0})
-        return self.reply(501, {"status": {"error": f"{self.command} {path} is not understood here"}})
-
-    do_GET = do_PUT = do_POST = do_PATCH = do_DELETE = answer
-
-    def reply(self, status: int, content: dict[str, Any] | bytes) -> None:
-        data = content if isinstance(content, bytes) else json.dumps(to_jsonable_python(content)).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+def main(port: str, folder: str | None = None) -> None:
+    """Serve until the process is killed."""
+    with listening(StandIn(Path(folder) if folder else None), int(port)):
+        threading.Event().wait()
 
 
 if __name__ == "__main__":
-    with ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler) as server:
-        server.serve_forever()
+    main(*sys.argv[1:])
