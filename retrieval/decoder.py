@@ -1,18 +1,20 @@
-"""The decoder of trainer, indexer and web: from an encoded photo to upright 8-bit RGB."""
+"""The decoder of trainer, indexer and web: from an encoded photo to upright 8-bit sRGB."""
 
-import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image
 
-from retrieval import formats
-from retrieval.byte_budget import ByteBudget
+from retrieval.decoding.byte_budget import ByteBudget
+from retrieval.decoding.opening import decoder_bytes, full_size, is_progressive, open_image
+from retrieval.decoding.profiles import ColourProfile, profile_of
+from retrieval.decoding.rgb import stored_box, upright_part
 from retrieval.errors import UnreadablePhoto, first_line
 from retrieval.images import Crop, DecodedPhoto, ResizeRule, crop_box, fit
-from retrieval.rgb import stored_box, upright_rgb
 from retrieval.source_policy import DEFAULT_POLICY, SourcePolicy
 
 LARGE_CROP = 25_000_000  # pixels
@@ -21,11 +23,30 @@ BLOCK_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class UprightPhoto:
-    """An upright RGB image of a photo, or of a part of it, and the width and height that it has in full size."""
+    """An upright photo, or a part of it, and the width and height that it has in full size.
 
-    image: Image.Image
+    Its pixels are converted to sRGB when they are used; that takes longer than reducing them, so `fit` and `within`
+    reduce them first.
+    """
+
+    pixels: Image.Image  # 8 bits, in the colour space of the profile
+    profile: ColourProfile
     width: int
     height: int
+
+    def image(self) -> Image.Image:
+        """The photo as sRGB."""
+        return self.profile.to_srgb(self.pixels)
+
+    def within(self, side: int) -> Image.Image:
+        """The photo as sRGB with no side longer than `side` pixels."""
+        image = self.pixels
+        image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        return self.profile.to_srgb(image)
+
+    def fit(self, rule: ResizeRule) -> npt.NDArray[np.uint8]:
+        """The photo as the network's input, uint8 [size, size, 3]."""
+        return np.asarray(self.profile.to_srgb(fit(self.pixels, rule)))
 
 
 class PhotoDecoder:
@@ -46,15 +67,15 @@ class PhotoDecoder:
             UnreadablePhoto: its format is unknown, or it is damaged or too large.
         """
         with self.open(data, 2 * rule.shorter_side if rule.antialias else None, crop) as photo:
-            return DecodedPhoto(fit(photo.image, rule), photo.width, photo.height)
+            return DecodedPhoto(photo.fit(rule), photo.width, photo.height)
 
     def decode(self, data: bytes) -> Image.Image:
-        """Decode an encoded photo to an upright RGB image of its full size; raises as `read_pixels`.
+        """Decode an encoded photo to an upright sRGB image of its full size; raises as `read_pixels`.
 
         The memory of the image no longer counts once it is returned; `open` limits the memory while it is used, too.
         """
         with self.open(data) as photo:
-            return photo.image
+            return photo.image()
 
     @contextmanager
     def open(self, data: bytes, enough: int | None = None, crop: Crop | None = None) -> Iterator[UprightPhoto]:
@@ -65,31 +86,36 @@ class PhotoDecoder:
 
         Args:
             enough: the shorter side may be reduced to no less than this number of pixels; None: the full size. A crop
-                of at most 25 megapixels always has the full size.
+                of at most 25 megapixels always has the full size. A baseline JPEG with more than `policy.max_pixels`
+                is always reduced, and a camera raw file is opened as its preview if that is large enough.
             crop: only this part of the photo; None: all of it.
         """
         with _reading():
-            image = self._opened(data)
-            width, height = image.size
-            if enough is not None and crop is None:
-                image.draft("RGB", (enough * width // min(width, height), enough * height // min(width, height)))
-            needed = len(data) + _needed_bytes(image, (width, height), enough, crop)
+            image = open_image(data)
+            size = self._reduce(image, enough if crop is None else None)
+            needed = len(data) + _needed_bytes(image, size, enough, crop)
         with self._budget.use(needed):
             with _reading():
-                photo = _upright(image, (width, height), enough, crop)
+                photo = _upright(image, size, enough, crop)
             del image  # its pixels are freed, unless they are those of the photo
             yield photo
 
-    def _opened(self, data: bytes) -> Image.Image:
-        if not data:
-            raise UnreadablePhoto("It is empty (0 bytes).")
-        image = Image.open(io.BytesIO(data), formats=formats.NAMES)
-        if image.width * image.height > self.policy.max_pixels:
-            raise UnreadablePhoto(
-                f"It has {image.width} × {image.height} pixels, more than the {self.policy.max_pixels:,} allowed.",
-                "Make it smaller or raise LOOKALIKE_MAX_PIXELS.",
-            )
-        return image
+    def _reduce(self, image: Image.Image, enough: int | None) -> tuple[int, int]:
+        """Let the decoder reduce an opened image, if it can, and return its full size; raises if it is too large."""
+        width, height = full_size(image)
+        if enough is not None:
+            shorter = min(width, height)
+            image.draft("RGB", (enough * width // shorter, enough * height // shorter))
+        limit = self.policy.max_pixels
+        if image.format in ("JPEG", "MPO") and not is_progressive(image):
+            scale = next((scale for scale in (1, 2, 4, 8) if width * height <= limit * scale**2), 1)
+            if image.width * image.height > limit:
+                image.draft("RGB", (width // scale, height // scale))
+        elif width * height > limit and image.format != "RAW":
+            raise _too_large(width, height, limit)
+        if image.width * image.height > limit:
+            raise _too_large(width, height, limit)
+        return full_size(image) if image.format == "RAW" else (width, height)
 
 
 def configure_pillow() -> None:
@@ -113,23 +139,26 @@ def _reading() -> Iterator[None]:
         raise
     except Image.DecompressionBombError as error:  # in a program that keeps Pillow's own limit
         raise UnreadablePhoto(f"It is too large ({first_line(error)}).") from None
-    except UnidentifiedImageError:
-        raise UnreadablePhoto("It is not a photo of a known format.") from None
     except Exception as error:  # every decoder has its own exceptions
         raise UnreadablePhoto(f"It is damaged or incomplete ({first_line(error)}).") from None
+
+
+def _too_large(width: int, height: int, limit: int) -> UnreadablePhoto:
+    return UnreadablePhoto(
+        f"It has {width} × {height} pixels, more than the {limit:,} allowed.",
+        "Make it smaller or raise LOOKALIKE_MAX_PIXELS.",
+    )
 
 
 def _needed_bytes(image: Image.Image, size: tuple[int, int], enough: int | None, crop: Crop | None) -> int:
     """The memory that a photo of this full size takes: its decoded image, the decoder's buffers and the RGB image."""
     decoded, full = image.width * image.height, size[0] * size[1]
-    buffers = formats.by_name(image.format).buffers * full
-    if "progressive" in image.info:  # libjpeg holds all coefficients, even if it reduces the photo
-        buffers += 2 * len(image.getbands()) * full
     if crop is not None:
-        converted = int(crop.width * crop.height * full)
+        converted = int(crop.width * crop.height * decoded)
     else:
         converted = int(decoded / _scale(*image.size, enough) ** 2)
-    return buffers + _bytes_per_pixel(image.mode) * decoded + 4 * converted
+    results = 2 if "icc_profile" in image.info else 1  # before and after the conversion to sRGB
+    return decoder_bytes(image, full) + _bytes_per_pixel(image.mode) * decoded + 4 * results * converted
 
 
 def _bytes_per_pixel(mode: str) -> int:
@@ -143,16 +172,17 @@ def _upright(image: Image.Image, size: tuple[int, int], enough: int | None, crop
     """Load an opened image of this full size; see `PhotoDecoder.open`."""
     image.seek(0)
     image.load()
-    orientation = _orientation(image)
+    orientation, profile = _orientation(image), profile_of(image)
     if crop is None:
         scale = _scale(*image.size, enough)
-        rgb = upright_rgb(image, (0, 0, *image.size), scale, orientation)
-        return UprightPhoto(rgb, *_turned(size, orientation))
+        pixels = upright_part(image, (0, 0, *image.size), scale, orientation, profile.space)
+        return UprightPhoto(pixels, profile, *_turned(size, orientation))
     upright = _turned(image.size, orientation)
     left, upper, right, lower = box = crop_box(crop, *upright)
-    width, height = right - left, lower - upper
-    scale = _scale(width, height, enough) if width * height > LARGE_CROP else 1
-    return UprightPhoto(upright_rgb(image, stored_box(box, *upright, orientation), scale, orientation), width, height)
+    scale = _scale(right - left, lower - upper, enough) if (right - left) * (lower - upper) > LARGE_CROP else 1
+    pixels = upright_part(image, stored_box(box, *upright, orientation), scale, orientation, profile.space)
+    left, upper, right, lower = crop_box(crop, *_turned(size, orientation))
+    return UprightPhoto(pixels, profile, right - left, lower - upper)
 
 
 def _orientation(image: Image.Image) -> int:

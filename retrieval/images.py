@@ -52,12 +52,12 @@ class Crop:
             raise BadQuery("The crop must be within the photo: x, y, width and height are fractions from 0 to 1.")
 
 
-def fit(image: Image.Image, rule: ResizeRule) -> npt.NDArray[np.uint8]:
-    """Resize and crop an RGB image by the rule; return uint8 [size, size, 3]."""
+def fit(image: Image.Image, rule: ResizeRule) -> Image.Image:
+    """Resize and crop an image of any colour space by the rule, to size × size pixels."""
     target, box = (rule.size, rule.size), _input_box(*image.size, rule)
     if not rule.antialias:
-        return np.asarray(image.transform(target, Image.Transform.EXTENT, box, Image.Resampling.BILINEAR))
-    return np.asarray(image.resize(target, Image.Resampling.BILINEAR, box=box))
+        return image.transform(target, Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
+    return image.resize(target, Image.Resampling.BILINEAR, box=box)
 
 
 def seen_part(photo: DecodedPhoto, rule: ResizeRule, crop: Crop | None = None) -> Crop:

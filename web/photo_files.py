@@ -9,8 +9,6 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from retrieval import formats
 from retrieval.decoder import PhotoDecoder
 from retrieval.errors import BadQuery, LookalikeError, NotFound, UnreadablePhoto
@@ -148,8 +146,7 @@ class PhotoFiles:
 def make_thumbnail(data: bytes, decoder: PhotoDecoder) -> bytes:
     """An encoded photo as a JPEG, no side longer than 320 pixels; raises `UnreadablePhoto`."""
     with decoder.open(data, enough=THUMBNAIL_SIDE) as photo:
-        image = photo.image
-        image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+        image = photo.within(THUMBNAIL_SIDE)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True)
     return buffer.getvalue()

@@ -1,16 +1,15 @@
 """Photos added over HTTP, stored in a folder per label in the home, which `lookalike index` can read."""
 
 import hashlib
-import io
 import os
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from filelock import FileLock
-from PIL import Image
 
 from indexer.batch import BatchIndexer
 from retrieval import formats
+from retrieval.decoding.opening import open_image
 from retrieval.errors import BadQuery, LookalikeError, UnreadablePhoto, os_errors_as
 from retrieval.files import flush, make_folder, write_atomically
 from retrieval.index import VectorIndex
@@ -112,7 +111,8 @@ def _lock(folder: Path) -> FileLock:
 
 def _suffix(data: bytes) -> str:
     try:
-        with Image.open(io.BytesIO(data), formats=formats.NAMES) as image:
-            return formats.by_name(image.format).suffixes[0]
+        return formats.by_name(open_image(data).format).suffixes[0]
+    except UnreadablePhoto:
+        raise
     except Exception:  # every decoder has its own exceptions
         raise UnreadablePhoto("It is not a photo of a known format.", "Send another one.") from None

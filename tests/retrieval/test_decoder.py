@@ -14,15 +14,19 @@ from hypothesis import strategies as st
 from marks import slow
 from PIL import Image, features
 
-from retrieval import decoder
+from retrieval import decoder, images
 from retrieval.decoder import PhotoDecoder
 from retrieval.errors import UnreadablePhoto
-from retrieval.images import Crop, ResizeRule, fit
+from retrieval.images import Crop, ResizeRule
 from retrieval.source_policy import SourcePolicy
 
 RULE = ResizeRule(size=32, shorter_side=32)
 RED = (200, 40, 40)
 DECODER = PhotoDecoder()
+
+
+def fit(image: Image.Image, rule: ResizeRule) -> np.ndarray:
+    return np.asarray(images.fit(image, rule))
 
 
 def pixel(data: bytes, x: int = 0, y: int = 0) -> tuple[int, ...]:

@@ -4,11 +4,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from retrieval import images
 from retrieval.errors import BadQuery
-from retrieval.images import Crop, ResizeRule, fit
+from retrieval.images import Crop, ResizeRule
 
 RULE = ResizeRule(size=32, shorter_side=32)
 RED = (200, 40, 40)
+
+
+def fit(image: Image.Image, rule: ResizeRule) -> np.ndarray:
+    return np.asarray(images.fit(image, rule))
 
 
 def test_a_crop_keeps_the_middle_and_the_proportions() -> None:

@@ -6,7 +6,7 @@ from concurrent.futures import TimeoutError as NotYet
 
 import pytest
 
-from retrieval.byte_budget import ByteBudget
+from retrieval.decoding.byte_budget import ByteBudget
 
 
 def test_bytes_above_the_limit_are_used_alone_and_in_order() -> None:

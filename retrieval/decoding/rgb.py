@@ -1,17 +1,16 @@
-"""From the pixels of a decoder to upright 8-bit RGB.
+"""From the pixels of a decoder to an upright image of 8 bits, without transparency.
 
 The conversion is done in bands, so that it needs little more memory than the image and its result.
 """
 
 import math
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from retrieval.decoding.profiles import Space
+from retrieval.decoding.tones import BAND_PIXELS, Tones, has_more_than_8_bits, tones_of
 from retrieval.images import Box
 
-BAND_PIXELS = 1_000_000
 TRANSPOSED = {  # EXIF orientation → how an image is turned upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -23,26 +22,27 @@ TRANSPOSED = {  # EXIF orientation → how an image is turned upright
 }
 
 
-def upright_rgb(image: Image.Image, box: Box, scale: float, orientation: int) -> Image.Image:
-    """Part of an image of any mode as upright RGB, transparent pixels on white.
+def upright_part(image: Image.Image, box: Box, scale: float, orientation: int, space: Space = "RGB") -> Image.Image:
+    """Part of an image of any mode, upright and with 8 bits, transparent pixels on white.
 
     Args:
         box: the part, in pixels of the image as it is stored.
         scale: width and height of the part are divided by this number, at least 1.
         orientation: its EXIF orientation, 1 (upright) to 8.
+        space: the mode of the result; a mode other than RGB only for images of this colour space.
     """
     left, upper, right, lower = box
     whole = box == (0, 0, *image.size)
-    if whole and scale == 1 and orientation == 1 and image.mode == "RGB" and not image.has_transparency_data:
+    if whole and scale == 1 and orientation == 1 and image.mode == space and not image.has_transparency_data:
         return image
-    white = _white(image)
+    tones = tones_of(image) if has_more_than_8_bits(image) else None
     width, height = round((right - left) / scale), round((lower - upper) / scale)
-    upright = Image.new("RGB", (height, width) if orientation >= 5 else (width, height))
+    upright = Image.new(space, (height, width) if orientation >= 5 else (width, height))
     rows = max(1, int(BAND_PIXELS / (scale * (right - left))))
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         first, last = (row * (lower - upper) / height for row in (top, bottom))
-        band = _on_white(image.crop((left, upper + int(first), right, upper + math.ceil(last))), white)
+        band = _flat(image.crop((left, upper + int(first), right, upper + math.ceil(last))), space, tones)
         part = (0, first - int(first), right - left, last - int(first))
         band = band.resize((width, bottom - top), Image.Resampling.BOX, part)
         start = height - bottom if orientation in (3, 4, 6, 7) else top
@@ -62,28 +62,17 @@ def stored_box(box: Box, width: int, height: int, orientation: int) -> Box:
     return (upper, left, lower, right) if orientation >= 5 else (left, upper, right, lower)
 
 
-def _on_white(image: Image.Image, white: float) -> Image.Image:
-    if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_to_8_bit(np.asarray(image), white)).convert("RGB")
-    if image.has_transparency_data:
-        image = image if image.mode == "RGBA" else image.convert("RGBA")
-        ground = Image.new("RGB", image.size, "white")
-        ground.paste(image, mask=image)
-        return ground
-    return image if image.mode == "RGB" else image.convert("RGB")
+def _flat(image: Image.Image, space: Space, tones: Tones | None) -> Image.Image:
+    """A band of an image in a colour space, with 8 bits and with transparent pixels on white."""
+    if tones:
+        image = tones.to_8_bit(image)
+    elif image.has_transparency_data:
+        image = _on_white(image, "LA" if space == "L" and image.mode in ("LA", "La") else "RGBA")
+    return image if image.mode == space else image.convert(space)
 
 
-def _white(image: Image.Image) -> float:
-    """The value that is white: integers are taken as 16-bit (as in PNG and TIFF), floats up to 1 as fractions."""
-    if not image.mode.startswith("F"):
-        return 65535.0
-    rows = max(1, BAND_PIXELS // image.width)
-    bands = (image.crop((0, top, image.width, min(top + rows, image.height))) for top in range(0, image.height, rows))
-    return 255.0 if any((np.asarray(band) > 1).any() for band in bands) else 1.0
-
-
-def _to_8_bit(values: npt.NDArray[np.generic], white: float) -> npt.NDArray[np.uint8]:
-    """Grey values in proportion to white as 8 bits; values beyond that range are clipped."""
-    with np.errstate(over="ignore"):
-        scaled = np.nan_to_num(values.astype(np.float32)) * (255.0 / white)
-    return np.clip(scaled + 0.5, 0, 255).astype(np.uint8)
+def _on_white(image: Image.Image, mode: str) -> Image.Image:
+    image = image if image.mode == mode else image.convert(mode)
+    ground = Image.new(mode.removesuffix("A"), image.size, "white")
+    ground.paste(image if mode == "RGBA" else image.getchannel("L"), mask=image.getchannel("A"))
+    return ground
