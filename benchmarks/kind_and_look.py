@@ -1,14 +1,18 @@
-"""What the two parts of an embedding retrieve: metrics by weight, duplicates among planted copies, close matches.
+"""What two parts of an embedding retrieve: metrics by weight, duplicates, close matches, predicted labels.
 
     python benchmarks/kind_and_look.py --bundle BUNDLE --photos FOLDER --splits FILE [--json]
 
 Measured on the test photos. Planted copies: 200 photos, a quarter each at half size, as JPEG of quality 60, cropped to
 90 % of the sides, and 10 % brighter or darker. False close matches: the photos of a class are the queries; the index
 has the vectors of the other classes, drawn at random, with noise that leaves a cosine of about 0.95 to the photo's own.
+Predicted labels: the test photos are the index, and each is searched for by its id. The expected calibration error is
+the mean difference of confidence and share of right labels over 15 bins of equal width, weighted by their photos (Guo
+et al., "On Calibration of Modern Neural Networks", 2017).
 """
 
 import argparse
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +26,13 @@ from retrieval.analysis.copies import near_identical_copies
 from retrieval.analysis.evaluation import evaluate_by_look
 from retrieval.bundle import Bundle, load_bundle
 from retrieval.cores import usable_cores
+from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
-from retrieval.index import Payload
+from retrieval.index import Payload, Point
+from retrieval.index.embedded import EmbeddedStore
 from retrieval.parts import Parts
+from retrieval.photo_ref import PhotoRef
+from retrieval.search import Searcher, SearchParameters
 from retrieval.stores import read_file
 from retrieval.top_k import Embeddings, top_k
 from trainer.data import Dataset, labels_of, load_dataset, read_all
@@ -33,6 +41,7 @@ from trainer.sampling import slices
 PLANTED = 200
 INDEXED = (1_000, 100_000)
 COSINE_OF_NOISE = 0.95
+BINS = 15
 
 
 def main() -> None:
@@ -53,6 +62,7 @@ def main() -> None:
         print(f"look {look:5}", *(f"{name} {value:.3f}" for name, value in metrics.items()))
     print("duplicates", result["duplicates"])
     print("close matches", result["close_matches"])
+    print("predicted labels", result["predicted_labels"])
 
 
 def measure(bundle: Bundle, dataset: Dataset) -> dict[str, Any]:
@@ -82,6 +92,7 @@ def measure(bundle: Bundle, dataset: Dataset) -> dict[str, Any]:
         "close_matches": {
             str(count): _close_matches(embeddings, labels, parts, calibration, count) for count in INDEXED
         },
+        "predicted_labels": _predicted_labels(embedder, embeddings, photos, dataset.decoder),
     }
 
 
@@ -140,6 +151,38 @@ def _close_matches(
         "threshold": round(threshold, 4),
         "false": round(float(np.concatenate(without).mean()), 4),
         "kept": round(float(np.mean(with_matches)), 4),
+    }
+
+
+def _predicted_labels(
+    embedder: Embedder, embeddings: Embeddings, photos: list[PhotoRef], decoder: PhotoDecoder
+) -> dict[str, float]:
+    """The share of photos with a predicted label, the share of right ones, and the expected calibration error."""
+    bundle = embedder.bundle
+    points = [
+        Point(photo.id, vector, Payload(photo.uri, photo.label, photo.uri, 1, 1, 1, "", ""))
+        for photo, vector in zip(photos, embeddings, strict=True)
+    ]
+    parameters = SearchParameters(k=1)
+    with (
+        tempfile.TemporaryDirectory() as home,
+        EmbeddedStore(Path(home)).open(bundle.model_id, bundle.dimension) as index,
+    ):
+        index.upsert(points)
+        searcher = Searcher(embedder, index, decoder)
+        predicted = [searcher.by_id(photo.id, parameters).predicted_label for photo in photos]
+    pairs = [(found, photo.label) for found, photo in zip(predicted, photos, strict=True) if found is not None]
+    confidence = np.array([found.confidence for found, _ in pairs])
+    right = np.array([found.label == label for found, label in pairs])
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    error = sum(
+        (bins == bin).mean() * abs(confidence[bins == bin].mean() - right[bins == bin].mean())
+        for bin in np.unique(bins)
+    )
+    return {
+        "predicted": round(len(pairs) / len(photos), 4),
+        "right": round(float(right.mean()), 4),
+        "expected_calibration_error": round(float(error), 4),
     }
 
 

@@ -80,6 +80,16 @@ class Pairs(BaseModel):
         return self
 
 
+class VoteCalibration(BaseModel):
+    """The probability that the nearest photos' vote on a label is right: logistic regression on its log odds.
+
+    Source: Platt, "Probabilistic Outputs for Support Vector Machines", 1999.
+    """
+
+    slope: float
+    intercept: float
+
+
 class CalibrationData(BaseModel):
     """Pairs of photos, from which the meaning of a score follows for any weights and any number of indexed photos."""
 
@@ -87,6 +97,7 @@ class CalibrationData(BaseModel):
     gallery: int  # number of photos among which the nearest of each photo were found
     photos: Pairs  # of photos with their nearest photos, with and without the same label
     copies: Pairs | None = None  # photos with near-identical copies of them
+    vote: VoteCalibration | None = None  # None if photos have no labels, or few have a close match
 
 
 class Origin(BaseModel):

@@ -13,7 +13,8 @@ from retrieval.current_model import open_searcher
 from retrieval.errors import UnreadablePhoto
 from retrieval.index import Filter, open_store
 from retrieval.photo_ref import display, display_uri, uri_of
-from retrieval.search import MOST_RESULTS, SearchParameters, SearchResponse
+from retrieval.search import MOST_RESULTS, SearchParameters
+from retrieval.search_response import SearchResponse
 from retrieval.settings import load_settings
 from retrieval.stores import read_file
 

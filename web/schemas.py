@@ -22,8 +22,10 @@ from indexer.model_registry import Model
 from retrieval import formats
 from retrieval.images import Crop
 from retrieval.index import Filter
+from retrieval.label_prediction import PredictedLabel
 from retrieval.listing import LabelFrom
-from retrieval.search import MOST_RESULTS, PartScores, PredictedLabel, SearchParameters
+from retrieval.search import MOST_RESULTS, SearchParameters
+from retrieval.search_response import PartScores, ScoreBands
 
 API = "/api/v1"
 MAX_EXAMPLES = 100
@@ -180,6 +182,10 @@ class Found:
     scores: Annotated[
         PartScores | None, Field(description="cosine similarity of each part; null if the model has one part")
     ]
+    duplicate_of: Annotated[
+        uuid.UUID | None,
+        Field(description="id of an earlier result of this page, of which this photo is a near-identical copy"),
+    ]
     image_url: str
     thumbnail_url: str
 
@@ -189,11 +195,20 @@ class SearchResults(BaseModel):
 
     model: str = Field(description="id of the model")
     took_ms: TookMs
-    predicted_label: PredictedLabel | None = Field(description="null if none of the nearest photos has a label")
+    predicted_label: PredictedLabel | None = Field(
+        description="null if no photo is a close match at the model's weights, or none of the nearest has a label"
+    )
     close_match: bool | None = Field(
         description="whether the first result is more likely of the query's class than not, by the calibration of the "
         "model, made in training or on a sample of the index; null if there is none, if nothing was found, and with "
         "`label`, `offset` or several examples"
+    )
+    in_collection: uuid.UUID | None = Field(
+        description="id of an indexed photo that is the query's file, or a near-identical copy of it; always null for "
+        "a query by `id` or examples"
+    )
+    bands: ScoreBands | None = Field(
+        description="the scores that divide the results by what they probably show; null if scores are not calibrated"
     )
     look: float | None = Field(description="weight of the part look in the scores; null if the model has one part")
     results: list[Found]

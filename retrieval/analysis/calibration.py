@@ -1,12 +1,14 @@
 """What a score means: from cosine similarities of pairs of photos to thresholds for any weights and index size."""
 
+import math
 from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.bundle_format import CalibrationData, Pairs
+from retrieval.analysis.label_issues import VOTERS, vote_shares
+from retrieval.bundle_format import CalibrationData, Pairs, VoteCalibration
 from retrieval.parts import KIND, LOOK, Parts
 from retrieval.top_k import Embeddings, Positions, top_k_of_each
 
@@ -17,6 +19,7 @@ LOOKS = (0.0, 0.5, 1.0)
 DIGITS = 4
 
 FALSE_CLOSE_MATCHES = 0.1  # the share of queries without a match whose best photo may reach the threshold
+SAME_KIND_MISSED = 0.1  # the share of pairs of a photo and its nearest ones with its label that may score lower
 COPIES_FOUND = 0.97  # the share of near-identical copies that reach the threshold of duplicates
 FALSE_DUPLICATES = 0.01  # the share of photos of which another photo may pass for a copy
 
@@ -53,17 +56,23 @@ def calibration_data(
         query=np.searchsorted(chosen, one).tolist(),
         same_label=None if labels is None else (labels[one] == labels[other]).tolist(),
     )
-    return CalibrationData(
+    data = CalibrationData(
         calibrated_on="index" if of_index else "validation",
         gallery=len(embeddings),
         photos=photos,
         copies=copies,
     )
+    return data.model_copy(update={"vote": None if labels is None else _vote(embeddings, labels, parts, chosen, data)})
 
 
 def pairs_of(some: Embeddings, others: Embeddings, parts: Parts) -> Pairs:
     """Pair embeddings of photos and of copies of them, float32 [pairs, d] each."""
     return Pairs(**_columns(some, others, parts))
+
+
+def probability_of_vote(share: float, vote: VoteCalibration) -> float:
+    """Return the probability that a label with this share of the votes is right, 0 to 1."""
+    return 1 / (1 + math.exp(-(vote.slope * _log_odds(share) + vote.intercept)))
 
 
 class ScoreThresholds:
@@ -88,6 +97,21 @@ class ScoreThresholds:
         """
         scores = self._weighted(self._photos, self._parts.look_or_default(look))
         return self._extrapolated(scores, self._others, FALSE_CLOSE_MATCHES, photos)
+
+    def possible_match(self, photos: int, look: float | None = None) -> float | None:
+        """Return the score below which a photo rarely shows the query's kind, at most that of a close match.
+
+        A tenth of the photos nearest to another one with the same label have lower scores. None without labels.
+        """
+        scores = self._weighted(self._photos, self._parts.look_or_default(look))[~self._others]
+        if not len(scores):
+            return None
+        return min(float(np.quantile(scores, SAME_KIND_MISSED)), self.close_match(photos, look))
+
+    @property
+    def vote(self) -> VoteCalibration | None:
+        """How the nearest photos' vote on a label is calibrated; None without labels."""
+        return self._data.vote
 
     def duplicates(self, photos: int) -> float:
         """Return the cosine similarity of look above which two of so many photos are near-identical.
@@ -132,6 +156,41 @@ class ScoreThresholds:
         kind, by_look = parts
         scores: Column = (1 - look) * kind + look * by_look
         return scores
+
+
+def _vote(
+    embeddings: Embeddings, labels: npt.NDArray[np.str_], parts: Parts, chosen: Positions, data: CalibrationData
+) -> VoteCalibration | None:
+    """Fit the probability that a vote is right to the votes on the chosen photos that have a close match.
+
+    Each photo is predicted by the ten others that are nearest by kind. Two votes without a majority, one right and one
+    wrong, stand for what is known beforehand. None if fewer than 20 photos have a close match.
+    """
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - takes seconds to import
+
+    best = top_k_of_each(embeddings, 1, queries=chosen)[0][:, 0]
+    close = chosen[best >= ScoreThresholds(data, parts).close_match(len(embeddings))]
+    if len(close) < FEWEST_PHOTOS:
+        return None
+    scores, voters = top_k_of_each(parts.one(embeddings, KIND), VOTERS, queries=close)
+    votes = [
+        _majority(labels[photos].tolist(), weights.tolist()) for photos, weights in zip(voters, scores, strict=True)
+    ]
+    log_odds = [_log_odds(share) for _, share in votes] + [0.0, 0.0]
+    is_right = [label == labels[photo] for (label, _), photo in zip(votes, close, strict=True)] + [True, False]
+    fitted = LogisticRegression().fit(np.reshape(log_odds, (-1, 1)), is_right)
+    return VoteCalibration(slope=float(fitted.coef_[0, 0]), intercept=float(fitted.intercept_[0]))
+
+
+def _majority(labels: list[str], weights: list[float]) -> tuple[str | None, float]:
+    """Return the label with the largest share of the votes, and its share; None and 0 if no vote is positive."""
+    shares = vote_shares(labels, weights)
+    return max(shares.items(), key=lambda vote: vote[1]) if shares else (None, 0.0)
+
+
+def _log_odds(share: float) -> float:
+    """Return the log odds of a share of ten votes, with half a vote added to each side."""
+    return math.log((VOTERS * share + 0.5) / (VOTERS * (1 - share) + 0.5))
 
 
 def _parts_of(pairs: Pairs) -> list[Column]:

@@ -52,7 +52,7 @@ def test_a_job_calibrates_an_index_and_search_and_duplicates_use_it(
     assert len(data.copies.kind) == 120 and min(data.copies.kind) > -1
     assert load_bundle(settings.models_folder / bundle.model_id).manifest == made.manifest
     with open_store(settings) as store, open_searcher(settings, store) as searcher:
-        assert searcher.close_match() == ScoreThresholds(data, searcher.parts).close_match(24)
+        assert searcher.thresholds.close_match() == ScoreThresholds(data, searcher.parts).close_match(24)
         photo = next(library.rglob("*.jpg"))
         assert searcher.by_photo(photo.read_bytes(), SearchParameters()).close_match is not None
         threshold = ScoreThresholds(data, searcher.parts).duplicates(24)

@@ -29,9 +29,9 @@ def searched(monkeypatch: pytest.MonkeyPatch) -> list[Vector]:
     """The embeddings by which pages search."""
     found, by_examples = [], Searcher.by_examples
 
-    def watched(self: Searcher, *args: object, unindexed: list[Vector]) -> object:
+    def watched(self: Searcher, *args: object, unindexed: list[Vector], **options: object) -> object:
         found.extend(unindexed)
-        return by_examples(self, *args, unindexed=unindexed)  # type: ignore[arg-type]
+        return by_examples(self, *args, unindexed=unindexed, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Searcher, "by_examples", watched)
     return found

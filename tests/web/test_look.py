@@ -1,13 +1,20 @@
 """Searches with a weight for the part look: API and page."""
 
+import io
 from collections.abc import Iterator
+from dataclasses import replace
 
 import make
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from PIL import Image, ImageOps
 from serving import Site, site
 
+from retrieval.analysis.calibration import calibration_data, pairs_of
+from retrieval.bundle_format import CalibrationData
+from retrieval.index import Point
+from retrieval.photo_ref import photo_id
 from retrieval.settings import Settings
 
 SEARCH = "/api/v1/search"
@@ -18,7 +25,19 @@ def two_parts(tmp_path_factory: pytest.TempPathFactory, library) -> Iterator[Sit
     bundle = make.bundle(tmp_path_factory.mktemp("two-parts") / "bundle", look=6)
     settings = Settings(home=tmp_path_factory.mktemp("home"), embedding_threads=1)
     with site(settings, bundle, library) as built:
+        built.searcher.index.save_calibration(_calibration(built))
         yield built
+
+
+def _calibration(built: Site) -> CalibrationData:
+    """The calibration of the indexed photos, and of copies with slightly different embeddings."""
+    parts, index = built.searcher.parts, built.searcher.index
+    vectors = np.stack([index.vectors([photo.id])[photo.id] for photo in built.photos])
+    noise = np.random.default_rng(0).normal(scale=0.002, size=vectors.shape).astype(np.float32)
+    labels = np.array([photo.label for photo in built.photos])
+    data = calibration_data(vectors, labels, parts, pairs_of(vectors, parts.weighted(vectors + noise, None), parts))
+    assert data is not None
+    return data
 
 
 @pytest.fixture
@@ -58,6 +77,34 @@ def test_the_predicted_label_is_that_of_the_kind(two_parts: Site, client: FlaskC
     photo = str(two_parts.photos[3].id)
     labels = [client.post(SEARCH, json={"id": photo, "look": look}).get_json() for look in (0, 0.5, 1)]
     assert len({str(answer["predicted_label"]) for answer in labels}) == 1
+
+
+def test_an_indexed_photo_is_recognized_and_its_copies_do_not_vote(two_parts: Site, client: FlaskClient) -> None:
+    """The query has other bytes than both indexed copies, one of which has a wrong label."""
+    photo = two_parts.photos[3]
+    index = two_parts.searcher.index
+    copy, payload = photo_id("file:///copy.jpg"), index.get([photo.id])[photo.id]
+    index.upsert(
+        [Point(copy, index.vectors([photo.id])[photo.id], replace(payload, uri="file:///copy.jpg", label="x"))]
+    )
+    query = make.encoded(Image.open(photo.path), "PNG")
+    try:
+        answer = client.post(SEARCH, data={"image": (io.BytesIO(query), "query.png"), "k": "3"}).get_json()
+    finally:
+        index.delete([copy])
+    first, second, third = answer["results"]
+    assert {first["id"], second["id"]} == {str(photo.id), str(copy)}
+    assert answer["in_collection"] in {first["id"], second["id"]}
+    assert (second["duplicate_of"], third["duplicate_of"]) == (first["id"], None)
+    assert answer["predicted_label"]["label"] == photo.label
+    assert answer["predicted_label"]["votes"] < 10 or answer["predicted_label"]["of"] == 10
+
+
+def test_a_query_without_a_close_match_has_no_predicted_label(client: FlaskClient) -> None:
+    query = make.encoded(ImageOps.invert(make.photo("blue")), "PNG")
+    answer = client.post(SEARCH, data={"image": (io.BytesIO(query), "query.png")}).get_json()
+    assert answer["results"][0]["score"] < answer["bands"]["same_kind"]
+    assert (answer["close_match"], answer["predicted_label"], answer["in_collection"]) == (False, None, None)
 
 
 @pytest.mark.parametrize("look", [-0.1, 1.5, "much"])

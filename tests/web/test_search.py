@@ -32,6 +32,10 @@ def test_an_uploaded_photo_finds_itself_first(client: FlaskClient, photos: list[
     assert set(answer["took_ms"]) == {"decode", "embed", "search"}
     assert all(took > 0 for took in answer["took_ms"].values())
     assert answer["predicted_label"]["label"] == photo.label
+    assert answer["predicted_label"]["votes"] <= answer["predicted_label"]["of"] == 10
+    assert answer["predicted_label"]["source"] == "neighbours"
+    assert answer["in_collection"] == str(photo.id), "by its content hash"
+    assert answer["bands"] is None, "the scores are not calibrated"
     assert answer["look"] is None
     assert len(answer["results"]) == 4
     assert answer["results"][0] == {
@@ -44,6 +48,7 @@ def test_an_uploaded_photo_finds_itself_first(client: FlaskClient, photos: list[
         "score": 1.0,
         "distance": 0.0,
         "scores": None,
+        "duplicate_of": None,
         "image_url": f"/api/v1/images/{photo.id}/file",
         "thumbnail_url": f"/api/v1/images/{photo.id}/thumbnail",
     }

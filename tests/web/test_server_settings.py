@@ -206,7 +206,7 @@ def test_processes_are_measured_together(tmp_path: Path) -> None:
     environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     script = (
         "from prometheus_client import generate_latest; from web.prometheus import RequestMetrics; "
-        "from retrieval.search import SearchResponse; metrics = RequestMetrics(); "
+        "from retrieval.search_response import SearchResponse; metrics = RequestMetrics(); "
         "metrics.observe_search(SearchResponse([None, None], None)); print(generate_latest(metrics.registry).decode())"
     )
     for total in ("2.0", "4.0"):

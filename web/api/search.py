@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 from flask import Response
 
-from retrieval.search import SearchParameters, SearchResponse, SearchResult
+from retrieval.search import SearchParameters
+from retrieval.search_response import SearchResponse, SearchResult
 from web import schemas
 from web.indexed import photo_bytes
 from web.links import place_fields
@@ -60,6 +61,8 @@ def respond(response: SearchResponse) -> Response:
         took_ms=schemas.TookMs(**response.took_ms),
         predicted_label=response.predicted_label,
         close_match=response.close_match,
+        in_collection=response.in_collection,
+        bands=response.bands,
         look=response.look,
         results=[_found(result) for result in response.results],
     )
@@ -75,5 +78,6 @@ def _found(result: SearchResult) -> schemas.Found:
         score=result.score,
         distance=result.distance,
         scores=result.scores,
+        duplicate_of=result.duplicate_of,
         **place_fields(result.id, result.uri),
     )

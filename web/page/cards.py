@@ -13,7 +13,7 @@ from PIL import Image
 from retrieval.errors import NotFound
 from retrieval.index import Payload
 from retrieval.photo_ref import file_name
-from retrieval.search import SearchResult
+from retrieval.search_response import SearchResult
 from web.links import photo_url
 from web.services import services
 

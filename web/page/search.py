@@ -1,5 +1,6 @@
 """The search page: start page, search by an uploaded photo, and search by URL."""
 
+import hashlib
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from flask import render_template, request
 from retrieval.errors import BadQuery
 from retrieval.images import Crop
 from retrieval.index.vectors import Vector
-from retrieval.search import SearchResponse
+from retrieval.search_response import SearchResponse
 from web.kept_queries import KeptQuery
 from web.links import photo_url
 from web.page.address import PAGE_SIZE, PageQuery, crop_text, decode_vector, encode_vector
@@ -33,6 +34,7 @@ class Subject:
     vector: Vector | None = None  # embedding of an upload or of a part of an indexed photo; None if the index has it
     label: str | None = None  # the label of an indexed photo
     original: str | None = None  # the URL of an indexed photo's file
+    sha256: str | None = None  # of the file of an upload that is searched as a whole
     took_ms: Mapping[str, float] = field(default_factory=dict)  # milliseconds of each step of embedding in this request
 
 
@@ -59,7 +61,7 @@ def upload() -> str:
     if not kept:  # all pages use the embedding in the URL
         vector = decode_vector(encoded, len(vector))
     query = query.model_copy(update={"id": None, "vector": encoded, "model": model, "kept": kept})
-    return _results(query, Subject(Picture.embedded(preview), vector, took_ms=took_ms))
+    return _results(query, Subject(Picture.embedded(preview), vector, sha256=_sha256(data, query), took_ms=took_ms))
 
 
 def _subject(query: PageQuery) -> Subject:
@@ -77,7 +79,7 @@ def _uploaded_subject(query: PageQuery) -> Subject:
     kept = served.kept_queries.find(query.kept)
     if kept is None or len(kept.vector) != dimension:
         return Subject(vector=decode_vector(query.vector, dimension))
-    return Subject(Picture.embedded(kept.preview), kept.vector)
+    return Subject(Picture.embedded(kept.preview), kept.vector, sha256=_sha256(kept.photo, query))
 
 
 def _indexed_subject(photo: uuid.UUID, crop: Crop | None) -> Subject:
@@ -113,7 +115,7 @@ def _results(query: PageQuery, subject: Subject) -> str:
         default_look=served.searcher.parts.default_look,
         labels=choose_labels(served.label_counts.of(served.searcher.index), query.label, query.find),
         first=query.offset + 1,
-        close_match=served.searcher.close_match(query.look) if response.close_match is False else None,
+        close_match=served.searcher.thresholds.close_match(query.look) if response.close_match is False else None,
         address=query.address(),
         more_link=query.address(offset=deeper) if is_full else None,
         all_labels=query.address(label=[], offset=0),
@@ -126,10 +128,18 @@ def _search(query: PageQuery, subject: Subject) -> SearchResponse:
     searcher, parameters = services().searcher, query.parameters()
     by_id = [query.id] if query.id is not None and subject.vector is None else []
     unindexed = [] if subject.vector is None else [subject.vector]
-    response = searcher.by_examples([*by_id, *query.like], query.unlike, parameters, unindexed=unindexed)
+    response = searcher.by_examples(
+        [*by_id, *query.like], query.unlike, parameters, unindexed=unindexed, sha256=subject.sha256
+    )
     response = replace(response, took_ms={**subject.took_ms, **response.took_ms})
     services().metrics.observe_search(response)
     return response
+
+
+def _sha256(photo: bytes, query: PageQuery) -> str | None:
+    """Return the hash of an upload; None if a part of it is searched, or together with examples."""
+    is_whole = query.crop.crop() is None and not query.like and not query.unlike
+    return hashlib.sha256(photo).hexdigest() if is_whole else None
 
 
 def _frame() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from retrieval.analysis.calibration import ScoreThresholds, calibration_data, pairs_of
+from retrieval.analysis.calibration import ScoreThresholds, calibration_data, pairs_of, probability_of_vote
 from retrieval.bundle_format import CalibrationData, Pairs, Part
 from retrieval.parts import Parts
 
@@ -88,3 +88,35 @@ def test_the_threshold_of_duplicates_is_between_copies_and_other_photos() -> Non
     calibrated = ScoreThresholds(calibration_data(embeddings, None, BOTH, pairs_of(embeddings, copies, BOTH)), BOTH)
     looks = 2 * (embeddings[:, 3:] * copies[:, 3:]).sum(1)
     assert np.quantile(looks, 0.03) - 1e-3 <= calibrated.duplicates(200) <= 1
+
+
+def test_a_vote_is_as_often_right_as_its_probability_says() -> None:
+    """Classes that overlap, so that unanimous votes are wrong at times."""
+    embeddings, labels = photos(4, 100, 0.6)
+    vote = calibration_data(embeddings, labels, KIND).vote
+    unseen, of_unseen = photos(4, 500, 0.6, seed=1)
+    threshold = ScoreThresholds(calibration_data(embeddings, labels, KIND), KIND).close_match(len(unseen))
+    scores = unseen @ unseen.T - 3 * np.eye(len(unseen))
+    close = np.flatnonzero(scores.max(axis=1) >= threshold)
+    voters = np.argsort(-scores[close], axis=1)[:, :10]
+    shares = [np.unique(of_unseen[nearest], return_counts=True) for nearest in voters]
+    right = of_unseen[close] == [names[counts.argmax()] for names, counts in shares]
+    said = np.array([probability_of_vote(counts.max() / 10, vote) for _, counts in shares])
+    assert len(close) > 100 and not right.all()
+    assert abs(said.mean() - right.mean()) < 0.05
+    assert probability_of_vote(0.5, vote) < probability_of_vote(0.8, vote) < probability_of_vote(1.0, vote) < 1
+
+
+def test_votes_are_not_calibrated_without_labels() -> None:
+    embeddings, _ = photos(4, 20, 0.3)
+    assert calibration_data(embeddings, None, KIND).vote is None
+
+
+def test_a_possible_match_scores_no_higher_than_a_close_one() -> None:
+    embeddings, labels = photos(20, 15, 0.45)
+    calibrated = ScoreThresholds(calibration_data(embeddings, labels, KIND), KIND)
+    assert calibrated.possible_match(300) <= calibrated.close_match(300)
+    pairs = calibration_data(embeddings, labels, KIND).photos
+    same = np.array(pairs.kind)[pairs.same_label]
+    assert calibrated.possible_match(300) == pytest.approx(np.quantile(same, 0.1))
+    assert ScoreThresholds(calibration_data(embeddings, None, KIND), KIND).possible_match(300) is None
