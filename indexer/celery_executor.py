@@ -11,6 +11,7 @@ from indexer.messages import MAX_CRASHES, BatchMessage, CrossCheckMessage, Remov
 from indexer.outstanding import OutstandingTasks
 from indexer.redis_client import require_redis
 from retrieval.cancellation import CancellationToken
+from retrieval.listing_options import ListingOptions
 from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
 from retrieval.source_policy import SourcePolicy
@@ -49,11 +50,18 @@ class CeleryExecutor(BatchExecutor):
         finally:
             self._tasks.revoke()
 
-    def remove_gone(self, sources: Sequence[str], policy: SourcePolicy, cancellation: CancellationToken) -> int:
+    def remove_gone(
+        self, sources: Sequence[str], policy: SourcePolicy, options: ListingOptions, cancellation: CancellationToken
+    ) -> int:
         """See `BatchExecutor.remove_gone`: done by one worker, which lists the sources itself."""
-        result = self._run(
-            RemovalMessage(model=self._model, sources=list(sources), urls=policy.allow_urls), cancellation
+        message = RemovalMessage(
+            model=self._model,
+            sources=list(sources),
+            urls=policy.allow_urls,
+            include_hidden=options.include_hidden,
+            exclude=list(options.exclude),
         )
+        result = self._run(message, cancellation)
         return result.removed if result else 0
 
     def optimize(self, cancellation: CancellationToken) -> None:

@@ -18,7 +18,7 @@ from indexer.jobs import IndexRequest
 from indexer.model_registry import open_index
 from indexer.progress import INTERRUPTED, cancel_on_interrupt, progress_bar
 from indexer.runner import FinishedJob, run_job
-from retrieval.console import JsonFlag, print_result, say
+from retrieval.console import Exclude, IncludeHidden, JsonFlag, print_result, say
 from retrieval.current_model import bundle_in_use
 from retrieval.errors import LookalikeError, NoModel
 from retrieval.index import open_store
@@ -26,6 +26,7 @@ from retrieval.listing import LabelFrom
 from retrieval.photo_ref import display_uri
 from retrieval.settings import load_settings
 
+COUNTS = {"seen", "indexed", "unchanged", "removed", "failed", "skipped", "skipped_reasons", "notices", "seconds"}
 FIRST_DISAGREEMENTS = 5
 MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}
 
@@ -45,12 +46,20 @@ def index(
     sync: Annotated[
         bool, typer.Option("--sync", help="Also remove photos of these sources that no longer exist.")
     ] = False,
+    include_hidden: IncludeHidden = False,
+    exclude: Exclude = None,
+    relabel: Annotated[
+        bool, typer.Option("--relabel", help="Replace labels in the index by the names of folders.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if any photo fails.")] = False,
     bundle: Annotated[Path | None, typer.Option(help="The model bundle. Default: that of the current model.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Embed photos and add them to the index."""
-    _run(IndexRequest(sources, bundle, label_from, sync, urls=True), strict, as_json)
+    request = IndexRequest(
+        sources, bundle, label_from, sync, include_hidden, exclude=exclude or (), relabel=relabel, urls=True
+    )
+    _run(request, strict, as_json)
 
 
 def crosscheck(
@@ -131,7 +140,7 @@ def list_jobs(as_json: JsonFlag = False) -> None:
 def show_job(job: JobArgument, as_json: JsonFlag = False) -> None:
     """Show the request, state and counts of a job."""
     found = job_records.load_job(load_settings(), job)
-    lines = (f"{name}: {', '.join(value) if isinstance(value, list) else value}" for name, value in found)
+    lines = (f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}" for name, value in found)
     print_result(found.model_dump(), as_json, escape("\n".join(lines)))
 
 
@@ -177,11 +186,14 @@ def _run(request: IndexRequest, strict: bool, as_json: bool) -> None:
     """Run a job in the foreground, and print its result."""
     settings = load_settings()
     shown = () if request.retry_of else request.sources
+    bar = progress_bar(shown, request.listing_options(settings.home))
     try:
-        with cancel_on_interrupt() as cancellation, progress_bar(shown) as show, open_store(settings) as store:
+        with cancel_on_interrupt() as cancellation, bar as show, open_store(settings) as store:
             finished = run_job(settings, store, request, cancellation, show)
     except NoModel as error:
         raise NoModel(error.message, _ways_to_a_model(request.sources)) from None
+    for notice in finished.job.notices:
+        say(notice, "yellow")
     _report_failures(finished)
     print_result(_index_result(finished), as_json, _index_text(finished))
     job, check = finished.job, finished.cross_check
@@ -216,7 +228,7 @@ def _index_result(finished: FinishedJob) -> dict[str, Any]:
     job, check = finished.job, finished.cross_check
     return {
         "job": job.id,
-        **job.model_dump(include={"seen", "indexed", "unchanged", "removed", "failed", "seconds"}),
+        **job.model_dump(include=COUNTS),
         "images_per_second": job.images_per_second,
         "state": job.state,
         "model": job.model,
@@ -227,10 +239,11 @@ def _index_result(finished: FinishedJob) -> dict[str, Any]:
 
 def _index_text(finished: FinishedJob) -> str:
     job = finished.job
-    return (
+    counts = (
         f"{job.indexed} photos indexed, {job.unchanged} unchanged, {job.removed} removed, {job.failed} failed, "
         f"in {job.seconds:.1f} s ({job.images_per_second:.0f} photos/s)."
     )
+    return f"{counts}\nSkipped: {', '.join(map(str, job.skipped_reasons))}." if job.skipped else counts
 
 
 def _report_failures(finished: FinishedJob) -> None:

@@ -15,6 +15,7 @@ from retrieval.closing import Closing
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
 from retrieval.index import IndexStore, VectorIndex
+from retrieval.listing_options import ListingOptions
 from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
 from retrieval.source_policy import SourcePolicy
@@ -34,7 +35,9 @@ class BatchExecutor(Closing):
         """
 
     @abstractmethod
-    def remove_gone(self, sources: Sequence[str], policy: SourcePolicy, cancellation: CancellationToken) -> int:
+    def remove_gone(
+        self, sources: Sequence[str], policy: SourcePolicy, options: ListingOptions, cancellation: CancellationToken
+    ) -> int:
         """Remove the points of these sources whose photo is gone; see `indexer.sources.remove_gone`.
 
         A cancellation ends waiting for a worker, and returns 0.
@@ -84,8 +87,10 @@ class LocalExecutor(BatchExecutor):
         """Index one batch; see `BatchIndexer.prepare`."""
         return self._batches.store(self._batches.prepare(photos, time, deadline))
 
-    def remove_gone(self, sources: Sequence[str], policy: SourcePolicy, cancellation: CancellationToken) -> int:
-        return remove_gone(self._index, sources, policy)
+    def remove_gone(
+        self, sources: Sequence[str], policy: SourcePolicy, options: ListingOptions, cancellation: CancellationToken
+    ) -> int:
+        return remove_gone(self._index, sources, policy, options)
 
     def optimize(self, cancellation: CancellationToken) -> None:
         self._index.optimize(cancellation)

@@ -20,7 +20,16 @@ def retry_request(settings: Settings, job_id: str) -> IndexRequest:
     if not read_failures(settings, job_id):
         raise NotFound(f"Nothing failed in the job {job_id}.")
     sources = [str(path_of(source)) if source.startswith("file:") else source for source in job.sources]
-    return IndexRequest(sources, settings.models_folder / job.model, job.label_from, urls=job.urls, retry_of=job_id)
+    return IndexRequest(
+        sources,
+        settings.models_folder / job.model,
+        job.label_from,
+        include_hidden=job.include_hidden,
+        exclude=job.exclude,
+        relabel=job.relabel,
+        urls=job.urls,
+        retry_of=job_id,
+    )
 
 
 def failed_photos(

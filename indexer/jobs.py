@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -25,6 +25,8 @@ from retrieval.cancellation import CancellationToken
 from retrieval.errors import LookalikeError, NotFound, os_errors_as
 from retrieval.files import flush, make_folder, write_atomically
 from retrieval.listing import LabelFrom
+from retrieval.listing_options import ListingOptions
+from retrieval.listing_report import ListingReport, SkippedReason
 from retrieval.photo_ref import display, file_uri, is_url
 from retrieval.settings import Settings
 from retrieval.stores import Failure
@@ -52,10 +54,17 @@ class IndexRequest:
     bundle: Path | None = None  # the model bundle; None for `LOOKALIKE_BUNDLE` or the current model's
     label_from: LabelFrom | None = None  # where labels come from; None to decide by the kind of source
     sync: bool = False  # also remove the points of these sources whose photo is gone
+    include_hidden: bool = False  # also index hidden files and folders
+    exclude: Sequence[str] = ()  # gitignore patterns of files and folders to skip
+    relabel: bool = False  # whether labels from folder names replace those in the index
     urls: bool = False  # whether sources, and manifests, may name URLs
     retry_of: str | None = None  # a job, to index only the photos that failed in it; None for all photos
     kind: Kind = "index"  # "map" (`indexer.map`) and "activate" (`indexer.activation`) need no sources
     started_by: str | None = None  # the name of the key with which it was started; None on the command line
+
+    def listing_options(self, home: Path) -> ListingOptions:
+        """How the sources are listed; never the home."""
+        return ListingOptions(self.include_hidden, tuple(self.exclude), home, self.relabel)
 
 
 class Job(BaseModel):
@@ -71,6 +80,9 @@ class Job(BaseModel):
     sources: list[str]
     label_from: LabelFrom | None = None
     sync: bool = False
+    include_hidden: bool = False
+    exclude: list[str] = []
+    relabel: bool = False
     urls: bool = False
     retry_of: str | None = None
     started_by: str | None = Field(None, description="name of the key with which it was started over HTTP")
@@ -83,6 +95,9 @@ class Job(BaseModel):
     unchanged: int = 0
     removed: int = 0
     failed: int = 0
+    skipped: int = Field(0, description="number of files in the folders that are not indexed; `seen` excludes them")
+    skipped_reasons: list[SkippedReason] = Field([], description="grouped by reason")
+    notices: list[str] = Field([], description="what was noticed about labels and splits, in sentences")
     seconds: float = 0.0
 
     @computed_field  # type: ignore[prop-decorator]  # mypy does not support decorated properties
@@ -224,6 +239,12 @@ class JobRecord:
         self._append(result.failures)
         if time.monotonic() - self._saved >= SAVED_EVERY_SECONDS:
             self._save()
+
+    def count_skipped(self, report: ListingReport) -> None:
+        """Set what the listing has skipped and noticed so far."""
+        self.job.skipped = report.skipped
+        self.job.skipped_reasons = [replace(reason) for reason in report.skipped_reasons]
+        self.job.notices = list(report.notices)
 
     def count_removed(self, removed: int) -> None:
         """Set the number of removed photos; `seconds` stops there."""

@@ -65,6 +65,8 @@ class RemovalMessage(TaskMessage):
 
     sources: list[str]
     urls: bool
+    include_hidden: bool = False
+    exclude: list[str] = []
 
 
 class CrossCheckMessage(TaskMessage):

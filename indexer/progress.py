@@ -13,12 +13,15 @@ from indexer.sources import list_sources
 from retrieval.cancellation import CancellationToken
 from retrieval.console import messages, say
 from retrieval.errors import LookalikeError
+from retrieval.listing_options import DEFAULT_OPTIONS, ListingOptions
 
 INTERRUPTED = 130  # the exit status of a command that the user stopped
 
 
 @contextmanager
-def progress_bar(sources: Sequence[str] = ()) -> Iterator[Callable[[Job], None]]:
+def progress_bar(
+    sources: Sequence[str] = (), options: ListingOptions = DEFAULT_OPTIONS
+) -> Iterator[Callable[[Job], None]]:
     """Show a progress bar on a terminal: counts, photos per second, time left; yield a function that updates it.
 
     The photos of the sources are counted meanwhile, on a thread.
@@ -42,7 +45,8 @@ def progress_bar(sources: Sequence[str] = ()) -> Iterator[Callable[[Job], None]]
 
     def count() -> None:
         with suppress(LookalikeError, OSError):  # the job reports errors of its sources
-            bar.update(task, total=sum(1 for _ in list_sources(sources, None, lambda *_: None)))
+            found = list_sources(sources, None, lambda *_: None, options=options)
+            bar.update(task, total=sum(1 for _ in found))
 
     if messages.is_terminal and sources:
         threading.Thread(target=count, name="count", daemon=True).start()

@@ -17,6 +17,7 @@ from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
 from retrieval.errors import IndexUnreachable
 from retrieval.index import IndexStore
+from retrieval.listing_report import ListingReport
 from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
 from retrieval.source_policy import SourcePolicy
@@ -61,7 +62,8 @@ def run_job(
     request = replace(request, sources=[lasting_name(source) for source in request.sources])
     policy = settings.source_policy(allow_urls=request.urls)
     unlisted: list[Failure] = []
-    photos = _photos(settings, request, policy, unlisted.append)
+    report = ListingReport()
+    photos = _photos(settings, request, policy, report, unlisted.append)
     bundle = bundle_in_use(settings, store, request.bundle)
     with _open_executor(settings, store, bundle, decoder or PhotoDecoder(policy)) as executor:
         install_bundle(bundle, settings.models_folder)
@@ -72,6 +74,7 @@ def run_job(
             on_progress(record.job)
             for result in _results(executor, photos, unlisted):
                 record.count(result)
+                record.count_skipped(report)
                 if result.seen:
                     with suppress(IndexUnreachable):  # tried again after the next batch, and at the end
                         current.default_to(bundle.model_id)
@@ -80,7 +83,9 @@ def run_job(
                     break
             check = None
             if not cancellation.cancelled:
-                record.count_removed(executor.remove_gone(request.sources, policy, cancellation) if request.sync else 0)
+                options = request.listing_options(settings.home)
+                removed = executor.remove_gone(request.sources, policy, options, cancellation) if request.sync else 0
+                record.count_removed(removed)
                 executor.optimize(cancellation)
                 executor.calibrate()
                 check = executor.cross_check(cancellation)
@@ -109,9 +114,9 @@ class _CurrentModel:
 def _results(executor: BatchExecutor, photos: Iterable[PhotoRef], unlisted: list[Failure]) -> Iterator[BatchResult]:
     """Yield the results of an executor, with what could not be listed meanwhile among the failures."""
     for result in executor.index(photos):
-        yield replace(result, failures=(*result.failures, *unlisted))
+        yield replace(result, seen=result.seen + len(unlisted), failures=(*result.failures, *unlisted))
         unlisted.clear()
-    yield BatchResult(failures=tuple(unlisted))
+    yield BatchResult(seen=len(unlisted), failures=tuple(unlisted))
 
 
 def _open_executor(settings: Settings, store: IndexStore, bundle: Bundle, decoder: PhotoDecoder) -> BatchExecutor:
@@ -125,12 +130,17 @@ def _open_executor(settings: Settings, store: IndexStore, bundle: Bundle, decode
 
 
 def _photos(
-    settings: Settings, request: IndexRequest, policy: SourcePolicy, on_skipped: OnSkipped
+    settings: Settings, request: IndexRequest, policy: SourcePolicy, report: ListingReport, on_skipped: OnSkipped
 ) -> Iterator[PhotoRef]:
-    """List the photos of a request: those of its sources, or those that failed in the job that is retried."""
+    """List the photos of a request: those of its sources, or those that failed in the job that is retried.
+
+    What is skipped is only reported for all photos.
+    """
 
     def listed(sources: Sequence[str]) -> Iterator[PhotoRef]:
-        return list_sources(sources, request.label_from, on_skipped, policy)
+        own = report if request.retry_of is None else None
+        options = request.listing_options(settings.home)
+        return list_sources(sources, request.label_from, on_skipped, policy, options=options, report=own)
 
     if request.retry_of is None:
         return listed(request.sources)

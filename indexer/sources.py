@@ -6,10 +6,12 @@ from itertools import chain
 from pathlib import Path
 
 from indexer.batch import batches
-from retrieval.errors import BadSource, MissingPhoto, UnreadablePhoto
+from retrieval.errors import MissingPhoto, UnreadablePhoto
 from retrieval.index import VectorIndex
-from retrieval.listing import LabelFrom, is_folder, list_photos
-from retrieval.photo_ref import PhotoRef, display, is_url
+from retrieval.listing import LabelFrom, is_folder, list_photos, no_photos
+from retrieval.listing_options import DEFAULT_OPTIONS, ListingOptions
+from retrieval.listing_report import ListingReport
+from retrieval.photo_ref import PhotoRef, is_url
 from retrieval.source_policy import DEFAULT_POLICY, SourcePolicy
 from retrieval.stores import LocalStore, OnSkipped, store_of
 
@@ -21,6 +23,9 @@ def list_sources(
     label_from: LabelFrom | None = None,
     on_skipped: OnSkipped | None = None,
     policy: SourcePolicy = DEFAULT_POLICY,
+    *,
+    options: ListingOptions = DEFAULT_OPTIONS,
+    report: ListingReport | None = None,
 ) -> Iterator[PhotoRef]:
     """The photos of several sources, in the order of the sources.
 
@@ -29,11 +34,22 @@ def list_sources(
         on_skipped: called with each folder below a source that can't be listed, and each line of a manifest that
             names no photo; without it, such an entry raises `BadSource`.
         policy: whether sources, and manifests among them, may name URLs.
+        options: which files of folders are listed.
+        report: collects what was skipped, and notices.
 
     Raises:
         BadSource: immediately if a source can't be listed or contains no photo; later if one disappears meanwhile.
     """
-    return chain.from_iterable([_list_source(source, label_from, on_skipped, policy) for source in sources])
+    report = report or ListingReport()
+
+    def listed(source: str) -> Iterator[PhotoRef]:
+        photos = list_photos(source, label_from or "folder", on_skipped, policy, options=options, report=report)
+        first = next(photos, None)
+        if first is None:
+            raise no_photos(source, policy, options)
+        return chain([first], photos)
+
+    return chain.from_iterable([listed(source) for source in sources])
 
 
 def lasting_name(source: str) -> str:
@@ -41,20 +57,26 @@ def lasting_name(source: str) -> str:
     return source if is_url(source) else str(Path(source).absolute())
 
 
-def remove_gone(index: VectorIndex, sources: Sequence[str], policy: SourcePolicy = DEFAULT_POLICY) -> int:
+def remove_gone(
+    index: VectorIndex,
+    sources: Sequence[str],
+    policy: SourcePolicy = DEFAULT_POLICY,
+    options: ListingOptions = DEFAULT_OPTIONS,
+) -> int:
     """Remove the points that belong to these sources and whose photo is gone; return their number.
 
     A point belongs to a folder, local or at a URL, if its photo was below it, and is gone if the folder no longer
-    lists it. A point belongs to a manifest if its photo was below the manifest's folder, and is gone if the file does
-    not exist: other manifests may name photos that this one does not. No point belongs to a manifest at a URL. Points
-    below a folder that can't be listed are kept, and so are those that another job indexes meanwhile.
+    lists it, also because the options skip it. A point belongs to a manifest if its photo was below the manifest's
+    folder, and is gone if the file does not exist: other manifests may name photos that this one does not. No point
+    belongs to a manifest at a URL. Points below a folder that can't be listed are kept, and so are those that another
+    job indexes meanwhile.
 
     Raises:
         BadSource: a source can't be listed, or contains no photo; nothing is removed.
     """
     in_folders, beside_manifests = _owned(index, sources)  # first, so that points indexed meanwhile are kept
     unknown: list[str] = []
-    for photo in list_sources(sources, None, lambda entry: unknown.append(f"{entry.uri}/"), policy):
+    for photo in list_sources(sources, None, lambda entry: unknown.append(f"{entry.uri}/"), policy, options=options):
         in_folders.discard(photo.id)
     removed = 0
     for ids in batches(chain(in_folders, beside_manifests), REMOVAL_BATCH):
@@ -86,16 +108,6 @@ def _owned(index: VectorIndex, sources: Sequence[str]) -> tuple[set[uuid.UUID], 
         elif uri.startswith(manifests):
             beside_manifests.add(photo)
     return in_folders, beside_manifests
-
-
-def _list_source(
-    source: str, label_from: LabelFrom | None, on_skipped: OnSkipped | None, policy: SourcePolicy
-) -> Iterator[PhotoRef]:
-    photos = list_photos(source, label_from or "folder", on_skipped, policy)
-    first = next(photos, None)
-    if first is None:
-        raise BadSource(f"{display(source)} contains no photos.", "Name a folder or manifest that does.")
-    return chain([first], photos)
 
 
 def _is_missing(uri: str) -> bool:

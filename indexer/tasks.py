@@ -29,6 +29,7 @@ from indexer.worker_context import worker_context
 from retrieval.cancellation import CancellationToken
 from retrieval.current_model import bundle_in_use
 from retrieval.errors import IndexBusy, IndexUnreachable, IndexWriteFailed, LookalikeError
+from retrieval.listing_options import ListingOptions
 from retrieval.settings import load_settings
 
 MAX_RETRIES = 8
@@ -110,7 +111,8 @@ def index_batch(task: Task, executor: LocalExecutor, message: BatchMessage) -> R
 def remove_gone(task: Task, executor: LocalExecutor, message: RemovalMessage) -> ResultMessage:
     """Remove the points of the message's sources whose photo is gone."""
     policy = worker_context().settings.source_policy(allow_urls=message.urls)
-    removed = executor.remove_gone(message.sources, policy, CancellationToken())
+    options = ListingOptions(message.include_hidden, tuple(message.exclude), worker_context().settings.home)
+    removed = executor.remove_gone(message.sources, policy, options, CancellationToken())
     return ResultMessage(task=task.request.id, removed=removed)
 
 

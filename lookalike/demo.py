@@ -12,9 +12,10 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from retrieval.console import JsonFlag, messages, print_result, say
+from retrieval.console import Exclude, IncludeHidden, JsonFlag, messages, print_result, say
 from retrieval.errors import LookalikeError
 from retrieval.listing import LabelFrom
+from retrieval.listing_options import ListingOptions
 from retrieval.settings import Settings, load_settings
 from trainer.datasets import DIGITS, TFDS_PREFIX, locate
 from trainer.labels import names_kinds
@@ -31,6 +32,9 @@ def demo(
         LabelFrom | None,
         typer.Option(help="Source of the labels; none for photos without. Default: folders, unless they are dates."),
     ] = None,
+    *,
+    include_hidden: IncludeHidden = False,
+    exclude: Exclude = None,
     no_serve: Annotated[bool, typer.Option("--no-serve", help="Stop after the cross-check.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -42,11 +46,13 @@ def demo(
     settings = load_settings()
     data, photos, why = _choose(data, settings)
     bundle = settings.home / "demo" / photos.resolve().name
-    without_labels = label_from == "none" or (label_from is None and not names_kinds(photos))
-    labels = () if label_from is None else ("--label-from", label_from)
+    listing = ListingOptions(include_hidden, tuple(exclude or ()), settings.home)
+    without_labels = label_from == "none" or (label_from is None and not names_kinds(photos, listing))
+    listed = (*(["--include-hidden"] if include_hidden else []), *(f"--exclude={pattern}" for pattern in exclude or ()))
+    labels = listed if label_from is None else ("--label-from", label_from, *listed)
     if without_labels:
         say(f"{data} has no labels: a pretrained network finds photos of the same look.")
-        labels = ("--label-from", "none")
+        labels = ("--label-from", "none", *listed)
         trained = _run("train", "--data", data, "--recipe", "pretrained", *labels, "--out", str(bundle))
         evaluation = trained["metrics"].get("test") or trained["metrics"]["val"]
     else:

@@ -8,6 +8,13 @@ import typer
 from pydantic import BaseModel
 from rich.console import Console, RenderableType
 
+IncludeHidden = Annotated[
+    bool, typer.Option("--include-hidden", help="Also list files and folders with names that start with a dot.")
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", metavar="PATTERN", help="Skip what matches this .gitignore pattern; repeat for several."),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print only the result, as one JSON object.")]
 
 messages = Console(stderr=True)

@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Literal
 
 from retrieval.errors import BadSource
+from retrieval.listing_options import DEFAULT_OPTIONS, ListingOptions
+from retrieval.listing_report import ListingReport
 from retrieval.manifest import PhotoManifest, is_manifest
 from retrieval.photo_ref import PhotoRef, display, is_url
 from retrieval.source_policy import DEFAULT_POLICY, SourcePolicy
-from retrieval.stores import OnSkipped, store_of
+from retrieval.stores import Failure, OnSkipped, store_of
+from retrieval.walk import walk
 
 LabelFrom = Literal["folder", "manifest", "none"]
+SHOWN_FAILURES = 3
 
 
 def list_photos(
@@ -19,14 +23,19 @@ def list_photos(
     label_from: LabelFrom = "folder",
     on_skipped: OnSkipped | None = None,
     policy: SourcePolicy = DEFAULT_POLICY,
+    *,
+    options: ListingOptions = DEFAULT_OPTIONS,
+    report: ListingReport | None = None,
 ) -> Iterator[PhotoRef]:
-    """The photos of a folder or CSV/JSONL manifest, in a fixed order; see `PhotoStore.walk` and `PhotoManifest.photos`.
+    """The photos of a folder or CSV/JSONL manifest, in a fixed order; see `walk` and `PhotoManifest.photos`.
 
     Args:
         label_from: "none" for photos without labels, "manifest" to refuse a folder.
         on_skipped: called with each folder below the source that can't be listed, and each line of a manifest that
             names no photo.
         policy: whether the source, and the rows of a manifest, may be URLs.
+        options: which files of a folder are listed.
+        report: collects what was skipped, and notices.
 
     Raises:
         BadSource: the source can't be listed, a manifest has no column `path`, or, without `on_skipped`, a folder or
@@ -40,9 +49,25 @@ def list_photos(
     elif label_from == "manifest":
         raise BadSource(f"{display(source)} is not a .csv or .jsonl manifest.", "Name one, or omit --label-from.")
     else:
-        photos = store_of(source).walk(source, on_skipped)
+        photos = walk(source, options, report, on_skipped)
     for photo in photos:
         yield photo if label_from != "none" else replace(photo, label=None)
+
+
+def no_photos(
+    source: str | Path, policy: SourcePolicy = DEFAULT_POLICY, options: ListingOptions = DEFAULT_OPTIONS
+) -> BadSource:
+    """The error that a source contains no photos, with what it contains instead; lists the source once more."""
+    report, failures = ListingReport(), list[Failure]()
+    for _ in list_photos(source, on_skipped=failures.append, policy=policy, options=options, report=report):
+        break
+    sentences = [f"{display(source)} contains no photos."]
+    sentences += [f"Skipped: {report.summary()}."] if report.skipped else []
+    sentences += [failure.reason for failure in failures[:SHOWN_FAILURES]]
+    sentences += (
+        [f"{len(failures) - SHOWN_FAILURES:,} more entries can't be used."] if len(failures) > SHOWN_FAILURES else []
+    )
+    return BadSource(" ".join(sentences), "Name a folder or manifest that does.")
 
 
 def is_folder(source: str) -> bool:

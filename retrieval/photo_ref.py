@@ -36,6 +36,7 @@ class PhotoRef:
     split: str | None = None  # the split that a manifest assigns
     extra: Extra = field(default_factory=dict, hash=False)  # the other columns of its row in a manifest
     status: FileStatus | None = None  # the status of its file if the listing includes it
+    label_is_default: bool = False  # whether a label that the index has takes precedence, as for names of folders
 
     @property
     def id(self) -> uuid.UUID:

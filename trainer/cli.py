@@ -13,11 +13,12 @@ from rich.table import Table
 
 from retrieval.bundle import check_target, load_bundle
 from retrieval.bundle_format import Precision
-from retrieval.console import JsonFlag, print_result, say
+from retrieval.console import Exclude, IncludeHidden, JsonFlag, print_result, say
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
 from retrieval.errors import LookalikeError
 from retrieval.listing import LabelFrom
+from retrieval.listing_options import ListingOptions
 from retrieval.parts import Parts
 from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings, load_settings
@@ -83,6 +84,8 @@ def train(  # noqa: PLR0917 - a command line is all options
     splits: SplitsOption = None,
     unseen_class: UnseenOption = None,
     label_from: LabelFromOption = None,
+    include_hidden: IncludeHidden = False,
+    exclude: Exclude = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted training.")] = False,
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard logs.")] = None,
     mixed_precision: Annotated[
@@ -116,7 +119,10 @@ def train(  # noqa: PLR0917 - a command line is all options
         options = {"--seeds": seeds > 1, "--resume": resume, "--tensorboard": tensorboard is not None}
         options |= {"--mixed-precision": bool(mixed_precision), "--quantize": quantize != "float32"}
         _refuse_options_of_training(recipe, [option for option, is_given in options.items() if is_given])
-    dataset = _dataset(data, settings, splits, seed, unseen_class, label_from=label_from, needs_labels=needs_labels)
+    listing = ListingOptions(include_hidden, tuple(exclude or ()))
+    dataset = _dataset(
+        data, settings, splits, seed, unseen_class, label_from=label_from, needs_labels=needs_labels, options=listing
+    )
     import_tensorflow()
     from trainer.tables import training_summary  # noqa: PLC0415 - imports SciPy
 
@@ -159,6 +165,8 @@ def evaluate(  # noqa: PLR0917 - as above
         typer.Option(min=0, max=1, help="Weight of the part look, 0 to 1. Default: set by the model."),
     ] = None,
     label_from: LabelFromOption = None,
+    include_hidden: IncludeHidden = False,
+    exclude: Exclude = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Evaluate how well a bundle retrieves photos: each photo of a split is a query among the others.
@@ -172,7 +180,10 @@ def evaluate(  # noqa: PLR0917 - as above
     known = model.photo_splits()
     draw: DrawSplits = stratified_splits if known is None else partial(hashed_splits, known=known)
     seed = model.manifest.seed or 0
-    dataset = _dataset(data, settings, splits, seed, unseen_class, draw, label_from=label_from, needs_labels=False)
+    listing = ListingOptions(include_hidden, tuple(exclude or ()))
+    dataset = _dataset(
+        data, settings, splits, seed, unseen_class, draw, label_from=label_from, needs_labels=False, options=listing
+    )
     report_known_photos(dataset, split, known or {}, say)
     photos = dataset.split(split)
     labels, roles = labels_of(photos), roles_of(photos)
@@ -265,6 +276,7 @@ def _dataset(  # noqa: PLR0917 - as above
     *,
     label_from: LabelFrom | None,
     needs_labels: bool,
+    options: ListingOptions,
 ) -> Dataset:
     return load_dataset(
         data,
@@ -277,6 +289,7 @@ def _dataset(  # noqa: PLR0917 - as above
         draw=draw,
         label_from=label_from,
         needs_labels=needs_labels,
+        options=options,
     )
 
 

@@ -17,7 +17,9 @@ from retrieval.analysis.roles import EVERY_PHOTO, Roles
 from retrieval.decoder import PhotoDecoder
 from retrieval.errors import BadSource, LookalikeError, UnreadablePhoto
 from retrieval.images import ResizeRule
-from retrieval.listing import LabelFrom, list_photos
+from retrieval.listing import LabelFrom, list_photos, no_photos
+from retrieval.listing_options import DEFAULT_OPTIONS, ListingOptions
+from retrieval.listing_report import ListingReport
 from retrieval.photo_ref import PhotoRef, display
 from retrieval.stores import read_file
 from trainer.datasets import locate
@@ -102,6 +104,7 @@ def load_dataset(
     draw: DrawSplits = hashed_splits,
     label_from: LabelFrom | None = None,
     needs_labels: bool = True,
+    options: ListingOptions = DEFAULT_OPTIONS,
 ) -> Dataset:
     """Find the photos of a data set, leave out unreadable ones, and split them.
 
@@ -118,13 +121,14 @@ def load_dataset(
         draw: draws the splits, given photos, the sha256 of each by URI, and the seed.
         label_from: where labels come from; None: from folder names for folders, from the manifest for manifests.
         needs_labels: whether photos without labels are refused; if not, labels of fewer than two classes are ignored.
+        options: which files of a folder are listed; the home never is.
 
     Raises:
         LookalikeError: there are no photos, no labels or fewer than two classes; a photo has two labels or two splits
             or is outside the manifest's folder; or an unseen class does not exist.
     """
     source = locate(data, home)
-    photos = _once_each(_find(source, label_from, needs_labels, say), source)
+    photos = _once_each(_find(source, label_from, needs_labels, replace(options, home=home), say), source)
     if photos[0].label is None and splits is None and not any(photo.split for photo in photos):
         photos = _sample(photos, seed, say)
     if splits is not None:
@@ -260,12 +264,14 @@ def _has_queries(photos: Sequence[PhotoRef]) -> bool:
     return bool((matches if roles.queries is None else matches[roles.queries]).any())
 
 
-def _find(source: Path, label_from: LabelFrom | None, needs_labels: bool, say: Say) -> list[PhotoRef]:
+def _find(
+    source: Path, label_from: LabelFrom | None, needs_labels: bool, options: ListingOptions, say: Say
+) -> list[PhotoRef]:
     """Return the photos of a source that have labels; if they are not needed and of fewer than two classes, all photos.
 
     In the latter case, the photos have no label.
     """
-    photos = _listed_in(source, label_from, say)
+    photos = _listed_in(source, label_from, options, say)
     labelled = [photo for photo in photos if label_of(photo, source)]
     if not needs_labels and len({photo.label for photo in labelled}) < 2:
         return [replace(photo, label=None) for photo in photos]
@@ -277,19 +283,38 @@ def _find(source: Path, label_from: LabelFrom | None, needs_labels: bool, say: S
     if len(labelled) < len(photos):
         remedy = "" if needs_labels else " To use all photos, ignore the labels with --label-from none."
         say(f"{len(photos) - len(labelled)} photos without a label are left out.{remedy}")
-    return [replace(photo, label=display(str(photo.label))) for photo in labelled]
+    return labelled
 
 
-def _listed_in(source: Path, label_from: LabelFrom | None, say: Say) -> list[PhotoRef]:
-    """Return the photos of a folder or manifest, of which there must be one."""
+def _listed_in(source: Path, label_from: LabelFrom | None, options: ListingOptions, say: Say) -> list[PhotoRef]:
+    """Return the photos of a folder or manifest, of which there must be one; report what is skipped."""
+    report = ListingReport()
     if source.is_dir():
-        found = list_photos(source, label_from or "folder", lambda entry: say(f"Left out: {entry.reason}"))
+        found = list_photos(
+            source,
+            label_from or "folder",
+            lambda entry: say(f"Left out: {entry.reason}"),
+            options=options,
+            report=report,
+        )
         photos = list(found)
     else:
-        photos = _below(list_photos(source, label_from or "manifest"), source)
+        photos = _below(list_photos(source, label_from or "manifest", options=options, report=report), source)
     if not photos:
-        raise BadSource(f"{display(source)} contains no photos.", "Add a folder of photos for each class.")
-    return photos
+        raise no_photos(source, options=options)
+    for notice in report.notices:
+        say(notice)
+    if report.skipped:
+        say(f"Skipped: {report.summary()}.")
+    return _with_splits(photos, say) if source.is_dir() else photos
+
+
+def _with_splits(photos: list[PhotoRef], say: Say) -> list[PhotoRef]:
+    """Return the photos in the folders of splits; all photos if the folders are not splits."""
+    inside = [photo for photo in photos if photo.split]
+    if inside and len(inside) < len(photos):
+        say(f"Photos left out because they are not in the folder of a split: {len(photos) - len(inside)}.")
+    return inside or photos
 
 
 def _sample(photos: list[PhotoRef], seed: int, say: Say) -> list[PhotoRef]:

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from retrieval.listing import list_photos
+from retrieval.listing_options import DEFAULT_OPTIONS, ListingOptions
 from retrieval.photo_ref import PhotoRef
 
 DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])?(0[1-9]|[12]\d|3[01])?")  # 2024, 202405, 20240517
@@ -21,13 +22,13 @@ def label_of(photo: PhotoRef, source: Path) -> str | None:
     return None if is_outside else photo.label
 
 
-def names_kinds(source: Path) -> bool:
+def names_kinds(source: Path, options: ListingOptions = DEFAULT_OPTIONS) -> bool:
     """Whether most photos of a folder or manifest have labels, at least two different ones, that are not all dates.
 
     Raises:
         BadSource: the source can't be listed.
     """
-    photos = list(list_photos(source, on_skipped=lambda _: None))
+    photos = list(list_photos(source, on_skipped=lambda _: None, options=options))
     labels = Counter(label for photo in photos if (label := label_of(photo, source)) is not None)
     return len(labels) > 1 and 2 * labels.total() > len(photos) and not all(map(is_date, labels))
 

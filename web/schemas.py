@@ -312,6 +312,11 @@ class IndexJob(RequestModel):
     )
     label_from: LabelFrom | None = Field(None, description="source of the labels; null: by the type of source")
     sync: bool = Field(False, description="also remove photos of these sources that no longer exist")
+    include_hidden: bool = Field(False, description="also index files and folders with names that start with a dot")
+    exclude: list[Annotated[str, Field(min_length=1, max_length=1000)]] = Field(
+        [], max_length=100, description="gitignore patterns of files and folders to skip"
+    )
+    relabel: bool = Field(False, description="replace labels in the index by the names of folders")
     model: str | None = Field(None, description="the id of an installed model; null: the current one")
 
 

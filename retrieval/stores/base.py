@@ -1,26 +1,26 @@
-"""The interface of a store of photos, and the walk through its folders, which is the same for every store."""
+"""The interface of a store of photos."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, TextIO
 
-from retrieval import formats
-from retrieval.errors import BadSource, UnreadablePhoto
-from retrieval.photo_ref import FileStatus, PhotoRef, display
+from retrieval.errors import UnreadablePhoto
+from retrieval.photo_ref import FileStatus
 from retrieval.source_policy import DEFAULT_MAX_BYTES
 
 CHAIN = "::"  # in a URI, between the path in an archive and the archive
 
 
 class Entry(NamedTuple):
-    """A file or folder of a store: its name, its canonical URI, and its status if the listing includes it."""
+    """A file or folder of a store."""
 
     name: str
-    uri: str
+    uri: str  # canonical
     is_folder: bool
-    status: FileStatus | None = None
+    status: FileStatus | None = None  # if the listing of its folder includes it
+    is_link: bool = False  # whether it is a symbolic link to a folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,38 +86,6 @@ class PhotoStore(ABC):
         """The start of the canonical URIs of all photos below a folder and, in an archive, their end."""
         inner, chain, archive = self.folder(source).uri.partition(CHAIN)
         return inner.removesuffix("/") + "/", chain + archive
-
-    def walk(self, source: str, on_skipped: OnSkipped | None = None) -> Iterator[PhotoRef]:
-        """The photos of a folder and all folders below it, depth first, in a fixed order.
-
-        Each folder is visited once, even if links form a circle. The label of a photo is the name of the first folder
-        below the source, or the source's own name if the photo is directly in it. The entries of one folder are in
-        memory at a time. `on_skipped` gets each folder below the source that can't be listed.
-
-        Raises:
-            BadSource: the source can't be listed, or, without `on_skipped`, a folder below it.
-        """
-        top = self.folder(source)
-        folders, visited = [(top, top.name)], set[Hashable]()
-        while folders:
-            folder, label = folders.pop()
-            try:
-                identity = self.identity(folder)
-                if identity in visited:
-                    continue
-                visited.add(identity)
-                entries = self.entries(folder)
-            except BadSource as error:
-                if on_skipped is None or folder is top:
-                    raise
-                on_skipped(Failure(folder.uri, error.message))
-                continue
-            below = [entry for entry in entries if entry.is_folder]
-            folders.extend((entry, entry.name if folder is top else label) for entry in reversed(below))
-            label = display(label)
-            for entry in entries:
-                if not entry.is_folder and formats.by_file_name(entry.name):
-                    yield PhotoRef(entry.uri, label, status=entry.status)
 
 
 def check_size(name: str, size: int, max_bytes: int) -> None:

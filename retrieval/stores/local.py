@@ -5,8 +5,10 @@ import stat
 from collections.abc import Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from pathlib import Path
 from typing import TextIO
+from urllib.parse import quote_from_bytes
 
 from retrieval.errors import BadSource, MissingPhoto, UnreadablePhoto, os_errors_as
 from retrieval.photo_ref import FileStatus, display, file_uri, path_of, uri_of
@@ -48,8 +50,9 @@ class LocalStore(PhotoStore):
     def entries(self, folder: Entry) -> list[Entry]:
         path = os.fspath(path_of(folder.uri))
         with _listing(path):
-            found = sorted(os.scandir(path), key=lambda entry: entry.name)
-        return [Entry(entry.name, file_uri(entry.path), _is_folder(entry)) for entry in found]
+            found = sorted(os.scandir(path), key=attrgetter("name"))
+        above = folder.uri.removesuffix("/")
+        return [_entry(above, entry) for entry in found]
 
     def identity(self, folder: Entry) -> Hashable:
         path = os.fspath(path_of(folder.uri))
@@ -82,11 +85,13 @@ def _regular(path: Path) -> os.stat_result:
     return status
 
 
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
+def _entry(above: str, entry: "os.DirEntry[str]") -> Entry:
+    uri = f"{above}/{quote_from_bytes(os.fsencode(entry.name))}"
     try:
-        return entry.is_dir()
+        is_folder = entry.is_dir()
     except OSError:  # a link that points to itself
-        return False
+        is_folder = False
+    return Entry(entry.name, uri, is_folder, is_link=is_folder and entry.is_symlink())
 
 
 def _listing(path: str) -> AbstractContextManager[None]:

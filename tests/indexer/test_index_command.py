@@ -303,3 +303,53 @@ def many_photos(folder: Path, count: int) -> Path:
     for number in range(count):
         (folder / f"{number}.jpg").write_bytes(contents[number % len(contents)] + b"%d" % number)
     return folder
+
+
+def test_what_is_skipped_is_counted_in_every_output(command, settings: Settings, bundle: Bundle, own: Path) -> None:
+    for name in ("red/1.mov", "red/2.mov", "red/@eaDir/0.jpg", ".lookalike/1.jpg", "blue/old/1.jpg"):
+        (own / name).parent.mkdir(exist_ok=True)
+        (own / name).write_bytes(make.encoded(make.photo()))
+    called = command("index", own, "--bundle", bundle.folder, "--exclude", "old/")
+    assert "\nSkipped: 2 .mov, 1 in .lookalike, 1 in @eaDir, 1 excluded by old/." in called.out
+    result = command("index", own, "--exclude", "old/", "--json").json
+    assert counts(result) == (6, 0, 6, 0, 0)
+    assert result["seen"] == result["indexed"] + result["unchanged"] + result["failed"]
+    assert result["skipped"] == 5
+    assert result["skipped_reasons"][0] == {"reason": "format", "detail": ".mov", "count": 2, "example": "red/1.mov"}
+    (job, *_) = list_jobs(settings)
+    assert job.skipped == 5 and [reason.reason for reason in job.skipped_reasons][1:] == [
+        "hidden",
+        "system",
+        "excluded",
+    ]
+    assert job.exclude == ["old/"]
+
+
+def test_the_home_in_the_library_is_not_indexed(
+    command, settings: Settings, bundle: Bundle, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOKALIKE_HOME", str(own / "state"))
+    thumbnail = own / "state" / "thumbnails" / "1.jpg"
+    thumbnail.parent.mkdir(parents=True)
+    thumbnail.write_bytes(make.encoded(make.photo()))
+    result = command("index", own, "--bundle", bundle.folder, "--json").json
+    assert (result["indexed"], result["skipped_reasons"][0]["reason"]) == (6, "home")
+
+
+def test_a_line_that_names_no_photo_is_seen_and_failed(command, bundle: Bundle, own: Path) -> None:
+    manifest = own / "list.csv"
+    manifest.write_text("path,label\nred/0.jpg,red\n,blue\n")
+    result = command("index", manifest, "--bundle", bundle.folder, "--json").json
+    assert counts(result) == (2, 1, 0, 0, 1)
+
+
+def test_folders_named_like_splits_do_not_become_labels(
+    command, settings: Settings, bundle: Bundle, own: Path, tmp_path: Path
+) -> None:
+    for split in ("train", "test"):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        make.library(tmp_path / "data" / split, per_label=1)
+    called = command("index", tmp_path / "data", "--bundle", bundle.folder)
+    assert "The folders test and train are used as splits, and the folders in them as labels." in called.err
+    with open_store(settings).open(bundle.model_id, bundle.dimension) as index:
+        assert index.labels() == {"red": 2, "green": 2, "blue": 2}

@@ -140,17 +140,17 @@ def test_a_label_that_is_no_text_is_escaped_as_a_folders(tmp_path: Path, name: s
 
 
 def test_an_unlistable_folder_is_told_and_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("a/1.jpg", "lost+found/2.jpg", "z/3.jpg"):
+    for name in ("a/1.jpg", "locked/2.jpg", "z/3.jpg"):
         touch(tmp_path / name)
-    refuse(monkeypatch, tmp_path / "lost+found")
+    refuse(monkeypatch, tmp_path / "locked")
     told: list[tuple[str, str]] = []
     found = list_photos(tmp_path, on_skipped=lambda entry: told.append((entry.uri, entry.reason)))
     assert [photo.path.name for photo in found] == ["1.jpg", "3.jpg"]
-    assert told == [(uri_of(tmp_path / "lost+found"), f"The folder {tmp_path}/lost+found can't be listed (Refused).")]
-    with pytest.raises(BadSource, match="lost"):
+    assert told == [(uri_of(tmp_path / "locked"), f"The folder {tmp_path}/locked can't be listed (Refused).")]
+    with pytest.raises(BadSource, match="locked"):
         list(list_photos(tmp_path))
-    with pytest.raises(BadSource, match="lost"):
-        list(list_photos(tmp_path / "lost+found", on_skipped=lambda entry: told.append((entry.uri, entry.reason))))
+    with pytest.raises(BadSource, match="locked"):
+        list(list_photos(tmp_path / "locked", on_skipped=lambda entry: told.append((entry.uri, entry.reason))))
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -18,6 +18,7 @@ from retrieval.listing import list_photos
 from retrieval.photo_ref import PhotoRef
 from retrieval.source_policy import SourcePolicy
 from retrieval.stores import PhotoStore, photo_status, read_photo, store_of
+from retrieval.walk import walk
 
 FILES = {"red/1.jpg": b"one", "red/2020/2.png": b"two", "blue/3.webp": b"three", "4.gif": b"four", "notes.txt": b"no"}
 
@@ -44,7 +45,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 def store_and_photos(source: str) -> tuple[PhotoStore, list[PhotoRef]]:
     store = store_of(source)
-    return store, list(store.walk(source))
+    return store, list(walk(source))
 
 
 def test_a_walk_finds_photos_in_a_fixed_order_with_their_labels(source: str) -> None:
@@ -83,7 +84,7 @@ def test_a_photo_that_is_gone_is_missing(source: str) -> None:
 
 def test_a_folder_that_is_gone_cannot_be_listed(source: str) -> None:
     with pytest.raises(BadSource, match="can't be listed"):
-        list(store_of(source).walk(source.replace("own", "other", 1) if "::" in source else f"{source}-other"))
+        list(walk(source.replace("own", "other", 1) if "::" in source else f"{source}-other"))
 
 
 def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path) -> None:

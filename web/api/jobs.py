@@ -121,6 +121,9 @@ def _index_request(new: IndexJob) -> IndexRequest:
         bundle=_bundle_of(new.model) if new.model else None,
         label_from=new.label_from,
         sync=new.sync,
+        include_hidden=new.include_hidden,
+        exclude=new.exclude,
+        relabel=new.relabel,
     )
 
 
@@ -138,8 +141,13 @@ def _shown() -> Callable[[Job], Job]:
     paths = services().shown_paths
 
     def without_folders(job: Job) -> Job:
-        sources = [paths.of_source(source) for source in job.sources]
-        return job.model_copy(update={"sources": sources, "error": job.error and paths.without_folders(job.error)})
+        return job.model_copy(
+            update={
+                "sources": [paths.of_source(source) for source in job.sources],
+                "notices": [paths.without_folders(notice) for notice in job.notices],
+                "error": job.error and paths.without_folders(job.error),
+            }
+        )
 
     return without_folders
 

@@ -6,6 +6,13 @@ import { announce, dismiss, main, warn } from "./notices.js";
 
 const FIRST_FAILURES = 100;
 const KINDS = { running: "active", done: "good", failed: "bad", interrupted: "bad" };
+const REASONS = {
+  format: (suffix) => `${suffix}, a format that is not read`,
+  hidden: (name) => `hidden (${name})`,
+  system: (name) => `system files (${name})`,
+  excluded: (pattern) => `excluded by ${pattern}`,
+  home: (name) => `in Lookalike’s own folder ${name}`,
+};
 const TITLES = { map: "Map of the collection", activate: "Activation of a model" };
 const { jobs: address } = main().dataset;
 const list = main().querySelector(".list");
@@ -69,6 +76,7 @@ function update(item, job) {
   });
   item.querySelector("progress").hidden = !running;
   showNumbers(item, TITLES[job.kind] ? computed(job) : indexed(job));
+  item.querySelector(".remarks").replaceChildren(...remarks(job).map((text) => Object.assign(document.createElement("li"), { textContent: text })));
   const failures = item.querySelector(".failures");
   failures.hidden = !job.failed;
   failures.querySelector("summary").textContent = `Failed photos (${job.failed.toLocaleString()})`;
@@ -76,9 +84,15 @@ function update(item, job) {
   reveal(item, "[data-retry]", !running && job.failed > 0);
 }
 
-function indexed({ seen, indexed, unchanged, removed, failed, images_per_second: rate, seconds }) {
+function indexed({ seen, indexed, unchanged, removed, failed, skipped, images_per_second: rate, seconds }) {
   const speed = rate && { "photos per second": Math.round(rate) };
-  return { seen, indexed, unchanged, removed, failed, ...speed, seconds: Math.round(seconds) };
+  return { seen, indexed, unchanged, removed, failed, skipped, ...speed, seconds: Math.round(seconds) };
+}
+
+/** Why files were skipped, and notices about labels: one line each. */
+function remarks({ skipped_reasons: reasons = [], notices = [] }) {
+  const skipped = reasons.map(({ reason, detail, count, example }) => `${count.toLocaleString()} skipped: ${REASONS[reason](detail)}, for example ${example}`);
+  return [...notices, ...skipped];
 }
 
 /** A job that indexes no photos reports no numbers before its end. */

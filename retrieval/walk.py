@@ -1,0 +1,274 @@
+"""The walk through the folders of a source, which is the same for every store."""
+
+from collections import deque
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from retrieval import formats
+from retrieval.errors import BadSource, UnreadablePhoto
+from retrieval.ignore import IGNORE_FILE, IgnoreRules
+from retrieval.labels import normalized
+from retrieval.listing_options import DEFAULT_OPTIONS, ListingOptions
+from retrieval.listing_report import ListingReport, Reason
+from retrieval.photo_ref import PhotoRef, display
+from retrieval.stores import Failure, LocalStore, OnSkipped, PhotoStore, store_of
+from retrieval.stores.base import Entry
+
+# Folders in which file systems, NAS devices and photo programs keep thumbnails, deleted files and metadata.
+SYSTEM_FOLDERS = frozenset((
+    "@eadir",
+    "@recently-snapshot",
+    "@recycle",
+    "@tmp",
+    "#recycle",
+    "#snapshot",
+    "$recycle.bin",
+    "__macosx",
+    "lost+found",
+    "system volume information",
+    ".appledouble",
+    ".documentrevisions-v100",
+    ".fseventsd",
+    ".spotlight-v100",
+    ".temporaryitems",
+    ".thumbnails",
+    ".trash",
+    ".trashes",
+))  # fmt: skip
+TRASH = ".trash-"  # the start of the name of a trash folder, before the number of a user
+APPLE_DOUBLE = "._"  # the start of the names of files that macOS writes beside others
+SYSTEM_FILES = frozenset(("Thumbs.db", "desktop.ini"))
+SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+def walk(
+    source: str,
+    options: ListingOptions = DEFAULT_OPTIONS,
+    report: ListingReport | None = None,
+    on_skipped: OnSkipped | None = None,
+) -> Iterator[PhotoRef]:
+    """The photos of a folder and all folders below it, depth first, in a fixed order.
+
+    Hidden and system folders, Lookalike's own home and what the patterns exclude are skipped, and their photos counted
+    in the report. Each folder is visited once, even if links form a circle; links to folders are followed after all
+    other folders, so a photo is listed under its real path if that is below the source.
+
+    The label of a photo is the name of the first folder below the source, or the source's own name if the photo is
+    directly in it. If all of these folders are named train, val or test and have the same subfolders, they are the
+    splits, and the folders in them the labels. The entries of one folder are in memory at a time.
+
+    Args:
+        source: a path or URL.
+        on_skipped: called with each folder below the source that can't be listed.
+
+    Raises:
+        BadSource: the source can't be listed, a pattern is not valid, or, without `on_skipped`, a folder below the
+            source can't be listed.
+    """
+    return _Walk(store_of(source), options, report or ListingReport(), on_skipped).photos(source)
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder to visit."""
+
+    entry: Entry
+    path: str  # relative to the source; empty or with a slash at the end
+    rules: IgnoreRules
+    label: str | None  # of the photos in it
+    names_labels: bool = False  # whether the folders in it are labels
+    split: str | None = None
+
+    def inner(self, entry: Entry, rules: IgnoreRules) -> "_Folder":
+        """A folder in this one."""
+        label = normalized(entry.name) if self.names_labels else self.label
+        return _Folder(entry, f"{self.path}{entry.name}/", rules, label, split=self.split)
+
+
+class _Walk:
+    def __init__(
+        self, store: PhotoStore, options: ListingOptions, report: ListingReport, on_skipped: OnSkipped | None
+    ) -> None:
+        self._store = store
+        self._options = options
+        self._report = report
+        self._on_skipped = on_skipped
+        self._home = _identity(options.home)
+        self._visited = set[Hashable]()
+
+    def photos(self, source: str) -> Iterator[PhotoRef]:
+        entry = self._store.folder(source)
+        rules = IgnoreRules.of_options(self._options.exclude)
+        top = _Folder(entry, "", rules, normalized(entry.name), names_labels=True)
+        folders, links = [top], deque[_Folder]()
+        while folders or links:
+            folder = folders.pop() if folders else links.popleft()
+            try:
+                entries = self._visit(folder)
+                rules = self._rules(folder, entries)
+            except BadSource as error:
+                if self._on_skipped is None or folder is top:
+                    raise
+                self._on_skipped(Failure(folder.entry.uri, error.message))
+                continue
+            below = self._below(folder, entries, rules)
+            if folder is top:
+                below = self._as_splits(below)
+            links.extend(inner for inner in below if inner.entry.is_link)
+            folders.extend(inner for inner in reversed(below) if not inner.entry.is_link)
+            yield from self._photos_in(folder, entries, rules)
+
+    def _visit(self, folder: _Folder) -> list[Entry]:
+        """The entries of a folder; none if it was visited before or is Lookalike's home."""
+        identity = self._store.identity(folder.entry)
+        if identity in self._visited:
+            return []
+        self._visited.add(identity)
+        if identity == self._home:
+            self._count_below(folder.entry, folder.path, "home", folder.entry.name)
+            return []
+        return self._store.entries(folder.entry)
+
+    def _rules(self, folder: _Folder, entries: Sequence[Entry]) -> IgnoreRules:
+        """The patterns that apply in a folder; raises `BadSource` if its ignore file can't be used."""
+        for entry in entries:
+            if entry.name > IGNORE_FILE:
+                break
+            if entry.name == IGNORE_FILE and not entry.is_folder:
+                return folder.rules.with_file(folder.path, self._ignore_file(entry), entry.uri)
+        return folder.rules
+
+    def _ignore_file(self, entry: Entry) -> str:
+        try:
+            return self._store.read(entry.uri).decode("utf-8-sig", "surrogateescape")
+        except UnreadablePhoto as error:
+            raise BadSource(error.message, error.remedy) from None
+
+    def _below(self, folder: _Folder, entries: Sequence[Entry], rules: IgnoreRules) -> list[_Folder]:
+        """The folders in a folder that are not skipped."""
+        below = []
+        for entry in entries:
+            if not entry.is_folder:
+                continue
+            inner = folder.inner(entry, rules)
+            if skipped := self._reason(entry, inner.path, rules):
+                self._count_below(entry, inner.path, *skipped)
+            else:
+                below.append(inner)
+        return below
+
+    def _reason(self, folder: Entry, path: str, rules: IgnoreRules) -> tuple[Reason, str] | None:
+        """Why a folder is skipped; None if it is not."""
+        if is_system_folder(folder.name):
+            return "system", folder.name
+        if folder.name.startswith(".") and not self._options.include_hidden:
+            return "home" if self._is_home(folder) else "hidden", folder.name
+        pattern = rules.excluding(path)
+        return None if pattern is None else ("excluded", pattern)
+
+    def _is_home(self, folder: Entry) -> bool:
+        with suppress(BadSource):
+            return self._home is not None and self._store.identity(folder) == self._home
+        return False
+
+    def _count_below(self, folder: Entry, path: str, reason: Reason, detail: str) -> None:
+        """Count the photos in a skipped folder; links are not followed, and what can't be listed is not counted."""
+        folders = [] if folder.is_link else [(folder, path)]
+        while folders:
+            outer, path = folders.pop()
+            with suppress(BadSource):
+                for entry in self._store.entries(outer):
+                    inner = f"{path}{entry.name}"
+                    if entry.is_folder:
+                        folders += [] if entry.is_link else [(entry, f"{inner}/")]
+                    elif formats.by_file_name(entry.name):
+                        self._report.skip(reason, display(detail), inner)
+
+    def _as_splits(self, folders: list[_Folder]) -> list[_Folder]:
+        """The folders at the first level, as splits with folders of labels if that is what they are."""
+        splits = [SPLIT_FOLDERS.get(folder.entry.name.lower()) for folder in folders]
+        if None in splits or len(set(splits)) < 2:
+            return folders
+        names = [folder.entry.name for folder in folders]
+        listed = f"{', '.join(names[:-1])} and {names[-1]}"
+        if not _are_alike([self._names_below(folder) for folder in folders]):
+            self._report.notice(f"The folders {listed} are used as labels, since they don't have the same subfolders.")
+            return folders
+        self._report.notice(f"The folders {listed} are used as splits, and the folders in them as labels.")
+        return [
+            replace(folder, label=None, names_labels=True, split=split)
+            for folder, split in zip(folders, splits, strict=True)
+        ]
+
+    def _names_below(self, folder: _Folder) -> set[str]:
+        """The names of the folders in a folder that are not skipped because of their names."""
+        with suppress(BadSource):
+            return {
+                normalized(entry.name) or entry.name
+                for entry in self._store.entries(folder.entry)
+                if entry.is_folder and not is_system_folder(entry.name) and not entry.name.startswith(".")
+            }
+        return set()
+
+    def _photos_in(self, folder: _Folder, entries: Sequence[Entry], rules: IgnoreRules) -> Iterator[PhotoRef]:
+        """The photos directly in a folder."""
+        label, split, is_default = folder.label, folder.split, not self._options.relabel
+        found = False
+        for entry in entries:
+            if entry.is_folder or self._is_skipped(entry.name, folder, rules):
+                continue
+            if not found:
+                found = True
+                self._report.found_label(label)
+            yield PhotoRef(entry.uri, label, split, status=entry.status, label_is_default=is_default)
+
+    def _is_skipped(self, name: str, folder: _Folder, rules: IgnoreRules) -> bool:
+        """Whether a file is skipped, which is counted; hidden and excluded files that are no photos are not counted."""
+        is_photo = formats.by_file_name(name) is not None
+        skipped = self._reason_of_file(name, folder, rules)
+        if skipped is None:
+            if not is_photo:
+                self._report.skip_format(name, folder.path + name)
+            return not is_photo
+        if is_photo:
+            reason, detail = skipped
+            self._report.skip(reason, display(detail), folder.path + name)
+        return True
+
+    def _reason_of_file(self, name: str, folder: _Folder, rules: IgnoreRules) -> tuple[Reason, str] | None:
+        """Why a file is skipped whether or not it is a photo; None if it is not."""
+        if name.startswith("."):
+            if name.startswith(APPLE_DOUBLE):
+                return "system", f"{APPLE_DOUBLE}*"
+            if not self._options.include_hidden:
+                return "hidden", ".*"
+        elif name in SYSTEM_FILES:
+            return "system", name
+        if not rules:
+            return None
+        pattern = rules.excluding(folder.path + name)
+        return None if pattern is None else ("excluded", pattern)
+
+
+def is_system_folder(name: str) -> bool:
+    """Whether a folder with this name belongs to a file system, a NAS device or a photo program."""
+    name = name.lower()
+    return name in SYSTEM_FOLDERS or name.startswith(TRASH)
+
+
+def _identity(home: Path | None) -> Hashable | None:
+    """The identity of Lookalike's home in a `LocalStore`; None if there is no home."""
+    if home is None:
+        return None
+    store = LocalStore()
+    with suppress(BadSource):
+        return store.identity(store.folder(str(home)))
+    return None
+
+
+def _are_alike(names: Sequence[set[str]]) -> bool:
+    """Whether sets are not empty, and the largest contains all others; a small split may lack some classes."""
+    largest = max(names, key=len)
+    return all(below and below <= largest for below in names)
