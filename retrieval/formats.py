@@ -14,9 +14,7 @@ class ImageFormat:
     suffixes: tuple[str, ...]  # of its files, in lower case; the first one is given to uploads
     media_type: str
     is_shown: bool = True  # whether browsers display it; the page shows other files as JPEG renditions
-    buffers: int = (
-        0  # bytes per pixel that its decoder uses besides the image, measured with 3000 × 3000 pixels or more
-    )
+    buffers: int = 0  # bytes per pixel that its decoder uses besides the image, as measured
     module: str = "PIL"  # the package that decodes it
     extra: str | None = None  # the extra of Lookalike that installs that package; None: always installed
 

@@ -10,8 +10,8 @@ from web.schemas import API
 from web.services import services
 
 
-def photo_url(photo: uuid.UUID, part: Literal["file", "thumbnail"]) -> str:
-    """Return the URL of a photo's file or thumbnail; faster than `url_for`, as a page of results needs many."""
+def photo_url(photo: uuid.UUID, part: Literal["file", "thumbnail", "rendition"]) -> str:
+    """Return the URL of a file, thumbnail or rendition; faster than `url_for`, as a page of results needs many."""
     return f"{request.script_root}{API}/images/{photo}/{part}"
 
 

@@ -1,4 +1,4 @@
-"""The files of indexed photos, on this machine or at URLs, and their thumbnails."""
+"""The files of indexed photos, on this machine or at URLs, and JPEGs of them: thumbnails and renditions."""
 
 import hashlib
 import io
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval import formats
-from retrieval.decoder import PhotoDecoder
+from retrieval.decoder import DECODER_VERSION, PhotoDecoder
 from retrieval.errors import BadQuery, LookalikeError, NotFound, UnreadablePhoto
 from retrieval.files import write_atomically
 from retrieval.photo_ref import PhotoRef, display, file_name, file_uri, is_url, path_of
@@ -19,10 +19,20 @@ from retrieval.stores import read_file
 from web.remote_photos import RemotePhotos
 from web.uploads import uploads_folder
 
-THUMBNAIL_SIDE = 320
-THUMBNAIL_QUALITY = 82
-# 256 folders of 64 thumbnails of about 15 kB: the cache stays below 250 MB.
-FOLDER_LIMIT = 64
+
+@dataclass(frozen=True, slots=True)
+class Rendition:
+    """A kind of JPEGs that are made of photos and cached, in 256 folders."""
+
+    folder: str  # in the cache
+    side: int  # the most pixels of a side
+    enough: int  # pixels of the shorter side to which a photo may be reduced while it is decoded
+    quality: int
+    folder_limit: int  # JPEGs in each of the folders
+
+
+THUMBNAIL = Rendition("thumbnails", side=320, enough=320, quality=82, folder_limit=64)  # about 15 kB each: 250 MB
+LARGE = Rendition("renditions", side=2048, enough=1024, quality=85, folder_limit=2)  # about 500 kB each: 250 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +49,8 @@ class PhotoFiles:
     """The photos that may be served: if there are `library_roots`, those below them and uploads.
 
     Args:
-        settings: the library's roots, and the home, where thumbnails are stored.
-        computing: held while a thumbnail is computed, but not while waiting for a store.
+        settings: the library's roots, and the home, where JPEGs are cached.
+        computing: held while a JPEG is computed, but not while waiting for a store.
     """
 
     def __init__(self, settings: Settings, decoder: PhotoDecoder, computing: AbstractContextManager[object]) -> None:
@@ -50,7 +60,7 @@ class PhotoFiles:
         self._folders = [os.path.realpath(folder) for folder in folders]
         self._remote = RemotePhotos(self._policy)
         self._computing = computing
-        self._cache = settings.home / "cache" / "thumbnails"
+        self._cache = settings.home / "cache"
         self._decoder = decoder
 
     def original(self, uri: str) -> PhotoFile:
@@ -106,16 +116,23 @@ class PhotoFiles:
             UnreadablePhoto: the photo is damaged.
             LookalikeError: as `content`.
         """
-        cached = self._cache / photo.tag[:2] / f"{photo.tag}.jpg"
+        return self._jpeg(photo, THUMBNAIL)
+
+    def rendition(self, photo: PhotoFile) -> bytes:
+        """A photo as a JPEG, no side longer than 2048 pixels; it is cached. Raises as `thumbnail`."""
+        return self._jpeg(photo, LARGE)
+
+    def _jpeg(self, photo: PhotoFile, kind: Rendition) -> bytes:
+        cached = self._cache / kind.folder / photo.tag[:2] / f"{photo.tag}.jpg"
         with suppress(FileNotFoundError):
             if found := cached.read_bytes():
                 return found
         data = self.content(photo)
         with self._computing:
-            thumbnail = make_thumbnail(data, self._decoder)
-        with suppress(OSError):  # if the disk is full, the thumbnail is not cached
-            _store(cached, thumbnail)
-        return thumbnail
+            jpeg = make_jpeg(data, self._decoder, kind)
+        with suppress(OSError):  # if the disk is full, the JPEG is not cached
+            _store(cached, jpeg, kind.folder_limit)
+        return jpeg
 
     def _local(self, uri: str) -> PhotoFile:
         real = Path(os.path.realpath(path_of(uri)))
@@ -143,12 +160,12 @@ class PhotoFiles:
         )
 
 
-def make_thumbnail(data: bytes, decoder: PhotoDecoder) -> bytes:
-    """An encoded photo as a JPEG, no side longer than 320 pixels; raises `UnreadablePhoto`."""
-    with decoder.open(data, enough=THUMBNAIL_SIDE) as photo:
-        image = photo.within(THUMBNAIL_SIDE)
+def make_jpeg(data: bytes, decoder: PhotoDecoder, kind: Rendition = THUMBNAIL) -> bytes:
+    """An encoded photo as a JPEG; raises `UnreadablePhoto`."""
+    with decoder.open(data, enough=kind.enough) as photo:
+        image = photo.within(kind.side)
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=THUMBNAIL_QUALITY, optimize=True)
+    image.save(buffer, "JPEG", quality=kind.quality, optimize=True)
     return buffer.getvalue()
 
 
@@ -158,16 +175,16 @@ def shown_type(name: str) -> str | None:
     return format.media_type if format and format.is_shown else None
 
 
-def _store(path: Path, data: bytes) -> None:
-    """Store a thumbnail; if its folder is full, delete the oldest ones."""
+def _store(path: Path, data: bytes, limit: int) -> None:
+    """Store a JPEG; if its folder has so many, delete the oldest ones."""
     others = sorted(path.parent.glob("*.jpg"), key=lambda other: other.stat().st_mtime)
-    for oldest in others[: max(0, len(others) - FOLDER_LIMIT + 1)]:
+    for oldest in others[: max(0, len(others) - limit + 1)]:
         oldest.unlink(missing_ok=True)
     write_atomically(path, data, durable=False)
 
 
 def _digest(version: bytes) -> str:
-    return hashlib.sha256(version).hexdigest()[:32]
+    return hashlib.sha256(version + bytes([DECODER_VERSION])).hexdigest()[:32]
 
 
 @contextmanager

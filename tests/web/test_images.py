@@ -6,14 +6,17 @@ import json
 import os
 import uuid
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import make
+import pillow_heif
 import pytest
 from flask.testing import FlaskClient
 from PIL import Image
 from serving import Site, site
 
+from indexer.batch import BatchIndexer
 from retrieval.bundle import Bundle
 from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
@@ -93,13 +96,30 @@ def test_a_thumbnail_stands_upright(own: Site) -> None:
 
 
 def test_the_cache_of_thumbnails_stays_small(own: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(photo_files, "FOLDER_LIMIT", 1)
+    monkeypatch.setattr(photo_files, "THUMBNAIL", replace(photo_files.THUMBNAIL, folder_limit=1))
     files = PhotoFiles(own.settings, own.searcher.decoder, nullcontext())
     for _ in range(2):
         for photo in own.photos:
             assert files.thumbnail(files.original(photo.uri)).startswith(b"\xff\xd8")
     folders = list((own.settings.home / "cache" / "thumbnails").iterdir())
     assert all(len(list(folder.iterdir())) == 1 for folder in folders)
+
+
+@pytest.mark.parametrize(("name", "format"), [("photo.heic", "HEIF"), ("photo.tif", "TIFF")])
+def test_the_page_shows_a_jpeg_of_a_photo_that_browsers_do_not_display(own: Site, name: str, format: str) -> None:
+    pillow_heif.register_heif_opener()
+    path = own.photos[0].path.with_name(name)
+    path.write_bytes(make.encoded(make.photo("red", 1, (1000, 400)), format))
+    photo = PhotoRef(path.as_uri(), "red")
+    with BatchIndexer(own.searcher.embedder, own.searcher.index, own.searcher.decoder) as indexer:
+        list(indexer.run([photo]))
+    address = url(photo, "/rendition")
+    assert address in own.client.get(f"/photo/{photo.id}").text
+    rendition = own.client.get(address)
+    assert rendition.mimetype == "image/jpeg" and rendition.headers["ETag"]
+    assert Image.open(io.BytesIO(rendition.data)).size == (1000, 400)
+    assert (own.settings.home / "cache" / "renditions").is_dir()
+    assert own.client.get(url(photo, "/file")).headers["Content-Disposition"].startswith("attachment")
 
 
 def test_a_full_disk_costs_neither_answer_nor_rubbish(own: Site, monkeypatch: pytest.MonkeyPatch) -> None:

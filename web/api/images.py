@@ -1,4 +1,4 @@
-"""`/images`: add, show and remove photos, search by them, and return their files and thumbnails."""
+"""`/images`: add, show and remove photos, search by them, and return their files, thumbnails and renditions."""
 
 import io
 import uuid
@@ -84,6 +84,16 @@ def thumbnail(photo: uuid.UUID) -> Response:
     files = services().photo_files
     original = files.original(indexed(photo).uri)
     return _cached(f"{original.tag}-thumbnail", lambda: Response(files.thumbnail(original), mimetype="image/jpeg"))
+
+
+@blueprint.get("/images/<uuid:photo>/rendition")
+@blueprint.output(FileSchema(type="string", format="binary"), content_type="image/jpeg")
+@blueprint.doc(responses=[404, 422])
+def rendition(photo: uuid.UUID) -> Response:
+    """Return the photo as a JPEG, no side longer than 2048 pixels, for formats that browsers don't display."""
+    files = services().photo_files
+    original = files.original(indexed(photo).uri)
+    return _cached(f"{original.tag}-rendition", lambda: Response(files.rendition(original), mimetype="image/jpeg"))
 
 
 def _photo(photo: uuid.UUID) -> Photo:

@@ -20,5 +20,5 @@ def show(photo: uuid.UUID) -> str:
         payload=payload,
         location=services().shown_paths.of(payload.uri),
         original=photo_url(photo, "file"),
-        large=photo_url(photo, "file" if shown_type(card.name) else "thumbnail"),
+        large=photo_url(photo, "file" if shown_type(card.name) else "rendition"),
     )

@@ -18,7 +18,7 @@ from web.links import photo_url
 from web.page.address import PAGE_SIZE, PageQuery, crop_text, decode_vector, encode_vector
 from web.page.cards import Card, Picture, payloads
 from web.page.label_choices import choose_labels
-from web.photo_files import make_thumbnail
+from web.photo_files import make_jpeg
 from web.schemas import API, MAX_OFFSET, CropBox
 from web.services import services
 from web.validation import check_fields
@@ -55,7 +55,7 @@ def upload() -> str:
     served = services()
     with served.computing:
         vector, took_ms = served.searcher.embed(data, query.crop.crop())
-        preview = make_thumbnail(data, served.searcher.decoder)
+        preview = make_jpeg(data, served.searcher.decoder)
     encoded, model = encode_vector(vector), served.searcher.index.model
     kept = served.kept_queries.keep(KeptQuery(vector, data, preview))
     if not kept:  # all pages use the embedding in the URL
