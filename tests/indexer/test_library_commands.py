@@ -119,6 +119,7 @@ def test_a_draw_is_no_doubt() -> None:
     assert "file:///0.jpg" not in {uri for uri, _ in find_doubtful(drawn, voters=2)}
 
 
+@pytest.mark.slow
 def test_a_job_ends_with_a_graph_where_photos_are_many(
     command, library: Path, bundle: Bundle, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,6 +89,7 @@ def test_an_index_goes_to_a_server_and_back(command, filled: Settings, bundle: B
     assert embedded(filled).current() == f"{bundle.model_id}-next"
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_written_again_and_what_is_gone_is_removed(
     command, filled: Settings, bundle: Bundle, server: str
 ) -> None:

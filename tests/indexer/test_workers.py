@@ -134,6 +134,7 @@ def test_a_worker_indexes_the_same_as_a_local_job(
     assert distributed == points(Settings(), bundle)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_process_loses_no_batch(
     worker, redis_url: str, settings: Settings, bundle: Bundle, tmp_path: Path
 ) -> None:

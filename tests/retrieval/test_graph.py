@@ -141,6 +141,7 @@ def test_a_search_within_labels_misses_none(index: EmbeddedIndex, points: list[P
     }
 
 
+@pytest.mark.slow
 def test_searches_and_writes_go_on_while_a_graph_is_built(index: EmbeddedIndex, points: list[Point]) -> None:
     new = [numbered(number) for number in range(POINTS, POINTS + 300)]
     replaced = [replace(point, payload=replace(point.payload, label="changed")) for point in points[:50]]
@@ -174,6 +175,7 @@ class Watched:
         return getattr(self._shard, name)
 
 
+@pytest.mark.slow
 def test_writes_continue_while_the_points_are_read_for_a_build(index: EmbeddedIndex, points: list[Point]) -> None:
     shard = index._shard
     watched = index._shard = Watched(shard)
@@ -189,6 +191,7 @@ def test_writes_continue_while_the_points_are_read_for_a_build(index: EmbeddedIn
     assert contents(index) == expected([replace(points[1], vector=-points[1].vector), *points[2:], new])
 
 
+@pytest.mark.slow
 def test_more_is_written_than_is_copied_at_once(
     index: EmbeddedIndex, points: list[Point], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +203,7 @@ def test_more_is_written_than_is_copied_at_once(
     assert contents(index) == expected([*points, *new])
 
 
+@pytest.mark.slow
 def test_a_second_build_takes_up_what_came_later(index: EmbeddedIndex, points: list[Point]) -> None:
     assert index.optimize()
     new = [numbered(number) for number in range(POINTS, POINTS + 600)]
@@ -210,6 +214,7 @@ def test_a_second_build_takes_up_what_came_later(index: EmbeddedIndex, points: l
     assert recall(index, [*points[10:], *new]) >= 0.99
 
 
+@pytest.mark.slow
 def test_replaced_points_are_taken_into_the_graph_too(index: EmbeddedIndex, points: list[Point], folder: Path) -> None:
     """Also where several processes in turn replaced them."""
     assert index.optimize()
@@ -225,12 +230,14 @@ def test_replaced_points_are_taken_into_the_graph_too(index: EmbeddedIndex, poin
         assert recall(again, [*turned, *points[600:]]) >= 0.99
 
 
+@pytest.mark.slow
 def test_one_graph_is_built_at_a_time(index: EmbeddedIndex) -> None:
     with building(index) as gave:
         assert not index.optimize()
     assert gave == [True]
 
 
+@pytest.mark.slow
 def test_a_build_can_be_given_up(index: EmbeddedIndex, points: list[Point], folder: Path) -> None:
     cancellation = CancellationToken()
     threading.Thread(target=lambda: until(builders) and cancellation.cancel()).start()
@@ -240,6 +247,7 @@ def test_a_build_can_be_given_up(index: EmbeddedIndex, points: list[Point], fold
     assert contents(index) == expected(points)
 
 
+@pytest.mark.slow
 def test_closing_gives_a_build_up(index: EmbeddedIndex, points: list[Point], folder: Path) -> None:
     with building(index) as gave:
         index.close()
@@ -249,6 +257,7 @@ def test_closing_gives_a_build_up(index: EmbeddedIndex, points: list[Point], fol
         assert contents(again) == expected(points)
 
 
+@pytest.mark.slow
 def test_a_builder_that_is_killed_is_told_and_harms_nothing(
     index: EmbeddedIndex, points: list[Point], folder: Path
 ) -> None:

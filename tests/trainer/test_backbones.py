@@ -140,6 +140,7 @@ def test_weights_of_another_network_are_rejected(other: str, tmp_path: Path) -> 
         BACKBONES["mobilenet_v2"].build(str(tmp_path / "other.h5"))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_efficientnet_is_rejected() -> None:
     path = BACKBONES["efficientnet_lite0"]._installed_weights()
     with pytest.raises(LookalikeError, match="does not contain the weights of efficientnet_lite1"):

@@ -93,6 +93,7 @@ def saved(folder: Path, answer: Callable[[tf.Tensor], object], takes: tf.TensorS
 PHOTOS = tf.TensorSpec((None, None, None, 3))
 
 
+@pytest.mark.slow
 def test_the_features_are_those_of_the_saved_model_on_pixels_from_0_to_1(any_size: Path) -> None:
     pixels = np.random.default_rng(0).uniform(0, 255, (2, 96, 96, 3)).astype(np.float32)
     features = BIT_M_R50X1.build(str(any_size))(pixels, training=False)

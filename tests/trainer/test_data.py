@@ -243,6 +243,7 @@ def test_too_few_photos_to_validate_on(tmp_path: Path) -> None:
         check_trainable(dataset, print)
 
 
+@pytest.mark.slow
 def test_the_digits_are_written_once_as_photos(tmp_path: Path) -> None:
     dataset, _ = load("digits", tmp_path)
     assert dataset.classes == [str(digit) for digit in range(10)]

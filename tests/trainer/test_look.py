@@ -87,6 +87,7 @@ def test_the_part_is_not_longer_than_the_features() -> None:
     assert network_of_two_parts(length=500).look.length == 128
 
 
+@pytest.mark.slow
 def test_the_same_network_is_the_same_file_whenever_it_is_exported(tmp_path: Path) -> None:
     contents = []
     for name in ("first", "second"):

@@ -51,6 +51,7 @@ def test_every_recipe_trains_and_exports_a_faithful_network(name: str, tmp_path:
         assert lengths == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_batch_norm_begins_with_the_statistics_of_some_photos() -> None:
     features = BACKBONES["mobilenet_v2"].build("none")
     pixels = photos(32, seed=0).images.astype(np.float32)

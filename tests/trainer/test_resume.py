@@ -61,6 +61,7 @@ def _state(home: Path) -> Path:
     return home / "bundle.unfinished" / "seed-0" / "checkpoints" / "state.json"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
@@ -79,6 +80,7 @@ def test_a_training_with_other_settings_is_not_resumed(
     assert not (killed[0] / "bundle").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_training_is_resumed_after_its_last_epoch(
     killed: tuple[Path, list[dict[str, float]]], lookalike: Command, tmp_path: Path
 ) -> None:

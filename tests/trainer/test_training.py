@@ -82,12 +82,14 @@ def test_training_improves_the_network_and_reports_its_progress(digits: tuple[La
     assert epochs[1].loss < epochs[0].loss
 
 
+@pytest.mark.slow
 def test_the_weights_with_the_best_map_at_r_are_kept(digits: tuple[LabelledImages, LabelledImages]) -> None:
     wild = override(SHORT, ["epochs=4", "steps_per_epoch=6", "optimizer.fresh=0.1", "schedule.warm_up=12"])
     network, epochs = train(digits, wild)
     assert map_at_r(network, digits[1]) == pytest.approx(max(epoch.map_at_r for epoch in epochs), abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("watched", ["map_at_r", slow("loss")])
 def test_early_stopping(watched: str, digits: tuple[LabelledImages, LabelledImages]) -> None:
     still = ["epochs=9", "steps_per_epoch=1", "stopping.patience=2", "optimizer.fresh=1e-12"]
@@ -119,6 +121,7 @@ def test_a_loss_of_nan_stops_training_and_keeps_the_best_weights(
         train(digits, override(SHORT, [*fatal, "schedule.factors=1,1"]))
 
 
+@pytest.mark.slow
 def test_embeddings_that_are_not_finite_stop_training(digits: tuple[LabelledImages, LabelledImages]) -> None:
     fatal = ["steps_per_epoch=1", "epochs=4", "optimizer=sgd", "schedule=steps", "schedule.boundaries=1"]
     watched = Watched()
@@ -152,6 +155,7 @@ def test_fine_tuning_runs_without_randomness_are_equal(changes: list[str], few: 
     assert watched.losses[-12:] == pytest.approx(watched.losses[-24:-12], rel=3e-3)
 
 
+@pytest.mark.slow
 def test_the_mean_weights_of_the_fine_tuning_runs_are_kept(few: LabelledImages) -> None:
     ended: list[list[np.ndarray]] = []
 
@@ -210,6 +214,7 @@ def test_the_same_seed_gives_the_same_network(digits: tuple[LabelledImages, Labe
     assert first != pytest.approx(other, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_an_interruption_keeps_the_best_so_far(digits: tuple[LabelledImages, LabelledImages]) -> None:
     watched = Watched(interrupt_at_step=20)
     network, epochs = train(digits, watched=watched)

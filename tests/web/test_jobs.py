@@ -274,6 +274,7 @@ def test_streams_end_when_the_server_stops(place: Place) -> None:
         assert list(pieces) == []
 
 
+@pytest.mark.slow
 def test_the_map_is_computed_by_a_job_and_not_sent_twice(place: Place) -> None:
     missing = place.client.get("/api/v1/map")
     assert missing.status_code == 404 and "map" in missing.get_json()["remedy"]

@@ -262,6 +262,7 @@ def clients_of(process: psutil.Process) -> set[int]:
     return {connection.raddr.port for connection in process.net_connections() if connection.raddr}
 
 
+@pytest.mark.slow
 def test_a_stopping_server_ends_streams_and_answers_what_it_began(indexed: Settings, bundle: Bundle) -> None:
     record = JobRecord(indexed.jobs_folder, IndexRequest(["photos"]), bundle.model_id)
     command = [*LOOKALIKE, "serve", "--port", "0", "--json"]
@@ -287,6 +288,7 @@ def test_a_stopping_server_ends_streams_and_answers_what_it_began(indexed: Setti
     record.end("done")
 
 
+@pytest.mark.slow
 def test_an_upload_that_a_restart_cut_off_leaves_nothing(indexed: Settings, bundle: Bundle) -> None:
     with serving() as url:
         upload = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
@@ -321,6 +323,7 @@ def status_under(url: str, host: str) -> int:
     return connection.getresponse().status
 
 
+@pytest.mark.slow
 def test_log_lines_can_be_json(indexed: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOKALIKE_LOG_FORMAT", "json")
     monkeypatch.setenv("LOOKALIKE_API_KEYS", "sesame")
