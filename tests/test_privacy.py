@@ -4,10 +4,12 @@ import ipaddress
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -63,16 +65,22 @@ def traced(environment: Environment, tmp_path: Path) -> Iterator[Traced]:
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
     started = set()
+    running = ExitStack()
 
     def start(*words: object, **settings: str) -> subprocess.Popen[bytes]:
         name = str(words[0])
         started.add(name)
         with (tmp_path / f"{name}.log").open("ab") as log:
             command = [*STRACE, "-A", "-o", tmp_path / "connects", sys.executable, "-m", "lookalike", *map(str, words)]
-            return subprocess.Popen(command, env=environment | settings, stdout=log, stderr=log, cwd=tmp_path)
+            process = subprocess.Popen(
+                command, env=environment | settings, stdout=log, stderr=log, cwd=tmp_path, start_new_session=True
+            )
+        running.callback(stop, process, signal.SIGKILL)
+        return process
 
-    yield start
-    assert started == COMMANDS.keys() - {"train", "evaluate"}  # which `demo` runs
+    with running:
+        yield start
+    assert started == COMMANDS.keys() - {"train"}  # which `demo` runs
 
 
 @pytest.mark.slow
@@ -107,13 +115,15 @@ def test_no_command_connects_to_a_server_that_nobody_configured(
         machines.close()
     assert files_of_the_user(environment) == set()
 
-    run("demo", "--data", "digits", "--no-serve")  # runs train and evaluate, too
-    run("compare", trained := tmp_path / "home" / "demo" / "digits", trained)
+    run("evaluate", "--data", photos, "--bundle", bundle.folder)
+    run("compare", bundle.folder, bundle.folder)
+    run("demo", "--data", photos, "--label-from", "none", "--no-serve")
     assert servers(tmp_path / "connects") == set()
     assert files_of_the_user(environment) <= OF_TRAINING
 
 
-def stop(process: "subprocess.Popen[bytes]") -> None:
-    """End a traced command as a service manager does."""
-    subprocess.run(["pkill", "-TERM", "-P", str(process.pid)], check=True)
-    process.wait(30)
+def stop(process: "subprocess.Popen[bytes]", signal_: signal.Signals = signal.SIGTERM) -> None:
+    """End a traced command and its children."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal_)
+    process.wait(60)

@@ -12,10 +12,11 @@ it; Edge's own lock comes too late for two processes that create an index at the
 import errno
 import json
 import random
+import re
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, islice
@@ -43,7 +44,19 @@ from retrieval.index.write_ahead_log import WriteAheadLog
 Page = TypeVar("Page")
 
 SHARD = "shard"
+UNFINISHED = "unfinished"  # a shard that is being created
 CALIBRATION = "calibration.json"
+SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
+MISSING = (errno.ENOENT, errno.ENOTDIR)
+SYSTEM_REMEDIES = dict.fromkeys(
+    (errno.EACCES, errno.EPERM), "Correct the permissions of that folder, or run this as the user who made it."
+) | {
+    errno.EROFS: "Its file system is read-only, and an index is locked while it is open: mount it for writing, or copy "
+    "LOOKALIKE_HOME to a disk that can be written.",
+    errno.ENOSPC: "Free disk space, then run the same command again.",
+    errno.EMFILE: "Allow this process more open files (`ulimit -n`).",
+    errno.ENOMEM: "Free memory, then run the same command again.",
+}
 SAMPLED_RANGES = 16
 SENT_AT_ONCE = 200  # points sent to the process that builds a graph; reading them delays a search by milliseconds
 WRITTEN_AT_ONCE = 1_000  # the points that are copied while writes wait
@@ -79,7 +92,7 @@ class EmbeddedIndex(PlannedSearch):
         self._few: bool | None = None  # whether there are few points; None: not counted since the last write
         with self._reading("opened"):
             require_space(folder, OPENING_BYTES)
-            self._holder = hold(folder)
+            self._holder = hold(folder, store.address)
             try:
                 self._shard = self._open()
                 self._log = WriteAheadLog(self._place)
@@ -210,26 +223,60 @@ class EmbeddedIndex(PlannedSearch):
                 release(self._holder)
 
     def _open(self) -> qdrant.EdgeShard:
+        """Load the shard that the description names, or create one; others are removed only after that."""
         if not self._description.exists():
             return self._create()
         description = json.loads(self._description.read_bytes())
         self.dimension, self.look = description["dimension"], description.get("look", 0)
         self._place = self._folder / description.get("shard", SHARD)
         self._changes = description.get("changes", 0)
+        if not self._place.exists():
+            self._refuse_to_replace(self._other_shards(), f"names {self._place.name}, which is missing")
+        shard = qdrant.EdgeShard.load(str(self._place))
+        if not shard.info().points_count:
+            self._refuse_to_replace(self._other_shards(), f"names {self._place.name}, which is empty")
         self._sweep()
-        return qdrant.EdgeShard.load(str(self._place))
+        return shard
 
     def _create(self) -> qdrant.EdgeShard:
-        """Create an empty shard; its description is written last, so that an unfinished one is created again."""
+        """Create an empty shard under another name; its description is written last.
+
+        So what a killed process leaves is an unfinished shard, or an empty one without description.
+        """
         require_space(self._folder)
-        shutil.rmtree(self._place, ignore_errors=True)
-        created = create_shard(self._place, self.dimension, self.look)
+        self._refuse_to_replace([shard for shard in self._folder.glob(f"{SHARD}*") if shard.is_dir()], "is missing")
+        unfinished = self._folder / UNFINISHED
+        shutil.rmtree(unfinished, ignore_errors=True)
+        created = create_shard(unfinished, self.dimension, self.look)
         created.flush()
-        flush_tree(self._place)
+        created.close()
+        flush_tree(unfinished)
+        shutil.rmtree(self._place, ignore_errors=True)
+        unfinished.rename(self._place)
         self._describe(self._place)
-        return created
+        return qdrant.EdgeShard.load(str(self._place))
+
+    def _refuse_to_replace(self, shards: Iterable[Path], problem: str) -> None:
+        """Raise IndexUnreadable if the description is wrong and shards that it does not name hold photos.
+
+        Args:
+            problem: of the description.
+        """
+        filled = [shard for shard in shards if not _is_empty(shard)]
+        if not filled:
+            return
+        largest = max(filled, key=_size)
+        raise IndexUnreadable(
+            f"The index {self._folder} can't be opened: {DESCRIPTION} {problem}, and there are photos in "
+            f"{' and '.join(shard.name for shard in filled)}. Perhaps its files are of backups of different age.",
+            f"Restore the whole folder from one backup. Or, to continue with {largest.name}, write this line into "
+            f"{self._description}, and run `lookalike crosscheck`: {self._description_of(largest)}",
+        )
 
     def _describe(self, shard: Path) -> None:
+        write_atomically(self._description, self._description_of(shard))
+
+    def _description_of(self, shard: Path) -> str:
         description = {
             "model": self.model,
             "dimension": self.dimension,
@@ -237,13 +284,16 @@ class EmbeddedIndex(PlannedSearch):
             "shard": shard.name,
             "changes": self._changes,
         }
-        write_atomically(self._description, json.dumps(description))
+        return json.dumps(description)
+
+    def _other_shards(self) -> list[Path]:
+        """Return the shards that are not in use: former ones, and those of builds that were not finished."""
+        return sorted(shard for shard in self._folder.glob(f"{SHARD}*") if shard != self._place)
 
     def _sweep(self) -> None:
-        """Remove the shards that are not in use: former ones, and those of builds that were not finished."""
-        for shard in self._folder.glob(f"{SHARD}*"):
-            if shard != self._place:
-                shutil.rmtree(shard, ignore_errors=True)
+        """Remove the shards that are not in use."""
+        for shard in self._other_shards():
+            shutil.rmtree(shard, ignore_errors=True)
 
     def _nearest(
         self, query: Vector, by_look: bool, k: int, filter: Filter, exact: bool, *, candidates: int = 0
@@ -333,10 +383,7 @@ class EmbeddedIndex(PlannedSearch):
         except LookalikeError:
             raise
         except Exception as error:  # Edge raises plain exceptions
-            remedy = "Move that folder away and run `lookalike index` again."
-            if _is_denied(error):
-                remedy = "Correct the permissions of that folder, or run this as the user who made it."
-            raise IndexUnreadable(f"The index {self._folder} can't be {what} ({error}).", remedy) from None
+            raise IndexUnreadable(f"The index {self._folder} can't be {what} ({error}).", _remedy(error)) from None
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -369,9 +416,36 @@ def _compiled(filter: Filter) -> qdrant.Filter | None:
     return qdrant.Filter(must=[qdrant.FieldCondition("label", match=qdrant.MatchAny(list(filter.labels)))])
 
 
-def _is_denied(error: Exception) -> bool:
-    """Whether the system refuses access; the plain exceptions of Edge end with the number of the system's error."""
-    return isinstance(error, PermissionError) or str(error).endswith(f"(os error {errno.EACCES})")
+def _is_empty(shard: Path) -> bool:
+    """Whether a shard can be loaded and has no points."""
+    try:
+        loaded = qdrant.EdgeShard.load(str(shard))
+    except Exception:  # Edge raises plain exceptions
+        return False
+    points = loaded.info().points_count
+    loaded.close()
+    return points == 0
+
+
+def _remedy(error: Exception) -> str:
+    """Return what to do about an error that is raised when an index is opened or read.
+
+    The index itself is damaged only if the system did not refuse to read it.
+    """
+    number = _system_error(error)
+    if number in SYSTEM_REMEDIES:
+        return SYSTEM_REMEDIES[number]
+    if number is not None and number not in MISSING:
+        return "Correct what the system reports, then run the same command again; the index is not changed."
+    return "Restore that folder from a backup, or move it away and index the photos again."
+
+
+def _system_error(error: Exception) -> int | None:
+    """Return the number of the system's error; the messages of Edge's plain exceptions have it in brackets."""
+    if isinstance(error, OSError):
+        return error.errno
+    found = SYSTEM_ERROR.search(str(error))
+    return int(found[1]) if found else None
 
 
 def _size(folder: Path) -> int:

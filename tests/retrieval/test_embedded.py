@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from disks import small_disk
 from flushes import Flushes
 from marks import slow
 
@@ -127,6 +129,60 @@ def test_a_half_made_index_is_made_anew(store: EmbeddedStore, tmp_path: Path) ->
         assert index.count() == 1
 
 
+def test_an_unfinished_shard_is_made_anew(store: EmbeddedStore, tmp_path: Path) -> None:
+    (tmp_path / "index" / "net-1" / "unfinished" / "wal").mkdir(parents=True)
+    with store.open("net-1", 4) as index:
+        index.upsert([point(1)])
+    assert not (tmp_path / "index" / "net-1" / "unfinished").exists()
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [
+        ('{"dimension": 4, "shard": "shard-0a"}', "index.json names shard-0a, which is missing"),
+        ('{"dimension": 4, "shard": "shard-0b"}', "index.json names shard-0b, which is empty"),
+        (None, "index.json is missing"),
+    ],
+    ids=["missing", "empty", "no description"],
+)
+def test_photos_in_another_shard_are_kept_and_opened_as_the_message_says(
+    store: EmbeddedStore, tmp_path: Path, written: str | None, named: str
+) -> None:
+    """After an older backup or half a copy, the description names another shard than the one with the photos."""
+    folder, description = tmp_path / "index" / "net-1", tmp_path / "index" / "net-1" / "index.json"
+    with store.open("net-1", 4) as index:
+        index.upsert([point(1), point(2)])
+    if written is None:
+        description.unlink()
+    else:
+        description.write_text(written)
+        store.open("net-2", 4).close()
+        shutil.copytree(tmp_path / "index" / "net-2" / "shard", folder / "shard-0b")
+    for _ in range(2):
+        with pytest.raises(IndexUnreadable, match=rf"{named}, and there are photos in shard\.") as refused:
+            store.open("net-1", 4)
+    (line,) = re.findall(r"\{.*\}", refused.value.remedy)
+    description.write_text(line)
+    with store.open("net-1", 4) as index:
+        assert index.count() == 2
+
+
+def test_a_read_only_file_system_is_told_with_a_remedy_that_helps(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 200_000_000) as disk:
+        store = EmbeddedStore(disk / "index")
+        with store.open("net-1", 4) as index:
+            index.upsert([point(1)])
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        with pytest.raises(IndexUnreadable, match=r"read-only.* copy LOOKALIKE_HOME to a disk that can be written"):
+            store.open("net-1", 4)
+        shutil.copytree(disk / "index", tmp_path / "copy")
+        with EmbeddedStore(tmp_path / "copy").open("net-1", 4) as index:
+            assert index.count() == 1
+        subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+        with store.open("net-1", 4) as index:
+            assert index.count() == 1
+
+
 def test_the_log_is_flushed_if_anything_was_written(store: EmbeddedStore, tmp_path: Path, flushes: Flushes) -> None:
     log = tmp_path / "index" / "net-1" / "shard" / "wal"
     with store.open("net-1", 4) as index:
@@ -148,7 +204,9 @@ def test_a_new_index_is_flushed_before_it_is_described(store: EmbeddedStore, tmp
     described = next(number for number, path in enumerate(flushes.paths) if path.name.startswith(".index.json"))
     written = {path for path in (folder / "shard").rglob("*") if path.is_file() and path.parent.name != "wal"}
     assert written
-    assert written <= set(flushes.paths[:described])
+    assert {folder / "unfinished" / path.relative_to(folder / "shard") for path in written} <= set(
+        flushes.paths[:described]
+    )
 
 
 def test_a_full_disk_refuses_before_anything_is_written(store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +232,7 @@ def test_the_pointer_is_replaced_whole(store: EmbeddedStore, tmp_path: Path) -> 
 def test_a_damaged_index_is_told(store: EmbeddedStore, tmp_path: Path) -> None:
     store.open("net-1", 4).close()
     shutil.rmtree(tmp_path / "index" / "net-1" / "shard")
-    with pytest.raises(IndexUnreadable, match=r"can't be opened.*Move that folder away"):
+    with pytest.raises(IndexUnreadable, match=r"can't be opened.*Restore that folder from a backup, or move it away"):
         store.open("net-1", 4)
 
 
