@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from indexer.jobs import IndexRequest, Job, JobRecord, run_recorded
-from indexer.model_registry import activate
+from indexer.model_registry import MAX_LOSS, activate
 from retrieval.cancellation import CancellationToken, Cancelled
 from retrieval.current_model import bundle_in_use
 from retrieval.index import IndexStore
@@ -19,9 +19,9 @@ def has_few_points(store: IndexStore, model: str) -> bool:
     return points is not None and points <= FEW_POINTS
 
 
-def activation_request(settings: Settings, model: str) -> IndexRequest:
-    """Return the request for a job that activates an installed model."""
-    return IndexRequest((), settings.models_folder / model, kind="activate")
+def activation_request(settings: Settings, model: str, max_loss: float = MAX_LOSS) -> IndexRequest:
+    """Return the request for a job that activates an installed model; `max_loss` as in `activate`."""
+    return IndexRequest((), settings.models_folder / model, kind="activate", max_loss=max_loss)
 
 
 def run_activation(
@@ -44,7 +44,8 @@ def run_activation(
 
     def check(record: JobRecord) -> bool:
         try:
-            activate(settings, store, bundle.model_id, cancellation=record.cancellation(cancellation))
+            token = record.cancellation(cancellation)
+            activate(settings, store, bundle.model_id, max_loss=request.max_loss, cancellation=token)
         except Cancelled:
             return False
         record.set_seconds()

@@ -60,6 +60,7 @@ class IndexRequest:
     urls: bool = False  # whether sources, and manifests, may name URLs
     retry_of: str | None = None  # a job, to index only the photos that failed in it; None for all photos
     kind: Kind = "index"  # "map" (`indexer.map`) and "activate" (`indexer.activation`) need no sources
+    max_loss: float = 0.05  # of MAP@R, that activating a model may cost
     started_by: str | None = None  # the name of the key with which it was started; None on the command line
 
     def listing_options(self, home: Path) -> ListingOptions:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
 from indexer.index_evaluation import IndexEvaluation, evaluate
@@ -15,6 +15,7 @@ from retrieval.bundle import MANIFEST, Bundle, load_bundle
 from retrieval.bundle_format import Manifest, Precision
 from retrieval.cancellation import CancellationToken, raise_if_cancelled
 from retrieval.errors import BadBundle, IndexBusy, IndexMismatch, LookalikeError, NotFound, WorseModel
+from retrieval.files import write_atomically
 from retrieval.index import IndexStore, VectorIndex
 from retrieval.index.base import no_index
 from retrieval.metrics import Metrics
@@ -51,7 +52,10 @@ class Activation:
     current: str
     cross_check: CrossCheck  # of its index
     evaluation: IndexEvaluation | None  # of its index, on labelled photos; None if there are none
-    before: IndexEvaluation | None  # of the model before, on the same photos; None if it can't be opened
+    before: IndexEvaluation | None  # of the model before, on the same photos; None if they were not compared
+
+
+ACTIVATION = TypeAdapter(Activation)
 
 
 def list_models(settings: Settings, store: IndexStore) -> list[Model]:
@@ -101,7 +105,8 @@ def activate(
     """Make a model the current one, if its index passes the cross-check and its metrics are not worse.
 
     Args:
-        max_loss: by how much its MAP@R on the labelled photos may be below that of the current model; 1: any.
+        max_loss: by how much its MAP@R on the labelled photos may be below that of the current model; 1: any, and the
+            current model need not be available for the comparison.
         cancellation: ends the checks early; the current model stays.
 
     Raises:
@@ -109,19 +114,31 @@ def activate(
         NotFound: it has no index, or an empty one.
         IndexMismatch: the cross-check failed.
         WorseModel: its MAP@R is too low.
-        BadBundle: its bundle is not installed, or damaged.
+        BadBundle: its bundle is not installed, or damaged; or that of the current model is.
+        IndexBusy: another process holds its index, or that of the current model.
     """
     if model not in store.models():
         raise no_index(model)
     with open_index(store, load_bundle(settings.models_folder / model)) as index:
         check = _cross_check(settings, index, cancellation)
-        with _open_current(settings, store, model) or nullcontext() as current:
+        with _open_current(settings, store, model, max_loss) or nullcontext() as current:
             evaluation, before = (*evaluate(index, current), None, None)[:2]
     if evaluation and before:
         _require_no_loss(evaluation, before, max_loss)
     raise_if_cancelled(cancellation)
     store.activate(model)
-    return Activation(model, check, evaluation, before)
+    activation = Activation(model, check, evaluation, before)
+    with suppress(OSError):  # the model is the current one, whether or not its checks can be shown later
+        write_atomically(_activation_file(settings, model), ACTIVATION.dump_json(activation))
+    return activation
+
+
+def last_activation(settings: Settings, model: str) -> Activation:
+    """Return the last activation of a model in this home; raises `NotFound` if there was none."""
+    try:
+        return ACTIVATION.validate_json(_activation_file(settings, model).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        raise NotFound(f"{model} has not been activated.", "`lookalike models list` shows all models.") from None
 
 
 def rollback(settings: Settings, store: IndexStore) -> str:
@@ -173,15 +190,24 @@ def _cross_check(settings: Settings, index: VectorIndex, cancellation: Cancellat
     return check
 
 
-def _open_current(settings: Settings, store: IndexStore, model: str) -> VectorIndex | None:
-    """The index of the current model; None if that is this model, or it can't be opened."""
+def _activation_file(settings: Settings, model: str) -> Path:
+    return settings.home / "activations" / f"{model}.json"
+
+
+def _open_current(settings: Settings, store: IndexStore, model: str, max_loss: float) -> VectorIndex | None:
+    """The index of the current model; None if that is this model, or if it can't be opened and any loss is allowed."""
     current = store.current()
     if current is None or current == model or current not in store.models():
         return None
     try:
         return open_index(store, load_bundle(settings.models_folder / current))
-    except (BadBundle, IndexBusy):
-        return None
+    except (BadBundle, IndexBusy) as error:
+        if max_loss >= 1:
+            return None
+        error.message = f"{model} was not activated, since it can't be compared with {current}. {error.message}"
+        error.remedy += " To activate it without a comparison: --max-loss 1."
+        error.args = (f"{error.message} {error.remedy}",)
+        raise
 
 
 def _require_no_loss(evaluation: IndexEvaluation, before: IndexEvaluation, max_loss: float) -> None:

@@ -10,7 +10,9 @@ from rich.table import Table
 
 from indexer import model_registry as registry
 from indexer.index_evaluation import IndexEvaluation
+from indexer.server_activation import activate_on_server
 from retrieval.console import JsonFlag, print_result
+from retrieval.errors import IndexBusy
 from retrieval.index import open_store
 from retrieval.metrics import ALL_METRICS, COPY_METRICS, Means, Metrics, show
 from retrieval.settings import Settings, load_settings
@@ -52,7 +54,12 @@ def activate(
     settings = load_settings()
     with open_store(settings) as store:
         previous = store.current()
-        done = registry.activate(settings, store, model, max_loss=max_loss)
+        try:
+            done = registry.activate(settings, store, model, max_loss=max_loss)
+        except IndexBusy as busy:
+            if busy.address is None or model == previous:
+                raise
+            done = activate_on_server(settings, busy.address, model, max_loss)
     measured = [_evaluation_text(evaluation) for evaluation in (done.evaluation, done.before) if evaluation]
     if done.evaluation and done.before is None:
         measured.append("It was not compared with the current model: there was none, or its index could not be opened.")

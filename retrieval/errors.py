@@ -39,7 +39,9 @@ class BadBundle(LookalikeError):
 
 
 class IndexBusy(LookalikeError):
-    """Another process holds the embedded index."""
+    """Another process holds the embedded index; `address` is that of its server, None if it is no server."""
+
+    address: str | None = None
 
 
 class IndexMismatch(LookalikeError):

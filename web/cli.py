@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 import typer
 
+from retrieval.api_keys import load_keys
 from retrieval.console import JsonFlag, say
 from retrieval.settings import load_settings
-from web.api_keys import load_keys
 from web.server import listen, run
 
 OPEN_TO_ALL = (

@@ -13,7 +13,7 @@ from werkzeug.datastructures import Authorization, WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 from werkzeug.wrappers import Response
 
-from web.api_keys import Key, Scope
+from retrieval.api_keys import Key, Scope
 from web.services import services
 
 # Readable without a key even if reading needs one: the liveness check, and the static files and the login of the page.

@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from indexer.jobs import Job
-from indexer.model_registry import Model
+from indexer.model_registry import MAX_LOSS, Model
 from retrieval import formats
 from retrieval.images import Crop
 from retrieval.index import Filter
@@ -380,6 +380,14 @@ class MapPoints(BaseModel):
     x: list[float] = Field(description="0 to 1")
     y: list[float] = Field(description="0 to 1")
     label: list[int | None] = Field(description="indexes into `labels`; null: no label")
+
+
+class ActivationOptions(RequestModel):
+    """How much worse a model may be that is made the current one."""
+
+    max_loss: float = Field(
+        MAX_LOSS, ge=0, le=1, description="maximum decrease of MAP@R on the labelled photos; 1: without a comparison"
+    )
 
 
 class Models(BaseModel):

@@ -115,10 +115,12 @@ class _Server(BaseApplication):  # type: ignore[misc]
     def __init__(self, settings: Settings, listener: socket.socket, ready: Ready) -> None:
         self._settings = settings
         self._listener = listener
-        self._local = ipaddress.ip_address(listener.getsockname()[0]).is_loopback
+        address = ipaddress.ip_address(listener.getsockname()[0])
+        self._local = address.is_loopback
         self._ready = ready
         self._services: Services | None = None
         self._store = open_store(settings)
+        self._store.address = _url(address, listener.getsockname()[1])
         many = self._store.allows_many_processes
         self._counts = Path(tempfile.mkdtemp(prefix="lookalike-metrics-")) if many else None
         self.stopping = threading.Event()
@@ -207,6 +209,13 @@ class _Server(BaseApplication):  # type: ignore[misc]
         if self._services is not None:
             self._services.close()
             self._store.close()
+
+
+def _url(address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> str:
+    """Return the URL of the server for processes of this machine."""
+    if address.is_unspecified:
+        address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
+    return f"http://[{address}]:{port}" if address.version == 6 else f"http://{address}:{port}"
 
 
 def _return_freed_memory() -> None:

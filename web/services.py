@@ -6,11 +6,11 @@ from threading import BoundedSemaphore, Event
 from flask import Flask, current_app, g
 
 from indexer.background import BackgroundJobs
+from retrieval.api_keys import load_keys
 from retrieval.index import IndexStore
 from retrieval.index.retries import brief_retries
 from retrieval.search import Searcher
 from retrieval.settings import Settings
-from web.api_keys import load_keys
 from web.kept_queries import KeptQueries
 from web.label_counts import LabelCounts
 from web.photo_files import PhotoFiles

@@ -167,6 +167,7 @@ class IndexStore(Closing):
 
     allows_many_processes: ClassVar[bool]  # whether several processes may open an index at the same time
     location: str  # the place, as part of a sentence
+    address: str | None = None  # the URL of the server in this process; None if it is no server
 
     def __init__(self) -> None:
         self._indexes: dict[str, VectorIndex] = {}

@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -35,18 +36,22 @@ def require_space(folder: Path, needed: int = SPARE_BYTES) -> None:
         )
 
 
-def hold(folder: Path) -> FileLock:
-    """Lock the folder of an index by the file that names its holder; raises `IndexBusy` if another process has it."""
+def hold(folder: Path, address: str | None = None) -> FileLock:
+    """Lock the folder of an index by the file that names its holder.
+
+    Args:
+        address: the URL of the server in this process, for other processes; None if it is no server.
+
+    Raises:
+        IndexBusy: another process holds the folder.
+    """
     path = folder / HOLDER
     lock = FileLock(path, blocking=False, thread_local=False)
     try:
         lock.acquire()
     except Timeout:
-        raise IndexBusy(
-            f"The index {folder} is held by another process{_name_holder(path)}.",
-            "Stop that process, or use it: while `lookalike serve` runs, search on its page or with its API.",
-        ) from None
-    path.write_text(json.dumps({"pid": os.getpid(), "command": " ".join(["lookalike", *sys.argv[1:]])}))
+        raise _busy(folder) from None
+    path.write_text(json.dumps({"pid": os.getpid(), "command": " ".join(["lookalike", *sys.argv[1:]]), "url": address}))
     return lock
 
 
@@ -56,10 +61,22 @@ def release(lock: FileLock) -> None:
     lock.release()
 
 
-def _name_holder(path: Path) -> str:
+def _busy(folder: Path) -> IndexBusy:
+    holder = _read_holder(folder / HOLDER)
+    name = f": `{holder['command']}`, process {holder['pid']}" if holder else ""
+    error = IndexBusy(
+        f"The index {folder} is held by another process{name}.",
+        "Stop that process, or use it: while `lookalike serve` runs, search on its page or with its API.",
+    )
+    error.address = holder.get("url")
+    return error
+
+
+def _read_holder(path: Path) -> dict[str, Any]:
+    """Return what the holder of an index wrote about itself; empty if it has not written it yet."""
     for _ in range(20):
         with suppress(ValueError):
-            holder = json.loads(path.read_text())
-            return f": `{holder['command']}`, process {holder['pid']}"
+            holder: dict[str, Any] = json.loads(path.read_text())
+            return holder
         time.sleep(0.01)  # it has locked the file and not written its name yet
-    return ""
+    return {}

@@ -6,8 +6,8 @@ import uuid
 from playwright.sync_api import Browser, Page, expect
 from serving import Served
 
+from retrieval.api_keys import load_keys
 from retrieval.settings import Settings
-from web.api_keys import load_keys
 
 TIP = ".tip:not([hidden])"
 

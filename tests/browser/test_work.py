@@ -10,9 +10,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from serving import fill_index, serving, worker
 
+from retrieval.api_keys import load_keys
 from retrieval.bundle import Bundle
 from retrieval.settings import Settings
-from web.api_keys import load_keys
 
 
 @pytest.fixture

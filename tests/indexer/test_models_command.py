@@ -219,16 +219,31 @@ def test_without_labels_only_the_cross_check_decides(command, bundle: Bundle, ot
     assert (done["current"], done["evaluation"], done["before"]) == (other.model_id, None, None)
 
 
-def test_a_serving_index_that_is_held_elsewhere_does_not_hinder(
+def test_a_model_that_can_not_be_compared_is_activated_only_if_any_loss_is_allowed(
     command, two_models, settings: Settings, bundle: Bundle, other: Bundle
 ) -> None:
     with open_store(settings) as store, store.open(bundle.model_id, bundle.dimension):
-        done = command("models", "activate", other.model_id, "--json").json
+        called = command("models", "activate", other.model_id)
+        assert called.status == 1
+        assert f"can't be compared with {bundle.model_id}. The index" in called.err
+        assert "--max-loss 1" in called.err
+        assert store.current() == bundle.model_id
+        done = command("models", "activate", other.model_id, "--max-loss", 1, "--json").json
         assert (done["evaluation"]["model"], done["before"]) == (other.model_id, None)
         command("models", "rollback")
-        assert "not compared" in command("models", "activate", other.model_id).out
+        assert "not compared" in command("models", "activate", other.model_id, "--max-loss", 1).out
         command("models", "rollback")
         assert activate(settings, store, other.model_id, max_loss=1).before.model == bundle.model_id
+
+
+def test_a_model_is_not_activated_if_the_bundle_of_the_current_one_is_damaged(
+    command, two_models, settings: Settings, bundle: Bundle, other: Bundle
+) -> None:
+    (settings.models_folder / bundle.model_id / "embedder.onnx").write_bytes(b"damaged")
+    called = command("models", "activate", other.model_id)
+    assert called.status == 1
+    assert f"can't be compared with {bundle.model_id}" in called.err
+    assert command("models", "activate", other.model_id, "--max-loss", 1).status == 0
 
 
 def test_removing_a_model_frees_its_space(command, two_models, settings: Settings, other: Bundle) -> None:

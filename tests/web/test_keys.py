@@ -18,9 +18,9 @@ from serving import Site, client_of
 from waiting import until
 from werkzeug.test import TestResponse
 
+from retrieval.api_keys import Key, Scope, load_keys
 from retrieval.errors import LookalikeError
 from retrieval.settings import Settings
-from web.api_keys import Key, Scope, load_keys
 from web.services import EXTENSION
 
 IMAGES = "/api/v1/images"

@@ -11,13 +11,16 @@ from urllib.request import Request, urlopen
 import make
 import numpy as np
 import pytest
+from commands import Command
 from serving import LOOKALIKE, ROOT, Site, client_of, fill_index, serving, with_key
-from waiting import until
+from waiting import free_port, until
+from werkzeug.serving import make_server
 
 from indexer import activation
 from indexer.crosscheck import load_cross_check
 from indexer.jobs import list_jobs
 from indexer.model_registry import save_unknown_counts
+from retrieval.api_keys import load_keys
 from retrieval.bundle import Bundle
 from retrieval.cancellation import CancellationToken
 from retrieval.current_model import open_searcher
@@ -26,7 +29,6 @@ from retrieval.index.embedded import EmbeddedStore
 from retrieval.index.vectors import has_direction
 from retrieval.search import SearchParameters
 from retrieval.settings import Settings
-from web.api_keys import load_keys
 from web.app import create_app
 from web.services import EXTENSION
 from web.serving import Serving, warm_up
@@ -206,13 +208,65 @@ def shuffle(site: Site, model: Bundle) -> None:
         index.upsert([replace(point, vector=vector) for point, vector in zip(points, vectors, strict=True)])
 
 
+@pytest.fixture
+def running(other: Bundle, settings: Settings, bundle: Bundle, library: Path) -> Iterator[Site]:
+    """The application behind an HTTP server in a thread, which the holder file of its index names."""
+    photos = fill_index(settings, bundle, library)
+    with open_store(settings) as store:
+        store.address = f"http://127.0.0.1:{(port := free_port())}"
+        app = create_app(settings, store, searcher := open_searcher(settings, store), local=True)
+        server = make_server("127.0.0.1", port, app, threaded=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield Site(app, settings, store, searcher, photos)
+        server.shutdown()
+        thread.join()
+        app.extensions[EXTENSION].close()
+
+
+def test_the_command_line_asks_the_server_that_holds_the_index(
+    running: Site, command: Command, other: Bundle, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = command("models", "activate", other.model_id, "--max-loss", 0.9, "--json")
+    assert done.status == 0, done.err
+    assert (done.json["current"], done.json["before"]["model"]) == (other.model_id, bundle.model_id)
+    assert done.json["crosscheck"]["passed"] and done.json["evaluation"]["photos"] == 24
+    assert running.client.get("/readyz").get_json()["model"] == other.model_id
+    monkeypatch.setattr(activation, "FEW_POINTS", 10)
+    done = command("models", "activate", bundle.model_id, "--max-loss", 0.9)
+    assert done.status == 0, done.err
+    assert f"{bundle.model_id} is the current model now." in done.out
+    assert [job.kind for job in list_jobs(running.settings)] == ["activate"]
+
+
+@pytest.mark.parametrize("few", [10_000, 10])
+def test_the_command_line_activates_no_worse_model_while_a_server_runs(
+    running: Site, command: Command, other: Bundle, bundle: Bundle, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activation, "FEW_POINTS", few)
+    shuffle(running, other)
+    refused = command("models", "activate", other.model_id)
+    assert refused.status == 1
+    assert "was not activated: its MAP@R" in refused.err
+    assert open_store(running.settings).current() == bundle.model_id
+
+
+def test_the_command_line_says_that_a_server_refuses_its_key(
+    running: Site, command: Command, other: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOKALIKE_API_KEYS", "another key")
+    refused = command("models", "activate", other.model_id)
+    assert refused.status == 1
+    assert "key" in refused.err
+
+
 @pytest.mark.slow
 def test_a_running_server_follows_the_command_line_and_the_api(
     other: Bundle, settings: Settings, bundle: Bundle, library: Path
 ) -> None:
     fill_index(settings, bundle, library)
     with serving() as url:
-        command = [*LOOKALIKE, "models", "activate", other.model_id]
+        command = [*LOOKALIKE, "models", "activate", other.model_id, "--max-loss", "0.9"]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
         until(lambda: model_of(url) == other.model_id)
         (key,) = load_keys(settings)

@@ -21,11 +21,11 @@ from serving import LOOKALIKE, ROOT, Served, fill_index, serving, worker, worker
 from waiting import free_port, until, until_it_listens
 
 from indexer.jobs import IndexRequest, JobRecord
+from retrieval.api_keys import load_keys
 from retrieval.bundle import Bundle
 from retrieval.cores import usable_cores
 from retrieval.index import open_store
 from retrieval.settings import Settings
-from web.api_keys import load_keys
 
 CONTINUE, REFUSED = b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 400"
 

@@ -1,6 +1,5 @@
 """`/models`: list, activate and roll back models."""
 
-from apiflask import APIBlueprint
 from flask import Response
 
 from indexer.activation import activation_request, has_few_points
@@ -8,12 +7,13 @@ from indexer.model_registry import activate, list_models, rollback
 from retrieval.index.base import no_index
 from web.api.jobs import start_job
 from web.keys import WRITES, sees_uris
-from web.schemas import Models
+from web.schemas import ActivationOptions, Models
 from web.services import services
+from web.validation import Blueprint
 
 CHECKED_BY_JOB = "A job checks the model and makes it the current one; the same document as of `GET /jobs/{id}`"
 
-blueprint = APIBlueprint("models", __name__, tag="Models")
+blueprint = Blueprint("models", __name__, tag="Models")
 
 
 @blueprint.get("/models")
@@ -25,9 +25,12 @@ def show() -> Models:
 
 @blueprint.post("/models/<string:model>/activate")
 @blueprint.auth_required(WRITES)
+@blueprint.input(ActivationOptions, location="query")
 @blueprint.output(Models)
-@blueprint.doc(responses={202: CHECKED_BY_JOB, 403: "Forbidden", 404: "Not Found", 409: "Conflict"})
-def make_current(model: str) -> Models | Response:
+@blueprint.doc(
+    responses={202: CHECKED_BY_JOB, 403: "Forbidden", 404: "Not Found", 409: "Conflict", 422: "Unprocessable Entity"}
+)
+def make_current(model: str, query_data: ActivationOptions) -> Models | Response:
     """Make a model the current one, if its index passes the cross-check and its metrics are not worse.
 
     Searches that are running finish with the previous model. With more than 10,000 photos, the checks run as a job.
@@ -39,9 +42,9 @@ def make_current(model: str) -> Models | Response:
     if model not in served.store.models():
         raise no_index(model)
     if not has_few_points(served.store, model):
-        job, status, headers = start_job(activation_request(served.settings, model))
+        job, status, headers = start_job(activation_request(served.settings, model, query_data.max_loss))
         return Response(job.model_dump_json(), status, headers, mimetype="application/json")
-    activate(served.settings, served.store, model)
+    activate(served.settings, served.store, model, max_loss=query_data.max_loss)
     served.serving.follow()
     return _models()
 

@@ -2,8 +2,8 @@
 
 from flask import render_template, request
 
+from retrieval.api_keys import Scope
 from retrieval.photo_ref import is_url
-from web.api_keys import Scope
 from web.keys import offers, sees_uris
 from web.schemas import API
 from web.services import services

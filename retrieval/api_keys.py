@@ -1,7 +1,6 @@
 """The keys of the server: those of `LOOKALIKE_API_KEYS` or, if it is not set, the one in `HOME/api-key`.
 
-`web.keys` decides what a request with a key may do. This module does not import Flask, since the command line uses it
-before the server starts its workers.
+`web.keys` decides what a request with a key may do. The command line uses the keys, too, when it asks a running server.
 """
 
 import hmac
