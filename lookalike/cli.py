@@ -20,6 +20,7 @@ COMMANDS = {
     "backbones": ("trainer.cli:backbones", "List the backbones."),
     "evaluate": ("trainer.cli:evaluate", "Measure the retrieval quality of a bundle."),
     "compare": ("trainer.cli:compare", "Compare the metrics of several bundles in a table and a chart."),
+    "check": ("retrieval.check_cli:check", "Check which photos of a folder can be read, and why others can't."),
     "index": ("indexer.cli:index", "Embed photos and add them to the index."),
     "search": ("retrieval.cli:search", "Find photos that look like a given photo."),
     "crosscheck": ("indexer.cli:crosscheck", "Compare the index with exact nearest neighbours."),

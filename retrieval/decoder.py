@@ -14,6 +14,7 @@ from retrieval.decoding.opening import decoder_bytes, full_size, is_progressive,
 from retrieval.decoding.profiles import ColourProfile, profile_of
 from retrieval.decoding.rgb import stored_box, upright_part
 from retrieval.errors import UnreadablePhoto, first_line
+from retrieval.formats import ImageFormat, by_name
 from retrieval.images import Crop, DecodedPhoto, ResizeRule, crop_box, fit
 from retrieval.source_policy import DEFAULT_POLICY, SourcePolicy
 
@@ -35,6 +36,7 @@ class UprightPhoto:
     profile: ColourProfile
     width: int
     height: int
+    format: ImageFormat
 
     def image(self) -> Image.Image:
         """The photo as sRGB."""
@@ -104,17 +106,18 @@ class PhotoDecoder:
 
     def _reduce(self, image: Image.Image, enough: int | None) -> tuple[int, int]:
         """Let the decoder reduce an opened image, if it can, and return its full size; raises if it is too large."""
-        width, height = full_size(image)
+        width, height = wanted = full_size(image)
+        limit = self.policy.max_pixels
         if enough is not None:
             shorter = min(width, height)
-            image.draft("RGB", (enough * width // shorter, enough * height // shorter))
-        limit = self.policy.max_pixels
+            wanted = enough * width // shorter, enough * height // shorter
         if image.format in ("JPEG", "MPO") and not is_progressive(image):
-            scale = next((scale for scale in (1, 2, 4, 8) if width * height <= limit * scale**2), 1)
-            if image.width * image.height > limit:
-                image.draft("RGB", (width // scale, height // scale))
-        elif width * height > limit and image.format != "RAW":
+            scale = next((scale for scale in (1, 2, 4, 8) if width * height <= limit * scale**2), 8)
+            wanted = min(wanted[0], width // scale), min(wanted[1], height // scale)
+        elif image.format != "RAW" and width * height > limit:
             raise _too_large(width, height, limit)
+        if wanted != (width, height):
+            image.draft("RGB", wanted)  # has an effect only once
         if image.width * image.height > limit:
             raise _too_large(width, height, limit)
         return full_size(image) if image.format == "RAW" else (width, height)
@@ -174,17 +177,17 @@ def _upright(image: Image.Image, size: tuple[int, int], enough: int | None, crop
     """Load an opened image of this full size; see `PhotoDecoder.open`."""
     image.seek(0)
     image.load()
-    orientation, profile = _orientation(image), profile_of(image)
+    orientation, profile, format = _orientation(image), profile_of(image), by_name(image.format)
     if crop is None:
         scale = _scale(*image.size, enough)
         pixels = upright_part(image, (0, 0, *image.size), scale, orientation, profile.space)
-        return UprightPhoto(pixels, profile, *_turned(size, orientation))
+        return UprightPhoto(pixels, profile, *_turned(size, orientation), format)
     upright = _turned(image.size, orientation)
     left, upper, right, lower = box = crop_box(crop, *upright)
     scale = _scale(right - left, lower - upper, enough) if (right - left) * (lower - upper) > LARGE_CROP else 1
     pixels = upright_part(image, stored_box(box, *upright, orientation), scale, orientation, profile.space)
     left, upper, right, lower = crop_box(crop, *_turned(size, orientation))
-    return UprightPhoto(pixels, profile, right - left, lower - upper)
+    return UprightPhoto(pixels, profile, right - left, lower - upper, format)
 
 
 def _orientation(image: Image.Image) -> int:

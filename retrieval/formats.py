@@ -1,6 +1,7 @@
 """The image formats that are read: the one table of their names, suffixes and media types."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -67,6 +68,15 @@ def by_name(name: str | None) -> ImageFormat:
 def by_file_name(name: str) -> ImageFormat | None:
     """The format that a file name's suffix stands for, or None if no format that can be read has that suffix."""
     return _BY_SUFFIX.get(os.path.splitext(name)[1].lower())
+
+
+def raw_beside_jpeg(names: Sequence[str]) -> set[str]:
+    """The names of the camera raw files of a folder that have a JPEG of the same name beside them."""
+    raw = [name for name in names if name.lower().endswith(RAW_SUFFIXES)]
+    if not raw:
+        return set()
+    jpegs = {os.path.splitext(name)[0] for name in names if name.lower().endswith(_BY_NAME["JPEG"].suffixes)}
+    return {name for name in raw if os.path.splitext(name)[0] in jpegs}
 
 
 def is_readable(format: ImageFormat) -> bool:

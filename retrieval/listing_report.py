@@ -69,6 +69,10 @@ class ListingReport:
         """Count a file with a suffix that no readable format has."""
         self.skip("format", display(os.path.splitext(name)[1].lower()) or NO_SUFFIX, path)
 
+    def skip_raw(self, name: str, path: str) -> None:
+        """Count a camera raw file with a JPEG of the same name beside it."""
+        self.skip("format", f"{display(os.path.splitext(name)[1].lower())} beside a JPEG", path)
+
     def notice(self, text: str) -> None:
         """Add a sentence, unless it was added before or there are too many."""
         if text not in self.notices and len(self.notices) < MOST_NOTICES:

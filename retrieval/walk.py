@@ -215,13 +215,14 @@ class _Walk:
     def _photos_in(self, folder: _Folder, entries: Sequence[Entry], rules: IgnoreRules) -> Iterator[PhotoRef]:
         """The photos directly in a folder."""
         label, split, is_default = folder.label, folder.split, not self._options.relabel
-        found = False
-        for entry in entries:
-            if entry.is_folder or self._is_skipped(entry.name, folder, rules):
+        photos = [entry for entry in entries if not entry.is_folder and not self._is_skipped(entry.name, folder, rules)]
+        if photos:
+            self._report.found_label(label)
+        raw = formats.raw_beside_jpeg([entry.name for entry in photos])
+        for entry in photos:
+            if entry.name in raw:
+                self._report.skip_raw(entry.name, folder.path + entry.name)
                 continue
-            if not found:
-                found = True
-                self._report.found_label(label)
             yield PhotoRef(entry.uri, label, split, status=entry.status, label_is_default=is_default)
 
     def _is_skipped(self, name: str, folder: _Folder, rules: IgnoreRules) -> bool:

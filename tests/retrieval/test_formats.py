@@ -26,7 +26,7 @@ def test_each_format_is_decoded_by_an_installed_package() -> None:
 
 
 def test_a_listing_finds_the_files_of_each_format(tmp_path: Path) -> None:
-    names = {f"photo{suffix}" for format in formats.FORMATS for suffix in format.suffixes}
+    names = {f"{suffix[1:]}{suffix}" for format in formats.FORMATS for suffix in format.suffixes}
     for name in (*names, "photo.svg", "photo", ".jpg"):
         (tmp_path / name).touch()
     assert {photo.path.name for photo in list_photos(tmp_path)} == names

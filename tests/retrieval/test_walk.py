@@ -56,6 +56,14 @@ def test_what_is_skipped_is_counted_with_its_reason(tmp_path: Path) -> None:
     assert report.summary() == "2 .hex, 1 .mov, 1 without suffix, 1 .*, 1 in .private, 2 in @eaDir, 1 ._*"
 
 
+def test_a_camera_raw_file_is_skipped_if_a_jpeg_of_the_same_name_is_beside_it(tmp_path: Path) -> None:
+    files(tmp_path, "rose/1.NEF", "rose/1.JPG", "rose/2.dng", "rose/3.cr2", "rose/3.png", "other/2.jpg")
+    report = ListingReport()
+    assert set(listed(tmp_path, report)) == {"rose/1.JPG", "rose/2.dng", "rose/3.cr2", "rose/3.png", "other/2.jpg"}
+    assert reasons(report) == [("format", ".nef beside a JPEG", 1, "rose/1.NEF")]
+    assert len(listed(tmp_path, exclude=("*.JPG",))) == 5
+
+
 SYSTEM = ["@eaDir", "#recycle", "$RECYCLE.BIN", "lost+found", ".thumbnails", ".Trash-1000", ".AppleDouble", "__MACOSX"]
 
 
