@@ -36,7 +36,8 @@ JobArgument = Annotated[str, typer.Argument(help="The job's id; see `lookalike j
 
 def index(
     sources: Annotated[
-        list[str], typer.Argument(help="Folders or CSV/JSONL manifests; paths or URLs.", metavar="SOURCE...")
+        list[str],
+        typer.Argument(help="Folders or CSV, JSONL or Parquet manifests; paths or URLs.", metavar="SOURCE..."),
     ],
     *,
     label_from: Annotated[

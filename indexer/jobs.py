@@ -245,7 +245,7 @@ class JobRecord:
         """Set what the listing has skipped and noticed so far."""
         self.job.skipped = report.skipped
         self.job.skipped_reasons = [replace(reason) for reason in report.skipped_reasons]
-        self.job.notices = list(report.notices)
+        self.job.notices = report.notices + report.missing_labels
 
     def count_removed(self, removed: int) -> None:
         """Set the number of removed photos; `seconds` stops there."""

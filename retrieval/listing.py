@@ -8,7 +8,7 @@ from typing import Literal
 from retrieval.errors import BadSource
 from retrieval.listing_options import DEFAULT_OPTIONS, ListingOptions
 from retrieval.listing_report import ListingReport
-from retrieval.manifest import PhotoManifest, is_manifest
+from retrieval.manifest import LISTED_SUFFIXES, PhotoManifest, is_manifest
 from retrieval.photo_ref import PhotoRef, display, is_url
 from retrieval.source_policy import DEFAULT_POLICY, SourcePolicy
 from retrieval.stores import Failure, OnSkipped, store_of
@@ -27,7 +27,7 @@ def list_photos(
     options: ListingOptions = DEFAULT_OPTIONS,
     report: ListingReport | None = None,
 ) -> Iterator[PhotoRef]:
-    """The photos of a folder or CSV/JSONL manifest, in a fixed order; see `walk` and `PhotoManifest.photos`.
+    """The photos of a folder or manifest, in a fixed order; see `walk` and `PhotoManifest.photos`.
 
     Args:
         label_from: "none" for photos without labels, "manifest" to refuse a folder.
@@ -45,13 +45,13 @@ def list_photos(
     if is_url(source) and not policy.allow_urls:
         raise BadSource(f"{display(source)} is a URL.", "Name a folder or manifest on this machine.")
     if _is_manifest(source):
-        photos = PhotoManifest(source, policy).photos(on_skipped)
+        photos = PhotoManifest(source, policy).photos(on_skipped, None if label_from == "none" else report)
     elif label_from == "manifest":
-        raise BadSource(f"{display(source)} is not a .csv or .jsonl manifest.", "Name one, or omit --label-from.")
+        raise BadSource(f"{display(source)} is not a {LISTED_SUFFIXES} manifest.", "Name one, or omit --label-from.")
     else:
         photos = walk(source, options, report, on_skipped)
     for photo in photos:
-        yield photo if label_from != "none" else replace(photo, label=None)
+        yield photo if label_from != "none" else replace(photo, label=None, label_is_default=not options.relabel)
 
 
 def no_photos(
@@ -82,7 +82,8 @@ def _is_manifest(source: str) -> bool:
     path = Path(source)
     if path.is_file() and not is_manifest(source):
         raise BadSource(
-            f"{display(path)} is neither a folder nor a .csv or .jsonl manifest.", "Name the folder that contains it."
+            f"{display(path)} is neither a folder nor a {LISTED_SUFFIXES} manifest.",
+            "Name the folder that contains it.",
         )
     if not path.is_file() and not path.is_dir():
         raise BadSource(f"{display(path)} does not exist or can't be reached.", "Check the name and your permissions.")

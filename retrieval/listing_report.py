@@ -47,7 +47,8 @@ class ListingReport:
     def __init__(self) -> None:
         self.skipped = 0  # number of files
         self.notices: list[str] = []  # sentences, each once
-        self.conflicts: list[str] = []  # sentences about photos for which a manifest has different labels or splits
+        self.missing_labels: list[str] = []  # sentences about manifests without a column of labels
+        self.conflicts: list[str] = []  # sentences: photos for which a manifest has different labels or splits
         self._reasons: dict[tuple[Reason, str], SkippedReason] = {}
         self._details: dict[Reason, int] = {}
         self._labels: dict[str, set[str]] = {}
@@ -77,6 +78,10 @@ class ListingReport:
         """Add a sentence, unless it was added before or there are too many."""
         if text not in self.notices and len(self.notices) < MOST_NOTICES:
             self.notices.append(text)
+
+    def conflict(self, text: str) -> None:
+        """Add a sentence about a photo for which a manifest has different labels or splits."""
+        self.conflicts.append(text)
 
     def found_label(self, label: str | None) -> None:
         """Compare a label with those found before, and notice if it differs from one only in case."""

@@ -1,20 +1,29 @@
-"""Manifests: CSV or JSON Lines files with the columns `path,label[,split]` and any others."""
+"""Manifests: CSV, JSON Lines or Parquet files with the columns `path,label[,split]` and any others."""
 
-import csv
-import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
 
 from retrieval.errors import BadSource
-from retrieval.photo_ref import Extra, PhotoRef, display, file_uri, is_url, path_of
+from retrieval.labels import normalized
+from retrieval.listing_report import ListingReport
+from retrieval.photo_ref import Extra, PhotoRef, display, display_uri, file_uri, is_url, path_of
 from retrieval.source_policy import SourcePolicy
 from retrieval.stores import Failure, OnSkipped, store_of
+from retrieval.stores.base import CHAIN
+from retrieval.table import COMMENT, SUFFIXES, Values, read_table, table_suffix
 
-SUFFIXES = (".csv", ".jsonl")
+LISTED_SUFFIXES = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
 LINE = "#line="  # between a manifest's URI and the number of a line
-COLUMNS = frozenset(("path", "label", "split"))
+PATHS = ("path", "file_name", "filename", "file_path", "filepath")
+LABELS = ("label", "labels", "class", "category")
 
 
 def is_manifest(source: str) -> bool:
@@ -25,106 +34,229 @@ def is_manifest(source: str) -> bool:
 class PhotoManifest:
     """A manifest of photos at a path or URL; paths in it are relative to its folder.
 
-    Raises `BadSource` if no store understands its URL; the policy says whether its rows may be URLs.
+    Args:
+        policy: whether its rows may be URLs.
+        strict: whether a value that can't be stored makes its row fail; if not, as in Parquet, its column is left out.
+
+    Raises:
+        BadSource: no store understands its URL.
     """
 
-    def __init__(self, source: str, policy: SourcePolicy) -> None:
+    def __init__(self, source: str, policy: SourcePolicy, *, strict: bool = True) -> None:
         self._source = source
         self._policy = policy
         self._uri = store_of(source).canonical(source)
-        self._folder = self._uri.rpartition("/")[0] if is_url(source) else os.fspath(path_of(self._uri).parent)
+        inner, chain, archive = self._uri.partition(CHAIN)
+        self._end = chain + archive
+        self._is_strict = strict and _suffix(source) != ".parquet"
+        self._folder = inner.rpartition("/")[0] if is_url(source) else os.fspath(path_of(self._uri).parent)
 
-    def photos(self, on_skipped: OnSkipped | None = None) -> Iterator[PhotoRef]:
-        """The photo of each line, with its label, split and other columns; `on_skipped` gets each that names no photo.
+    @property
+    def folder_uri(self) -> str:
+        """The start of the URIs of photos in its folder, which ends with a slash."""
+        return f"{self._folder if is_url(self._folder) else file_uri(self._folder)}".removesuffix("/") + "/"
+
+    def photos(self, on_skipped: OnSkipped | None = None, report: ListingReport | None = None) -> Iterator[PhotoRef]:
+        """The photo of each row, with its label, split and other columns.
+
+        If several rows name one photo, the last one is used, in its place. The report gets the photos for which such
+        rows have different labels or splits, and the number of photos for which there is no column of labels.
+
+        Args:
+            on_skipped: called with each row that names no photo.
+            report: gets the notices.
 
         Raises:
-            BadSource: the file can't be read, has no column `path`, or, without `on_skipped`, a line names no photo.
+            BadSource: the file can't be read, has no column `path`, or, without `on_skipped`, a row names no photo.
         """
-        with store_of(self._source).open_text(self._source) as lines:
-            rows = _csv_rows(lines, self._source) if _suffix(self._source) == ".csv" else enumerate(lines, start=1)
-            for number, row in rows:
-                try:
-                    photo = self._photo(row, f"{display(self._source)}, line {number}")
-                except BadSource as error:
-                    if on_skipped is None:
-                        raise
-                    on_skipped(Failure(f"{self._uri}{LINE}{number}", error.message))
+        report = report or ListingReport()
+        with store_of(self._source).open_file(self._source) as file:
+            repeated = self._repeated(file)
+            file.seek(0)
+            without_column = 0
+            for photo in self._rows(file, on_skipped, report):
+                if not repeated.is_last(photo):
                     continue
-                if photo is not None:
-                    yield photo
+                report.found_label(photo.label)
+                without_column += photo.label_is_default
+                yield photo
+        if without_column:
+            report.missing_labels.append(
+                f"{display(self._source)} has no column label: {without_column:,} photos without one."
+            )
+        repeated.report_to(report, display(self._source))
 
-    def _photo(self, row: Mapping[str, Any] | str, where: str) -> PhotoRef | None:
-        """The photo of a row, or of a line of JSON; None for an empty line."""
-        if isinstance(row, str):
-            if not row.strip():
-                return None
-            row = _json_row(row, where)
-        name, label, split = (row.get(column) for column in ("path", "label", "split"))
-        if not isinstance(name, str) or not name:
+    def _repeated(self, file: BinaryIO) -> "_Repeated":
+        """The photos that several rows name; memory is a few bytes per row."""
+        hashes = array("q", (hash(photo.uri) for photo in self._rows(file, lambda _: None, ListingReport())))
+        return _Repeated(hashes)
+
+    def _rows(self, file: BinaryIO, on_skipped: OnSkipped | None, report: ListingReport) -> Iterator[PhotoRef]:
+        """The photo of each row."""
+        name = display(self._source)
+        for number, row in read_table(file, _suffix(self._source), name, frozenset(PATHS)):
+            try:
+                photo = self._photo(row, f"{name}, line {number}", report)
+            except BadSource as error:
+                if on_skipped is None:
+                    raise
+                on_skipped(Failure(f"{self._uri}{LINE}{number}", error.message))
+                continue
+            if photo is not None:
+                yield photo
+
+    def _photo(self, row: Values | BadSource, where: str, report: ListingReport) -> PhotoRef | None:
+        """The photo of a row; None if the row is a comment."""
+        if isinstance(row, BadSource):
+            raise BadSource(f"{where}, {row.message}", row.remedy)
+        columns = _columns_of(tuple(row), display(self._source))
+        if _is_comment(row) and not self._exists(row, columns):
+            return None
+        path, label, split = (row.get(column or "") for column in (columns.path, columns.label, columns.split))
+        if not isinstance(path, str) or not path.strip():
             raise BadSource(f"{where}, has no path.", "Give it the columns path,label[,split].")
+        if isinstance(label, int) and not isinstance(label, bool) and not self._is_strict:
+            label = str(label)  # all values of the column have this type
         for column, value in (("label", label), ("split", split)):
-            if not isinstance(value or "", str):
-                raise BadSource(f"{where}: the {column} {value!r} is not text.", "Put it in quotes.")
-        return PhotoRef(self._uri_of(name, where), display(label) if label else None, split or None, _extra(row, where))
+            if not isinstance(value, str | None):
+                raise BadSource(f"{where}: the {column} {display(repr(value))} is not text.", "Put it in quotes.")
+        return PhotoRef(
+            self._uri_of(path, where, report),
+            normalized(label and self._readable(label, report)),
+            (split or "").strip() or None,
+            self._extra(row, columns, where, report),
+            label_is_default=columns.label is None,
+        )
 
-    def _uri_of(self, name: str, where: str) -> str:
-        target = f"{self._folder}/{name}" if is_url(self._folder) and not is_url(name) else name
+    def _uri_of(self, name: str, where: str, report: ListingReport) -> str:
         try:
-            if not is_url(target):
-                return file_uri(os.path.normpath(os.path.join(self._folder, name)))
-            target.encode()
+            if is_url(self._folder) or is_url(name):
+                target = name if is_url(name) else f"{self._folder}/{self._readable(name, report)}{self._end}"
+                target.encode()
+            else:
+                return file_uri(os.path.normpath(os.path.join(self._folder, self._existing(name, report))))
         except UnicodeEncodeError:
             raise BadSource(f"{where}: no file can have the name {display(name)}.", "Correct the path.") from None
         if not self._policy.allow_urls:
             raise BadSource(f"{where}: {display(name)} is a URL.", "Only the command line may index what it names.")
         return store_of(target).canonical(target)
 
+    def _existing(self, name: str, report: ListingReport) -> str:
+        """A path as the file that it names is called; unusual ones are compared with the files that exist."""
+        if name.isascii() and name == name.strip() and "\\" not in name:
+            return name
+        if os.path.lexists(os.path.join(self._folder, name)):
+            return name
+        readable = self._readable(name, report).strip()
+        slashes = readable.replace("\\", "/")
+        return slashes if os.path.lexists(os.path.join(self._folder, slashes)) else readable
 
-def _csv_rows(file: Iterable[str], name: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    rows = csv.DictReader(file)
-    try:
-        if "path" not in (rows.fieldnames or ()):
-            raise BadSource(f"{display(name)} has no column path.", "Give it the columns path,label[,split].")
-        for row in rows:
-            yield rows.line_num, row
-    except csv.Error as error:
-        raise BadSource(
-            f"{display(name)} is not a CSV file ({error}).", "Save it as CSV with the columns path,label[,split]."
-        ) from None
+    def _exists(self, row: Values, columns: "_Columns") -> bool:
+        """Whether the path of a row that starts like a comment is a file on this machine."""
+        path = row.get(columns.path or "")
+        return isinstance(path, str) and not is_url(self._folder) and Path(self._folder, path).is_file()
+
+    def _readable(self, text: str, report: ListingReport) -> str:
+        """A text with bytes that are not UTF-8, read as Windows-1252; unchanged if it is not in that either."""
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            try:
+                read = text.encode("utf-8", "surrogateescape").decode("cp1252")
+            except UnicodeError:
+                return text
+            report.notice(f"{display(self._source)} is not in UTF-8, and is read as Windows-1252.")
+            return read
+        return text
+
+    def _extra(self, row: Values, columns: "_Columns", where: str, report: ListingReport) -> Extra:
+        """The values of a row in other columns; empty ones are left out."""
+        extra: Extra = {}
+        for column, value in row.items():
+            if column in columns.own or value is None or value == "":
+                continue
+            name = display(column)
+            if isinstance(value, str):
+                extra[name] = display(self._readable(value, report))
+            elif isinstance(value, int | float) and _is_storable(value):
+                extra[name] = value
+            elif self._is_strict:
+                raise BadSource(f"{where}: {name} is {display(repr(value))}.", "Give it text, a number, true or false.")
+            else:
+                report.notice(f"The column {name} of {display(self._source)} is left out: its values can't be stored.")
+        return extra
 
 
-def _json_row(line: str, where: str) -> Mapping[str, Any]:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise BadSource(f"{where}, is not JSON ({error}).", "Write one JSON object per line.") from None
-    if not isinstance(row, dict):
-        raise BadSource(f"{where}, is not a JSON object.", "Write one JSON object per line.")
-    return row
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """The columns of a row that describe its photo, by their names in the file; None if there is none."""
+
+    path: str | None
+    label: str | None
+    split: str | None
+    own: frozenset[str]  # those that are not stored with the photo as further columns
 
 
-def _extra(row: Mapping[str, Any], where: str) -> Extra:
-    """The values of a row in columns other than path, label and split; empty ones are left out."""
-    if None in row:
-        raise BadSource(f"{where}, has more columns than the first line names.", "Put values with commas in quotes.")
-    extra: Extra = {}
-    for column in row.keys() - COLUMNS:
-        value = row[column]
-        if value is None or value == "":
-            continue
-        if not isinstance(value, str | int | float) or not _is_storable(value):
-            raise BadSource(
-                f"{where}: {display(column)} is {display(repr(value))}.", "Give it text, a number, true or false."
-            )
-        extra[display(column)] = display(value) if isinstance(value, str) else value
-    return extra
+@lru_cache(1000)  # a CSV file has one list of columns; rows of JSON may have different ones
+def _columns_of(names: tuple[str, ...], source: str) -> _Columns:
+    """Find the columns of a row, in any case; raises `BadSource` if two have the same name."""
+    by_name: dict[str, str] = {}
+    for name in names:
+        plain = name.strip().lower()
+        if plain in (*PATHS, *LABELS, "split") and plain in by_name:
+            raise BadSource(f"{source} has the columns {by_name[plain]} and {name}.", "Rename or remove one of them.")
+        by_name[plain] = name
+    path = next((by_name[name] for name in PATHS if name in by_name), None)
+    others = [by_name[name] for name in LABELS[1:] if name in by_name]
+    label = by_name.get("label") or (others[0] if len(others) == 1 else None)
+    split = by_name.get("split")
+    own = {path, by_name.get("label"), split}
+    return _Columns(path, label, split, frozenset(name for name in own if name))
 
 
-def _is_storable(value: str | float) -> bool:
-    """Whether an index can store a value: infinite numbers and integers of more than 64 bits can't be stored."""
-    return isinstance(value, str) or (math.isfinite(value) and abs(value) < 2**63)
+class _Repeated:
+    """The photos that several rows of a manifest name, and the differences between these rows."""
+
+    def __init__(self, hashes: Sequence[int]) -> None:
+        values, counts = np.unique(np.asarray(hashes, np.int64), return_counts=True)
+        self._left = dict(zip(values[counts > 1].tolist(), counts[counts > 1].tolist(), strict=True))
+        self._before: dict[int, PhotoRef] = {}
+        self._conflicts: dict[str, list[tuple[PhotoRef, PhotoRef]]] = {"label": [], "split": []}
+
+    def is_last(self, photo: PhotoRef) -> bool:
+        """Whether the row of a photo is the last one that names it."""
+        key = hash(photo.uri)
+        if key not in self._left:
+            return True
+        self._left[key] -= 1
+        if before := self._before.get(key):
+            for kind, pairs in self._conflicts.items():
+                if getattr(before, kind) != getattr(photo, kind):
+                    pairs.append((before, photo))
+        self._before[key] = photo
+        return not self._left[key]
+
+    def report_to(self, report: ListingReport, source: str) -> None:
+        """Report the photos that have different labels or splits."""
+        for kind, pairs in self._conflicts.items():
+            if pairs:
+                path = display_uri(pairs[0][0].uri)
+                values = " and ".join(repr(getattr(photo, kind)) for photo in pairs[0])
+                report.conflict(f"{path} has two {kind}s in {source}, {values}.")
+                if kind == "label":
+                    others = f", and so have {len(pairs) - 1:,} others" if len(pairs) > 1 else ""
+                    report.notice(f"{path} has two labels in {source}, {values}{others}; the last one is used.")
+
+
+def _is_comment(row: Values) -> bool:
+    first = next(iter(row.values()), None)
+    return isinstance(first, str) and first.startswith(COMMENT)
+
+
+def _is_storable(value: float) -> bool:
+    """Whether an index can store a number: infinite ones and integers of more than 64 bits can't be stored."""
+    return math.isfinite(value) and abs(value) < 2**63
 
 
 def _suffix(source: str) -> str:
-    name = source.partition("::")[0].partition("?")[0] if is_url(source) else source
-    return os.path.splitext(name)[1].lower()
+    return table_suffix(source.partition(CHAIN)[0].partition("?")[0] if is_url(source) else source)

@@ -1,9 +1,11 @@
 """The walk through the folders of a source, which is the same for every store."""
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 
 from retrieval import formats
@@ -12,6 +14,8 @@ from retrieval.ignore import IGNORE_FILE, IgnoreRules
 from retrieval.labels import normalized
 from retrieval.listing_options import DEFAULT_OPTIONS, ListingOptions
 from retrieval.listing_report import ListingReport, Reason
+from retrieval.metadata import NAMES as METADATA
+from retrieval.metadata import FolderMetadata
 from retrieval.photo_ref import PhotoRef, display
 from retrieval.stores import Failure, LocalStore, OnSkipped, PhotoStore, store_of
 from retrieval.stores.base import Entry
@@ -57,7 +61,8 @@ def walk(
 
     The label of a photo is the name of the first folder below the source, or the source's own name if the photo is
     directly in it. If all of these folders are named train, val or test and have the same subfolders, they are the
-    splits, and the folders in them the labels. The entries of one folder are in memory at a time.
+    splits, and the folders in them the labels. A file `metadata.csv`, `.jsonl` or `.parquet` with a column `file_name`
+    describes the photos of its folder and below. The entries of one folder are in memory at a time.
 
     Args:
         source: a path or URL.
@@ -80,11 +85,12 @@ class _Folder:
     label: str | None  # of the photos in it
     names_labels: bool = False  # whether the folders in it are labels
     split: str | None = None
+    metadata: FolderMetadata | None = None
 
-    def inner(self, entry: Entry, rules: IgnoreRules) -> "_Folder":
+    def inner(self, entry: Entry) -> "_Folder":
         """A folder in this one."""
         label = normalized(entry.name) if self.names_labels else self.label
-        return _Folder(entry, f"{self.path}{entry.name}/", rules, label, split=self.split)
+        return replace(self, entry=entry, path=f"{self.path}{entry.name}/", label=label, names_labels=False)
 
 
 class _Walk:
@@ -97,6 +103,7 @@ class _Walk:
         self._on_skipped = on_skipped
         self._home = _identity(options.home)
         self._visited = set[Hashable]()
+        self._metadata: list[FolderMetadata] = []
 
     def photos(self, source: str) -> Iterator[PhotoRef]:
         entry = self._store.folder(source)
@@ -107,18 +114,20 @@ class _Walk:
             folder = folders.pop() if folders else links.popleft()
             try:
                 entries = self._visit(folder)
-                rules = self._rules(folder, entries)
+                folder = self._with_files(folder, entries)
             except BadSource as error:
-                if self._on_skipped is None or folder is top:
+                if self._on_skipped is None or not folder.path:
                     raise
                 self._on_skipped(Failure(folder.entry.uri, error.message))
                 continue
-            below = self._below(folder, entries, rules)
-            if folder is top:
+            below = self._below(folder, entries)
+            if not folder.path:
                 below = self._as_splits(below)
             links.extend(inner for inner in below if inner.entry.is_link)
             folders.extend(inner for inner in reversed(below) if not inner.entry.is_link)
-            yield from self._photos_in(folder, entries, rules)
+            yield from self._photos_in(folder, entries)
+        for metadata in self._metadata:
+            metadata.report_missing(self._report)
 
     def _visit(self, folder: _Folder) -> list[Entry]:
         """The entries of a folder; none if it was visited before or is Lookalike's home."""
@@ -131,14 +140,16 @@ class _Walk:
             return []
         return self._store.entries(folder.entry)
 
-    def _rules(self, folder: _Folder, entries: Sequence[Entry]) -> IgnoreRules:
-        """The patterns that apply in a folder; raises `BadSource` if its ignore file can't be used."""
-        for entry in entries:
-            if entry.name > IGNORE_FILE:
-                break
-            if entry.name == IGNORE_FILE and not entry.is_folder:
-                return folder.rules.with_file(folder.path, self._ignore_file(entry), entry.uri)
-        return folder.rules
+    def _with_files(self, folder: _Folder, entries: Sequence[Entry]) -> _Folder:
+        """A folder with its own ignore file and metadata, if it has them; raises `BadSource` if they can't be used."""
+        if file := _file(entries, IGNORE_FILE):
+            folder = replace(folder, rules=folder.rules.with_file(folder.path, self._ignore_file(file), file.uri))
+        for name in METADATA:
+            file = _file(entries, name)
+            if file and (metadata := FolderMetadata.read(folder.entry, file, self._on_skipped, self._report)):
+                self._metadata.append(metadata)
+                return replace(folder, metadata=metadata)
+        return folder
 
     def _ignore_file(self, entry: Entry) -> str:
         try:
@@ -146,14 +157,14 @@ class _Walk:
         except UnreadablePhoto as error:
             raise BadSource(error.message, error.remedy) from None
 
-    def _below(self, folder: _Folder, entries: Sequence[Entry], rules: IgnoreRules) -> list[_Folder]:
+    def _below(self, folder: _Folder, entries: Sequence[Entry]) -> list[_Folder]:
         """The folders in a folder that are not skipped."""
         below = []
         for entry in entries:
             if not entry.is_folder:
                 continue
-            inner = folder.inner(entry, rules)
-            if skipped := self._reason(entry, inner.path, rules):
+            inner = folder.inner(entry)
+            if skipped := self._reason(entry, inner.path, folder.rules):
                 self._count_below(entry, inner.path, *skipped)
             else:
                 below.append(inner)
@@ -193,7 +204,9 @@ class _Walk:
             return folders
         names = [folder.entry.name for folder in folders]
         listed = f"{', '.join(names[:-1])} and {names[-1]}"
-        if not _are_alike([self._names_below(folder) for folder in folders]):
+        inside = [self._entries(folder) for folder in folders]
+        have_metadata = folders[0].metadata or all(any(_file(of, name) for name in METADATA) for of in inside)
+        if not have_metadata and not _are_alike([_folder_names(entries) for entries in inside]):
             self._report.notice(f"The folders {listed} are used as labels, since they don't have the same subfolders.")
             return folders
         self._report.notice(f"The folders {listed} are used as splits, and the folders in them as labels.")
@@ -202,20 +215,16 @@ class _Walk:
             for folder, split in zip(folders, splits, strict=True)
         ]
 
-    def _names_below(self, folder: _Folder) -> set[str]:
-        """The names of the folders in a folder that are not skipped because of their names."""
+    def _entries(self, folder: _Folder) -> list[Entry]:
+        """The entries of a folder; none if it can't be listed, which its visit reports."""
         with suppress(BadSource):
-            return {
-                normalized(entry.name) or entry.name
-                for entry in self._store.entries(folder.entry)
-                if entry.is_folder and not is_system_folder(entry.name) and not entry.name.startswith(".")
-            }
-        return set()
+            return self._store.entries(folder.entry)
+        return []
 
-    def _photos_in(self, folder: _Folder, entries: Sequence[Entry], rules: IgnoreRules) -> Iterator[PhotoRef]:
+    def _photos_in(self, folder: _Folder, entries: Sequence[Entry]) -> Iterator[PhotoRef]:
         """The photos directly in a folder."""
         label, split, is_default = folder.label, folder.split, not self._options.relabel
-        photos = [entry for entry in entries if not entry.is_folder and not self._is_skipped(entry.name, folder, rules)]
+        photos = [entry for entry in entries if not entry.is_folder and not self._is_skipped(entry, folder)]
         if photos:
             self._report.found_label(label)
         raw = formats.raw_beside_jpeg([entry.name for entry in photos])
@@ -223,14 +232,18 @@ class _Walk:
             if entry.name in raw:
                 self._report.skip_raw(entry.name, folder.path + entry.name)
                 continue
-            yield PhotoRef(entry.uri, label, split, status=entry.status, label_is_default=is_default)
+            photo = PhotoRef(entry.uri, label, split, status=entry.status, label_is_default=is_default)
+            if folder.metadata and (described := folder.metadata.of(entry.uri)):
+                photo = _described(photo, described)
+            yield photo
 
-    def _is_skipped(self, name: str, folder: _Folder, rules: IgnoreRules) -> bool:
+    def _is_skipped(self, entry: Entry, folder: _Folder) -> bool:
         """Whether a file is skipped, which is counted; hidden and excluded files that are no photos are not counted."""
+        name = entry.name
         is_photo = formats.by_file_name(name) is not None
-        skipped = self._reason_of_file(name, folder, rules)
+        skipped = self._reason_of_file(name, folder)
         if skipped is None:
-            if not is_photo:
+            if not is_photo and (folder.metadata is None or entry.uri != folder.metadata.uri):
                 self._report.skip_format(name, folder.path + name)
             return not is_photo
         if is_photo:
@@ -238,7 +251,7 @@ class _Walk:
             self._report.skip(reason, display(detail), folder.path + name)
         return True
 
-    def _reason_of_file(self, name: str, folder: _Folder, rules: IgnoreRules) -> tuple[Reason, str] | None:
+    def _reason_of_file(self, name: str, folder: _Folder) -> tuple[Reason, str] | None:
         """Why a file is skipped whether or not it is a photo; None if it is not."""
         if name.startswith("."):
             if name.startswith(APPLE_DOUBLE):
@@ -247,9 +260,9 @@ class _Walk:
                 return "hidden", ".*"
         elif name in SYSTEM_FILES:
             return "system", name
-        if not rules:
+        if not folder.rules:
             return None
-        pattern = rules.excluding(folder.path + name)
+        pattern = folder.rules.excluding(folder.path + name)
         return None if pattern is None else ("excluded", pattern)
 
 
@@ -267,6 +280,31 @@ def _identity(home: Path | None) -> Hashable | None:
     with suppress(BadSource):
         return store.identity(store.folder(str(home)))
     return None
+
+
+def _file(entries: Sequence[Entry], name: str) -> Entry | None:
+    """The file of this name among sorted entries; None if there is none."""
+    place = bisect_left(entries, name, key=attrgetter("name"))
+    is_found = place < len(entries) and entries[place].name == name and not entries[place].is_folder
+    return entries[place] if is_found else None
+
+
+def _described(photo: PhotoRef, described: PhotoRef) -> PhotoRef:
+    """A photo with the label, split and columns that the metadata of its folder have for it."""
+    has_label = not described.label_is_default
+    return replace(
+        photo,
+        label=described.label if has_label else photo.label,
+        split=described.split or photo.split,
+        extra=described.extra,
+        label_is_default=photo.label_is_default and not has_label,
+    )
+
+
+def _folder_names(entries: Sequence[Entry]) -> set[str]:
+    """The names of folders that are not skipped because of their names."""
+    folders = (entry.name for entry in entries if entry.is_folder and not entry.name.startswith("."))
+    return {normalized(name) or name for name in folders if not is_system_folder(name)}
 
 
 def _are_alike(names: Sequence[set[str]]) -> bool:

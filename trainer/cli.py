@@ -36,7 +36,9 @@ DEFAULT_BACKBONE = "efficientnet_lite0"
 
 DataOption = Annotated[
     str,
-    typer.Option("--data", help="A folder with one subfolder per class, a CSV/JSONL manifest, tfds:NAME, or digits."),
+    typer.Option(
+        "--data", help="A folder with one subfolder per class, a CSV, JSONL or Parquet manifest, tfds:NAME, or digits."
+    ),
 ]
 SplitsOption = Annotated[
     Path | None,

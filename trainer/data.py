@@ -111,7 +111,7 @@ def load_dataset(
     Without labels and given splits, at most 1,000 photos are used, drawn at random by the seed.
 
     Args:
-        data: a folder with a folder per class, a CSV/JSONL manifest, `tfds:NAME` or `digits`.
+        data: a folder with a folder per class, a CSV, JSONL or Parquet manifest, `tfds:NAME` or `digits`.
         home: folder that caches the photos of `tfds:NAME` and `digits`.
         say: receives a message for each photo or group of photos that is left out.
         splits: a CSV file `path,label,split` with paths relative to the data set; overrides splits of a manifest.
@@ -128,7 +128,7 @@ def load_dataset(
             or is outside the manifest's folder; or an unseen class does not exist.
     """
     source = locate(data, home)
-    photos = _once_each(_find(source, label_from, needs_labels, replace(options, home=home), say), source)
+    photos = _find(source, label_from, needs_labels, replace(options, home=home), say)
     if photos[0].label is None and splits is None and not any(photo.split for photo in photos):
         photos = _sample(photos, seed, say)
     if splits is not None:
@@ -302,6 +302,8 @@ def _listed_in(source: Path, label_from: LabelFrom | None, options: ListingOptio
         photos = _below(list_photos(source, label_from or "manifest", options=options, report=report), source)
     if not photos:
         raise no_photos(source, options=options)
+    if report.conflicts:
+        raise BadSource(report.conflicts[0], "List each photo once.")
     for notice in report.notices:
         say(notice)
     if report.skipped:
@@ -334,20 +336,6 @@ def _below(photos: Iterable[PhotoRef], manifest: Path) -> list[PhotoRef]:
                 "Move the manifest to a folder that contains all of its photos.",
             )
     return found
-
-
-def _once_each(photos: Iterable[PhotoRef], source: Path) -> list[PhotoRef]:
-    """Remove repeated photos of a manifest; raise `BadSource` if their labels or splits differ."""
-    by_uri: dict[str, PhotoRef] = {}
-    for photo in photos:
-        first = by_uri.setdefault(photo.uri, photo)
-        for kind, one, other in (("label", first.label, photo.label), ("split", first.split, photo.split)):
-            if one != other:
-                raise BadSource(
-                    f"{display(photo.path)} has two {kind}s in {display(source)}, {one!r} and {other!r}.",
-                    "List each photo once.",
-                )
-    return list(by_uri.values())
 
 
 def _report_label_conflicts(photos: Iterable[PhotoRef], fingerprints: Mapping[str, Fingerprint], say: Say) -> None:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import NamedTuple, TextIO
+from typing import BinaryIO, NamedTuple
 
 from retrieval.errors import UnreadablePhoto
 from retrieval.photo_ref import FileStatus
@@ -63,8 +63,8 @@ class PhotoStore(ABC):
         """
 
     @abstractmethod
-    def open_text(self, source: str) -> AbstractContextManager[TextIO]:
-        """A text file in UTF-8, other bytes as surrogate escapes; raises `BadSource` if it can't be read."""
+    def open_file(self, source: str) -> AbstractContextManager[BinaryIO]:
+        """A file that can be read in any order; raises `BadSource` if it can't be read."""
 
     @abstractmethod
     def is_folder(self, source: str) -> bool:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 from urllib.parse import quote_from_bytes
 
 from retrieval.errors import BadSource, MissingPhoto, UnreadablePhoto, os_errors_as
@@ -33,10 +33,10 @@ class LocalStore(PhotoStore):
         return read_file(path_of(uri), max_bytes)
 
     @contextmanager
-    def open_text(self, source: str) -> Iterator[TextIO]:
+    def open_file(self, source: str) -> Iterator[BinaryIO]:
         with (
             os_errors_as(BadSource, f"{display(source)} can't be read", "Correct its permissions."),
-            Path(source).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file,
+            Path(source).open("rb") as file,
         ):
             yield file
 

@@ -5,7 +5,6 @@ archive, followed by the archive's own: `zip://roses/1.jpg::file:///photos.zip`.
 each store's own configuration (for S3 the `AWS_*` variables), or from fsspec's (`FSSPEC_S3_ENDPOINT_URL`).
 """
 
-import io
 import posixpath
 import shutil
 import tempfile
@@ -13,7 +12,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import IO, Any, BinaryIO, TextIO, TypeVar
+from typing import IO, Any, BinaryIO, TypeVar, cast
 
 from fsspec import AbstractFileSystem
 from fsspec.core import split_protocol, url_to_fs
@@ -47,11 +46,11 @@ class RemoteStore(PhotoStore):
         )
 
     @contextmanager
-    def open_text(self, source: str) -> Iterator[TextIO]:
+    def open_file(self, source: str) -> Iterator[BinaryIO]:
         with tempfile.TemporaryFile() as copy:  # a connection would not stay open as long as a job runs
             _requested(lambda: _copy(source, copy), f"{display(source)} can't be read", BadSource)
             copy.seek(0)
-            yield io.TextIOWrapper(copy, encoding="utf-8-sig", errors="surrogateescape", newline="")
+            yield cast(BinaryIO, copy)
 
     def is_folder(self, source: str) -> bool:
         file_system, path = _open(source)

@@ -256,7 +256,7 @@ def test_a_folder_that_cannot_be_listed_is_one_failure_and_loses_no_photo(
     )  # fmt: skip
     (own / "red").chmod(0o700)
     result = json.loads(done.stdout)
-    assert counts(result) == (3, 0, 3, 1, 1)
+    assert counts(result) == (4, 0, 3, 1, 1)
     (failure,) = map(json.loads, Path(result["failures"]).read_text().splitlines())
     assert failure["uri"] == uri_of(own / "red")
     assert done.stderr.count("red can't be listed (Permission denied).") == 1

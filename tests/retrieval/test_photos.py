@@ -129,7 +129,8 @@ def test_a_damaged_manifest_is_told_by_line(tmp_path: Path, name: str, text: str
 @pytest.mark.parametrize(
     ("name", "text", "label"),
     [
-        ("m.csv", b"path,label\na.jpg,ros\xe9\n", "ros\\xe9"),
+        ("m.csv", b"path,label\na.jpg,ros\xe9\n", "rosé"),
+        ("m.csv", b"path,label\na.jpg,ros\x81\n", "ros\\x81"),
         ("m.jsonl", b'{"path": "a.jpg", "label": "x\\ud800"}', "x\\ud800"),
         ("m.jsonl", b'{"path": "a.jpg", "label": "two\\nlines"}', "two\\nlines"),
     ],

@@ -140,7 +140,7 @@ def test_evaluate_measures_the_copies_of_photos_without_labels(
         (("--seeds", "2", "--resume"), "trains nothing: --seeds, --resume can't be used"),
         (("--quantize", "int8"), "trains nothing: --quantize can't be used"),
         (("--epochs", "3"), "there is no 'epochs' to set"),
-        (("--label-from", "manifest"), "is not a .csv or .jsonl manifest"),
+        (("--label-from", "manifest"), "is not a .csv, .jsonl or .parquet manifest"),
         (("--recipe", "default"), "The photos of photos have no labels"),
         (("--recipe", "default", "--label-from", "none"), "The photos of photos have no labels"),
         (("--backbone", "small_cnn"), "small_cnn has no pretrained weights"),
