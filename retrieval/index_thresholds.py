@@ -10,6 +10,7 @@ from retrieval.index import VectorIndex
 from retrieval.parts import LOOK, Parts
 
 READ_EVERY_SECONDS = 60
+ROUNDING = 1e-6  # the cosine similarity of equal embeddings in float32 may be lower than 1 by less
 
 
 class IndexThresholds:
@@ -50,7 +51,7 @@ class IndexThresholds:
         thresholds = self._read()
         if thresholds is None or not self._parts.has(LOOK):
             return None
-        return self._known("duplicates", None, lambda: thresholds.duplicates(self._photos))
+        return self._known("duplicates", None, lambda: min(thresholds.duplicates(self._photos), 1 - ROUNDING))
 
     def vote(self) -> VoteCalibration | None:
         """Return how the nearest photos' vote on a label is calibrated; None if it is not."""

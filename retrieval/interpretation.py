@@ -67,10 +67,12 @@ class Interpretation:
         None if none of them is a close match at the default weights. Neither this nor the label depends on the
         filter, page and weights of a search.
         """
+        is_other = np.array([hit.id not in copies for hit in near.hits], bool)
+        voters = FoundPhotos([hit for hit in near.hits if hit.id not in copies], near.embeddings[is_other])
         threshold = self._thresholds.close_match()
-        if threshold is not None and self._best_score(query, near) < threshold:
+        if threshold is not None and self._best_score(query, voters) < threshold:
             return None
-        return predict_label([hit for hit in near.hits if hit.id not in copies], self._thresholds.vote())
+        return predict_label(voters.hits, self._thresholds.vote())
 
     def bands(self, look: float | None) -> ScoreBands | None:
         """Return the bands of scores at these weights; None if the scores are not calibrated."""

@@ -27,7 +27,7 @@ from retrieval.index_thresholds import IndexThresholds
 from retrieval.interpretation import FoundPhotos, Interpretation
 from retrieval.parts import LOOK, Parts
 from retrieval.photo_ref import display, photo_id
-from retrieval.search_response import SearchResponse
+from retrieval.search_response import ScoreBands, SearchResponse
 
 MOST_RESULTS = 100
 
@@ -194,6 +194,10 @@ class Searcher(Closing):
             self.parts.look_or_default(parameters.look),
             {"search": _ms(time.perf_counter() - start)},
         )
+
+    def bands(self, look: float | None = None) -> ScoreBands | None:
+        """Return the bands of scores of searches with this weight of look; None if the scores are not calibrated."""
+        return self._meaning.bands(look)
 
     def _nearest(
         self, vector: Vector, parameters: SearchParameters, leave_out: frozenset[uuid.UUID], first: uuid.UUID | None

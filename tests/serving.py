@@ -15,6 +15,7 @@ import psutil
 from apiflask import APIFlask
 from flask.testing import FlaskClient
 
+from indexer.index_calibration import calibrate
 from retrieval.bundle import Bundle, install_bundle
 from retrieval.current_model import open_searcher
 from retrieval.decoder import PhotoDecoder
@@ -31,14 +32,16 @@ LOOKALIKE = [sys.executable, "-m", "lookalike"]
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def fill_index(settings: Settings, bundle: Bundle, source: Path) -> list[PhotoRef]:
-    """Index the photos of a folder and activate their model."""
+def fill_index(settings: Settings, bundle: Bundle, source: Path, *, calibrated: bool = False) -> list[PhotoRef]:
+    """Index the photos of a folder and activate their model; `calibrated` for scores with bands."""
     install_bundle(bundle, settings.models_folder)
     embedder = Embedder(bundle, threads=1)
     photos = list(list_photos(source))
     with open_store(settings) as store:
         with store.open(bundle.model_id, bundle.dimension, bundle.look) as index:
             index.upsert([_point(photo, embedder) for photo in photos])
+            if calibrated:
+                calibrate(index, embedder, PhotoDecoder())
         store.activate(bundle.model_id)
     return photos
 

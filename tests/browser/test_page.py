@@ -41,7 +41,8 @@ def test_a_chosen_photo_is_searched_at_once(page: Page, photos: list[PhotoRef]) 
     page.set_input_files(CHOOSE, photos[2].path)
     expect(page.locator(".neighbours .card")).to_have_count(24)
     assert first_card(page) == address(photos[2])
-    expect(page.locator(".guess strong")).to_have_text(str(photos[2].label))
+    expect(page.locator(".own bdi")).to_have_text(str(photos[2].label))
+    expect(page.get_by_role("link", name="This photo is in the collection")).to_be_visible()
     assert "vector=" in page.url
     assert page.locator(ASKED).evaluate("image => image.naturalWidth") > 0
 

@@ -3,8 +3,10 @@
 from flask import Blueprint
 
 from web.page import overview, photo, search
+from web.page.cards import shown_score
 
 blueprint = Blueprint("page", __name__)
+blueprint.add_app_template_filter(shown_score)
 blueprint.add_url_rule("/", "show", search.show)
 blueprint.add_url_rule("/", "upload", search.upload, methods=["POST"])
 blueprint.add_url_rule("/photo/<uuid:photo>", "photo", photo.show)

@@ -2,7 +2,7 @@
 
 import base64
 import uuid
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from flask import url_for
@@ -12,6 +12,7 @@ from retrieval.errors import BadQuery
 from retrieval.index import Filter
 from retrieval.index.vectors import Vector, check_query, to_unit_length
 from retrieval.search import SearchParameters
+from retrieval.search_response import ScoreBands
 from web.schemas import MAX_OFFSET, CropBox, CropText, Label
 
 PAGE_SIZE = 24
@@ -29,6 +30,7 @@ class PageQuery(BaseModel):
     `crop` is the part of the photo to search by; `vector` is already the embedding of that part. While the server keeps
     the uploaded photo, `kept` is its token, and its exact embedding is used instead of `vector`. `find` filters the
     labels that are offered, not the results. `look` is the weight of the part look, by default that of the model.
+    `band` is the last band of scores that is shown, and `min_score` the lowest score.
     """
 
     id: uuid.UUID | None = None
@@ -40,6 +42,7 @@ class PageQuery(BaseModel):
     unlike: Examples = []
     label: Annotated[list[Label], Field(max_length=100)] = []
     min_score: float = Field(0, ge=0, le=1)
+    band: Literal["", "same", "possible"] = ""
     look: float | None = Field(None, ge=0, le=1)
     offset: int = Field(0, ge=0, le=MAX_OFFSET)
     find: str = Field("", max_length=500)
@@ -49,10 +52,12 @@ class PageQuery(BaseModel):
         """Whether there is something to search by."""
         return bool(self.id or self.vector or self.like)
 
-    def parameters(self) -> SearchParameters:
-        """Convert it for the searcher."""
+    def parameters(self, bands: ScoreBands | None) -> SearchParameters:
+        """Convert it for the searcher; `bands` are those at its weight of look."""
         labels = tuple(dict.fromkeys(self.label))
-        return SearchParameters(PAGE_SIZE, self.offset, Filter(labels), self.min_score or None, look=self.look)
+        lowest = {"same": bands.same_kind, "possible": bands.possible}.get(self.band) if bands else None
+        min_score = max(self.min_score, lowest or 0) or None
+        return SearchParameters(PAGE_SIZE, self.offset, Filter(labels), min_score, look=self.look)
 
     def address(self, **changes: object) -> str:
         """Return the shortest URL of this search, with the given changes."""
@@ -68,6 +73,7 @@ class PageQuery(BaseModel):
             "unlike": query.unlike,
             "label": query.label,
             "min_score": query.min_score and f"{query.min_score:g}",
+            "band": query.band,
             "look": None if query.look is None else f"{query.look:g}",
             "offset": query.offset,
         }

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from PIL import Image
 from retrieval.errors import NotFound
 from retrieval.index import Payload
 from retrieval.photo_ref import file_name
-from retrieval.search_response import SearchResult
+from retrieval.search_response import PartScores, SearchResult
 from web.links import photo_url
 from web.services import services
 
@@ -53,6 +54,8 @@ class Card:
     picture: Picture
     score: float | None = None
     distance: float | None = None
+    scores: PartScores | None = None
+    copies: tuple["Card", ...] = ()  # near-identical results that are folded into this one
 
     @classmethod
     def of(cls, photo: uuid.UUID, known: Payload | SearchResult) -> Self:
@@ -62,7 +65,7 @@ class Card:
     @classmethod
     def found(cls, result: SearchResult) -> Self:
         """The card of a result."""
-        return replace(cls.of(result.id, result), score=result.score, distance=result.distance)
+        return replace(cls.of(result.id, result), score=result.score, distance=result.distance, scores=result.scores)
 
     @property
     def link(self) -> str:
@@ -73,6 +76,11 @@ class Card:
     def details(self) -> str:
         """The URL of the page of this photo."""
         return url_for("page.photo", photo=self.id)
+
+
+def shown_score(score: float) -> str:
+    """Format a similarity with two digits, rounded down, so that only equal embeddings have 1.00."""
+    return f"{math.floor(100 * round(score, 6)) / 100:.2f}"
 
 
 def payloads(photos: Sequence[uuid.UUID]) -> Mapping[uuid.UUID, Payload]:

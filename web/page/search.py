@@ -16,6 +16,7 @@ from retrieval.search_response import SearchResponse
 from web.kept_queries import KeptQuery
 from web.links import photo_url
 from web.page.address import PAGE_SIZE, PageQuery, crop_text, decode_vector, encode_vector
+from web.page.bands import in_bands
 from web.page.cards import Card, Picture, payloads
 from web.page.label_choices import choose_labels
 from web.photo_files import make_jpeg
@@ -97,7 +98,7 @@ def _indexed_subject(photo: uuid.UUID, crop: Crop | None) -> Subject:
 def _results(query: PageQuery, subject: Subject) -> str:
     served = services()
     response = _search(query, subject)
-    examples = payloads([*query.like, *query.unlike])
+    examples, known = payloads([*query.like, *query.unlike]), response.in_collection
     deeper = query.offset + PAGE_SIZE
     is_full = len(response.results) == PAGE_SIZE and deeper <= MAX_OFFSET
     return render_template(
@@ -109,13 +110,15 @@ def _results(query: PageQuery, subject: Subject) -> str:
         box=query.crop,
         likes=[Card.of(photo, examples[photo]) for photo in query.like],
         unlikes=[Card.of(photo, examples[photo]) for photo in query.unlike],
-        photos=[Card.found(result) for result in response.results],
+        bands=in_bands(response.results, response.bands),
+        thresholds=response.bands,
         predicted=response.predicted_label,
+        in_collection=known and Card.of(known, payloads([known])[known]),
         look=response.look,
         default_look=served.searcher.parts.default_look,
         labels=choose_labels(served.label_counts.of(served.searcher.index), query.label, query.find),
         first=query.offset + 1,
-        close_match=served.searcher.thresholds.close_match(query.look) if response.close_match is False else None,
+        no_close_match=response.close_match is False,
         address=query.address(),
         more_link=query.address(offset=deeper) if is_full else None,
         all_labels=query.address(label=[], offset=0),
@@ -125,7 +128,8 @@ def _results(query: PageQuery, subject: Subject) -> str:
 
 
 def _search(query: PageQuery, subject: Subject) -> SearchResponse:
-    searcher, parameters = services().searcher, query.parameters()
+    searcher = services().searcher
+    parameters = query.parameters(searcher.bands(query.look))
     by_id = [query.id] if query.id is not None and subject.vector is None else []
     unindexed = [] if subject.vector is None else [subject.vector]
     response = searcher.by_examples(

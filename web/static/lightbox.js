@@ -10,7 +10,7 @@ export function openDetails({ load }) {
     if (!page) return;
     box.replaceChildren(closeButton(), document.adoptNode(page.found.querySelector(".photo")));
     const card = link.closest("li");
-    if (card.querySelector(".score")) {
+    if (card.dataset.similarity) {
       box.querySelector("dl").prepend(...comparison(card));
       box.querySelector(".actions").append(...exampleButtons(card), ...explanation(box.querySelector(".photo"), card.querySelector("[name=like]").value));
     }
@@ -38,13 +38,11 @@ function closeButton() {
   return button;
 }
 
-/** Similarity and distance, from the photo's card. */
+/** Similarity, that of each part, and distance, from the photo's card. */
 function comparison(card) {
-  const facts = [
-    ["Similarity", card.querySelector(".score").lastChild.textContent],
-    ["Distance", card.querySelector(".fine > :last-child").lastChild.textContent.replace("distance ", "")],
-  ];
-  return facts.flatMap(([name, value]) => [element("dt", name), element("dd", value)]);
+  const { similarity, kind, look, distance } = card.dataset;
+  const facts = [["Similarity", similarity], ["Of kind", kind], ["Of look", look], ["Distance", distance]];
+  return facts.filter(([, value]) => value).flatMap(([name, value]) => [element("dt", name), element("dd", value)]);
 }
 
 /** The buttons of the card, with text. */

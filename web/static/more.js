@@ -2,6 +2,13 @@
 
 const AHEAD = "600px"; // below the viewport
 
+/** Add a band of results to those that are shown, or to the same band if it is there. */
+function append(band, results) {
+  const shown = results.querySelector(`[data-band="${band.dataset.band}"]`);
+  if (shown) shown.querySelector(".grid").append(...band.querySelectorAll(".grid > li"));
+  else results.querySelector(".more").before(band);
+}
+
 export function loadMore({ onShow, load, announce }) {
   const observer = new IntersectionObserver(
     (entries) => entries.some((entry) => entry.isIntersecting) && more(document.querySelector("[data-more]")),
@@ -14,14 +21,14 @@ export function loadMore({ onShow, load, announce }) {
     const page = await load(link.href, { aside: true });
     link.ariaBusy = "false";
     if (!page || !link.isConnected) return;
-    const grid = link.closest(".neighbours").querySelector(".grid");
+    const results = link.closest(".neighbours");
     const cards = [...page.found.querySelectorAll(".grid > li")];
-    grid.append(...cards);
+    page.found.querySelectorAll(".band").forEach((band) => append(band, results));
     const next = page.found.querySelector("[data-more]");
     if (next) link.href = next.href;
     else link.parentElement.remove();
     if (focus) cards[0]?.querySelector("a").focus({ preventScroll: true });
-    announce(`${grid.children.length} photos`);
+    announce(`${results.querySelectorAll(".card").length} photos`);
     watch();
   }
 

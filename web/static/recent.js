@@ -31,8 +31,8 @@ function subjectOf(address) {
 }
 
 function titleOf(main) {
-  const [own, guess] = [".own", ".guess strong"].map((part) => main.querySelector(part)?.textContent);
-  return own ?? (guess ? `Looks like ${guess}` : "A photo");
+  const [own, guess] = [".own bdi", ".guess strong"].map((part) => main.querySelector(part)?.textContent);
+  return own ?? (guess ? `Probably ${guess}` : "A photo");
 }
 
 function shrink(image) {

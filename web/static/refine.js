@@ -13,12 +13,12 @@ export function refine({ visit, load }) {
   });
 
   document.addEventListener("change", ({ target }) => {
-    if (target.form === form() && target.type === "checkbox") submit();
+    if (target.form === form() && (target.type === "checkbox" || target.tagName === "SELECT")) submit();
   });
 
   let timer;
   document.addEventListener("input", ({ target }) => {
-    if (target.form !== form() || target.type === "checkbox") return;
+    if (target.form !== form() || target.type === "checkbox" || target.tagName === "SELECT") return;
     clearTimeout(timer);
     if (target.name === "min_score") target.parentElement.querySelector("output").value = Number(target.value) ? Number(target.value).toFixed(2) : "any";
     timer = setTimeout(() => (target.name === "find" ? find(target) : submit()), DELAY);

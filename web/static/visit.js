@@ -84,6 +84,7 @@ function resetForm(found) {
     field.value = field.defaultValue;
     field.checked = field.defaultChecked;
   }
+  for (const option of found.querySelectorAll("#search option")) option.selected = option.defaultSelected;
   for (const output of found.querySelectorAll("#search output")) output.value = output.defaultValue;
 }
 
@@ -113,7 +114,7 @@ function focusOn(focused) {
   const best = main().querySelector(".neighbours .score");
   const count = main().querySelectorAll(".neighbours .card").length;
   const heading = main().querySelector("h1").textContent;
-  announce(best ? `${heading}: ${count}, the best with similarity ${best.lastChild.textContent}` : heading);
+  announce(best ? `${heading}: ${count}, the best with ${best.textContent.replace(", ", "")}` : heading);
 }
 
 function newKey() {
