@@ -59,6 +59,7 @@ SCRIPTS = (
     Script("cold_search", "cold_search --bundle {bundle} --photos {sample} --runs 3", quick="--runs 1"),
     Script("http_rate", f"http_rate {BOTH} --seconds 3", quick="--seconds 1 --runs 1", thorough="--runs 5"),
     Script("pipeline", "pipeline --bundle {bundle} --photos {sample}", quick="--runs 1", thorough="--photos {photos}"),
+    Script("format_indexing", "format_indexing --bundle {bundle} --photos {sample}", quick="--count 4 --runs 1"),
     Script("worker_peer", "worker_peer --bundle {bundle} --photos {sample} --runs 2", quick="--runs 1"),
     Script(
         "mixed_load", "mixed_load --bundle {bundle} --other {int8} --photos {sample}", quick="--requests 50 --clients 4"
