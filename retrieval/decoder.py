@@ -18,8 +18,6 @@ from retrieval.formats import ImageFormat, by_name
 from retrieval.images import Crop, DecodedPhoto, ResizeRule, crop_box, fit
 from retrieval.source_policy import DEFAULT_POLICY, SourcePolicy
 
-# 2: profiles are converted to sRGB, and 16 and 32 bits are scaled by the file's tags. 1: before. Points record it.
-DECODER_VERSION = 2
 LARGE_CROP = 25_000_000  # pixels
 BLOCK_BYTES = 64 << 20
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrieval import formats
-from retrieval.decoder import DECODER_VERSION, PhotoDecoder
+from retrieval.decoder import PhotoDecoder
+from retrieval.decoding.version import VERSION
 from retrieval.errors import BadQuery, LookalikeError, NotFound, UnreadablePhoto
 from retrieval.files import write_atomically
 from retrieval.photo_ref import PhotoRef, display, file_name, file_uri, is_url, path_of
@@ -184,7 +185,7 @@ def _store(path: Path, data: bytes, limit: int) -> None:
 
 
 def _digest(version: bytes) -> str:
-    return hashlib.sha256(version + bytes([DECODER_VERSION])).hexdigest()[:32]
+    return hashlib.sha256(version + bytes([VERSION])).hexdigest()[:32]
 
 
 @contextmanager

@@ -135,3 +135,12 @@ def test_a_remote_manifest_is_not_read_into_memory() -> None:
     photos.close()
     memory.rm("/own", recursive=True)
     assert peak < 10_000_000, peak
+
+
+def test_the_first_bytes_of_a_file_are_read_alone(tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").write_bytes(b"0123456789")
+    fsspec.filesystem("memory").pipe("/head/1.jpg", b"0123456789")
+    for uri in ((tmp_path / "1.jpg").as_uri(), "memory://head/1.jpg"):
+        assert store_of(uri).head(uri, 4) == b"0123"
+        with pytest.raises(MissingPhoto):
+            store_of(uri).head(uri.replace("1.jpg", "2.jpg"), 4)
