@@ -46,6 +46,7 @@ class BatchResult:
     unchanged: int = 0  # photos that the index has already
     failures: tuple[Failure, ...] = ()
     unprocessed: tuple[PhotoRef, ...] = ()  # photos that were not started before the deadline
+    slowed_by: str | None = None  # what slowed the batch down, for example a server that limits the rate of requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,7 @@ class BatchIndexer(Closing):
             unchanged=len(unchanged) - before,
             failures=failures,
             unprocessed=unprocessed,
+            slowed_by=self._index.slowed_by(),
         )
 
     def close(self) -> None:

@@ -78,6 +78,7 @@ class LocalExecutor(BatchExecutor):
         """
         embedder = Embedder(bundle, threads=1, device=settings.device)
         index = store.open(bundle.model_id, bundle.dimension, bundle.look)
+        index.upgrade()
         return cls(embedder, index, decoder, settings.embedding_threads)
 
     def index(self, photos: Iterable[PhotoRef]) -> Iterator[BatchResult]:

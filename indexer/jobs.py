@@ -99,6 +99,7 @@ class Job(BaseModel):
     skipped: int = Field(0, description="number of files in the folders that are not indexed; `seen` excludes them")
     skipped_reasons: list[SkippedReason] = Field([], description="grouped by reason")
     notices: list[str] = Field([], description="what was noticed about labels and splits, in sentences")
+    slowed_by: str | None = Field(None, description="what has slowed the job down, if anything")
     seconds: float = 0.0
 
     @computed_field  # type: ignore[prop-decorator]  # mypy does not support decorated properties
@@ -236,6 +237,7 @@ class JobRecord:
         self.job.indexed += result.indexed
         self.job.unchanged += result.unchanged
         self.job.failed += len(result.failures)
+        self.job.slowed_by = result.slowed_by or self.job.slowed_by
         self.set_seconds()
         self._append(result.failures)
         if time.monotonic() - self._saved >= SAVED_EVERY_SECONDS:

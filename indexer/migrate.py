@@ -64,6 +64,7 @@ def migrate(
         open_index(source_store, bundle) as source,
         target_store.open(bundle.model_id, bundle.dimension, bundle.look) as target,
     ):
+        target.upgrade()
         copy = _Copy(target)
         total = source.count()
         for mine, theirs in _side_by_side(source, target):

@@ -40,7 +40,8 @@ def progress_bar(
     task = bar.add_task("index", total=None, rate=0.0, notes="")
 
     def show(job: Job) -> None:
-        notes = f"{job.unchanged} unchanged, {job.failed} failed" if job.unchanged or job.failed else ""
+        counts = f"{job.unchanged} unchanged, {job.failed} failed" if job.unchanged or job.failed else ""
+        notes = ". ".join(filter(None, (counts, job.slowed_by)))
         bar.update(task, completed=job.seen, rate=job.images_per_second, notes=notes)
 
     def count() -> None:

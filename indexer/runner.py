@@ -125,6 +125,9 @@ def _open_executor(settings: Settings, store: IndexStore, bundle: Bundle, decode
         from indexer.celery_executor import CeleryExecutor  # noqa: PLC0415 - Celery is only needed beside Redis
 
         Embedder(bundle, threads=1)
+        if store.allows_many_processes:  # otherwise the worker that opens the index upgrades it
+            with store.open(bundle.model_id, bundle.dimension, bundle.look) as index:
+                index.upgrade()
         return CeleryExecutor(settings, bundle.model_id)
     return LocalExecutor.open(settings, store, bundle, decoder)
 

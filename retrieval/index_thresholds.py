@@ -67,7 +67,7 @@ class IndexThresholds:
     def _read(self) -> ScoreThresholds | None:
         """Return the thresholds; first read the number of photos and the calibration of the index if it is time to."""
         if time.monotonic() - self._read_at > READ_EVERY_SECONDS:
-            self._photos = self._index.count()
+            self._photos = self._index.count(exact=False)
             if self._of_bundle is None:
                 data = self._index.calibration()
                 self._of_index = ScoreThresholds(data, self._parts) if data else None

@@ -141,7 +141,8 @@ class Searcher(Closing):
         if not positive and not unindexed:
             raise BadQuery("A search by examples needs at least one positive example.")
         start = time.perf_counter()
-        vectors = self.index.vectors([*positive, *negative])
+        with self.index.search_time_limit():
+            vectors = self.index.vectors([*positive, *negative])
         for photo in (*positive, *negative):
             if photo not in vectors:
                 raise NotFound(
@@ -177,11 +178,12 @@ class Searcher(Closing):
         """
         start = time.perf_counter()
         vector = check_query(vector, self.index.dimension)
-        hits, nearest = self._nearest(vector, parameters, leave_out, first)
-        self._require_labels(vector, set(parameters.filter.labels) - {hit.payload.label for hit in hits})
-        if parameters.min_score is not None:
-            hits = [hit for hit in hits if round(hit.score, 6) >= parameters.min_score]
-        stored = self._vectors([*hits, *nearest])
+        with self.index.search_time_limit():
+            hits, nearest = self._nearest(vector, parameters, leave_out, first)
+            self._require_labels(vector, set(parameters.filter.labels) - {hit.payload.label for hit in hits})
+            if parameters.min_score is not None:
+                hits = [hit for hit in hits if round(hit.score, 6) >= parameters.min_score]
+            stored = self._vectors([*hits, *nearest])
         found, near = FoundPhotos(hits, stored[: len(hits)]), FoundPhotos(nearest, stored[len(hits) :])
         copies = self._meaning.copies(vector, near, first, sha256) if is_photo else []
         close_match = self._is_close(hits, parameters) if is_photo else None
@@ -251,7 +253,7 @@ class Searcher(Closing):
         """Raise `NotFound` if one of the labels that were not found is not in the index at all."""
         unknown = sorted(label for label in unseen if not self.index.search(vector, 1, Filter((label,))))
         if unknown:
-            known = ", ".join(display(label) for label in islice(self.index.labels(), 5))
+            known = ", ".join(display(label) for label in islice(self.index.labels(exact=False), 5))
             raise NotFound(
                 f"No indexed photo has the label {', '.join(map(display, unknown))}.",
                 f"The most frequent labels are {known}." if known else "The indexed photos have no labels.",

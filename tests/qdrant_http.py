@@ -9,10 +9,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
+from qdrant_client import QdrantClient
 from stand_in import Answer, StandIn
 
 
@@ -49,6 +51,33 @@ def listening(server: StandIn, port: int = 0) -> Iterator[Node]:
     finally:
         node.silent.clear()
         node.kill()
+
+
+class Direct(httpx.BaseTransport):
+    """Sends the requests of a client to a stand-in, without a network."""
+
+    def __init__(self, server: StandIn) -> None:
+        self._server = server
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        url = request.url.raw_path.decode()
+        given = self._server.answer(request.method, url, request.read(), headers)
+        content = given.content if isinstance(given.content, str) else json.dumps(given.content)
+        return httpx.Response(given.status, headers=given.headers, content=content)
+
+
+def direct_client(server: StandIn) -> QdrantClient:
+    """A client of a stand-in, without a network."""
+    return QdrantClient(url="http://stand-in", transport=Direct(server), check_compatibility=False)
+
+
+def delete_collections(url: str, prefix: str) -> None:
+    """Delete the collections of a prefix, with their aliases."""
+    with closing(QdrantClient(url=url, check_compatibility=False)) as client:
+        for collection in client.get_collections().collections:
+            if collection.name.startswith(f"{prefix}-"):
+                client.delete_collection(collection.name)
 
 
 def _handler(server: StandIn, silent: threading.Event, connections: set[socket.socket]) -> type[BaseHTTPRequestHandler]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from typing import Any
 
 Asked = tuple[str, str]
@@ -25,6 +26,7 @@ class Peer:
 
     answers: dict[Asked, list[Any]] = field(default_factory=dict)
     delay: float = 0.0
+    version: str = version("qdrant-client")
     asked: list[Asked] = field(default_factory=list)
     bodies: dict[Asked, list[Any]] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
@@ -36,6 +38,8 @@ class Peer:
         self.bodies.setdefault(asked, []).append(json.loads(body) if body else None)
         if asked == ("GET", "/readyz") and asked not in self.answers:
             return 200, b"all shards are ready"
+        if asked == ("GET", "/") and not {asked, ("*", "*")} & self.answers.keys():
+            return 200, json.dumps({"title": "qdrant - vector search engine", "version": self.version}).encode()
         planned = self.answers.get(asked) or self.answers.get(("*", "*")) or [(404, "no such thing")]
         given = planned.pop(0) if len(planned) > 1 else planned[0]
         if isinstance(given, bytes):

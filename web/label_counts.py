@@ -54,7 +54,7 @@ class LabelCounts:
 def _count(index: VectorIndex, counting: _Counting) -> None:
     start = time.monotonic()
     try:
-        counting.result.set_result(index.labels())
+        counting.result.set_result(index.labels(exact=False))
     except BaseException as error:
         counting.expires = time.monotonic() + FAILURE_SECONDS
         counting.result.set_exception(error)

@@ -203,7 +203,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
     def _report_ready(self, worker: ThreadWorker) -> None:
         if worker.age == 1 and self._services is not None:
             with self._services.serving.use() as searcher:
-                self._ready(searcher.index.model, searcher.index.count())
+                self._ready(searcher.index.model, searcher.index.count(exact=False))
 
     def _close(self, _arbiter: Arbiter, _worker: ThreadWorker) -> None:
         if self._services is not None:

@@ -1,9 +1,14 @@
 """Requests to a Qdrant server: retried while it is busy, with errors that a user understands."""
 
+import logging
+import random
 import ssl
+import threading
+import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.metadata import version
 from json import JSONDecodeError
 from pathlib import Path
 from typing import TypeVar
@@ -11,18 +16,21 @@ from typing import TypeVar
 import httpx
 from qdrant_client import QdrantClient
 from qdrant_client.common.client_exceptions import QdrantException
-from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_chain, wait_fixed
+from qdrant_client.http.exceptions import ApiException
 
-from retrieval.errors import IndexUnreachable, IndexWriteFailed, LookalikeError
-from retrieval.index.retries import pauses
+from retrieval.closing import Closing
+from retrieval.errors import LookalikeError
+from retrieval.index import retries
+from retrieval.index.failover import Failover
+from retrieval.index.refusals import explained, is_transient, retry_after
 from retrieval.settings import Settings
 
-BUSY = (429, 502, 503, 504)
-UNAUTHORIZED = (401, 403)
-FULL = 507
+OLDEST_SERVER = (1, 16)  # which has ACORN and the metadata of collections
+ERRORS = (ApiException, QdrantException, JSONDecodeError)
 
 Result = TypeVar("Result")
+
+log = logging.getLogger("lookalike")
 
 
 def connect(settings: Settings) -> QdrantClient:
@@ -31,93 +39,117 @@ def connect(settings: Settings) -> QdrantClient:
     Raises `LookalikeError` if the file of its certificate authority can't be used.
     """
     key = settings.qdrant_api_key
+    encrypted = any(url.startswith("https:") for url in settings.qdrant_urls)
+    transport = httpx.HTTPTransport(verify=_trusted(settings.qdrant_ca) if encrypted or settings.qdrant_ca else False)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Api key is used with an insecure connection")  # docs/operations.md says it
         return QdrantClient(
-            url=settings.qdrant_url,
+            url=settings.qdrant_urls[0],
             api_key=key.get_secret_value() if key else None,
             timeout=settings.qdrant_timeout_seconds,
             check_compatibility=False,
-            verify=_trusted(settings.qdrant_ca),
+            transport=Failover(settings.qdrant_urls, transport),
         )
 
 
-def require_ready(client: QdrantClient) -> None:
-    """Raise `IndexUnreachable` if the server can't be reached, or is not ready."""
-    with_retries(lambda: _require_ready(client))
+class Connection(Closing):
+    """The client of a server, created when it is first used and shared by all threads.
 
-
-def with_retries(request: Callable[[], Result], failure: type[LookalikeError] = LookalikeError) -> Result:
-    """Return the result of a request, which is retried while the server is busy, starting or unavailable.
-
-    `retrieval.index.retries` says how often and after which pauses.
-
-    Requests are idempotent: a point that is written or removed twice is written or removed once.
-
-    Raises:
-        IndexUnreachable: the server does not respond, or is still busy after the last attempt.
-        IndexWriteFailed: its disk is full.
-        LookalikeError: it refuses the request; as `failure`.
+    The first request waits until the server is ready, and compares its version with that of the client.
     """
-    waits = pauses()
-    attempts = Retrying(
-        retry=retry_if_exception(_is_transient),
-        wait=wait_chain(*map(wait_fixed, waits)),
-        stop=stop_after_attempt(1 + len(waits)),
-        reraise=True,
-    )
-    try:
-        return attempts(request)
-    except (ApiException, QdrantException, JSONDecodeError) as error:
-        raise _explained(error, failure) from None
+
+    def __init__(self, settings: Settings, connect: Callable[[Settings], QdrantClient] = connect) -> None:
+        self.settings = settings
+        self._connect = connect
+        self._connecting = threading.Lock()
+        self._connected: QdrantClient | None = None
+        self._is_ready = False
+        self._was_limited = False
+
+    def request(self, ask: Callable[[QdrantClient], Result], failure: type[LookalikeError] = LookalikeError) -> Result:
+        """Return the result of a request, which is retried while the server is busy, starting or unavailable.
+
+        `retrieval.index.retries` says how often and after which pauses. A job waits as long as a server demands that
+        limits the rate of requests. Requests are idempotent: a point that is written or removed twice is written or
+        removed once.
+
+        Raises:
+            IndexUnreachable: the server does not respond, or is still busy after the last attempt.
+            IndexWriteFailed: its disk is full.
+            RequestTooLarge: its rate limit refuses so many points at once.
+            LookalikeError: it refuses the request; as `failure`.
+        """
+        client = self._client()
+        return self._retried(lambda: ask(client), failure)
+
+    def slowed_by(self) -> str | None:
+        """Return what has slowed requests down since the last call, if anything."""
+        was_limited, self._was_limited = self._was_limited, False
+        return "The Qdrant server limits the rate of requests, and the job waits for it." if was_limited else None
+
+    def close(self) -> None:
+        """Close the client; a later request creates another one."""
+        with self._connecting:
+            client, self._connected, self._is_ready = self._connected, None, False
+        if client:
+            client.close()
+
+    def _client(self) -> QdrantClient:
+        """Return the client, once the server is ready; threads wait for the server beside each other."""
+        with self._connecting:
+            if self._connected is None:
+                self._connected = self._connect(self.settings)
+            client = self._connected
+        if not self._is_ready:
+            self._retried(lambda: _require_ready(client))
+            found = self._retried(lambda: client.info().version)
+            _check_version(found, version("qdrant-client"))
+            self._is_ready = True
+        return client
+
+    def _retried(self, ask: Callable[[], Result], failure: type[LookalikeError] = LookalikeError) -> Result:
+        pauses = iter(retries.pauses())
+        while True:
+            try:
+                return ask()
+            except ERRORS as error:
+                seconds = retry_after(error)
+                if seconds is not None and retries.waits_for_rate_limits():
+                    self._was_limited = True
+                    pause: float | None = seconds + random.random()  # so that workers do not ask all at once
+                else:
+                    pause = next(pauses, None) if is_transient(error) else None
+                if pause is None or pause >= retries.seconds_left():
+                    raise explained(error, failure, self.settings) from None
+            time.sleep(pause)
 
 
-def _is_transient(error: BaseException) -> bool:
-    """Whether the same request may succeed a little later."""
-    if isinstance(error, ResponseHandlingException):
-        return isinstance(error.source, httpx.TransportError) and not isinstance(error.source, httpx.TimeoutException)
-    return isinstance(error, QdrantException) or _status(error) in BUSY
+def versions_apart(server: str, client: str) -> str | None:
+    """Return a warning if server and client are more than one minor version apart; None if they are not.
+
+    Qdrant supports a client with servers of its own, the previous and the next minor version.
+    """
+    (major, minor), (of_client, minor_of_client) = _numbers(server), _numbers(client)
+    if major == of_client and abs(minor - minor_of_client) <= 1:
+        return None
+    return f"The Qdrant server has version {server} and its client {client}; at most one minor version apart is safe."
 
 
-def _explained(error: Exception, failure: type[LookalikeError]) -> LookalikeError:
-    cause = error.source if isinstance(error, ResponseHandlingException) else error
-    if isinstance(cause, httpx.TimeoutException):
-        return IndexUnreachable(
-            "Qdrant did not answer in time.", "Check its load and its log, or raise LOOKALIKE_QDRANT_TIMEOUT_SECONDS."
+def _check_version(server: str, client: str) -> None:
+    """Warn of versions that differ; raise `LookalikeError` if the server is too old."""
+    if _numbers(server) < OLDEST_SERVER:
+        oldest = ".".join(map(str, OLDEST_SERVER))
+        raise LookalikeError(
+            f"The Qdrant server has version {server}; version {oldest} or later is required (the client is {client}).",
+            "Upgrade the server.",
         )
-    if isinstance(cause, httpx.TransportError):
-        return IndexUnreachable(
-            f"Qdrant can't be reached ({cause}).", "Check LOOKALIKE_QDRANT_URL, and that the server runs."
-        )
-    if isinstance(cause, QdrantException) or _status(cause) in BUSY:
-        return IndexUnreachable(f"Qdrant is busy or starting ({_reason(cause)}).", "Try again in a moment.")
-    return _refusal(cause, failure)
+    if warning := versions_apart(server, client):
+        log.warning(warning)
 
 
-def _refusal(cause: Exception, failure: type[LookalikeError]) -> LookalikeError:
-    if _status(cause) in UNAUTHORIZED:
-        return failure(f"Qdrant refuses the key ({_reason(cause)}).", "Correct LOOKALIKE_QDRANT_API_KEY.")
-    if _status(cause) == FULL:
-        return IndexWriteFailed(
-            f"The disk of the Qdrant server is full ({_reason(cause)}).",
-            "Indexed photos are kept. Free disk space there, then run the same command again.",
-        )
-    if isinstance(cause, UnexpectedResponse):
-        return failure(f"Qdrant refused ({_reason(cause)}).", "The server's log says more.")
-    return failure("What answers at LOOKALIKE_QDRANT_URL is no Qdrant server.", "Correct it.")
-
-
-def _status(error: BaseException) -> int | None:
-    return error.status_code if isinstance(error, UnexpectedResponse) else None
-
-
-def _reason(error: Exception) -> str:
-    """The message of the server, or its status if there is none."""
-    if not isinstance(error, UnexpectedResponse):
-        return str(error)
-    with suppress(ValueError, LookupError, TypeError):
-        return f"status {error.status_code}: {error.structured()['status']['error']}"
-    return f"status {error.status_code} {error.reason_phrase}".strip()
+def _numbers(version: str) -> tuple[int, int]:
+    major, minor = version.split(".")[:2]
+    return int(major), int(minor)
 
 
 def _require_ready(client: QdrantClient) -> None:

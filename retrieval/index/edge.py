@@ -154,13 +154,13 @@ class EmbeddedIndex(PlannedSearch):
                 break
         return dict(islice(drawn.items(), count))
 
-    def count(self) -> int:
+    def count(self, *, exact: bool = True) -> int:
         with self._reading():
-            return self._shard.count(qdrant.CountRequest(exact=True))
+            return self._shard.count(qdrant.CountRequest(exact=exact))
 
-    def labels(self) -> dict[str, int]:
+    def labels(self, *, exact: bool = True) -> dict[str, int]:
         with self._reading():
-            request = qdrant.FacetRequest("label", limit=records.MOST_LABELS, exact=True)
+            request = qdrant.FacetRequest("label", limit=records.MOST_LABELS, exact=exact)
             return records.labels(self._shard.facet(request).hits)
 
     def optimize(self, cancellation: CancellationToken | None = None) -> bool:

@@ -2,15 +2,19 @@
 
 import datetime
 import ipaddress
+import json
 import os
 import socket
 import ssl
+import time
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 from cryptography import x509
@@ -18,8 +22,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from qdrant_client import QdrantClient, models
-from qdrant_client.http.exceptions import UnexpectedResponse
+from qdrant_http import direct_client, listening
 from qdrant_peer import Peer, served
+from stand_in import Answer, StandIn
 
 from retrieval.errors import IndexMismatch, IndexUnreachable, IndexWriteFailed, LookalikeError
 from retrieval.index import Payload, Point, VectorIndex, client, open_store, retries
@@ -29,25 +34,31 @@ from retrieval.settings import Settings
 
 SERVER_URL = os.environ.get("LOOKALIKE_TEST_QDRANT_URL")
 COLLECTION = "/collections/lookalike-net-1"
+DISK_FULL = "Service internal error: No space left on device: WAL buffer size exceeds available disk space"
+NODE_DOWN = (
+    "Service internal error: 1 of 1 read operations failed: Service internal error: Tonic status error: code: "
+    "'The service is currently unavailable', message: \"tcp connect error\""
+)
 POINT = Point(
     photo_id("file:///1.jpg"), np.ones(4, np.float32) / 2, Payload("file:///1.jpg", "a", "0", 1, 1, 1, "t", "t")
 )
 
 
+@cache
 def described(dimension: int) -> dict[str, object]:
-    """A collection as a server describes it; the client in memory says it."""
-    memory = QdrantClient(":memory:")
-    ServerStore(Settings(), lambda _: memory).open("net-1", dimension)
-    description = memory.get_collection("lookalike-net-1").model_dump(mode="json")
-    return description | {"payload_schema": {"label": {"data_type": "keyword", "points": 0}}}
+    """A collection as a server describes it."""
+    server = StandIn()
+    ServerStore(Settings(), lambda _: direct_client(server)).open("net-1", dimension)
+    description: dict[str, object] = server.answer("GET", COLLECTION, b"", {}).content["result"]
+    return description
 
 
 @pytest.fixture
 def peer() -> Iterator[Peer]:
-    """A server with one empty collection of dimension 4."""
-    answers = {
-        ("GET", f"{COLLECTION}/exists"): [{"exists": True}],
-        ("GET", COLLECTION): [described(4)],
+    """A server with empty collections of dimension 4."""
+    answers: dict[tuple[str, str], list[object]] = {
+        **{("GET", f"/collections/lookalike-net-{number}/exists"): [{"exists": True}] for number in (1, 2, 3)},
+        **{("GET", f"/collections/lookalike-net-{number}"): [described(4)] for number in (1, 2, 3)},
         ("GET", "/collections"): [{"collections": [{"name": "lookalike-net-1"}, {"name": "lookalike-net-2"}]}],
         ("POST", f"{COLLECTION}/points/count"): [{"count": 3}],
     }
@@ -105,10 +116,13 @@ def test_one_client_is_created_while_the_server_is_unavailable(
             LookalikeError,
             r"the key \(status 401: Must.*LOOKALIKE_QDRANT_API_KEY",
         ),
-        (403, "Forbidden", LookalikeError, "refuses the key"),
+        (403, "Forbidden", LookalikeError, "this key may not write"),
         (429, "too many requests", IndexUnreachable, r"busy or starting \(status 429: too many requests\)"),
         (503, "starting", IndexUnreachable, "busy or starting"),
+        (500, DISK_FULL, IndexWriteFailed, r"server is full \(status 500: Service internal error: No space left"),
         (507, "No space left on device", IndexWriteFailed, r"server is full \(status 507: No space left"),
+        (500, NODE_DOWN, IndexUnreachable, r"A node of the cluster is down.*no other copy.*QDRANT_REPLICAS is 1"),
+        (404, "Collection `lookalike-net-1` doesn't exist!", LookalikeError, r"no longer has.*net-1.*migrate"),
         (500, "Service internal error", LookalikeError, r"refused \(status 500: Service internal error\)"),
         (418, "", LookalikeError, "refused"),
     ],
@@ -128,10 +142,11 @@ def test_a_refusal_is_a_sentence(
         index.delete([POINT.id])
 
 
-@pytest.mark.parametrize("status", [429, 502, 503, 504])
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_a_server_that_is_busy_for_a_moment_is_asked_again(index: VectorIndex, peer: Peer, status: int) -> None:
     asked = ("POST", f"{COLLECTION}/points/count")
-    peer.answers[asked] = [(status, "busy"), (status, "busy"), {"count": 3}]
+    said = NODE_DOWN if status == 500 else "busy"
+    peer.answers[asked] = [(status, said), (status, said), {"count": 3}]
     assert index.count() == 3
     assert peer.asked.count(asked) == 3
 
@@ -199,20 +214,27 @@ def test_the_key_is_sent(peer: Peer, recwarn: pytest.WarningsRecorder) -> None:
     assert [str(warning.message) for warning in recwarn if "insecure" in str(warning.message)] == []
 
 
-def test_a_new_collection_lies_as_the_settings_say(peer: Peer) -> None:
-    peer.answers[("GET", f"{COLLECTION}/exists")] = [{"exists": False}]
+def test_a_new_collection_has_the_layout_of_the_settings(peer: Peer) -> None:
+    peer.answers[("GET", f"{COLLECTION}/exists")] = [{"exists": False}, {"exists": True}]
     peer.answers[("PUT", COLLECTION)] = [True]
-    store(peer, qdrant_shards=6, qdrant_replicas=2, qdrant_on_disk=True).open("net-1", 4)
+    peer.answers[("PUT", f"{COLLECTION}/index")] = [{"operation_id": 0, "status": "completed"}]
+    layout = {"shards": 6, "replicas": 2, "on_disk": True, "hnsw_m": 32, "write_consistency": 2}
+    store(peer, **{f"qdrant_{name}": value for name, value in layout.items()}).open("net-1", 4)
     (body,) = peer.bodies[("PUT", COLLECTION)]
-    assert (body["shard_number"], body["replication_factor"]) == (6, 2)
+    assert (body["shard_number"], body["replication_factor"], body["write_consistency_factor"]) == (6, 2, 2)
+    assert body["hnsw_config"] == {"m": 32, "ef_construct": 200}
+    assert body["metadata"] == {"made_by": "lookalike", "prefix": "lookalike", "model": "net-1", "schema": 1}
+    assert peer.bodies[("PUT", f"{COLLECTION}/index")] == [{"field_name": "label", "field_schema": "keyword"}]
     assert body["vectors"] == {"size": 4, "distance": "Cosine", "on_disk": True}
     assert body["quantization_config"]["scalar"] == {"type": "int8", "always_ram": True}
 
 
-def test_the_label_is_indexed_before_a_collection_is_used(peer: Peer) -> None:
+def test_a_missing_payload_index_is_created_when_a_job_starts(peer: Peer) -> None:
     peer.answers[("GET", COLLECTION)] = [described(4) | {"payload_schema": {}}]
     peer.answers[("PUT", f"{COLLECTION}/index")] = [{"operation_id": 0, "status": "completed"}]
-    store(peer).open("net-1", 4)
+    index = store(peer).open("net-1", 4)
+    assert ("PUT", f"{COLLECTION}/index") not in peer.asked
+    index.upgrade()
     assert peer.bodies[("PUT", f"{COLLECTION}/index")] == [{"field_name": "label", "field_schema": "keyword"}]
 
 
@@ -259,9 +281,10 @@ def as_aliases(collections: dict[str, str]) -> dict[str, object]:
 
 def test_a_server_with_a_certificate_of_its_own_is_trusted_where_it_is_named(tmp_path: Path, quick: None) -> None:
     authority, tls = certificate(tmp_path)
-    with served(Peer({("GET", "/collections"): [{"collections": []}]}), tls) as peer:
+    answers = {("GET", "/collections"): [{"collections": []}]}
+    with served(Peer(answers), tls) as peer:
         assert store(peer, qdrant_ca=authority).models() == []
-        with pytest.raises(IndexUnreachable, match="CERTIFICATE_VERIFY_FAILED"):
+        with pytest.raises(IndexUnreachable, match=r"CERTIFICATE_VERIFY_FAILED.*LOOKALIKE_QDRANT_CA"):
             store(peer).models()
 
 
@@ -274,44 +297,232 @@ def test_an_authority_that_is_none_is_told(peer: Peer, tmp_path: Path, content: 
         store(peer, qdrant_ca=authority).models()
 
 
-class Overtaken(QdrantClient):
-    """Another client makes each collection just before this one does, and has not yet made its payload index."""
-
-    def __init__(self) -> None:
-        super().__init__(":memory:")
-        self.indexed: list[str] = []
-
-    def create_collection(self, collection_name: str, **options: object) -> bool:
-        super().create_collection(collection_name, **options)
-        raise UnexpectedResponse(409, "Conflict", b"already exists", httpx.Headers())
-
-    def create_payload_index(self, collection_name: str, field_name: str, *options: object) -> None:
-        self.indexed.append(field_name)
-
-
 def test_a_collection_that_another_client_makes_at_the_same_moment_is_shared() -> None:
-    client = Overtaken()
-    with ServerStore(Settings(), lambda _: client).open("net-1", 4) as index:
+    class Overtaken(StandIn):
+        """Another client creates each collection just before this one does, and has not yet indexed its payload."""
+
+        def answer(self, method: str, url: str, body: bytes, headers: dict[str, str]) -> Answer:
+            if (method, url.partition("?")[0]) == ("PUT", COLLECTION):
+                super().answer(method, url, body, headers)
+            return super().answer(method, url, body, headers)
+
+    server = Overtaken()
+    with ServerStore(Settings(), lambda _: direct_client(server)).open("net-1", 4) as index:
         assert index.count() == 0
         assert index.search(np.ones(4, np.float32), 1) == []
-    assert client.indexed == ["label"]
+        assert index.labels() == {}
+
+
+def in_memory(server: StandIn, **settings: object) -> ServerStore:
+    return ServerStore(Settings(**settings), lambda _: direct_client(server))
+
+
+def asked(server: StandIn, method: str, path: str, body: object = None) -> object:
+    """The result of a request that something else makes."""
+    given = server.answer(method, path, json.dumps(body).encode() if body else b"", {})
+    assert given.status == 200, given.content
+    return given.content["result"]
+
+
+def test_graph_and_metadata_of_an_existing_collection_are_updated_when_a_job_starts() -> None:
+    server = StandIn()
+    asked(server, "PUT", COLLECTION, {"vectors": {"size": 4, "distance": "Cosine"}})
+    asked(server, "PUT", f"{COLLECTION}/index", {"field_name": "label", "field_schema": "keyword"})
+    index = in_memory(server).open("net-1", 4)
+    assert asked(server, "GET", COLLECTION)["config"]["hnsw_config"]["m"] == 16
+    index.upgrade()
+    config = asked(server, "GET", COLLECTION)["config"]
+    assert (config["hnsw_config"]["m"], config["hnsw_config"]["ef_construct"]) == (24, 200)
+    assert config["metadata"]["made_by"] == "lookalike"
+    index.upgrade()
+    assert server.asked.count(("PATCH", COLLECTION)) == 1
+
+
+FOREIGN = {
+    "named vectors": {"vectors": {"embedding": {"size": 4, "distance": "Cosine"}}},
+    "without a label index": {"vectors": {"size": 4, "distance": "Cosine"}},
+    "another maker": {"vectors": {"size": 4, "distance": "Cosine"}, "metadata": {"made_by": "shop"}},
+    "another installation": {
+        "vectors": {"size": 4, "distance": "Cosine"},
+        "metadata": {"made_by": "lookalike", "prefix": "lookalike-net"},
+    },
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_collection_that_something_else_made_is_left_alone(kind: str) -> None:
+    server = StandIn()
+    asked(server, "PUT", COLLECTION, FOREIGN[kind])
+    if kind.startswith("another"):
+        asked(server, "PUT", f"{COLLECTION}/index", {"field_name": "label", "field_schema": "keyword"})
+    connected = in_memory(server)
+    assert connected.models() == []
+    for use in (lambda: connected.remove("net-1"), lambda: connected.open("net-1", 4)):
+        with pytest.raises(IndexMismatch, match=r"lookalike-net-1.*was not made by this installation"):
+            use()
+    assert asked(server, "GET", "/collections")["collections"] == [{"name": "lookalike-net-1"}]
+
+
+def test_installations_with_other_prefixes_share_a_server() -> None:
+    server = StandIn()
+    stores = {prefix: in_memory(server, qdrant_prefix=prefix) for prefix in ("lookalike", "lookalike-b")}
+    for prefix, connected in stores.items():
+        connected.open(f"net-{len(prefix)}", 4).close()
+        connected.activate(f"net-{len(prefix)}")
+    for prefix, connected in stores.items():
+        assert connected.models() == [f"net-{len(prefix)}"]
+        assert (connected.current(), connected.previous()) == (f"net-{len(prefix)}", None)
+
+
+def test_an_alias_of_something_else_is_found_before_anything_moves() -> None:
+    server = StandIn()
+    connected = in_memory(server)
+    connected.open("net-1", 4).close()
+    asked(server, "PUT", "/collections/shop", {"vectors": {"size": 4, "distance": "Cosine"}})
+    create = {"create_alias": {"collection_name": "shop", "alias_name": "lookalike"}}
+    asked(server, "POST", "/collections/aliases", {"actions": [create]})
+    before = asked(server, "GET", "/aliases")
+    for use in (connected.current, lambda: connected.activate("net-1")):
+        with pytest.raises(IndexMismatch, match=r"alias lookalike.*collection shop.*LOOKALIKE_QDRANT_PREFIX"):
+            use()
+    assert asked(server, "GET", "/aliases") == before
+
+
+def test_a_collection_with_the_name_of_an_alias_is_found_before_anything_moves() -> None:
+    server = StandIn()
+    connected = in_memory(server)
+    connected.open("net-1", 4).close()
+    asked(server, "PUT", "/collections/lookalike-previous", {"vectors": {"size": 4, "distance": "Cosine"}})
+    with pytest.raises(IndexMismatch, match="is named lookalike-previous"):
+        connected.activate("net-1")
+    assert asked(server, "GET", "/aliases")["aliases"] == [] or connected.current() is None
+
+
+def test_a_batch_that_is_larger_than_the_rate_limit_is_split() -> None:
+    server = StandIn()
+    index = in_memory(server).open("net-1", 4)
+    limits = {"strict_mode_config": {"enabled": True, "read_rate_limit": 40, "write_rate_limit": 40}}
+    asked(server, "PATCH", COLLECTION, limits)
+    many = [replace(POINT, id=uuid.uuid4()) for _ in range(40)]
+    asked(server, "PATCH", COLLECTION, {"strict_mode_config": {"read_rate_limit": 39, "write_rate_limit": 6000}})
+    index.upsert(many)
+    assert index.get([point.id for point in many[:20]]).keys() == {point.id for point in many[:20]}
+    with retries.brief_retries(), pytest.raises(IndexUnreachable, match="limits the rate"):
+        index.get([point.id for point in many])
+
+
+def test_a_job_waits_as_long_as_the_rate_limit_demands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points ÷ limit: the server is asked again once its tokens suffice, and no attempt is wasted."""
+    server, clock = StandIn(), Clock(monkeypatch)
+    index = in_memory(server).open("net-1", 4)
+    asked(server, "PATCH", COLLECTION, {"strict_mode_config": {"enabled": True, "write_rate_limit": 60}})
+    start = clock.seconds
+    for _ in range(8):
+        index.upsert([replace(POINT, id=uuid.uuid4()) for _ in range(30)])
+    bound = (8 * 30 - 60) / (60 / 60)  # the bucket is full at first
+    assert bound <= clock.seconds - start <= 1.2 * bound
+    assert index.count() == 8 * 30
+    notice = index.slowed_by()
+    assert notice and "limits the rate" in notice
+    assert index.slowed_by() is None
+
+
+class Clock:
+    """A clock that only sleeping moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: self.seconds)
+        monkeypatch.setattr(time, "sleep", self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@pytest.mark.parametrize("fault", ["killed", "silent", "starting"])
+def test_no_search_fails_if_one_of_three_addresses_does(fault: str, quick: None) -> None:
+    server = StandIn()
+    in_memory(server).open("net-1", 4).upsert([POINT])
+    starting = Peer({("*", "*"): [(503, "starting")]})
+    with listening(server) as first, listening(server) as second, listening(server) as third, served(starting) as peer:
+        urls = [peer.url if fault == "starting" else first.url, second.url, third.url]
+        connected = ServerStore(Settings(qdrant_url=", ".join(urls), search_timeout_seconds=3))
+        index = connected.open("net-1", 4)
+        if fault == "killed":
+            first.kill()
+        elif fault == "silent":
+            first.silent.set()
+        for _ in range(5):
+            with index.search_time_limit():
+                assert index.search(POINT.vector, 1)[0].id == POINT.id
+
+
+def test_a_search_has_a_time_limit_of_its_own(quick: None) -> None:
+    server = StandIn()
+    with listening(server) as node:
+        index = ServerStore(Settings(qdrant_url=node.url, search_timeout_seconds=0.2)).open("net-1", 4)
+        node.silent.set()
+        start = time.monotonic()
+        refused = pytest.raises(IndexUnreachable, match=r"in time.*LOOKALIKE_SEARCH_TIMEOUT_SECONDS")
+        with refused, index.search_time_limit():
+            index.search(POINT.vector, 1)
+        assert time.monotonic() - start < 10
+
+
+def test_reads_and_writes_have_the_consistency_of_the_settings() -> None:
+    seen: list[str] = []
+
+    class Noting(StandIn):
+        def answer(self, method: str, url: str, body: bytes, headers: dict[str, str]) -> Answer:
+            seen.append(url)
+            return super().answer(method, url, body, headers)
+
+    options = {"qdrant_read_consistency": "majority", "qdrant_write_ordering": "strong"}
+    index = in_memory(Noting(), **options).open("net-1", 4)
+    index.upsert([POINT])
+    assert "ordering=strong" in seen[-1]
+    index.search(POINT.vector, 1)
+    assert "consistency=majority" in seen[-1]
+    index.vectors([POINT.id])
+    assert "consistency=majority" in seen[-1]
+
+
+@pytest.mark.parametrize(("version", "warns"), [("1.18.3", True), ("1.19.2", False), ("1.21.0", False)])
+def test_versions_of_server_and_client_that_are_far_apart_are_warned_of(version: str, warns: bool) -> None:
+    assert bool(client.versions_apart(version, "1.20.0")) == warns
+
+
+def test_an_old_server_is_refused_with_both_versions() -> None:
+    server = StandIn()
+    server.version = "1.15.4"
+    with pytest.raises(LookalikeError, match=r"version 1\.15\.4; version 1\.16 or later.*client is \d"):
+        in_memory(server).models()
+
+
+def test_a_deleted_collection_is_named_with_the_ways_to_restore_it() -> None:
+    server = StandIn()
+    index = in_memory(server).open("net-1", 4)
+    asked(server, "DELETE", COLLECTION)
+    with pytest.raises(LookalikeError, match=r"no longer has the collection lookalike-net-1.*snapshot.*migrate"):
+        index.search(POINT.vector, 1)
 
 
 @pytest.mark.skipif(SERVER_URL is None, reason="LOOKALIKE_TEST_QDRANT_URL names no Qdrant server")
 def test_a_real_server_keeps_the_layout() -> None:
     client = QdrantClient(url=SERVER_URL)
-    connected = ServerStore(Settings(qdrant_url=SERVER_URL, qdrant_shards=2, qdrant_on_disk=True))
+    settings = Settings(qdrant_url=SERVER_URL, qdrant_prefix="test-layout", qdrant_shards=2, qdrant_on_disk=True)
+    connected = ServerStore(settings)
     try:
         with connected.open("net-layout", 4) as index:
             index.upsert([POINT])
             assert index.search(POINT.vector, 1)[0].id == POINT.id
-        collection = client.get_collection("lookalike-net-layout")
+        collection = client.get_collection("test-layout-net-layout")
         assert collection.config.params.shard_number == 2
         assert collection.config.params.vectors.on_disk
         assert collection.config.quantization_config.scalar.type == models.ScalarType.INT8
         assert collection.payload_schema["label"].data_type == models.PayloadSchemaType.KEYWORD
     finally:
-        client.delete_collection("lookalike-net-layout")
+        client.delete_collection("test-layout-net-layout")
 
 
 def certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:

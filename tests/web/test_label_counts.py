@@ -21,7 +21,7 @@ class Slow:
         self._failures = failures
         self.calls = 0
 
-    def labels(self) -> dict[str, int]:
+    def labels(self, *, exact: bool = True) -> dict[str, int]:
         self.calls += 1
         time.sleep(0.2)
         if self.calls <= self._failures:

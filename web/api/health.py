@@ -38,7 +38,7 @@ def _readiness(served: Services) -> Readiness:
     if (index.model, index.dimension) != (bundle.model_id, bundle.dimension):
         problems.append(f"The index is of the model {index.model}, the bundle of the model {bundle.model_id}.")
     try:
-        photos = index.count()
+        photos = index.count(exact=False)
     except LookalikeError as error:
         photos = 0
         problems.append(error.message)

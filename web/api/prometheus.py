@@ -28,7 +28,7 @@ def _current_state() -> CollectorRegistry:
 
     index = services().searcher.index
     with suppress(LookalikeError):  # /readyz reports an index that does not answer, `lookalike doctor` a damaged record
-        gauge("photos", "Photos in the index of the current model.", index.count())
+        gauge("photos", "Photos in the index of the current model.", index.count(exact=False))
         if check := load_cross_check(services().settings, index.model):
             gauge("crosscheck_recall", "Recall of the last cross-check.", check.recall_at_k)
             gauge("crosscheck_passed", "Whether the last cross-check passed.", check.passed)

@@ -151,7 +151,7 @@ def _frame() -> dict[str, Any]:
     served = services()
     settings = served.settings
     return {
-        "count": served.searcher.index.count(),
+        "count": served.searcher.index.count(exact=False),
         "max_upload_mb": settings.max_upload_mb,
         "keep_minutes": settings.query_keep_minutes,
     }

@@ -1,0 +1,244 @@
+"""The index of a model on a Qdrant server or cluster: the points of one collection."""
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from qdrant_client import QdrantClient, models
+
+from retrieval.bundle_format import CalibrationData
+from retrieval.cancellation import CancellationToken
+from retrieval.errors import IndexWriteFailed
+from retrieval.index import records
+from retrieval.index.base import Hit, IndexStore, Point
+from retrieval.index.client import Connection, Result
+from retrieval.index.filter import Filter
+from retrieval.index.payload import Payload
+from retrieval.index.planned_search import PlannedSearch
+from retrieval.index.refusals import RequestTooLarge
+from retrieval.index.retries import time_limit
+from retrieval.index.server_collections import Collections, lengths
+from retrieval.index.vectors import LOOK, WHOLE, Vector
+
+CALIBRATION = "lookalike-calibration"  # in the metadata of a collection: JSON, as text
+OVERSAMPLING = 3.0  # int8 vectors with rescoring then find what the full vectors find (recall 0.999)
+
+Item = TypeVar("Item")
+
+
+class ServerIndex(PlannedSearch):
+    """The index of a model in one collection, which is created if it does not exist; see `Collections.open`."""
+
+    def __init__(
+        self,
+        store: IndexStore,
+        connection: Connection,
+        collections: Collections,
+        model: str,
+        dimension: int,
+        look: int = 0,
+    ) -> None:
+        super().__init__(store, model, dimension, look)
+        self._connection, self._settings, self._collections = connection, connection.settings, collections
+        self._collection = collections.name(model)
+        self.dimension, self.look = lengths(collections.open(model, dimension, look))
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        def write(part: Sequence[Point]) -> None:
+            stored = [
+                models.PointStruct(id=str(point.id), vector=self._stored(point.vector), payload=point.payload.as_dict())
+                for point in part
+            ]
+            self._write(lambda client: client.upsert(self._collection, stored, wait=True, ordering=self._ordering))
+
+        _in_parts(write, points)
+
+    def delete(self, ids: Sequence[uuid.UUID]) -> None:
+        def write(part: Sequence[uuid.UUID]) -> None:
+            selector = models.PointIdsList(points=_texts(part))
+            self._write(lambda client: client.delete(self._collection, selector, wait=True, ordering=self._ordering))
+
+        _in_parts(write, ids)
+
+    def upgrade(self) -> None:
+        """See `VectorIndex.upgrade`, and `Collections.upgrade`."""
+        self._collections.upgrade(self.model)
+
+    def slowed_by(self) -> str | None:
+        return self._connection.slowed_by()
+
+    def search_time_limit(self) -> AbstractContextManager[None]:
+        return time_limit(self._settings.search_timeout_seconds)
+
+    def flush(self) -> None:
+        """See `VectorIndex.flush`: a server flushes by itself, within seconds; clients can't request it."""
+
+    def get(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Payload]:
+        return records.payloads(self._retrieved(ids, with_payload=True))
+
+    def vectors(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Vector]:
+        return records.vectors(self._retrieved(ids, with_payload=False, with_vectors=self._whole))
+
+    def scroll(self, batch: int = 1000) -> Iterator[Point]:
+        for page in self._pages(batch, with_payload=True, with_vectors=self._whole):
+            yield from records.points(page)
+
+    def scroll_payloads(self, batch: int = 1000) -> Iterator[tuple[uuid.UUID, Payload]]:
+        for page in self._pages(batch, with_payload=True):
+            yield from records.payloads(page).items()
+
+    def scroll_vectors(self, batch: int = 1000) -> Iterator[tuple[list[uuid.UUID], Vector]]:
+        for page in self._pages(batch, with_payload=False, with_vectors=self._whole):
+            yield records.matrix(page, self.dimension)
+
+    def sample(self, count: int, *, labelled: bool = False) -> dict[uuid.UUID, Payload]:
+        """See `VectorIndex.sample`."""
+        unlabelled = models.IsEmptyCondition(is_empty=models.PayloadField(key="label"))
+        request = models.SampleQuery(sample=models.Sample.RANDOM)
+        filter = models.Filter(must_not=[unlabelled]) if labelled else None
+        found = self._request(
+            lambda client: client.query_points(
+                self._collection, request, query_filter=filter, limit=count, with_payload=True
+            )
+        )
+        return records.payloads(found.points)
+
+    def count(self, *, exact: bool = True) -> int:
+        return self._request(lambda client: client.count(self._collection, exact=exact)).count
+
+    def labels(self, *, exact: bool = True) -> dict[str, int]:
+        def ask(client: QdrantClient) -> models.FacetResponse:
+            return client.facet(self._collection, "label", limit=records.MOST_LABELS, exact=exact)
+
+        return records.labels(self._request(ask).hits)
+
+    def optimize(self, cancellation: CancellationToken | None = None) -> bool:
+        """See `VectorIndex.optimize`: a server builds its graphs by itself."""
+        return False
+
+    def calibration(self) -> CalibrationData | None:
+        metadata = self._request(lambda client: client.get_collection(self._collection)).config.metadata or {}
+        try:
+            return CalibrationData.model_validate_json(metadata[CALIBRATION])
+        except (KeyError, ValidationError):
+            return None
+
+    def save_calibration(self, data: CalibrationData) -> None:
+        metadata = {CALIBRATION: data.model_dump_json()}
+        self._write(lambda client: client.update_collection(self._collection, metadata=metadata))
+
+    def free(self) -> None:
+        """See `VectorIndex.free`: the client belongs to the store."""
+
+    def _pages(self, size: int, **request: Any) -> Iterator[list[models.Record]]:
+        """Yield all records in the order of the ids; the only page may be empty."""
+        offset: models.ExtendedPointId | None = None
+
+        def read(client: QdrantClient) -> tuple[list[models.Record], Any]:
+            return client.scroll(
+                self._collection,
+                offset=offset,
+                limit=size,
+                consistency=self._consistency,
+                **request,
+            )
+
+        while True:
+            page, offset = self._request(read)
+            yield page
+            if offset is None:
+                return
+
+    def _retrieved(self, ids: Sequence[uuid.UUID], **request: Any) -> list[models.Record]:
+        """Read points by their ids."""
+
+        def read(part: Sequence[uuid.UUID]) -> list[models.Record]:
+            texts = _texts(part)
+            return self._request(
+                lambda client: client.retrieve(self._collection, texts, consistency=self._consistency, **request)
+            )
+
+        return [record for part in _in_parts(read, ids) for record in part]
+
+    def _nearest(
+        self, query: Vector, by_look: bool, k: int, filter: Filter, exact: bool, *, candidates: int = 0
+    ) -> list[Hit]:
+        rescore = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
+        params = models.SearchParams(exact=exact, hnsw_ef=max(self.EF, candidates, k), quantization=rescore)
+        prefetch = None
+        if by_look and not exact:
+            vectors = {WHOLE: query.tolist(), LOOK: query[-self.look :].tolist()}
+            limit = max(self.CANDIDATES, k)
+            prefetch = [
+                models.Prefetch(query=part, using=name, params=params, filter=_compiled(filter), limit=limit)
+                for name, part in vectors.items()
+            ]
+            params = models.SearchParams(exact=True, quantization=models.QuantizationSearchParams(ignore=True))
+        found = self._request(
+            lambda client: client.query_points(
+                self._collection,
+                query.tolist(),
+                using=WHOLE if self.look else None,
+                prefetch=prefetch,
+                limit=k,
+                query_filter=_compiled(filter),
+                search_params=params,
+                with_payload=True,
+                consistency=self._consistency,
+            )
+        )
+        return records.hits(found.points)
+
+    @property
+    def _whole(self) -> bool | list[str]:
+        """Which vectors of a point to read: the whole one."""
+        return [WHOLE] if self.look else True
+
+    def _stored(self, vector: Vector) -> list[float] | dict[str, list[float]]:
+        """Return a vector as the collection stores it: the part look is stored a second time, for its own graph."""
+        whole: list[float] = vector.tolist()
+        return {WHOLE: whole, LOOK: whole[-self.look :]} if self.look else whole
+
+    def _matching(self, filter: Filter) -> int:
+        return self._request(lambda client: client.count(self._collection, _compiled(filter), exact=False)).count
+
+    @property
+    def _ordering(self) -> models.WriteOrdering:
+        return models.WriteOrdering(self._settings.qdrant_write_ordering)
+
+    @property
+    def _consistency(self) -> models.ReadConsistency | None:
+        chosen = self._settings.qdrant_read_consistency
+        return models.ReadConsistencyType(chosen) if isinstance(chosen, str) else chosen
+
+    def _request(self, ask: Callable[[QdrantClient], Result]) -> Result:
+        return self._connection.request(ask)
+
+    def _write(self, ask: Callable[[QdrantClient], object]) -> None:
+        self._connection.request(ask, IndexWriteFailed)
+
+
+def _in_parts(request: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -> list[Result]:
+    """Make a request for items, in halves if the server's rate limit refuses so many at once."""
+    if not items:
+        return []
+    try:
+        return [request(items)]
+    except RequestTooLarge:
+        if len(items) == 1:
+            raise
+    middle = len(items) // 2
+    return _in_parts(request, items[:middle]) + _in_parts(request, items[middle:])
+
+
+def _compiled(filter: Filter) -> models.Filter | None:
+    """Return a filter as Qdrant understands it; None matches every point."""
+    if not filter:
+        return None
+    return models.Filter(must=[models.FieldCondition(key="label", match=models.MatchAny(any=list(filter.labels)))])
+
+
+def _texts(ids: Sequence[uuid.UUID]) -> list[str | int | uuid.UUID]:
+    return [str(point) for point in ids]
