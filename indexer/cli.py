@@ -128,7 +128,9 @@ def doctor(as_json: JsonFlag = False) -> None:
 def list_jobs(as_json: JsonFlag = False) -> None:
     """List indexing jobs, newest first."""
     found = job_records.list_jobs(load_settings())
-    table = Table(Column("job", no_wrap=True), "state", "seen", "indexed", "failed", "sources", box=None)
+    table = Table(
+        Column("job", no_wrap=True), "state", "seen", "indexed", "failed", Column("sources", no_wrap=True), box=None
+    )
     for job in found:
         counts = (job.seen, job.indexed, job.failed)
         table.add_row(job.id, job.state, *(f"{count:,}" for count in counts), escape(", ".join(job.sources)))
@@ -201,7 +203,7 @@ def _run(request: IndexRequest, strict: bool, as_json: bool) -> None:
     if job.state in ("interrupted", "cancelled"):
         say(f"{job.state.capitalize()}. Run the same command again to continue.", "yellow")
         raise typer.Exit(INTERRUPTED)
-    if finished.current_model not in (None, job.model):
+    if settings.bundle is None and finished.current_model not in (None, job.model):
         say(f"The current model is still {finished.current_model}. To switch: lookalike models activate {job.model}")
     if check is not None:
         _report_cross_check(check)

@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 from rich.console import Group
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from indexer import model_registry as registry
 from indexer.index_evaluation import IndexEvaluation
 from indexer.server_activation import activate_on_server
-from retrieval.console import JsonFlag, print_result
+from retrieval.console import JsonFlag, print_result, say
+from retrieval.current_model import overriding_model
 from retrieval.errors import IndexBusy
 from retrieval.index import open_store
 from retrieval.metrics import ALL_METRICS, COPY_METRICS, Means, Metrics, show
@@ -30,12 +31,23 @@ def list_models(as_json: JsonFlag = False) -> None:
     with open_store(settings) as store:
         registry.save_unknown_counts(settings, store)
         found = registry.list_models(settings, store)
-    table = Table("model", "serves", "recipe", "d", "precision", "photos", "measured", box=None, header_style="bold")
+    table = Table(
+        Column("model", no_wrap=True),
+        "serves",
+        "recipe",
+        "d",
+        "precision",
+        "photos",
+        "measured",
+        box=None,
+        header_style="bold",
+    )
     for model in found:
         table.add_row(model.id, *(escape(text) for text in _model_columns(model)))
     print_result(
         {"models": found}, as_json, table if found else "There are no models yet. Train one with `lookalike train`."
     )
+    _say_which_overrides(settings, next((model.id for model in found if model.current), None))
 
 
 @models.command("activate")
@@ -67,6 +79,7 @@ def activate(
     result["crosscheck"] = result.pop("cross_check")
     text = " ".join([f"{model} is the current model now.", done.cross_check.summary(), *measured])
     print_result(result, as_json, Group(text, _trainings(settings, model, previous)))
+    _say_which_overrides(settings, model)
 
 
 @models.command("rollback")
@@ -78,6 +91,7 @@ def rollback(as_json: JsonFlag = False) -> None:
         model = registry.rollback(settings, store)
     text = f"{model} is the current model again."
     print_result({"current": model}, as_json, Group(text, _trainings(settings, model, previous)))
+    _say_which_overrides(settings, model)
 
 
 @models.command("remove")
@@ -87,6 +101,15 @@ def remove(model: ModelArgument, as_json: JsonFlag = False) -> None:
     with open_store(settings) as store:
         registry.remove(settings, store, model)
     print_result({"removed": model}, as_json, f"{model} and its index are removed.")
+
+
+def _say_which_overrides(settings: Settings, current: str | None) -> None:
+    """Say which model is used, if it is not the current one, and why."""
+    if model := overriding_model(settings, current):
+        say(
+            f"Searches and jobs use {model}, since LOOKALIKE_BUNDLE names it; unset it to use the current model.",
+            "yellow",
+        )
 
 
 def _evaluation_text(evaluation: IndexEvaluation) -> str:
@@ -116,13 +139,13 @@ def _trainings(settings: Settings, current: str, previous: str | None) -> Table:
 def _measured(metrics: Metrics) -> str:
     """The metrics on the test photos, or on the validation photos if there were no test photos; "" if none is known.
 
-    Below them are those of the untrained network.
+    They are followed by those of the untrained network.
     """
     for split, measured in reversed(metrics.splits.items()):
         if any(measured[name] is not None for name in SHOWN):
             untrained = metrics.untrained.of(split) if metrics.untrained else None
-            below = f"\nuntrained: {_line(untrained)}" if untrained else ""
-            return f"{_line(measured)} ({split}){below}"
+            beside = f"; untrained: {_line(untrained)}" if untrained else ""
+            return f"{_line(measured)} ({split}){beside}"
     return ""
 
 

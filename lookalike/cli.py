@@ -1,6 +1,7 @@
 """The command `lookalike`: its subcommands by name, each imported from its package when it runs."""
 
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -8,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
-from retrieval.console import json_line, say
+from retrieval.console import complete_output, print_result, say
 from retrieval.errors import LookalikeError
 from retrieval.photo_ref import display
 
@@ -47,7 +48,8 @@ class LazyGroup(TyperGroup):
 def main() -> None:
     """Run the command line; exit with 0, with 1 after a message that says what to do, or with 2 for wrong usage."""
     try:
-        _app()(prog_name="lookalike")
+        with complete_output():
+            _app()(prog_name="lookalike")
     except LookalikeError as error:
         _fail(error)
     except OSError as error:  # a folder that may not be written, a disk that is full
@@ -90,5 +92,6 @@ def _load(name: str) -> Any:
 def _fail(error: LookalikeError) -> NoReturn:
     say(str(error), "red")
     if "--json" in sys.argv:
-        print(json_line({"error": error.message, "remedy": error.remedy}))
+        with suppress(LookalikeError):  # standard output can't be written
+            print_result({"error": error.message, "remedy": error.remedy}, True, "")
     sys.exit(1)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from retrieval.console import JsonFlag, print_result
 from retrieval.current_model import open_searcher
@@ -43,7 +43,7 @@ def search(  # noqa: PLR0917 - a command line is all options
 
 
 def _table(response: SearchResponse) -> Table:
-    table = Table("score", "distance", "label", "photo", box=None, header_style="bold")
+    table = Table("score", "distance", "label", Column("photo", no_wrap=True), box=None, header_style="bold")
     for result in response.results:
         texts = escape(result.label or ""), escape(display_uri(result.uri))
         table.add_row(f"{result.score:.4f}", f"{result.distance:.4f}", *texts)

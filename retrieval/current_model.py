@@ -5,7 +5,7 @@ from pathlib import Path
 from retrieval.bundle import Bundle, load_bundle
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
-from retrieval.errors import NoModel, NotFound
+from retrieval.errors import BadBundle, NoModel, NotFound
 from retrieval.index import IndexStore
 from retrieval.search import Searcher
 from retrieval.settings import Settings
@@ -26,6 +26,20 @@ def bundle_in_use(settings: Settings, store: IndexStore, chosen: Path | None = N
             "Train one with `lookalike train`, then `lookalike index FOLDER --bundle BUNDLE`; or try `lookalike demo`.",
         )
     return load_bundle(settings.models_folder / current)
+
+
+def overriding_model(settings: Settings, current: str | None) -> str | None:
+    """Return the model of `LOOKALIKE_BUNDLE`, which is used in place of the current one; None if it is the same.
+
+    If that bundle can't be read, return its folder.
+    """
+    if settings.bundle is None:
+        return None
+    try:
+        model = load_bundle(settings.bundle).model_id
+    except BadBundle:
+        return str(settings.bundle)
+    return None if model == current else model
 
 
 def open_searcher(settings: Settings, store: IndexStore, decoder: PhotoDecoder | None = None) -> Searcher:

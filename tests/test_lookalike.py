@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 from commands import Command
+from rich.console import Group
+from rich.table import Column, Table
 
 import lookalike
+from indexer.jobs import IndexRequest, JobRecord
 from lookalike.cli import COMMANDS
 from retrieval.bundle import Bundle
+from retrieval.console import print_result
 from retrieval.errors import NotFound
 from retrieval.search import SearchParameters
 from retrieval.settings import Settings
@@ -118,3 +122,62 @@ def test_a_program_searches_without_the_command_line(
     with pytest.raises(NotFound, match="No photos have been indexed"), lookalike.open_searcher(tmp_path):
         pass
     assert lookalike.load_bundle(bundle.folder) == bundle
+
+
+LONG = "photo-" + "x" * 200 + "-end"
+
+
+def test_tables_cut_no_name_and_have_one_line_per_row_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table(Column("id", no_wrap=True), "measured", box=None)
+    table.add_row(LONG, "R@1 0.9\n[dim]0.8–1.0[/dim]")
+    table.add_row("b", "word " * 60)
+    print_result({}, False, Group("text " * 60, table))
+    first, heading, *rows = capsys.readouterr().out.splitlines()
+    assert (len(first.split()), heading.split()) == (60, ["id", "measured"])
+    assert rows[0].split() == [LONG, "R@1", "0.9", "0.8–1.0"]
+    assert len(rows) == 2 and len(rows[1].split()) == 61
+
+
+def test_on_a_terminal_names_are_not_cut_and_other_cells_wrap(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    table = Table(Column("id", no_wrap=True), "measured", box=None)
+    table.add_row(LONG, "word " * 10)
+    print_result({}, False, table)
+    lines = capsys.readouterr().out.splitlines()
+    assert any(LONG in line for line in lines) and len(lines) > 2
+
+
+def jobs_of(settings: Settings, source: str) -> None:
+    JobRecord(settings.jobs_folder, IndexRequest([source]), "net-1").end("done")
+
+
+def test_what_the_output_can_not_encode_is_escaped(settings: Settings) -> None:
+    jobs_of(settings, "/photos/tulpe-ü-花")
+    listed = subprocess.run(
+        [sys.executable, "-m", "lookalike", "jobs", "list"],
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "LOOKALIKE_HOME": str(settings.home)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "/photos/tulpe-\\xfc-\\u82b1" in listed.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk")
+def test_a_full_or_closed_output_ends_with_at_most_a_sentence(settings: Settings) -> None:
+    jobs_of(settings, "/photos")
+    environment = os.environ | {"LOOKALIKE_HOME": str(settings.home)}
+    command = f"{sys.executable} -m lookalike jobs list"
+    for output, said in (
+        (">/dev/full", "The output can't be written (No space left on device).\n"),
+        (">&-", ""),
+        ("2>/dev/full | true", ""),
+        ("--json | true", ""),
+    ):
+        done = subprocess.run(
+            f"{command} {output}", shell=True, check=False, env=environment, capture_output=True, text=True
+        )
+        assert done.stderr == said, output

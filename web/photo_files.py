@@ -123,8 +123,23 @@ class PhotoFiles:
         """A photo as a JPEG, no side longer than 2048 pixels; it is cached. Raises as `thumbnail`."""
         return self._jpeg(photo, LARGE)
 
+    @contextmanager
+    def forgetting(self, uri: str) -> Iterator[None]:
+        """Within the context, a photo is removed; after it, its JPEGs are deleted from the cache."""
+        cached: list[Path] = []
+        if PhotoRef(uri).is_local:
+            with suppress(LookalikeError):  # its file is gone
+                cached = [self._cached(self.original(uri), kind) for kind in (THUMBNAIL, LARGE)]
+        yield
+        for path in cached:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def _cached(self, photo: PhotoFile, kind: Rendition) -> Path:
+        return self._cache / kind.folder / photo.tag[:2] / f"{photo.tag}.jpg"
+
     def _jpeg(self, photo: PhotoFile, kind: Rendition) -> bytes:
-        cached = self._cache / kind.folder / photo.tag[:2] / f"{photo.tag}.jpg"
+        cached = self._cached(photo, kind)
         with suppress(FileNotFoundError):
             if found := cached.read_bytes():
                 return found

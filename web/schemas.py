@@ -394,6 +394,9 @@ class Models(BaseModel):
     """The installed models, sorted by id."""
 
     models: list[Model]
+    serves: str = Field(
+        description="the model with which this server searches: the current one, unless LOOKALIKE_BUNDLE names another"
+    )
 
 
 class Health(BaseModel):

@@ -6,12 +6,13 @@ import shutil
 import sys
 import time
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from retrieval.errors import IndexBusy, IndexWriteFailed
+from retrieval.errors import IndexBusy, IndexUnreadable, IndexWriteFailed
 from retrieval.files import make_folder
 
 DESCRIPTION = "index.json"
@@ -44,7 +45,10 @@ def hold(folder: Path, address: str | None = None) -> FileLock:
 
     Raises:
         IndexBusy: another process holds the folder.
+        IndexUnreadable: the clock shows a time before 1970, which Edge does not support.
     """
+    if (now := time.time()) < 0:
+        raise IndexUnreadable(f"The clock of this machine shows {datetime.fromtimestamp(now):%Y-%m-%d}.", "Set it.")
     path = folder / HOLDER
     lock = FileLock(path, blocking=False, thread_local=False)
     try:

@@ -95,6 +95,17 @@ def test_an_old_model_and_a_new_one_are_compared_by_what_both_have(
     assert command("models", "list").status == 0
 
 
+def test_the_model_of_the_setting_is_named_as_the_one_in_use(
+    command, two_models, bundle: Bundle, other: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOKALIKE_BUNDLE", str(bundle.folder))
+    used = f"use {bundle.model_id}, since LOOKALIKE_BUNDLE names it"
+    assert used not in command("models", "list").err
+    assert used in command("models", "activate", other.model_id, "--max-loss", 1).err
+    assert used in command("models", "list").err
+    assert used not in command("models", "rollback").err
+
+
 def test_a_model_without_photos_is_not_activated(
     command, two_models, settings: Settings, bundle: Bundle, other: Bundle
 ) -> None:

@@ -183,6 +183,12 @@ def test_a_read_only_file_system_is_told_with_a_remedy_that_helps(tmp_path: Path
             assert index.count() == 1
 
 
+def test_a_clock_before_1970_is_told(store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrieval.index.folder.time.time", lambda: -2e8)
+    with pytest.raises(IndexUnreadable, match=r"clock of this machine shows 1963-.*Set it"):
+        store.open("net-1", 4)
+
+
 def test_the_log_is_flushed_if_anything_was_written(store: EmbeddedStore, tmp_path: Path, flushes: Flushes) -> None:
     log = tmp_path / "index" / "net-1" / "shard" / "wal"
     with store.open("net-1", 4) as index:

@@ -142,11 +142,21 @@ def test_another_model_is_activated_and_rolled_back(site: Site, bundle: Bundle, 
     activated = with_key(site.client).post(f"{MODELS}/{other.model_id}/activate")
     assert activated.status_code == 200, activated.text
     assert {model["id"] for model in activated.get_json()["models"] if model["current"]} == {other.model_id}
+    assert activated.get_json()["serves"] == other.model_id
     search = site.client.post("/api/v1/search", json={"id": str(site.photos[0].id)}).get_json()
     assert search["model"] == other.model_id and len(search["results"]) == 10
     assert site.client.get("/readyz").get_json()["crosscheck"]["passed"]
     assert with_key(site.client).post(f"{MODELS}/rollback").status_code == 200
     assert site.client.get("/readyz").get_json()["model"] == bundle.model_id
+
+
+def test_the_model_that_serves_is_named_if_the_setting_overrides_the_current_one(
+    site: Site, bundle: Bundle, other: Bundle
+) -> None:
+    client = with_key(client_of(site, bundle=bundle.folder))
+    activated = client.post(f"{MODELS}/{other.model_id}/activate?max_loss=1").get_json()
+    assert activated["serves"] == bundle.model_id
+    assert [model["id"] for model in activated["models"] if model["current"]] == [other.model_id]
 
 
 def test_the_current_model_is_activated_without_more_ado(site: Site, bundle: Bundle) -> None:

@@ -108,8 +108,11 @@ def test_what_is_no_photo_is_not_kept(client: FlaskClient, own: Site, data: byte
 
 def test_a_photo_added_over_http_is_deleted_whole_and_a_librarys_file_stays(client: FlaskClient, own: Site) -> None:
     photo = add(client).get_json()["id"]
+    for kind in ("thumbnail", "rendition"):
+        assert client.get(f"{IMAGES}/{photo}/{kind}").status_code == 200
+    assert len(list((own.settings.home / "cache").rglob("*.jpg"))) == 2
     assert client.delete(f"{IMAGES}/{photo}").status_code == 204
-    assert kept(own) == []
+    assert kept(own) == list((own.settings.home / "cache").rglob("*.jpg")) == []
     assert client.get(f"{IMAGES}/{photo}").status_code == client.delete(f"{IMAGES}/{photo}").status_code == 404
     of_the_library = own.photos[0]
     assert client.delete(f"{IMAGES}/{of_the_library.id}").status_code == 204

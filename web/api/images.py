@@ -53,8 +53,9 @@ def show(photo: uuid.UUID) -> Photo:
 @blueprint.doc(responses=[403, 404])
 def remove(photo: uuid.UUID) -> str:
     """Remove a photo from the index; its file is deleted only if it was added over HTTP."""
-    served = services()
-    served.uploads.remove(served.searcher.index, PhotoRef(indexed(photo).uri))
+    served, uri = services(), indexed(photo).uri
+    with served.photo_files.forgetting(uri):
+        served.uploads.remove(served.searcher.index, PhotoRef(uri))
     return ""
 
 

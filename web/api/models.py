@@ -66,4 +66,4 @@ def _models() -> Models:
     if not sees_uris():
         hide = services().shown_paths.without_folders
         models = [model.model_copy(update={"problem": model.problem and hide(model.problem)}) for model in models]
-    return Models(models=models)
+    return Models(models=models, serves=services().serving.model)

@@ -15,16 +15,16 @@ const { models: address, jobs } = main().dataset;
 
 fetchJson(address).then(show, (problem) => warn(describe(problem)));
 
-function show({ models }) {
+function show({ models, serves }) {
   const ranked = [...models].sort((a, b) => b.current - a.current);
-  main().querySelector(".list").replaceChildren(...ranked.map(itemOf));
+  main().querySelector(".list").replaceChildren(...ranked.map((model) => itemOf(model, serves)));
 }
 
-function itemOf(model) {
+function itemOf(model, serves) {
   const item = document.getElementById("model").content.firstElementChild.cloneNode(true);
   fill(item, {
     title: model.id,
-    pill: model.current ? ["Active", "good"] : model.previous ? ["Previous"] : null,
+    pill: model.id === serves ? ["Active", "good"] : model.current ? ["Current"] : model.previous ? ["Previous"] : null,
     note: [model.backbone, model.recipe && `recipe ${model.recipe}`, model.dimension && `${model.dimension} dimensions`, model.precision].filter(Boolean).join(" · "),
     error: model.problem,
   });
@@ -65,7 +65,8 @@ async function change({ target }, call) {
 
 function activated(result) {
   show(result);
-  announce("The model is active.");
+  const isUsed = result.models.some((model) => model.current && model.id === result.serves);
+  announce(isUsed ? "The model is active." : `The model is the current one, but this server uses ${result.serves}, which LOOKALIKE_BUNDLE names.`);
 }
 
 async function ended(job, button) {
