@@ -67,6 +67,10 @@ class PhotoStore(ABC):
         """A file that can be read in any order; raises `BadSource` if it can't be read."""
 
     @abstractmethod
+    def head(self, uri: str, count: int) -> bytes:
+        """The first bytes of a photo's file, at most `count`; raises as `read`."""
+
+    @abstractmethod
     def is_folder(self, source: str) -> bool:
         """Whether a source is a folder; raises `BadSource` if its store can't be reached."""
 

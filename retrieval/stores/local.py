@@ -40,6 +40,15 @@ class LocalStore(PhotoStore):
         ):
             yield file
 
+    def head(self, uri: str, count: int) -> bytes:
+        path = path_of(uri)
+        _regular(path)
+        try:
+            with path.open("rb") as file:
+                return file.read(count)
+        except OSError as error:
+            raise _unreadable(path, error) from None
+
     def is_folder(self, source: str) -> bool:
         return Path(source).is_dir()
 

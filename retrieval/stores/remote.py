@@ -52,6 +52,14 @@ class RemoteStore(PhotoStore):
             copy.seek(0)
             yield cast(BinaryIO, copy)
 
+    def head(self, uri: str, count: int) -> bytes:
+        def first_bytes() -> bytes:
+            file_system, path = _resolve(uri)
+            with file_system.open(path, "rb") as file:
+                return _read(file, count)
+
+        return _requested(first_bytes, f"{display(uri)} can't be read", UnreadablePhoto, MissingPhoto)
+
     def is_folder(self, source: str) -> bool:
         file_system, path = _open(source)
         return _requested(lambda: bool(file_system.isdir(path)), f"{display(source)} can't be reached", BadSource)
