@@ -207,6 +207,9 @@ def _run(request: IndexRequest, strict: bool, as_json: bool) -> None:
         say(f"The current model is still {finished.current_model}. To switch: lookalike models activate {job.model}")
     if check is not None:
         _report_cross_check(check)
+    if job.failed and job.failed == job.seen:
+        say("No photo could be indexed.", "red")
+        raise typer.Exit(1)
     if (strict and job.failed) or (check is not None and not check.passed):
         raise typer.Exit(1)
 

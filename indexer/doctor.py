@@ -131,6 +131,8 @@ def _index(settings: Settings, store: IndexStore) -> Check:
         )
     try:
         with store.open(bundle.model_id, bundle.dimension, bundle.look) as index:
+            if not index.count():
+                return Check("index", "warning", f"The index is empty ({store.location}).", "Run `lookalike index`.")
             message, advice = f"{index.count():,} photos, {store.location}", index.advice()
             return Check("index", "warning" if advice else "ok", message, advice or "")
     except IndexBusy as error:  # a server or a job is running, which is not an error

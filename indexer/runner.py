@@ -75,7 +75,7 @@ def run_job(
             for result in _results(executor, photos, unlisted):
                 record.count(result)
                 record.count_skipped(report)
-                if result.seen:
+                if result.seen > len(result.failures):
                     with suppress(IndexUnreachable):  # tried again after the next batch, and at the end
                         current.default_to(bundle.model_id)
                 on_progress(record.job)
@@ -89,7 +89,7 @@ def run_job(
                 executor.optimize(cancellation)
                 executor.calibrate()
                 check = executor.cross_check(cancellation)
-            if record.job.seen:
+            if record.job.seen > record.job.failed:
                 current.default_to(bundle.model_id)
             if check is not None:
                 save_cross_check(settings, check)

@@ -1,26 +1,37 @@
 """`lookalike search`."""
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from retrieval.console import JsonFlag, print_result
+from retrieval.batch_search import photos_of, require_known_suffix, search_all
+from retrieval.console import JsonFlag, messages, print_result, say
 from retrieval.current_model import open_searcher
-from retrieval.errors import UnreadablePhoto
+from retrieval.errors import BadQuery, UnreadablePhoto
 from retrieval.index import Filter, open_store
+from retrieval.listing import no_photos
+from retrieval.listing_options import ListingOptions
 from retrieval.photo_ref import display, display_uri, uri_of
-from retrieval.search import MOST_RESULTS, SearchParameters
+from retrieval.search import MOST_RESULTS, Searcher, SearchParameters
 from retrieval.search_response import SearchResponse
-from retrieval.settings import load_settings
-from retrieval.stores import read_file
+from retrieval.settings import Settings, load_settings
+from retrieval.stores import Failure, read_file
+
+SHOWN_FAILURES = 10
 
 
 def search(  # noqa: PLR0917 - a command line is all options
-    photo: Annotated[Path, typer.Argument(help="The photo to search with.")],
+    photos: Annotated[
+        list[Path],
+        typer.Argument(help="The photo to search with; several photos or folders with --to.", metavar="PHOTO..."),
+    ],
     k: Annotated[int, typer.Option("-k", min=1, max=MOST_RESULTS, help="The number of results.")] = 10,
     label: Annotated[list[str] | None, typer.Option(help="Only photos with this label; repeat for several.")] = None,
     exact: Annotated[bool, typer.Option(help="Compare with every photo instead of using the HNSW graph.")] = False,
@@ -28,18 +39,71 @@ def search(  # noqa: PLR0917 - a command line is all options
         float | None,
         typer.Option(min=0, max=1, help="0: photos of the same kind, 1: of the same look. Default: set by the model."),
     ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the results to this .jsonl or .csv file, for many photos."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Find photos that look like a given photo."""
+    """Find photos that look like a given photo, or like each of many."""
     settings = load_settings()
     parameters = SearchParameters(k=k, filter=Filter(tuple(label or ())), exact=exact, look=look)
+    if to is not None:
+        require_known_suffix(to)
+        _search_all(settings, photos, parameters, to, as_json)
+        return
+    if len(photos) > 1 or photos[0].is_dir():
+        raise BadQuery(
+            "The results of searches for several photos are written to a file.", "Name it: --to results.jsonl"
+        )
+    (photo,) = photos
     data = read_file(photo, settings.source_policy().max_bytes)
     with open_store(settings) as store, open_searcher(settings, store) as searcher:
         try:
             response = searcher.by_photo(data, parameters, uri=uri_of(photo))
         except UnreadablePhoto as error:
             raise UnreadablePhoto(f"{display(photo)} can't be used. {error.message}", error.remedy) from None
+        if not response.results:
+            _say_if_empty(searcher)
     print_result(asdict(response), as_json, _table(response))
+
+
+def _search_all(
+    settings: Settings, names: Sequence[Path], parameters: SearchParameters, to: Path, as_json: bool
+) -> None:
+    """Search for photos and those of folders; exit with 1 if none could be used."""
+    failures: list[Failure] = []
+    policy = settings.source_policy()
+    photos = list(photos_of(names, policy, ListingOptions(home=settings.home), failures))
+    if not photos:
+        raise no_photos(names[0], policy)
+    with open_store(settings) as store, open_searcher(settings, store) as searcher, _progress(len(photos)) as advance:
+        done = search_all(searcher, photos, parameters, to, advance)
+        _say_if_empty(searcher)
+    failures += done.failures
+    for failure in failures[:SHOWN_FAILURES]:
+        say(f"{display_uri(failure.uri)}: {failure.reason}", "yellow")
+    listed = [asdict(failure) for failure in failures]
+    result = {"to": str(to), "searched": done.searched, "failed": len(failures), "failures": listed}
+    text = f"{done.searched:,} photos, {len(failures):,} failed; the results are in {display(to)}."
+    print_result(result, as_json, escape(text))
+    if len(done.failures) == done.searched:
+        raise typer.Exit(1)
+
+
+def _say_if_empty(searcher: Searcher) -> None:
+    if not searcher.index.count():
+        say(f"The index of {searcher.index.model} is empty. Index photos with `lookalike index FOLDER`.", "yellow")
+
+
+@contextmanager
+def _progress(photos: int) -> Iterator[Callable[[], None]]:
+    """Show a progress bar on a terminal; yield what advances it by a photo."""
+    columns = TextColumn("Searching"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    bar = Progress(*columns, console=messages, disable=not messages.is_terminal)
+    task = bar.add_task("search", total=photos)
+    with bar:
+        yield lambda: bar.advance(task)
 
 
 def _table(response: SearchResponse) -> Table:

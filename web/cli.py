@@ -35,6 +35,8 @@ def serve(
 
         def ready(model: str, photos: int) -> None:
             say(f"Serving {photos:,} photos with {model} at {url} (press Ctrl+C to stop)")
+            if not photos:
+                say("The index is empty. Index photos on the page Jobs, or with `lookalike index` before serving.")
             say(f"To add photos, run jobs and change models, sign in at {login}")
             if is_public and not settings.reads_need_key:
                 say(OPEN_TO_ALL, "yellow")

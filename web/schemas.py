@@ -211,6 +211,7 @@ class SearchResults(BaseModel):
         description="the scores that divide the results by what they probably show; null if scores are not calibrated"
     )
     look: float | None = Field(description="weight of the part look in the scores; null if the model has one part")
+    index_empty: bool = Field(False, description="whether nothing was found because the index holds no photos")
     results: list[Found]
 
 

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import make
 import pytest
+from serving import fill_index
 
 from retrieval.bundle import Bundle
 from retrieval.bundle_format import Precision
 from retrieval.cores import Cores
+from retrieval.index import open_store
 from retrieval.settings import Settings
 
 
@@ -154,3 +156,13 @@ def test_a_damaged_cross_check_is_a_problem(
     assert called.status == 1
     assert statuses(called)["crosscheck"] == "problem"
     assert "Run `lookalike crosscheck` to replace it." in called.out
+
+
+def test_an_empty_index_is_said_to_be_empty(command, settings: Settings, bundle: Bundle, library: Path) -> None:
+    photos = fill_index(settings, bundle, library)
+    with open_store(settings).open(bundle.model_id, bundle.dimension) as index:
+        index.delete([photo.id for photo in photos])
+    checks = {check["name"]: check for check in command("doctor", "--json").json["checks"]}
+    assert (checks["index"]["status"], "is empty" in checks["index"]["message"]) == ("warning", True)
+    searched = command("search", library / "red" / "0.jpg")
+    assert searched.status == 0 and f"The index of {bundle.model_id} is empty" in searched.err

@@ -61,6 +61,16 @@ def test_the_job_is_recorded(command, settings: Settings, bundle: Bundle, own: P
     assert result["failures"] == str(folder / "failures.jsonl")
 
 
+def test_a_job_without_a_readable_photo_fails_and_makes_no_model_current(
+    command, settings: Settings, bundle: Bundle, tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"no photo")
+    called = command("index", tmp_path / "photos", "--bundle", bundle.folder)
+    assert called.status == 1 and "No photo could be indexed" in called.err
+    assert open_store(settings).current() is None
+
+
 def test_failed_photos_are_reported_and_are_an_error_only_with_strict(command, bundle: Bundle, own: Path) -> None:
     for number in range(12):
         (own / "red" / f"bad{number:02}.jpg").write_bytes(b"")

@@ -56,14 +56,16 @@ def _by_indexed(query: schemas.IndexedPhoto, parameters: SearchParameters) -> Se
 def respond(response: SearchResponse) -> Response:
     """Return the JSON of a search; pydantic writes it directly, in a third of the time that APIFlask takes."""
     services().metrics.observe_search(response)
+    index = services().searcher.index
     body = schemas.SearchResults(
-        model=services().searcher.index.model,
+        model=index.model,
         took_ms=schemas.TookMs(**response.took_ms),
         predicted_label=response.predicted_label,
         close_match=response.close_match,
         in_collection=response.in_collection,
         bands=response.bands,
         look=response.look,
+        index_empty=not response.results and not index.count(),
         results=[_found(result) for result in response.results],
     )
     return Response(body.model_dump_json(), mimetype="application/json")
