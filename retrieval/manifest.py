@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -44,6 +44,7 @@ class PhotoManifest:
 
     def __init__(self, source: str, policy: SourcePolicy, *, strict: bool = True) -> None:
         self._source = source
+        self._name = display(source)
         self._policy = policy
         self._uri = store_of(source).canonical(source)
         inner, chain, archive = self._uri.partition(CHAIN)
@@ -81,10 +82,8 @@ class PhotoManifest:
                 without_column += photo.label_is_default
                 yield photo
         if without_column:
-            report.missing_labels.append(
-                f"{display(self._source)} has no column label: {without_column:,} photos without one."
-            )
-        repeated.report_to(report, display(self._source))
+            report.missing_labels.append(f"{self._name} has no column label: {without_column:,} photos without one.")
+        repeated.report_to(report, self._name)
 
     def _repeated(self, file: BinaryIO) -> "_Repeated":
         """The photos that several rows name; memory is a few bytes per row."""
@@ -93,10 +92,9 @@ class PhotoManifest:
 
     def _rows(self, file: BinaryIO, on_skipped: OnSkipped | None, report: ListingReport) -> Iterator[PhotoRef]:
         """The photo of each row."""
-        name = display(self._source)
-        for number, row in read_table(file, _suffix(self._source), name, frozenset(PATHS)):
+        for number, row in read_table(file, _suffix(self._source), self._name, frozenset(PATHS)):
             try:
-                photo = self._photo(row, f"{name}, line {number}", report)
+                photo = self._photo(row, f"{self._name}, line {number}", report)
             except BadSource as error:
                 if on_skipped is None:
                     raise
@@ -109,10 +107,10 @@ class PhotoManifest:
         """The photo of a row; None if the row is a comment."""
         if isinstance(row, BadSource):
             raise BadSource(f"{where}, {row.message}", row.remedy)
-        columns = _columns_of(tuple(row), display(self._source))
+        columns = _columns_of(tuple(row), self._name)
         if _is_comment(row) and not self._exists(row, columns):
             return None
-        path, label, split = (row.get(column or "") for column in (columns.path, columns.label, columns.split))
+        path, label, split = _value(row, columns.path), _value(row, columns.label), _value(row, columns.split)
         if not isinstance(path, str) or not path.strip():
             raise BadSource(f"{where}, has no path.", "Give it the columns path,label[,split].")
         if isinstance(label, int) and not isinstance(label, bool) and not self._is_strict:
@@ -153,29 +151,27 @@ class PhotoManifest:
 
     def _exists(self, row: Values, columns: "_Columns") -> bool:
         """Whether the path of a row that starts like a comment is a file on this machine."""
-        path = row.get(columns.path or "")
+        path = _value(row, columns.path)
         return isinstance(path, str) and not is_url(self._folder) and Path(self._folder, path).is_file()
 
     def _readable(self, text: str, report: ListingReport) -> str:
         """A text with bytes that are not UTF-8, read as Windows-1252; unchanged if it is not in that either."""
+        if text.isascii() or not any("\udc80" <= char <= "\udcff" for char in text):
+            return text
         try:
-            text.encode()
-        except UnicodeEncodeError:
-            try:
-                read = text.encode("utf-8", "surrogateescape").decode("cp1252")
-            except UnicodeError:
-                return text
-            report.notice(f"{display(self._source)} is not in UTF-8, and is read as Windows-1252.")
-            return read
-        return text
+            read = text.encode("utf-8", "surrogateescape").decode("cp1252")
+        except UnicodeError:
+            return text
+        report.notice(f"{self._name} is not in UTF-8, and is read as Windows-1252.")
+        return read
 
     def _extra(self, row: Values, columns: "_Columns", where: str, report: ListingReport) -> Extra:
         """The values of a row in other columns; empty ones are left out."""
         extra: Extra = {}
-        for column, value in row.items():
-            if column in columns.own or value is None or value == "":
+        for column, name in columns.others:
+            value = row[column]
+            if value is None or value == "":
                 continue
-            name = display(column)
             if isinstance(value, str):
                 extra[name] = display(self._readable(value, report))
             elif isinstance(value, int | float) and _is_storable(value):
@@ -183,7 +179,7 @@ class PhotoManifest:
             elif self._is_strict:
                 raise BadSource(f"{where}: {name} is {display(repr(value))}.", "Give it text, a number, true or false.")
             else:
-                report.notice(f"The column {name} of {display(self._source)} is left out: its values can't be stored.")
+                report.notice(f"The column {name} of {self._name} is left out: its values can't be stored.")
         return extra
 
 
@@ -194,7 +190,7 @@ class _Columns:
     path: str | None
     label: str | None
     split: str | None
-    own: frozenset[str]  # those that are not stored with the photo as further columns
+    others: tuple[tuple[str, str], ...]  # those that are stored with the photo, each with its printable name
 
 
 @lru_cache(1000)  # a CSV file has one list of columns; rows of JSON may have different ones
@@ -207,11 +203,11 @@ def _columns_of(names: tuple[str, ...], source: str) -> _Columns:
             raise BadSource(f"{source} has the columns {by_name[plain]} and {name}.", "Rename or remove one of them.")
         by_name[plain] = name
     path = next((by_name[name] for name in PATHS if name in by_name), None)
-    others = [by_name[name] for name in LABELS[1:] if name in by_name]
-    label = by_name.get("label") or (others[0] if len(others) == 1 else None)
+    alike = [by_name[name] for name in LABELS[1:] if name in by_name]
+    label = by_name.get("label") or (alike[0] if len(alike) == 1 else None)
     split = by_name.get("split")
     own = {path, by_name.get("label"), split}
-    return _Columns(path, label, split, frozenset(name for name in own if name))
+    return _Columns(path, label, split, tuple((name, display(name)) for name in names if name not in own))
 
 
 class _Repeated:
@@ -246,6 +242,10 @@ class _Repeated:
                 if kind == "label":
                     others = f", and so have {len(pairs) - 1:,} others" if len(pairs) > 1 else ""
                     report.notice(f"{path} has two labels in {source}, {values}{others}; the last one is used.")
+
+
+def _value(row: Values, column: str | None) -> Any:
+    return None if column is None else row.get(column)
 
 
 def _is_comment(row: Values) -> bool:

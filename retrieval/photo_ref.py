@@ -95,7 +95,8 @@ def file_name(uri: str) -> str:
 
 def display(path: Path | str) -> str:
     """A path or label as one printable line: control characters and bytes that are not UTF-8 are escaped."""
-    return "".join(char if char.isprintable() else _escaped(char) for char in os.fspath(path))
+    text = os.fspath(path)
+    return text if text.isprintable() else "".join(char if char.isprintable() else _escaped(char) for char in text)
 
 
 def _escaped(char: str) -> str:
