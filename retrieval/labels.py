@@ -14,4 +14,15 @@ def normalized(label: str | None) -> str | None:
         return None
     if label.isascii() and label.isprintable():
         return label.strip() or None
-    return display(unicodedata.normalize("NFC", label).strip()) or None
+    return display(composed(label)) or None
+
+
+def composed(text: str) -> str:
+    """A text in Unicode's composed form (NFC), without blanks around it."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def forms(label: str) -> tuple[str, ...]:
+    """The forms in which an index may hold a label: composed and trimmed, or as older versions stored it."""
+    name = normalized(label) or label
+    return tuple(dict.fromkeys((name, label, unicodedata.normalize("NFD", name))))

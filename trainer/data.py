@@ -17,6 +17,7 @@ from retrieval.analysis.roles import EVERY_PHOTO, Roles
 from retrieval.decoder import PhotoDecoder
 from retrieval.errors import BadSource, LookalikeError, UnreadablePhoto
 from retrieval.images import ResizeRule
+from retrieval.labels import normalized
 from retrieval.listing import LabelFrom, list_photos, no_photos
 from retrieval.listing_options import DEFAULT_OPTIONS, ListingOptions
 from retrieval.listing_report import ListingReport
@@ -150,7 +151,7 @@ def load_dataset(
     else:
         photos = draw(photos, {uri: of_photo.sha256 for uri, of_photo in fingerprints.items()}, seed)
     if unseen:
-        photos = hold_out_classes(photos, unseen, source)
+        photos = hold_out_classes(photos, {normalized(name) or name for name in unseen}, source)
     if several := split_groups(photos):
         say(f"Metrics are inflated: groups with photos in several splits: {_listed(several)}.")
     _report_label_conflicts(photos, fingerprints, say)

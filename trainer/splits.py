@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.errors import BadSource
+from retrieval.labels import normalized
 from retrieval.photo_ref import PhotoRef, display, uri_of
 from trainer.roles import group_of
 
@@ -166,7 +167,7 @@ def splits_from_file(
     for photo in photos:
         if row := listed.get(uri_of(photo.path)):
             label, split = row
-            if label and photo.label and display(label) != photo.label:
+            if label and photo.label and normalized(label) != photo.label:
                 raise BadSource(
                     f"{display(photo.path)} has two labels: {photo.label!r} in {display(source)}, "
                     f"{display(label)!r} in {display(file)}.",

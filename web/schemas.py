@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     Base64Bytes,
     BaseModel,
     BeforeValidator,
@@ -23,9 +24,19 @@ from retrieval import formats
 from retrieval.images import Crop
 from retrieval.index import Filter
 from retrieval.label_prediction import PredictedLabel
+from retrieval.labels import composed
 from retrieval.listing import LabelFrom
 from retrieval.search import MOST_RESULTS, SearchParameters
 from retrieval.search_response import PartScores, ScoreBands
+
+
+def _new_label(label: str) -> str:
+    """A label as it is stored; raises `ValueError` if it is blank."""
+    name = composed(label)
+    if not name:
+        raise ValueError("must not be blank")
+    return name
+
 
 API = "/api/v1"
 MAX_EXAMPLES = 100
@@ -33,6 +44,7 @@ MAX_OFFSET = 10_000
 MAX_VECTOR_LENGTH = 65_536
 
 Label = Annotated[str, Field(min_length=1, max_length=500)]
+NewLabel = Annotated[Label, AfterValidator(_new_label)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Look = Annotated[
     Fraction | SkipJsonSchema[None],
@@ -256,7 +268,7 @@ class NewPhoto(RequestModel):
     """A photo to add."""
 
     image: bytes = Field(description=f"a {formats.LISTED} file")
-    label: Label | SkipJsonSchema[None] = Field(None, description="its label; by default it has none")
+    label: NewLabel | SkipJsonSchema[None] = Field(None, description="its label; by default it has none")
 
 
 class Photo(BaseModel):

@@ -16,6 +16,7 @@ from retrieval.index import VectorIndex
 from retrieval.photo_ref import PhotoRef, uri_of
 from retrieval.search import Searcher
 from retrieval.settings import Settings
+from retrieval.walk import is_system_folder
 
 
 def uploads_folder(settings: Settings) -> Path:
@@ -85,10 +86,12 @@ class Uploads:
     def _folder_of(self, label: str | None) -> Path:
         if label is None:
             return self._folder / "unlabelled"
-        if label.startswith(".") or "/" in label or not label.isprintable() or len(label.encode()) > 255:
+        is_skipped = label.startswith(".") or is_system_folder(label)
+        if is_skipped or "/" in label or not label.isprintable() or len(label.encode()) > 255:
             raise BadQuery(
                 "This label can't be the name of a folder.",
-                "A label has at most 255 bytes, no slashes or control characters, and does not start with a dot.",
+                "A label has at most 255 bytes and no slashes or control characters, does not start with a dot, and is "
+                "not the name of a system folder.",
             )
         return self._folder / "labelled" / label
 

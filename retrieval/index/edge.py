@@ -413,7 +413,7 @@ def _compiled(filter: Filter) -> qdrant.Filter | None:
     """Return a filter as Edge understands it; None matches every point."""
     if not filter:
         return None
-    return qdrant.Filter(must=[qdrant.FieldCondition("label", match=qdrant.MatchAny(list(filter.labels)))])
+    return qdrant.Filter(must=[qdrant.FieldCondition("label", match=qdrant.MatchAny(filter.stored_labels))])
 
 
 def _is_empty(shard: Path) -> bool:

@@ -7,6 +7,7 @@ and `retrieval.index.qdrant_server`).
 from dataclasses import dataclass
 
 from retrieval.index.payload import Payload
+from retrieval.labels import forms
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,12 @@ class Filter:
 
     def matches(self, photo: Payload) -> bool:
         """Whether a photo satisfies every condition."""
-        return not self.labels or photo.label in self.labels
+        return not self.labels or photo.label in self.stored_labels
+
+    @property
+    def stored_labels(self) -> list[str]:
+        """The labels in all forms in which an index may hold them."""
+        return [form for label in self.labels for form in forms(label)]
 
 
 NO_FILTER = Filter()

@@ -237,7 +237,7 @@ def _compiled(filter: Filter) -> models.Filter | None:
     """Return a filter as Qdrant understands it; None matches every point."""
     if not filter:
         return None
-    return models.Filter(must=[models.FieldCondition(key="label", match=models.MatchAny(any=list(filter.labels)))])
+    return models.Filter(must=[models.FieldCondition(key="label", match=models.MatchAny(any=filter.stored_labels))])
 
 
 def _texts(ids: Sequence[uuid.UUID]) -> list[str | int | uuid.UUID]:

@@ -1,6 +1,7 @@
 """Adding and removing photos over HTTP, and who may."""
 
 import io
+import unicodedata
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -261,3 +262,14 @@ def test_a_photo_is_sent_as_a_form(client: FlaskClient) -> None:
     assert client.post(IMAGES, json={"image": "?"}).status_code == 415
     assert add(client, colour="red").status_code == 422
     assert client.post(IMAGES, data={"label": "red"}, content_type="multipart/form-data").status_code == 422
+
+
+def test_a_label_is_stored_composed_and_trimmed(client: FlaskClient) -> None:
+    decomposed = unicodedata.normalize("NFD", "rosé")
+    photo = add(client, label=f" {decomposed} ").get_json()
+    assert photo["label"] == "rosé"
+    for label in ("rosé", decomposed, " rosé"):
+        found = client.post("/api/v1/search", json={"id": photo["id"], "label": [label], "k": 1})
+        assert found.status_code == 200, "the filter knows every form of the label"
+    assert add(client, label="  ").status_code == 422
+    assert add(client, label="@eaDir").status_code == 422

@@ -1,5 +1,6 @@
 """`GET /labels`."""
 
+from retrieval.labels import composed
 from web.schemas import LabelCount, LabelOptions, Labels
 from web.services import services
 from web.validation import Blueprint
@@ -16,7 +17,7 @@ def labels(query_data: LabelOptions) -> Labels:
 
     With tens of thousands of labels, the counts may be some seconds old.
     """
-    prefix = query_data.q.casefold()
+    prefix = composed(query_data.q).casefold()
     counts = services().label_counts.of(services().searcher.index).items()
     found = [(label, count) for label, count in counts if f" {prefix}" in f" {label.casefold()}"]
     page = found[query_data.offset : query_data.offset + query_data.limit]

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from retrieval.labels import composed
+
 MAX_SHOWN = 20
 
 
@@ -37,7 +39,7 @@ def choose_labels(counts: Mapping[str, int], chosen: Sequence[str], find: str) -
         chosen: the labels that the search is filtered by.
         find: a part of a label's name, case-insensitive; empty: all labels.
     """
-    text = find.strip().casefold()
+    text = composed(find).casefold()
     matching = [name for name in counts if text in name.casefold()] if text else list(counts)
     if len(counts) > MAX_SHOWN:
         matching = [*chosen, *(name for name in matching if name not in chosen)]
