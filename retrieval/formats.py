@@ -54,6 +54,8 @@ ALL_FORMATS = (
 )
 FORMATS = tuple(format for format in ALL_FORMATS if find_spec(format.module))
 LISTED = ", ".join(format.title for format in FORMATS[:-1]) + f" or {FORMATS[-1].title}"
+# For a file chooser: `image/*`, and the suffixes of formats that many systems don't take for images.
+ACCEPTED = ",".join(["image/*", *(suffix for format in FORMATS if not format.is_shown for suffix in format.suffixes)])
 
 _BY_NAME = {format.name: format for format in ALL_FORMATS}
 _BY_NAME["MPO"] = _BY_NAME["JPEG"]  # a JPEG followed by other pictures, such as the second one of a stereo camera

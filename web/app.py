@@ -7,6 +7,7 @@ from apiflask import APIFlask
 from flask_compress import Compress
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from retrieval import formats
 from retrieval.index import IndexStore
 from retrieval.search import Searcher
 from retrieval.settings import Settings
@@ -68,6 +69,7 @@ def _configured(settings: Settings) -> APIFlask:
         AUTO_VALIDATION_ERROR_RESPONSE=False,
         COMPRESS_MIMETYPES=COMPRESSED,
     )
+    app.jinja_env.globals["accepted_files"] = formats.ACCEPTED
     app.json.sort_keys = False  # type: ignore[attr-defined]
     return app
 

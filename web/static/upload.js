@@ -59,7 +59,8 @@ export function keepFile(file) {
 }
 
 function imageIn(transfer) {
-  return [...(transfer?.files ?? [])].find((file) => file.type.startsWith("image/"));
+  // Browsers give no type to files of formats that they don't know, such as camera raw.
+  return [...(transfer?.files ?? [])].find((file) => !file.type || file.type.startsWith("image/"));
 }
 
 function fileOf(image) {
