@@ -1,6 +1,8 @@
 """The web application: the search page at `/`, the JSON API below `/api/v1`."""
 
+import hashlib
 from importlib.metadata import version
+from pathlib import Path
 from threading import Event
 
 from apiflask import APIFlask
@@ -15,6 +17,8 @@ from web import keys, limits, login, logs, openapi, page, problems, security, se
 from web.api import explain, health, images, jobs, labels, map, models, prometheus, search
 from web.schemas import API
 
+STATIC = Path(__file__).with_name("static")
+YEAR = 365 * 24 * 3600  # in seconds
 COMPRESSED = ["text/html", "text/css", "text/javascript", "image/svg+xml", "application/json", problems.MEDIA_TYPE]
 
 
@@ -58,6 +62,7 @@ def _configured(settings: Settings) -> APIFlask:
         docs_path=None,
         json_errors=False,
         static_folder="static",
+        static_url_path=f"/static/{_hash_of_files(STATIC)}",
     )
     max_body = settings.max_upload_mb * 1_000_000
     app.config.update(
@@ -68,10 +73,19 @@ def _configured(settings: Settings) -> APIFlask:
         AUTO_404_RESPONSE=False,
         AUTO_VALIDATION_ERROR_RESPONSE=False,
         COMPRESS_MIMETYPES=COMPRESSED,
+        SEND_FILE_MAX_AGE_DEFAULT=YEAR,  # their addresses change with their contents
     )
     app.jinja_env.globals["accepted_files"] = formats.ACCEPTED
     app.json.sort_keys = False  # type: ignore[attr-defined]
     return app
+
+
+def _hash_of_files(folder: Path) -> str:
+    """Return 12 hex digits of the sha256 of the files in a folder, and of their names."""
+    found = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        found.update(path.name.encode() + b"\0" + path.read_bytes())
+    return found.hexdigest()[:12]
 
 
 def _mount(app: APIFlask) -> None:

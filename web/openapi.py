@@ -1,5 +1,6 @@
 """Completes APIFlask's OpenAPI document, and the page that shows it."""
 
+from collections import Counter
 from typing import Any
 
 from apiflask import APIFlask
@@ -7,7 +8,7 @@ from flask import Blueprint, current_app, render_template, request
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from web.problems import MEDIA_TYPE, Problem
+from web.problems import MEDIA_TYPE, PROBLEM_TYPES, Problem
 
 blueprint = Blueprint("docs", __name__)
 
@@ -16,7 +17,7 @@ REFERENCES = "#/components/schemas/{model}"
 # Responses that the server's settings can cause for any operation.
 ANYWHERE = {
     "401": "A key is required, and missing or wrong",
-    "429": "Too many requests (LOOKALIKE_RATE_LIMIT)",
+    "429": "Too many requests (`LOOKALIKE_RATE_LIMIT`)",
 }
 
 
@@ -24,14 +25,14 @@ ANYWHERE = {
 def docs() -> str:
     """The document for people."""
     app: APIFlask = current_app  # type: ignore[assignment]
-    return render_template("docs.html", spec=app.spec)
+    return render_template("docs.html", spec=app.spec, problem_types=PROBLEM_TYPES)
 
 
 def complete(spec: Any) -> Any:
     """Add what APIFlask leaves out.
 
     Errors are problem documents, photos are identified by UUIDs, and a form may have a JSON alternative. Operations are
-    sorted by tag, each tag is listed once, and each schema has one name.
+    sorted by tag, each tag is listed once, each schema has one name, and each operation an id.
     """
     _add_schema(spec, Problem)
     _add_json_bodies(spec)
@@ -41,11 +42,35 @@ def complete(spec: Any) -> Any:
     spec["components"]["schemas"] = {_short(name): schema for name, schema in spec["components"]["schemas"].items()}
     _shorten_references(spec)
     _describe_responses(spec)
+    spec["components"]["schemas"].pop("HTTPError", None)  # of APIFlask; errors are problem documents
+    _drop_wrong_defaults(spec)
+    _number_operations(spec)
     tags = list(dict.fromkeys(tag["name"] for tag in spec["tags"]))
     spec["tags"] = [{"name": tag} for tag in tags]
     spec["paths"] = dict(sorted(spec["paths"].items(), key=lambda path: tags.index(_tag(path[1]))))
     spec["servers"] = [{"url": request.script_root or "/"}]
     return spec
+
+
+def _drop_wrong_defaults(node: Any) -> None:
+    """Drop defaults that are not of the type of their schema: null for an optional field, an object for its text."""
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        _drop_wrong_defaults(child)
+    if isinstance(node, dict) and "default" in node:
+        is_text = isinstance(node["default"], str)
+        if (node["default"] is None and "type" in node) or (node.get("type") == "string" and not is_text):
+            del node["default"]
+
+
+def _number_operations(spec: dict[str, Any]) -> None:
+    """Make the id of an operation that has several paths unique."""
+    seen = Counter[str]()
+    for path in spec["paths"].values():
+        for operation in path.values():
+            name = operation["operationId"]
+            seen[name] += 1
+            if seen[name] > 1:
+                operation["operationId"] = f"{name}{seen[name]}"
 
 
 def _describe_responses(spec: dict[str, Any]) -> None:

@@ -1,12 +1,13 @@
 """Errors as RFC 9457 problem documents, or as pages if a browser requests one."""
 
 import logging
+import re
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
 from apiflask import APIFlask
-from flask import Response, current_app, g, json, render_template, request
+from flask import Response, current_app, g, json, render_template, request, url_for
 from pydantic import BaseModel, Field
 from werkzeug.exceptions import HTTPException
 
@@ -50,6 +51,27 @@ REMEDIES = {
 }
 
 
+# The types of problems: the last part of their address, what they mean and their status. Errors that are not listed
+# have the type about:blank.
+PROBLEM_TYPES = {
+    "not-found": ("A photo, label, model or job does not exist.", 404),
+    "no-model": ("No model is the current one.", 404),
+    "unreadable-photo": ("A file is not a photo, or it is damaged, too large or unavailable.", 422),
+    "bad-query": ("A search has invalid parameters.", 422),
+    "bad-source": ("A folder or manifest can't be listed, or has no photos.", 422),
+    "invalid-request": ("A field is missing, unknown or wrong; `errors` names each.", 422),
+    "foreign-host": ("The request names another server.", 400),
+    "index-busy": ("Another process holds the index.", 409),
+    "index-mismatch": ("The index does not fit the model.", 409),
+    "job-running": ("Another job is running.", 409),
+    "bad-bundle": ("A model bundle is missing, damaged or of another format version.", 409),
+    "worse-model": ("The metrics of a model are worse than those of the current one.", 409),
+    "index-write-failed": ("The index can't be written, probably because the disk is full.", 503),
+    "index-unreadable": ("The index can't be read.", 503),
+    "index-unreachable": ("The Qdrant server does not respond or is busy; try again.", 503),
+}
+
+
 class FieldError(BaseModel):
     """What is wrong with one field."""
 
@@ -60,7 +82,7 @@ class FieldError(BaseModel):
 class Problem(BaseModel):
     """A problem document (RFC 9457)."""
 
-    type: str = Field("about:blank", description="URI of the type of problem")
+    type: str = Field("about:blank", description="address of the type of problem, which /api/docs explains")
     title: str = Field(description="name of the status")
     status: int
     detail: str = Field(description="what is wrong")
@@ -80,7 +102,8 @@ def _handle_own(error: errors.LookalikeError) -> Response:
     status = STATUS_OF.get(type(error), 503)
     if status == 503:
         log.warning("%s", error)
-    problem = Problem(**_status(status), detail=error.message, remedy=error.remedy or REMEDIES[status])
+    kind = _type_of(error)
+    problem = Problem(**_status(status), type=kind, detail=error.message, remedy=error.remedy or REMEDIES[status])
     response = _respond(problem, *error.uris)
     if isinstance(error, errors.IndexUnreachable):
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
@@ -90,7 +113,9 @@ def _handle_own(error: errors.LookalikeError) -> Response:
 def _handle_invalid(error: InvalidRequest) -> Response:
     detail = "; ".join(": ".join(filter(None, (wrong["field"], wrong["message"]))) for wrong in error.errors) + "."
     fields = [FieldError(**wrong) for wrong in error.errors]
-    return _respond(Problem(**_status(error.status), detail=detail, remedy=REMEDIES[error.status], errors=fields))
+    status = _status(error.status)
+    problem = Problem(**status, type=_type_of(error), detail=detail, remedy=REMEDIES[error.status], errors=fields)
+    return _respond(problem)
 
 
 def _handle_http(error: HTTPException) -> Response:
@@ -127,6 +152,12 @@ def _discard_body() -> None:
 
 def _status(code: int) -> dict[str, Any]:
     return {"status": code, "title": HTTPStatus(code).phrase, "request_id": g.request_id}
+
+
+def _type_of(error: Exception) -> str:
+    """Return the address of the type of problem of an error: `/api/docs#index-busy` for `IndexBusy`."""
+    name = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
+    return url_for("docs.docs", _anchor=name) if name in PROBLEM_TYPES else "about:blank"
 
 
 def _respond(problem: Problem, *uris: str) -> Response:

@@ -1,16 +1,22 @@
 """The OpenAPI document: what it says, its page, and the API held to it by schemathesis."""
 
 import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import schemathesis
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, assume, given, settings
+from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import SecretStr
 from schemathesis import GenerationMode
-from serving import Site
+from serving import Served, Site
 
 from web.app import create_app
+from web.problems import PROBLEM_TYPES, STATUS_OF
 from web.services import EXTENSION
 
 EXAMPLES = int(os.environ.get("LOOKALIKE_TEST_EXAMPLES", "30"))  # for each operation
@@ -83,3 +89,47 @@ def test_people_can_read_it(client: FlaskClient) -> None:
     assert "Find photos that look like a given photo." in page and "`" not in page
     assert page.index("<code>/api/v1/search") < page.index("<code>/api/v1/jobs") < page.index("<code>/healthz")
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_it_is_valid_and_operations_have_unique_ids(client: FlaskClient) -> None:
+    document = client.get("/openapi.json").get_json()
+    assert [error.message for error in OpenAPIV31SpecValidator(document).iter_errors()] == []
+    ids = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
+    assert {"searchPhotos", "addPhoto", "listJobs", "activateModel"} <= set(ids) and len(ids) == len(set(ids))
+
+
+def test_the_page_has_contents_status_codes_keys_and_types_of_problems(client: FlaskClient) -> None:
+    page = client.get("/api/docs").text
+    anchors, links = set(re.findall(r' id="([\w-]+)"', page)), set(re.findall(r'href="#([\w-]+)"', page))
+    assert {"searchPhotos", "keys", "problems", "index-busy"} <= anchors and links <= anchors
+    assert "Needs a key" in page and "Too many requests" in page
+    problem = client.get("/api/v1/images/00000000-0000-0000-0000-000000000000").get_json()
+    assert problem["type"].partition("#")[::2] == ("/api/docs", "not-found")
+    assert client.post("/api/v1/search", json={"k": 0}).get_json()["type"].endswith("#invalid-request")
+    assert client.get("/nothing").get_json()["type"] == "about:blank"
+
+
+def test_each_error_with_a_status_has_a_type(client: FlaskClient) -> None:
+    found = {re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower(): status for kind, status in STATUS_OF.items()}
+    assert found == {name: status for name, (_, status) in PROBLEM_TYPES.items() if name in found}
+
+
+def test_scripts_and_styles_are_cached_for_a_year_by_their_content(client: FlaskClient) -> None:
+    page = client.get("/").text
+    (address,) = re.findall(r'href="(/static/[0-9a-f]{12}/base.css)"', page)
+    assert client.get(address).cache_control.max_age == 365 * 24 * 3600
+
+
+@pytest.mark.slow
+def test_a_generated_python_client_searches(served: Served, tmp_path: Path) -> None:
+    """By an indexed photo: openapi-python-client 0.29 generates no valid code for a form with a JSON alternative."""
+    tool = [sys.executable, "-m", "openapi_python_client", "generate", "--meta", "none"]
+    subprocess.run([*tool, "--url", f"{served.url}/openapi.json", "--output-path", tmp_path / "generated"], check=True)
+    script = (
+        "import sys, uuid; from generated import Client; "
+        "from generated.api.photos import find_similar_photos as similar; "
+        "client = Client(base_url=sys.argv[1]); "
+        "print(len(similar.sync(uuid.UUID(sys.argv[2]), client=client, k=3).results))"
+    )
+    command = [sys.executable, "-c", script, served.url, str(served.photos[0].id)]
+    assert subprocess.check_output(command, cwd=tmp_path, text=True).strip() == "3"

@@ -36,7 +36,12 @@ def test_requests_beyond_the_limit_wait(shared: Site) -> None:
     assert "2 per 1 minute" in refused.get_json()["detail"] and "Retry-After" in refused.get_json()["remedy"]
     assert 0 < int(refused.headers["Retry-After"]) <= 61
     assert (refused.headers["X-RateLimit-Limit"], refused.headers["X-RateLimit-Remaining"]) == ("2", "0")
-    for path in ("/healthz", "/metrics", "/static/icon.svg", f"/api/v1/images/{shared.photos[0].id}/thumbnail"):
+    for path in (
+        "/healthz",
+        "/metrics",
+        f"{client.application.static_url_path}/icon.svg",
+        f"/api/v1/images/{shared.photos[0].id}/thumbnail",
+    ):
         assert client.get(path).status_code == 200, path
     assert client.get(LABELS, environ_base={"REMOTE_ADDR": "203.0.113.7"}).status_code == 200, "each has its own"
 

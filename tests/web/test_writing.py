@@ -180,7 +180,11 @@ def test_reading_takes_a_key_where_that_is_set(own: Site) -> None:
     for path in ("/", LABELS, "/metrics", "/readyz", "/openapi.json", f"{IMAGES}/{own.photos[0].id}/thumbnail"):
         assert client.get(path).status_code == 401, path
         assert client.get(path, headers=KEY).status_code == 200, path
-    assert client.get("/healthz").status_code == client.get("/static/icon.svg").status_code == 200
+    assert (
+        client.get("/healthz").status_code
+        == client.get(f"{client.application.static_url_path}/icon.svg").status_code
+        == 200
+    )
 
 
 def test_writing_to_a_read_only_server_is_refused(own: Site) -> None:

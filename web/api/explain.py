@@ -14,7 +14,7 @@ blueprint = Blueprint("explain", __name__, tag="Search")
 @blueprint.post("/explain")
 @blueprint.input(UploadedMatch, location="form_and_files", arg_name="match", or_json=IndexedMatch)
 @blueprint.output(Explanation)
-@blueprint.doc(responses=[400, 404, 413, 415, 422])
+@blueprint.doc(operation_id="explainMatch", responses=[400, 404, 413, 415, 422])
 def show(match: UploadedMatch | IndexedMatch) -> Response:
     """Explain which regions of a query and of a result make the two similar.
 

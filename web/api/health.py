@@ -16,6 +16,7 @@ blueprint = APIBlueprint("health", __name__, tag="Health")
 
 @blueprint.get("/healthz")
 @blueprint.output(Health)
+@blueprint.doc(operation_id="getHealth")
 def healthz() -> Health:
     """Report that the process is alive."""
     return Health()
@@ -23,7 +24,9 @@ def healthz() -> Health:
 
 @blueprint.get("/readyz")
 @blueprint.output(Readiness)
-@blueprint.doc(responses={503: "Not ready: the same document with the reasons in `problems`"})
+@blueprint.doc(
+    operation_id="getReadiness", responses={503: "Not ready: the same document with the reasons in `problems`"}
+)
 def readyz() -> tuple[Readiness, int]:
     """Report whether searches can be answered: the bundle exists, the index responds, and both are of one model."""
     readiness = _readiness(services())

@@ -28,7 +28,7 @@ CACHE_SECONDS = 600
 @blueprint.auth_required(WRITES)
 @blueprint.input(NewPhoto, location="form_and_files", arg_name="sent")
 @blueprint.output(Photo, status_code=201)
-@blueprint.doc(responses=[400, 403, 409, 413, 415, 422])
+@blueprint.doc(operation_id="addPhoto", responses=[400, 403, 409, 413, 415, 422])
 def add(sent: NewPhoto) -> tuple[Photo, dict[str, str]]:
     """Add a photo: store its file on the server and index it with the current model.
 
@@ -41,7 +41,7 @@ def add(sent: NewPhoto) -> tuple[Photo, dict[str, str]]:
 
 @blueprint.get("/images/<uuid:photo>")
 @blueprint.output(Photo)
-@blueprint.doc(responses=[404])
+@blueprint.doc(operation_id="getPhoto", responses=[404])
 def show(photo: uuid.UUID) -> Photo:
     """Return what the index stores about a photo."""
     return _photo(photo)
@@ -50,7 +50,7 @@ def show(photo: uuid.UUID) -> Photo:
 @blueprint.delete("/images/<uuid:photo>")
 @blueprint.auth_required(WRITES)
 @blueprint.output({}, status_code=204)
-@blueprint.doc(responses=[403, 404])
+@blueprint.doc(operation_id="removePhoto", responses=[403, 404])
 def remove(photo: uuid.UUID) -> str:
     """Remove a photo from the index; its file is deleted only if it was added over HTTP."""
     served, uri = services(), indexed(photo).uri
@@ -62,7 +62,7 @@ def remove(photo: uuid.UUID) -> str:
 @blueprint.get("/images/<uuid:photo>/similar")
 @blueprint.input(SearchOptions, location="query")
 @blueprint.output(SearchResults)
-@blueprint.doc(responses=[404, 422])
+@blueprint.doc(operation_id="findSimilarPhotos", responses=[404, 422])
 def similar(photo: uuid.UUID, query_data: SearchOptions) -> Response:
     """Find the photos that look like an indexed photo."""
     return respond(services().searcher.by_id(photo, query_data.parameters()))
@@ -70,7 +70,7 @@ def similar(photo: uuid.UUID, query_data: SearchOptions) -> Response:
 
 @blueprint.get("/images/<uuid:photo>/file")
 @blueprint.output(FileSchema(type="string", format="binary"), content_type="*/*")
-@blueprint.doc(responses=[404])
+@blueprint.doc(operation_id="getFile", responses=[404])
 def file(photo: uuid.UUID) -> Response:
     """Return the photo's file, if it still exists and is in the library."""
     original = services().photo_files.original(indexed(photo).uri)
@@ -79,7 +79,7 @@ def file(photo: uuid.UUID) -> Response:
 
 @blueprint.get("/images/<uuid:photo>/thumbnail")
 @blueprint.output(FileSchema(type="string", format="binary"), content_type="image/jpeg")
-@blueprint.doc(responses=[404, 422])
+@blueprint.doc(operation_id="getThumbnail", responses=[404, 422])
 def thumbnail(photo: uuid.UUID) -> Response:
     """Return the photo as a JPEG, no side longer than 320 pixels."""
     files = services().photo_files
@@ -89,7 +89,7 @@ def thumbnail(photo: uuid.UUID) -> Response:
 
 @blueprint.get("/images/<uuid:photo>/rendition")
 @blueprint.output(FileSchema(type="string", format="binary"), content_type="image/jpeg")
-@blueprint.doc(responses=[404, 422])
+@blueprint.doc(operation_id="getRendition", responses=[404, 422])
 def rendition(photo: uuid.UUID) -> Response:
     """Return the photo as a JPEG, no side longer than 2048 pixels, for formats that browsers don't display."""
     files = services().photo_files

@@ -32,7 +32,7 @@ Started = tuple[Job, int, dict[str, str]]
 @blueprint.auth_required(WRITES)
 @blueprint.input(NewJob, arg_name="new")
 @blueprint.output(Job, status_code=202)
-@blueprint.doc(responses=[400, 403, 404, 409, 415, 422])
+@blueprint.doc(operation_id="startJob", responses=[400, 403, 404, 409, 415, 422])
 def start(new: NewJob) -> Started:
     """Start a job: index photos that are on the server, or compute the map."""
     job = new.root
@@ -42,7 +42,7 @@ def start(new: NewJob) -> Started:
 @blueprint.get("/jobs")
 @blueprint.input(PageOptions, location="query")
 @blueprint.output(Jobs)
-@blueprint.doc(responses=[422])
+@blueprint.doc(operation_id="listJobs", responses=[422])
 def show_all(query_data: PageOptions) -> Jobs:
     """List the jobs and their current state, newest first."""
     settings, shown = services().settings, _shown()
@@ -52,7 +52,7 @@ def show_all(query_data: PageOptions) -> Jobs:
 
 @blueprint.get("/jobs/<string:job>")
 @blueprint.output(Job)
-@blueprint.doc(responses=[404])
+@blueprint.doc(operation_id="getJob", responses=[404])
 def show(job: str) -> Job:
     """Return the current state of a job."""
     return _shown()(load_job(services().settings, job))
@@ -60,7 +60,10 @@ def show(job: str) -> Job:
 
 @blueprint.get("/jobs/<string:job>/events")
 @blueprint.output(FileSchema(type="string"), content_type="text/event-stream")
-@blueprint.doc(responses={204: "The last event has been sent before (Last-Event-ID: end)", 404: "No such job"})
+@blueprint.doc(
+    operation_id="followJob",
+    responses={204: "The last event has been sent before (Last-Event-ID: end)", 404: "No such job"},
+)
 def follow(job: str) -> Response:
     """Stream the state of a job whenever it changes, as server-sent events; the event with the id `end` is the last.
 
@@ -80,7 +83,7 @@ def follow(job: str) -> Response:
 @blueprint.get("/jobs/<string:job>/failures")
 @blueprint.input(PageOptions, location="query")
 @blueprint.output(Failures)
-@blueprint.doc(responses=[404, 422])
+@blueprint.doc(operation_id="listFailures", responses=[404, 422])
 def failures(job: str, query_data: PageOptions) -> Failures:
     """List the photos that a job could not index, with the reasons."""
     settings = services().settings
@@ -92,7 +95,7 @@ def failures(job: str, query_data: PageOptions) -> Failures:
 @blueprint.post("/jobs/<string:job>/cancel")
 @blueprint.auth_required(WRITES)
 @blueprint.output(Job)
-@blueprint.doc(responses=[403, 404])
+@blueprint.doc(operation_id="cancelJob", responses=[403, 404])
 def cancel(job: str) -> Job:
     """Cancel a job after its current batch; a job that has ended does not change."""
     return cancel_job(services().settings, job)
@@ -101,7 +104,7 @@ def cancel(job: str) -> Job:
 @blueprint.post("/jobs/<string:job>/retry")
 @blueprint.auth_required(WRITES)
 @blueprint.output(Job, status_code=202)
-@blueprint.doc(responses=[403, 404, 409, 422])
+@blueprint.doc(operation_id="retryJob", responses=[403, 404, 409, 422])
 def retry(job: str) -> Started:
     """Start a job for the photos that failed in another job."""
     return start_job(retry_request(services().settings, job))

@@ -11,7 +11,7 @@ blueprint = Blueprint("labels", __name__, tag="Photos")
 @blueprint.get("/labels")
 @blueprint.input(LabelOptions, location="query")
 @blueprint.output(Labels)
-@blueprint.doc(responses=[422])
+@blueprint.doc(operation_id="listLabels", responses=[422])
 def labels(query_data: LabelOptions) -> Labels:
     """List the labels of the indexed photos with the number of photos that carry each, most frequent first.
 

@@ -12,7 +12,9 @@ blueprint = APIBlueprint("map", __name__, tag="Map")
 
 @blueprint.get("/map")
 @blueprint.output(Map)
-@blueprint.doc(responses={304: "Unchanged", 404: "Not computed yet: `POST /jobs` with the kind `map`"})
+@blueprint.doc(
+    operation_id="getMap", responses={304: "Unchanged", 404: "Not computed yet: `POST /jobs` with the kind `map`"}
+)
 def show() -> Response:
     """Return a 2-D projection of all photos of the current model, or of a sample of 20,000."""
     served = services()

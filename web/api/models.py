@@ -18,6 +18,7 @@ blueprint = Blueprint("models", __name__, tag="Models")
 
 @blueprint.get("/models")
 @blueprint.output(Models)
+@blueprint.doc(operation_id="listModels")
 def show() -> Models:
     """List the models with their metrics, and which of them is current."""
     return _models()
@@ -28,7 +29,8 @@ def show() -> Models:
 @blueprint.input(ActivationOptions, location="query")
 @blueprint.output(Models)
 @blueprint.doc(
-    responses={202: CHECKED_BY_JOB, 403: "Forbidden", 404: "Not Found", 409: "Conflict", 422: "Unprocessable Entity"}
+    operation_id="activateModel",
+    responses={202: CHECKED_BY_JOB, 403: "Forbidden", 404: "Not Found", 409: "Conflict", 422: "Unprocessable Entity"},
 )
 def make_current(model: str, query_data: ActivationOptions) -> Models | Response:
     """Make a model the current one, if its index passes the cross-check and its metrics are not worse.
@@ -52,7 +54,7 @@ def make_current(model: str, query_data: ActivationOptions) -> Models | Response
 @blueprint.post("/models/rollback")
 @blueprint.auth_required(WRITES)
 @blueprint.output(Models)
-@blueprint.doc(responses=[403, 404, 409])
+@blueprint.doc(operation_id="rollBackModel", responses=[403, 404, 409])
 def make_previous_current() -> Models:
     """Make the previous model the current one again."""
     served = services()

@@ -19,7 +19,7 @@ blueprint = Blueprint("search", __name__, tag="Search")
 @blueprint.post("/search")
 @blueprint.input(schemas.UploadedPhoto, location="form_and_files", arg_name="sent", or_json=schemas.Query)
 @blueprint.output(schemas.SearchResults)
-@blueprint.doc(responses=[400, 404, 413, 415, 422])
+@blueprint.doc(operation_id="searchPhotos", responses=[400, 404, 413, 415, 422])
 def search(sent: schemas.UploadedPhoto | schemas.Query) -> Response:
     """Find photos that look like a given photo.
 
