@@ -133,7 +133,7 @@ def _index(settings: Settings, store: IndexStore) -> Check:
         with store.open(bundle.model_id, bundle.dimension, bundle.look) as index:
             if not index.count():
                 return Check("index", "warning", f"The index is empty ({store.location}).", "Run `lookalike index`.")
-            message, advice = f"{index.count():,} photos, {store.location}", index.advice()
+            message, advice = f"{index.count():,} photos, {store.location}", index.advice() or store.advice()
             return Check("index", "warning" if advice else "ok", message, advice or "")
     except IndexBusy as error:  # a server or a job is running, which is not an error
         return Check("index", "warning", error.message, error.remedy)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from retrieval.bundle import Bundle, load_bundle
+from retrieval.bundle import MANIFEST, Bundle, load_bundle
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
 from retrieval.errors import BadBundle, NoModel, NotFound
@@ -21,6 +21,15 @@ def bundle_in_use(settings: Settings, store: IndexStore, chosen: Path | None = N
         return load_bundle(folder)
     current = store.current()
     if current is None:
+        installed = sorted(path.parent.name for path in settings.models_folder.glob(f"*/{MANIFEST}"))
+        if installed and not store.models():
+            raise NoModel(
+                f"There is no index in {store.location} any more, although models are installed "
+                f"({', '.join(installed)}).",
+                "Restore it from a backup or snapshot, copy it with `lookalike migrate`, or index the photos again: "
+                f"`lookalike index FOLDER --bundle {settings.models_folder / installed[0]}`. If it is elsewhere, "
+                "correct LOOKALIKE_HOME, LOOKALIKE_QDRANT_URL or LOOKALIKE_QDRANT_PREFIX.",
+            )
         raise NoModel(
             "No photos have been indexed yet, and no model is named.",
             "Train one with `lookalike train`, then `lookalike index FOLDER --bundle BUNDLE`; or try `lookalike demo`.",

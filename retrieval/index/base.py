@@ -307,6 +307,10 @@ class IndexStore(Closing):
     def _remove(self, model: str) -> None:
         """Delete an index."""
 
+    def advice(self) -> str | None:
+        """Return a sentence on what may be wrong with the place of the indexes, or None."""
+        return None
+
     def _lock(self, model: str) -> threading.Lock:
         return self._locks.setdefault(model, threading.Lock())
 

@@ -1,11 +1,12 @@
 """The indexes on a Qdrant server or cluster: a collection for each model, and an alias for the current one."""
 
 from collections.abc import Callable
+from importlib.metadata import version
 
 from qdrant_client import QdrantClient
 
 from retrieval.index.base import IndexStore
-from retrieval.index.client import Connection, connect
+from retrieval.index.client import Connection, connect, versions_apart
 from retrieval.index.server_aliases import Aliases
 from retrieval.index.server_collections import Collections
 from retrieval.index.server_index import ServerIndex
@@ -43,13 +44,18 @@ class ServerStore(IndexStore):
         self.collections.require_ours_now(model)
         super().remove(model)
 
+    def advice(self) -> str | None:
+        """See `IndexStore.advice`: versions of server and client that are too far apart."""
+        found = self.connection.request(lambda client: client.info()).version
+        return versions_apart(found, version("qdrant-client"))
+
     def close(self) -> None:
         """See `IndexStore.close`; the client is closed, too."""
         super().close()
         self.connection.close()
 
     def _open(self, model: str, dimension: int, look: int) -> ServerIndex:
-        return ServerIndex(self, self.connection, self.collections, model, dimension, look)
+        return ServerIndex(self, self.connection, self.collections, model=model, dimension=dimension, look=look)
 
     def _replace_current(self, expected: str | None, model: str) -> bool:
         return self._aliases.replace_current(expected, model)

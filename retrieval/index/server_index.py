@@ -36,9 +36,10 @@ class ServerIndex(PlannedSearch):
         store: IndexStore,
         connection: Connection,
         collections: Collections,
+        *,
         model: str,
         dimension: int,
-        look: int = 0,
+        look: int,
     ) -> None:
         super().__init__(store, model, dimension, look)
         self._connection, self._settings, self._collections = connection, connection.settings, collections

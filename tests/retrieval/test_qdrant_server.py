@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,9 @@ from qdrant_http import direct_client, listening
 from qdrant_peer import Peer, served
 from stand_in import Answer, StandIn
 
-from retrieval.errors import IndexMismatch, IndexUnreachable, IndexWriteFailed, LookalikeError
+from retrieval.bundle import Bundle, install_bundle
+from retrieval.current_model import bundle_in_use
+from retrieval.errors import IndexMismatch, IndexUnreachable, IndexWriteFailed, LookalikeError, NoModel
 from retrieval.index import Payload, Point, VectorIndex, client, open_store, retries
 from retrieval.index.qdrant_server import ServerStore
 from retrieval.photo_ref import photo_id
@@ -490,6 +493,22 @@ def test_reads_and_writes_have_the_consistency_of_the_settings() -> None:
 @pytest.mark.parametrize(("version", "warns"), [("1.18.3", True), ("1.19.2", False), ("1.21.0", False)])
 def test_versions_of_server_and_client_that_are_far_apart_are_warned_of(version: str, warns: bool) -> None:
     assert bool(client.versions_apart(version, "1.20.0")) == warns
+
+
+def test_doctor_learns_of_versions_that_are_far_apart(caplog: pytest.LogCaptureFixture) -> None:
+    server = StandIn()
+    advice = in_memory(server).advice()
+    assert advice and "version 1.18.3" in advice
+    assert "version 1.18.3" in caplog.text
+    server.version = metadata.version("qdrant-client")
+    assert in_memory(server).advice() is None
+
+
+def test_an_index_that_was_deleted_is_not_called_new(settings: Settings, bundle: Bundle) -> None:
+    install_bundle(bundle, settings.models_folder)
+    server = StandIn()
+    with pytest.raises(NoModel, match=rf"no index in Qdrant.*{bundle.model_id}.*snapshot.*migrate.*lookalike index"):
+        bundle_in_use(settings, in_memory(server))
 
 
 def test_an_old_server_is_refused_with_both_versions() -> None:
