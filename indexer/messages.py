@@ -10,6 +10,7 @@ from retrieval.errors import LookalikeError
 from retrieval.photo_ref import PhotoRef
 
 MESSAGE_VERSION: Literal[3] = 3
+HEARTBEAT_SECONDS = 5.0  # between the messages of a worker on a task that it works on
 MAX_CRASHES = 3  # of workers, before a batch is not tried again
 
 
@@ -83,6 +84,7 @@ class ResultMessage(BaseModel):
 
     task: str
     in_progress: bool = False  # the worker is still working on it; more messages will follow
+    pause: float = 0.0  # seconds after which the worker tries it again; until then, no message follows
     error: str | None = None  # why the task failed for good; None if it did not
     remedy: str = ""
     crashed: bool = False  # the batch was not tried again, because it has crashed `MAX_CRASHES` workers

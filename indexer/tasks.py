@@ -3,9 +3,10 @@
 `lookalike worker` or `celery -A indexer.tasks worker` starts a worker. Each task calls `LocalExecutor`, so a worker
 does what `lookalike index` does in its own process, and reports to the job's result queue.
 
-A batch is acknowledged after its result message was sent. If a worker process dies, the batch is redelivered at once;
-if a machine dies, after `LOOKALIKE_REDELIVERY_SECONDS`. A batch must not take longer than that: photos that a worker
-has not started after a fifth of that time are returned to the job as unprocessed.
+A batch is acknowledged after its result message was sent. If a worker process dies, the batch is redelivered at once.
+If a worker or a machine dies, its heartbeats stop, and the job sends the batch again (`indexer.outstanding`); without
+the job, it would be redelivered after `LOOKALIKE_REDELIVERY_SECONDS`. A batch must not take longer than that: photos
+that a worker has not started after a fifth of that time are returned to the job as unprocessed.
 """
 
 import logging
@@ -13,7 +14,8 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
@@ -23,7 +25,15 @@ from celery.signals import worker_shutting_down
 from indexer.celery_app import SCHEDULED_CROSS_CHECK, make_app
 from indexer.crosscheck import save_cross_check
 from indexer.executor import LocalExecutor
-from indexer.messages import MAX_CRASHES, BatchMessage, CrossCheckMessage, RemovalMessage, ResultMessage, TaskMessage
+from indexer.messages import (
+    HEARTBEAT_SECONDS,
+    MAX_CRASHES,
+    BatchMessage,
+    CrossCheckMessage,
+    RemovalMessage,
+    ResultMessage,
+    TaskMessage,
+)
 from indexer.result_queue import ResultQueue, delivery_count
 from indexer.worker_context import worker_context
 from retrieval.cancellation import CancellationToken
@@ -35,7 +45,7 @@ from retrieval.settings import load_settings
 MAX_RETRIES = 8
 MAX_RETRY_SECONDS = 30
 RETRIED_ERRORS = (IndexBusy, IndexUnreachable, IndexWriteFailed)
-TIME_SHARE = 1 / 5  # of the redelivery time: the limit for a batch, and the interval of heartbeats
+TIME_SHARE = 1 / 5  # of the redelivery time: the limit for a batch
 
 logger = logging.getLogger(__name__)
 app = make_app(load_settings)
@@ -61,15 +71,20 @@ def run_worker(options: Sequence[str]) -> None:
 def _task(kind: type[TaskMessage], *, long: bool = False) -> Callable[[Work], Task]:
     """Register a function as the task of a kind of message: validate the message, and report the result to the job.
 
-    Errors that may pass (the index is busy, full or unreachable) are retried with growing pauses. A long task may take
-    longer than the redelivery time, so it is acknowledged before it starts, and regularly reports its progress.
+    Errors that may pass (the index is busy, full or unreachable) are retried with growing pauses. Meanwhile the worker
+    regularly reports that it works on the task. A long task may take longer than the redelivery time, so it is
+    acknowledged before it starts.
     """
 
     def register(work: Work) -> Task:
         def run(task: Task, content: object) -> None:
             results = ResultQueue(worker_context().redis, task.request.reply_to)
-            with _heartbeat(results, task.request.id) if long else nullcontext():
+            with _heartbeat(results, task.request.id):
                 result = _run(work, task, kind, content)
+            if isinstance(result, _Retry):
+                with suppress(LookalikeError):
+                    results.put(ResultMessage(task=task.request.id, in_progress=True, pause=result.seconds))
+                raise task.retry(countdown=result.seconds, max_retries=MAX_RETRIES)
             results.put(result)
 
         registered: Task = app.task(name=kind.task_name, bind=True, acks_late=not long)(run)
@@ -78,14 +93,21 @@ def _task(kind: type[TaskMessage], *, long: bool = False) -> Callable[[Work], Ta
     return register
 
 
-def _run(work: Work, task: Task, kind: type[TaskMessage], content: object) -> ResultMessage:
-    """Run a task and return its result; raises what makes Celery retry it."""
+@dataclass(frozen=True, slots=True)
+class _Retry:
+    """A task is to be tried again after a pause."""
+
+    seconds: float
+
+
+def _run(work: Work, task: Task, kind: type[TaskMessage], content: object) -> ResultMessage | _Retry:
+    """Run a task and return its result."""
     try:
         message = kind.received(content)
         return work(task, worker_context().executor(message.model), message)
     except LookalikeError as error:
         if isinstance(error, RETRIED_ERRORS) and task.request.retries < MAX_RETRIES:
-            raise task.retry(countdown=_pause(task.request.retries), max_retries=MAX_RETRIES) from None
+            return _Retry(_pause(task.request.retries))
         return ResultMessage(task=task.request.id, error=error.message, remedy=error.remedy)
     except Exception as error:
         logger.exception("The task %s failed.", task.request.id)
@@ -142,13 +164,15 @@ def scheduled_cross_check() -> None:
 
 @contextmanager
 def _heartbeat(results: ResultQueue, task: str) -> Iterator[None]:
-    """Report regularly that a task is in progress."""
+    """Report at once, and then regularly, that a task is in progress."""
     ended = threading.Event()
 
     def report() -> None:
-        while not ended.wait(_time_share()):
+        while True:
             with suppress(LookalikeError):
                 results.put(ResultMessage(task=task, in_progress=True))
+            if ended.wait(HEARTBEAT_SECONDS):
+                return
 
     thread = threading.Thread(target=report, name="heartbeat")
     thread.start()

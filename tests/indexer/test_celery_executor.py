@@ -53,7 +53,9 @@ def executor(
     """The executor of a job; the tests act as its workers."""
     url = f"{server.connection_url}/0"
     monkeypatch.setattr(outstanding, "SILENCE_SECONDS", 0.5)
-    settings = settings.model_copy(update={"redis_url": url, "redelivery_seconds": 1})
+    monkeypatch.setattr(outstanding, "LOST_SECONDS", 1.0)
+    monkeypatch.setattr(outstanding, "CHECK_SECONDS", 0.1)
+    settings = settings.model_copy(update={"redis_url": url})
     with CeleryExecutor(settings, bundle.model_id) as made:
         yield made
 
@@ -130,6 +132,60 @@ def test_a_lost_task_is_sent_again(client: redis.Redis, executor: CeleryExecutor
     assert (again["id"], again["body"]) == (lost["id"], lost["body"])
     report(client, again, batch={"seen": BATCH})
     assert results()[0] == BATCH
+
+
+def test_the_batch_of_a_silent_worker_is_sent_again(client: redis.Redis, executor: CeleryExecutor) -> None:
+    """And those of workers that send heartbeats, or wait for the next attempt, are not."""
+    results = run_in_thread(executor, 3)
+    silent, busy, waiting = wait_for_tasks(client, 3)
+    report(client, silent, in_progress=True)
+    report(client, waiting, in_progress=True, pause=600)
+    again: list[dict[str, object]] = []
+
+    def is_sent_again() -> bool:
+        report(client, busy, in_progress=True)
+        again.extend(take_waiting(client))
+        return bool(again)
+
+    until(is_sent_again)
+    assert [task["id"] for task in again] == [silent["id"]]
+    for task in (silent, busy, waiting, *again):
+        report(client, task, batch={"seen": BATCH, "indexed": BATCH})
+    assert results() == (3 * BATCH, 3 * BATCH, 0)
+
+
+def test_a_batch_that_left_the_queue_unreported_is_sent_again_and_those_behind_it_are_not(
+    client: redis.Redis, executor: CeleryExecutor
+) -> None:
+    results = run_in_thread(executor, 4)
+    until(lambda: client.llen(QUEUE) == 4)
+    client.rpop(QUEUE)  # the first task: tasks are pushed at the left
+    started = json.loads(client.rpop(QUEUE))
+    task = {"id": started["headers"]["id"], "queue": started["properties"]["reply_to"]}
+
+    def look() -> bool:
+        report(client, task, in_progress=True)
+        return client.llen(QUEUE) > 2
+
+    until(look)
+    report(client, task, batch={"seen": BATCH})
+    for waiting in wait_for_tasks(client, 3):
+        report(client, waiting, batch={"seen": BATCH})
+    assert results()[0] == 4 * BATCH
+
+
+def test_every_batch_is_sent_again_if_redis_lost_its_data(
+    client: redis.Redis, executor: CeleryExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outstanding, "LOST_SECONDS", 600)
+    results = run_in_thread(executor, 3)
+    first, *_ = wait_for_tasks(client, 3)
+    report(client, first, in_progress=True)
+    until(lambda: client.keys("*:mark"))
+    client.flushall()
+    for task in wait_for_tasks(client, 3):
+        report(client, task, batch={"seen": BATCH})
+    assert results()[0] == 3 * BATCH
 
 
 def test_unprocessed_photos_are_sent_again(client: redis.Redis, executor: CeleryExecutor) -> None:
