@@ -26,6 +26,7 @@ from retrieval.decoder import PhotoDecoder
 from retrieval.errors import LookalikeError
 from retrieval.index import open_store
 from retrieval.listing import list_photos
+from retrieval.listing_options import ListingOptions
 from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
 from retrieval.source_policy import DEFAULT_POLICY
@@ -272,13 +273,13 @@ def test_a_cancelled_job_revokes_waiting_tasks(client: redis.Redis, executor: Ce
 def test_a_cancelled_job_does_not_wait_for_workers(client: redis.Redis, executor: CeleryExecutor) -> None:
     checks = iter([False, True])
     assert executor.cross_check(CancellationToken(lambda: next(checks))) is None
-    assert executor.remove_gone(["/photos"], DEFAULT_POLICY, CancellationToken(lambda: True)) == 0
+    assert executor.remove_gone(["/photos"], DEFAULT_POLICY, ListingOptions(), CancellationToken(lambda: True)) == 0
     assert len(take_waiting(client)) == 2
     reports = threading.Thread(
         target=lambda: report(client, *wait_for_tasks(client, 1), removed=3),
     )
     reports.start()
-    assert executor.remove_gone(["/photos"], DEFAULT_POLICY, CancellationToken()) == 3
+    assert executor.remove_gone(["/photos"], DEFAULT_POLICY, ListingOptions(), CancellationToken()) == 3
     reports.join()
 
 
