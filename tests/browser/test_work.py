@@ -20,6 +20,7 @@ def folder(tmp_path: Path) -> Path:
     """A library of six photos and a damaged one."""
     library = make.library(tmp_path / "library", per_label=2)
     (library / "red" / "broken.jpg").write_bytes(b"\xff\xd8 no photo")
+    (library / "red" / "clip.mov").touch()
     return library
 
 
@@ -66,6 +67,8 @@ def test_a_job_is_started_followed_and_repeated(browser: Browser, bundle: Bundle
         expect(newest(page).locator(".pill")).to_have_text("done", timeout=30_000)
         expect(number_of(page, "indexed")).to_have_text("6")
         expect(number_of(page, "failed")).to_have_text("1")
+        expect(number_of(page, "skipped")).to_have_text("1")
+        expect(newest(page).locator(".remarks")).to_contain_text("1 skipped: .mov, a format that is not read")
         newest(page).get_by_text("Failed photos (1)").click()
         expect(newest(page).locator(".failures li")).to_contain_text("broken.jpg")
 

@@ -9,6 +9,7 @@ from make import COLOURS, encoded, photo
 
 from retrieval.decoder import PhotoDecoder
 from retrieval.errors import LookalikeError
+from retrieval.listing_options import ListingOptions
 from retrieval.source_policy import SourcePolicy
 from trainer import data
 from trainer.data import Dataset, check_trainable, labels_of, load_dataset
@@ -37,6 +38,30 @@ def test_a_folder_per_class(colours: Path, tmp_path: Path) -> None:
     counts = Counter((photo.label, photo.split) for photo in dataset.photos)
     assert all(counts[label, split] >= 2 for label in COLOURS for split in SPLITS)
     assert said == []
+
+
+def test_folders_of_splits_are_the_splits(tmp_path: Path) -> None:
+    for split in ("train", "Validation", "test"):
+        for label in ("green", "blue"):
+            draw(tmp_path / "photos" / split / label / "1.jpg", label, seed=len(split))
+    draw(tmp_path / "photos" / "cover.jpg")
+    dataset, said = load(tmp_path / "photos", tmp_path)
+    assert dataset.classes == ["blue", "green"]
+    assert dataset.counts == {"train": 2, "val": 2, "test": 2}
+    assert said[0] == "The folders Validation, test and train are used as splits, and the folders in them as labels."
+    assert "not in the folder of a split: 1" in said[1]
+
+
+def test_what_is_not_listed_is_no_class(colours: Path, tmp_path: Path) -> None:
+    for name in ("@eaDir/1.jpg", ".thumbnails/2.jpg", "home/thumbnails/3.jpg", "old/4.jpg", "green/5.mov"):
+        draw(colours / name)
+    options = ListingOptions(exclude=("old/",))
+    said: list[str] = []
+    dataset = load_dataset(str(colours), colours / "home", said.append, options=options)
+    assert dataset.classes == sorted(COLOURS)
+    (text,) = said
+    assert text.startswith("Skipped: 1 .mov, ")
+    assert all(part in text for part in ("1 in @eaDir", "1 excluded by old/", "1 in Lookalike's folder home"))
 
 
 def test_a_name_that_is_no_utf8_is_escaped(colours: Path, tmp_path: Path) -> None:
