@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from indexer import jobs as job_records
 from indexer.crosscheck import MIN_RECALL, NEIGHBOURS, SAMPLE, CrossCheck, cross_check, save_cross_check
 from indexer.doctor import examine
-from indexer.job_retry import retry_request
+from indexer.job_retry import RESUME, retry_request
 from indexer.jobs import IndexRequest
 from indexer.model_registry import open_index
 from indexer.progress import INTERRUPTED, cancel_on_interrupt, progress_bar
@@ -170,7 +170,11 @@ def retry(
     as_json: JsonFlag = False,
 ) -> None:
     """Start a new job for the photos that failed in a job."""
-    _run(retry_request(load_settings(), job), strict, as_json)
+    request = retry_request(settings := load_settings(), job)
+    state = job_records.load_job(settings, job).state
+    if state in ("interrupted", "cancelled"):
+        say(f"The job {job} was {state}: only the photos that failed before are indexed again. {RESUME}", "yellow")
+    _run(request, strict, as_json)
 
 
 @jobs.command("cancel")

@@ -156,11 +156,19 @@ def _redis(settings: Settings) -> Check:
     if settings.redis_url is None:
         return Check("redis", "ok", "not used: jobs run in their own process")
     from indexer.celery_app import count_workers, make_app  # noqa: PLC0415 - Celery takes a while to import
-    from indexer.redis_client import require_redis  # noqa: PLC0415
+    from indexer.redis_client import eviction_policy, require_redis  # noqa: PLC0415
 
     require_redis(settings)
+    policy = eviction_policy(settings)
     with make_app(lambda: settings) as app:
         workers = count_workers(app)
+    if policy != "noeviction":
+        return Check(
+            "redis",
+            "warning",
+            f"Redis drops entries when its memory is full (maxmemory-policy {policy}), so that jobs lose batches.",
+            "Set maxmemory-policy noeviction in its configuration.",
+        )
     if not workers:
         return Check("redis", "warning", "Redis is running, but no worker.", "Start one with `lookalike worker`.")
     return Check("redis", "ok", f"Redis is running, with {workers} workers.")

@@ -10,6 +10,8 @@ from retrieval.photo_ref import PhotoRef, path_of
 from retrieval.settings import Settings
 from retrieval.stores import store_of
 
+RESUME = "To index the rest of its photos, run the command again that started it."
+
 
 def retry_request(settings: Settings, job_id: str) -> IndexRequest:
     """Return the request to index the photos and folders that failed in a job.
@@ -18,7 +20,8 @@ def retry_request(settings: Settings, job_id: str) -> IndexRequest:
     """
     job = load_job(settings, job_id)
     if not read_failures(settings, job_id):
-        raise NotFound(f"Nothing failed in the job {job_id}.")
+        was_stopped = job.state in ("interrupted", "cancelled")
+        raise NotFound(f"Nothing failed in the job {job_id}.", f"It was {job.state}. {RESUME}" if was_stopped else "")
     sources = [str(path_of(source)) if source.startswith("file:") else source for source in job.sources]
     return IndexRequest(
         sources,

@@ -51,6 +51,15 @@ def once(request: Callable[[], Reply]) -> Reply:
         raise _sentence(error) from None
 
 
+def eviction_policy(settings: Settings) -> str:
+    """Return what the settings' server does when its memory is full: its `maxmemory-policy`.
+
+    It is "noeviction" if the server does not report it. Raises `LookalikeError` if it can't be reached.
+    """
+    with connect(settings) as client:
+        return str(once(lambda: client.info("memory")).get("maxmemory_policy", "noeviction"))
+
+
 def require_redis(settings: Settings) -> None:
     """Raise `LookalikeError` unless the settings' server answers now."""
     try:

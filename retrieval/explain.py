@@ -1,5 +1,7 @@
 """Why a photo matched: the contribution of each region of two photos to their similarity."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +9,7 @@ import numpy.typing as npt
 
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
+from retrieval.errors import UnreadablePhoto
 from retrieval.images import Crop, seen_part
 from retrieval.parts import Parts
 
@@ -49,11 +52,13 @@ def explain(
     Raises:
         BadQuery: as `Parts.query`.
         NotFound: the model has no output for regions.
-        UnreadablePhoto: a photo can't be decoded.
+        UnreadablePhoto: a photo can't be decoded; the message says which.
     """
     rule, parts = embedder.bundle.resize, Parts(embedder.bundle.manifest.parts)
-    queried = decoder.read_pixels(query, rule, crop)
-    found = decoder.read_pixels(result, rule)
+    with _naming("query"):
+        queried = decoder.read_pixels(query, rule, crop)
+    with _naming("result"):
+        found = decoder.read_pixels(result, rule)
     of_query, of_result = embedder.regions(np.stack([queried.pixels, found.pixels]))
     query_embedding, result_embedding = (parts.query(cells.sum(axis=(0, 1)), look) for cells in (of_query, of_result))
     return Explanation(
@@ -61,3 +66,12 @@ def explain(
         Regions(seen_part(queried, rule, crop), of_query @ result_embedding),
         Regions(seen_part(found, rule), of_result @ query_embedding),
     )
+
+
+@contextmanager
+def _naming(photo: str) -> Iterator[None]:
+    """Within the context, errors say which of both photos can't be used."""
+    try:
+        yield
+    except UnreadablePhoto as error:
+        raise UnreadablePhoto(f"The photo of the {photo} can't be used. {error.message}", error.remedy) from None

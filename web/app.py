@@ -15,6 +15,7 @@ from retrieval.search import Searcher
 from retrieval.settings import Settings
 from web import keys, limits, login, logs, openapi, page, problems, security, services
 from web.api import explain, health, images, jobs, labels, map, models, prometheus, search
+from web.multipart import PhotoRequest
 from web.schemas import API
 
 STATIC = Path(__file__).with_name("static")
@@ -64,6 +65,7 @@ def _configured(settings: Settings) -> APIFlask:
         static_folder="static",
         static_url_path=f"/static/{_hash_of_files(STATIC)}",
     )
+    app.request_class = PhotoRequest
     max_body = settings.max_upload_mb * 1_000_000
     app.config.update(
         MAX_CONTENT_LENGTH=max_body,

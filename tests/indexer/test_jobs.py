@@ -77,6 +77,14 @@ def test_jobs_and_their_failures_are_listed_and_shown(command, bundle: Bundle, o
     assert str(own) in command("jobs", "show", first).out
 
 
+def test_retrying_an_interrupted_job_says_what_is_missing(command, settings: Settings) -> None:
+    record = JobRecord(settings.jobs_folder, IndexRequest(["/photos"]), "net-1")
+    record.end("interrupted")
+    called = command("jobs", "retry", record.job.id)
+    assert called.status == 1
+    assert "It was interrupted. To index the rest of its photos, run the command again" in called.err
+
+
 @pytest.mark.parametrize("job", ["20260101-000000-abcdef", "../../etc", "nonsense"])
 @pytest.mark.parametrize("word", ["show", "failures", "retry", "cancel"])
 def test_an_unknown_job_is_one_sentence(command, word: str, job: str) -> None:

@@ -77,3 +77,10 @@ def test_a_model_that_does_not_know_answers_404_and_is_not_asked(
 def test_the_page_asks_below_its_prefix(client: FlaskClient, photos: list[PhotoRef]) -> None:
     page = client.get(f"/?id={photos[0].id}", environ_overrides={"SCRIPT_NAME": "/photos"}).text
     assert 'data-explain="/photos/api/v1/explain"' in page
+
+
+def test_the_damaged_photo_is_named(client: FlaskClient, photos: list[PhotoRef]) -> None:
+    broken = make.encoded(make.photo())[:900]
+    answer = upload(client, broken, result=str(photos[0].id))
+    assert answer.status_code == 422
+    assert answer.get_json()["detail"].startswith("The photo of the query can't be used. ")

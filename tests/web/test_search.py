@@ -207,9 +207,10 @@ def test_a_search_without_a_photo_says_so(client: FlaskClient) -> None:
     ("data", "says"),
     [
         (b"", "empty"),
-        (b"<html><script>alert(1)</script></html>", "not a photo of a known format"),
+        (b"<html><script>alert(1)</script></html>", "It is an HTML page, not a photo of a known format"),
+        (b"%PDF-1.7", "It is a PDF file, not a photo of a known format"),
         (make.encoded(make.photo())[:900], "damaged or incomplete"),
-        (b"\x00\x00\x00\x18ftypmp42" + b"\x00" * 64, "not a photo of a known format"),
+        (b"\x00\x00\x00\x18ftypmp42" + b"\x00" * 64, "It is a video, not a photo of a known format"),
     ],
 )
 def test_an_unreadable_photo_is_refused_with_the_reason(client: FlaskClient, data: bytes, says: str) -> None:

@@ -49,7 +49,10 @@ def show() -> str:
 
 def upload() -> str:
     """Search by an uploaded photo; the URL of the results contains its embedding and, if it is kept, its token."""
-    data = request.files["image"].read() if "image" in request.files else b""
+    sent = request.files.getlist("image")
+    if len(sent) > 1:
+        raise BadQuery("Several photos were uploaded.", "Choose one.")
+    data = sent[0].read() if sent else b""
     if not data:
         raise BadQuery("No photo was uploaded.", "Choose a photo, then press Search.")
     query = check_fields(PageQuery, request.form)
