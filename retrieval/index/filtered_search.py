@@ -1,13 +1,19 @@
 """A search with a filter that matches many points: HNSW traversal is not filter-aware here."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Protocol
 
 from retrieval.index.base import Hit
 from retrieval.index.filter import NO_FILTER, Filter
 
 FACTOR = 4  # how many times the candidates of one traversal the next one has; reading payloads takes most of the time
 
-Nearest = Callable[[int, Filter, bool], list[Hit]]
+
+class Nearest(Protocol):
+    """Returns the nearest points that a filter matches."""
+
+    def __call__(self, k: int, filter: Filter, exact: bool, *, candidates: int = 0) -> list[Hit]:
+        """Return k points; `exact` compares with all, otherwise the graph is searched with at least `candidates`."""
 
 
 def filtered_search(nearest: Nearest, k: int, filter: Filter, ef: int) -> list[Hit]:

@@ -5,7 +5,7 @@ from functools import partial
 
 from retrieval.index.base import Hit, VectorIndex
 from retrieval.index.filter import NO_FILTER, Filter
-from retrieval.index.filtered_search import filtered_search
+from retrieval.index.filtered_search import Nearest, filtered_search
 from retrieval.index.vectors import Vector, check_query
 
 
@@ -24,6 +24,10 @@ class PlannedSearch(VectorIndex):
         nearest = partial(self._nearest, check_query(vector, self.dimension), by_look and self.look > 0)
         if not filter or exact:
             return nearest(k, filter, exact, candidates=self.CANDIDATES_PER_RESULT * k)
+        return self._filtered(nearest, k, filter)
+
+    def _filtered(self, nearest: Nearest, k: int, filter: Filter) -> list[Hit]:
+        """Return the k nearest points that a filter matches."""
         if self._matching(filter) <= self.FULL_SCAN_POINTS:
             return nearest(k, filter, True)
         return filtered_search(nearest, k, filter, self.EF)

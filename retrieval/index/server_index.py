@@ -15,6 +15,7 @@ from retrieval.index import records
 from retrieval.index.base import Hit, IndexStore, Point
 from retrieval.index.client import Connection, Result
 from retrieval.index.filter import Filter
+from retrieval.index.filtered_search import Nearest
 from retrieval.index.payload import Payload
 from retrieval.index.planned_search import PlannedSearch
 from retrieval.index.refusals import RequestTooLarge
@@ -23,6 +24,7 @@ from retrieval.index.server_collections import Collections, lengths
 from retrieval.index.vectors import LOOK, WHOLE, Vector
 
 CALIBRATION = "lookalike-calibration"  # in the metadata of a collection: JSON, as text
+FLOAT_BYTES = 4
 OVERSAMPLING = 3.0  # int8 vectors with rescoring then find what the full vectors find (recall 0.999)
 
 Item = TypeVar("Item")
@@ -30,6 +32,9 @@ Item = TypeVar("Item")
 
 class ServerIndex(PlannedSearch):
     """The index of a model in one collection, which is created if it does not exist; see `Collections.open`."""
+
+    SCANNED_BYTES = 10_000 << 10  # of float32 vectors; up to so many, Qdrant scans instead of traversing the graph
+    FILTERED_EF = 4096  # the candidates of a traversal with a filter that keeps many points
 
     def __init__(
         self,
@@ -163,11 +168,32 @@ class ServerIndex(PlannedSearch):
 
         return [record for part in _in_parts(read, ids) for record in part]
 
+    def _filtered(self, nearest: Nearest, k: int, filter: Filter) -> list[Hit]:
+        """See `PlannedSearch`: a count, which takes a millisecond, and one search.
+
+        - Few points: the server compares the query with the quantized vectors of all of them, and rescores the best.
+        - More, if their float32 vectors are in memory: it compares the query with these.
+        - Many: it traverses the graph and also considers the neighbours of points that the filter does not match
+          (ACORN, Patel et al. 2024, arXiv:2403.04871). Without that, and with fewer candidates, it misses points if the
+          neighbours of the query do not match: recall@10 0.70 for a filter that keeps 27 % of a million points, and
+          0.99 with both.
+        """
+        matching = self._matching(filter)
+        if matching * self.dimension * FLOAT_BYTES <= self.SCANNED_BYTES:
+            return nearest(k, filter, False)
+        if matching <= self.FULL_SCAN_POINTS and not self._settings.qdrant_on_disk:
+            return nearest(k, filter, True)
+        return nearest(k, filter, False, candidates=max(self.FILTERED_EF, self.CANDIDATES_PER_RESULT * k))
+
     def _nearest(
         self, query: Vector, by_look: bool, k: int, filter: Filter, exact: bool, *, candidates: int = 0
     ) -> list[Hit]:
         rescore = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
-        params = models.SearchParams(exact=exact, hnsw_ef=max(self.EF, candidates, k), quantization=rescore)
+        # Without `max_selectivity`, Qdrant uses ACORN only for filters that keep less than 40 %.
+        acorn = models.AcornSearchParams(enable=True, max_selectivity=1.0) if candidates >= self.FILTERED_EF else None
+        params = models.SearchParams(
+            exact=exact, hnsw_ef=max(self.EF, candidates, k), quantization=rescore, acorn=acorn if filter else None
+        )
         prefetch = None
         if by_look and not exact:
             vectors = {WHOLE: query.tolist(), LOOK: query[-self.look :].tolist()}

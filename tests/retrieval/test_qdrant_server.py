@@ -30,8 +30,9 @@ from stand_in import Answer, StandIn
 from retrieval.bundle import Bundle, install_bundle
 from retrieval.current_model import bundle_in_use
 from retrieval.errors import IndexMismatch, IndexUnreachable, IndexWriteFailed, LookalikeError, NoModel
-from retrieval.index import Payload, Point, VectorIndex, client, open_store, retries
+from retrieval.index import Filter, Payload, Point, VectorIndex, client, open_store, retries
 from retrieval.index.qdrant_server import ServerStore
+from retrieval.index.server_index import ServerIndex
 from retrieval.photo_ref import photo_id
 from retrieval.settings import Settings
 
@@ -470,6 +471,34 @@ def test_a_search_has_a_time_limit_of_its_own(quick: None) -> None:
         with refused, index.search_time_limit():
             index.search(POINT.vector, 1)
         assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize(
+    ("few", "some", "on_disk", "exact", "acorn"),
+    [(9, 9, False, False, False), (0, 9, False, True, False), (0, 9, True, False, True), (0, 0, False, False, True)],
+    ids=["few", "some in memory", "some on disk", "many"],
+)
+def test_a_filtered_search_is_a_count_and_one_search_as_the_share_of_the_points_demands(
+    monkeypatch: pytest.MonkeyPatch, few: int, some: int, on_disk: bool, exact: bool, acorn: bool
+) -> None:
+    bodies: list[dict[str, object]] = []
+
+    class Noting(StandIn):
+        def answer(self, method: str, url: str, body: bytes, headers: dict[str, str]) -> Answer:
+            bodies.append(json.loads(body) if body else {})
+            return super().answer(method, url, body, headers)
+
+    monkeypatch.setattr(ServerIndex, "SCANNED_BYTES", few * 4 * 4)
+    monkeypatch.setattr(ServerIndex, "FULL_SCAN_POINTS", some)
+    index = in_memory(Noting(), qdrant_on_disk=on_disk).open("net-1", 4)
+    index.upsert([replace(POINT, id=uuid.uuid4()) for _ in range(7)])
+    bodies.clear()
+    assert len(index.search(POINT.vector, 3, Filter(("a",)))) == 3
+    counted, searched = bodies
+    assert counted["exact"] is False
+    assert searched["params"]["exact"] is exact
+    assert searched["params"].get("acorn") == ({"enable": True, "max_selectivity": 1.0} if acorn else None)
+    assert (searched["params"]["hnsw_ef"] == 4096) is acorn
 
 
 def test_reads_and_writes_have_the_consistency_of_the_settings() -> None:
