@@ -1,16 +1,16 @@
 # The image for indexing and serving. It cannot train, because it lacks TensorFlow.
 FROM python:3.11.11-slim-bookworm AS build
 WORKDIR /source
-COPY requirements.lock pyproject.toml README.md LICENSE ./
+COPY serving.lock pyproject.toml README.md LICENSE ./
 COPY lookalike lookalike
 COPY retrieval retrieval
 COPY trainer trainer
 COPY indexer indexer
 COPY web web
-# Install the dependencies for serving in the versions of requirements.lock.
-RUN sed 's/ *\\$//; /^ *--hash/d' requirements.lock > constraints.txt \
-    && python -m venv /opt/lookalike \
-    && /opt/lookalike/bin/pip install --no-cache-dir --constraint constraints.txt ".[s3]"
+# The lock is complete, so --no-deps. The build backend is the only package without a hash; it is not in the image.
+RUN python -m venv --without-pip /opt/lookalike \
+    && pip --python /opt/lookalike/bin/python install --no-cache-dir --no-deps --require-hashes --requirement serving.lock \
+    && pip --python /opt/lookalike/bin/python install --no-cache-dir --no-deps .
 
 FROM python:3.11.11-slim-bookworm
 RUN useradd --uid 10001 --create-home --home-dir /var/lib/lookalike lookalike
