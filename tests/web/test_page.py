@@ -282,7 +282,7 @@ def test_of_many_labels_a_few_are_shown_and_the_rest_can_be_found(own: Site) -> 
 def test_labels_are_not_counted_at_every_step(own: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """A count that took a second is cached for twenty."""
 
-    def count_for_a_second() -> dict[str, int]:
+    def count_for_a_second(*, exact: bool) -> dict[str, int]:
         counted.append(now[0])
         now[0] += 1
         return {"red": len(counted)}
