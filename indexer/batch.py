@@ -7,30 +7,37 @@ reporting, the batch is run again; photos that carry its time already then count
 import hashlib
 import math
 import uuid
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from indexer.identity import add_names, listed, merge_links, moved, united, with_free_ids
+from indexer.known_photos import Known, KnownPhotos, is_same_file
 from retrieval.closing import Closing
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
-from retrieval.errors import UnreadablePhoto
+from retrieval.errors import LookalikeError, UnreadablePhoto
 from retrieval.index import Payload, Point, VectorIndex
+from retrieval.index.base import IndexedPhoto
 from retrieval.index.vectors import Vector, has_direction
-from retrieval.photo_ref import FileStatus, PhotoRef, display
+from retrieval.photo_ref import FileStatus, PhotoRef, display, photo_id
 from retrieval.stores import Failure, photo_status, read_photo
 
 BATCH = 64  # photos looked up and written at once; more if an accelerator embeds larger groups
 
+READ_AT_ONCE = 8  # photos of a group in memory at the same time
+
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,32 +48,70 @@ class BatchResult:
     photo of a job would take too much memory.
     """
 
-    seen: int = 0  # photos processed, `unprocessed` excluded
+    seen: int = 0  # photos processed, `unprocessed` excluded: indexed, unchanged, moved and failed ones
     indexed: int = 0
-    unchanged: int = 0  # photos that the index has already
+    unchanged: int = 0  # photos that the index has already, and further names of such photos
+    moved: int = 0  # photos that the index has under a URI where they are no longer
     failures: tuple[Failure, ...] = ()
     unprocessed: tuple[PhotoRef, ...] = ()  # photos that were not started before the deadline
     slowed_by: str | None = None  # what slowed the batch down, for example a server that limits the rate of requests
 
 
 @dataclass(frozen=True, slots=True)
-class _Pending:
-    """A point to be written: its payload, and the pixels to embed, uint8 [size, size, 3]; None to keep its vector."""
+class _New:
+    """A photo whose URI is not indexed, or that has changed, and its content."""
 
-    id: uuid.UUID
-    payload: Payload
-    pixels: npt.NDArray[np.uint8] | None
+    photo: PhotoRef
+    data: bytes
+    payload: Payload  # without width and height
+    former: IndexedPhoto | None  # its former version
 
 
 @dataclass(frozen=True, slots=True)
-class _Unchanged:
-    """A photo that the index has already, and whether an earlier run of the same batch wrote it."""
+class _Pending:
+    """A point to be embedded: its payload, and its pixels, uint8 [size, size, 3]."""
 
-    by_this_batch: bool
+    id: uuid.UUID
+    payload: Payload
+    pixels: npt.NDArray[np.uint8]
+    is_new: bool  # False if the index has a former version of the photo under this id
 
 
-_Result = Point | _Unchanged | Failure | PhotoRef  # of a photo; a PhotoRef is unprocessed
-PreparedBatch = list[Future[list[_Result]]]
+@dataclass(frozen=True, slots=True)
+class _Embedded:
+    """A point to be written."""
+
+    point: Point
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A photo that is indexed, and what to do with its payload."""
+
+    id: uuid.UUID
+    payload: Payload | None  # None to leave it
+    counted: Literal["indexed", "unchanged", "moved"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """A further name of an indexed photo's file."""
+
+    id: uuid.UUID
+    photo: PhotoRef
+
+
+_Examined = _New | _Pending | _Kept | _Link
+_Result = _Embedded | _Kept | _Link | Failure | PhotoRef  # of a photo; a PhotoRef is unprocessed
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedBatch:
+    """A batch that is being read, decoded and embedded, and the time that identifies it."""
+
+    time: str
+    groups: Sequence[Future[list[_Result]]]
 
 
 class BatchIndexer(Closing):
@@ -86,6 +131,7 @@ class BatchIndexer(Closing):
         self._embedder = embedder
         self._index = index
         self._decoder = decoder
+        self._known = KnownPhotos(index)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="embed")
         self._group = embedder.session.provider.batch
         self._batch = max(BATCH, threads * self._group)
@@ -110,82 +156,133 @@ class BatchIndexer(Closing):
             time: identifies the batch, see `now`.
             deadline: seconds on the monotonic clock after which no group of photos is started.
         """
-        known = self._index.get([photo.id for photo in photos])
+        known = self._index.named([photo.uri for photo in photos])
         groups = batches(photos, self._group)
-        return [self._threads.submit(self._embed_group, group, known, time, deadline) for group in groups]
+        return PreparedBatch(
+            time, [self._threads.submit(self._embed_group, group, known, time, deadline) for group in groups]
+        )
 
     def store(self, prepared: PreparedBatch) -> BatchResult:
         """Wait for a prepared batch, write it to the index, and flush it, so that its result may be acknowledged."""
-        results = [result for group in prepared for result in group.result()]
-        points = [result for result in results if isinstance(result, Point)]
-        unchanged = [result for result in results if isinstance(result, _Unchanged)]
-        failures = tuple(result for result in results if isinstance(result, Failure))
-        unprocessed = tuple(result for result in results if isinstance(result, PhotoRef))
-        self._index.upsert(points)
-        self._index.flush()
-        before = sum(result.by_this_batch for result in unchanged)
-        return BatchResult(
-            seen=len(results) - len(unprocessed),
-            indexed=len(points) + before,
-            unchanged=len(unchanged) - before,
-            failures=failures,
-            unprocessed=unprocessed,
-            slowed_by=self._index.slowed_by(),
-        )
+        try:
+            results = [result for group in prepared.groups for result in group.result()]
+            return self._store(results)
+        finally:
+            self._known.release(prepared.time)
 
     def close(self) -> None:
         """Cancel the groups that are not started, and end the threads."""
         self._threads.shutdown(cancel_futures=True)
 
+    def _store(self, results: Sequence[_Result]) -> BatchResult:
+        embedded = [result for result in results if isinstance(result, _Embedded)]
+        kept = [result for result in results if isinstance(result, _Kept)]
+        links = [(result.id, result.photo) for result in results if isinstance(result, _Link)]
+        unprocessed = tuple(result for result in results if isinstance(result, PhotoRef))
+        self._write(embedded, kept, links)
+        counts = Counter(result.counted for result in kept)
+        return BatchResult(
+            seen=len(results) - len(unprocessed),
+            indexed=len(embedded) + counts["indexed"],
+            unchanged=len(links) + counts["unchanged"],
+            moved=counts["moved"],
+            failures=tuple(result for result in results if isinstance(result, Failure)),
+            unprocessed=unprocessed,
+            slowed_by=self._index.slowed_by(),
+        )
+
+    def _write(
+        self, embedded: Sequence[_Embedded], kept: Sequence[_Kept], links: Sequence[tuple[uuid.UUID, PhotoRef]]
+    ) -> None:
+        # Photos that moved are written first: new ones may be in their former places.
+        self._index.replace_payloads(united((one.id, one.payload) for one in kept if one.payload is not None))
+        new = with_free_ids(self._index, [result.point for result in embedded if result.is_new])
+        points = [*new, *(result.point for result in embedded if not result.is_new)]
+        payloads = united((point.id, point.payload) for point in points)
+        vectors = {point.id: point.vector for point in points}
+        self._index.upsert([Point(photo, vectors[photo], payload) for photo, payload in payloads.items()])
+        add_names(self._index, links)
+        merge_links(self._index, new)
+        self._index.flush()
+
     def _embed_group(
-        self, photos: Sequence[PhotoRef], known: Mapping[uuid.UUID, Payload], time: str, deadline: float
+        self, photos: Sequence[PhotoRef], known: Mapping[str, IndexedPhoto], time: str, deadline: float
     ) -> list[_Result]:
         if monotonic() > deadline:
             return list(photos)
-        examined = [self._examine(photo, known.get(photo.id), time) for photo in photos]
+        examined: list[_Result | _Pending] = []
+        for some in batches(photos, READ_AT_ONCE):
+            examined += self._examine(some, known, time)
         pending = [result for result in examined if isinstance(result, _Pending)]
-        finished: list[_Result] = [result for result in examined if not isinstance(result, _Pending)]
+        finished = [result for result in examined if not isinstance(result, _Pending)]
         if not pending:
             return finished
-        vectors = self._vectors(pending)
-        return finished + [_point(point, vectors.get(point.id)) for point in pending]
+        vectors = self._embedder.embed(np.stack([point.pixels for point in pending]))
+        return finished + [_embedded(point, vector) for point, vector in zip(pending, vectors, strict=True)]
 
-    def _vectors(self, pending: Sequence[_Pending]) -> dict[uuid.UUID, Vector]:
-        """Embed new pixels; read the vectors of known pixels from the index."""
-        new = [(point.id, point.pixels) for point in pending if point.pixels is not None]
-        old = [point.id for point in pending if point.pixels is None]
-        vectors = self._index.vectors(old) if old else {}
-        if new:
-            ids, pixels = zip(*new, strict=True)
-            vectors |= zip(ids, self._embedder.embed(np.stack(pixels)), strict=True)
-        return vectors
+    def _examine(
+        self, photos: Sequence[PhotoRef], known: Mapping[str, IndexedPhoto], time: str
+    ) -> list[_Result | _Pending]:
+        """Find out what to do with each photo; new and changed ones are read and decoded."""
+        examined = [_caught(photo, partial(self._look, photo, known, time)) for photo in photos]
+        new = [(one.photo, one.payload.sha256) for one in examined if isinstance(one, _New) and one.former is None]
+        relatives = self._known.relatives(new, time) if new else {}
+        return [
+            _caught(result.photo, partial(self._resolve, result, relatives.get(result.photo.uri)))
+            if isinstance(result, _New)
+            else result
+            for result in examined
+        ]
 
-    def _examine(self, photo: PhotoRef, known: Payload | None, time: str) -> _Pending | _Unchanged | Failure:
-        try:
-            if known is not None and _has_same_status(photo, known):
-                return _same_content(photo, known, replace(known, label=photo.label, extra=photo.extra), time)
-            return self._read(photo, known, time)
-        except UnreadablePhoto as error:
-            return Failure(photo.uri, str(error))
-        except Exception as error:  # no exception that a hostile file causes in a decoder may stop the job
-            return Failure(photo.uri, f"It can't be decoded ({type(error).__name__}: {error}).")
+    def _look(self, photo: PhotoRef, known: Mapping[str, IndexedPhoto], time: str) -> _Examined:
+        """Compare a photo with what the index has under its URI."""
+        found = known.get(photo.uri)
+        if found is not None and found.payload.uri != photo.uri:
+            if is_same_file(photo.uri, found.payload.uri):
+                return _Link(found.id, photo)
+            found = None  # the link has been replaced by a file
+        if found is not None and _has_same_status(photo, found.payload):
+            return _same_content(found, listed(photo, found.payload), time)
+        return self._read(photo, found, time)
 
-    def _read(self, photo: PhotoRef, known: Payload | None, time: str) -> _Pending | _Unchanged:
+    def _read(self, photo: PhotoRef, found: IndexedPhoto | None, time: str) -> _Examined:
         data, status = _content(photo, self._decoder.policy.max_bytes)
-        fields: dict[str, Any] = {
-            "label": photo.label,
-            "extra": photo.extra,
-            "bytes": len(data),
-            "modified_at": status.modified_at,
-            "etag": status.etag,
-        }
         sha256 = hashlib.sha256(data).hexdigest()
-        if known is not None and known.sha256 == sha256:
-            return _same_content(photo, known, replace(known, **fields), time)
+        fields: dict[str, Any] = {"bytes": len(data), "modified_at": status.modified_at, "etag": status.etag}
+        if found is not None and found.payload.sha256 == sha256:
+            return _same_content(found, replace(listed(photo, found.payload), **fields), time)
+        payload = Payload(
+            uri=photo.uri,
+            label=photo.label,
+            sha256=sha256,
+            width=0,
+            height=0,
+            indexed_at=time,
+            extra=photo.extra,
+            sources=() if photo.source is None else (photo.source,),
+            **fields,
+        )
+        return _New(photo, data, payload, found)
+
+    def _resolve(self, new: _New, relative: Known | None) -> _Kept | _Link | _Pending:
+        """Decode a new photo, unless the index has it under another URI.
+
+        A changed photo keeps its point, unless what was there before has moved and takes it along.
+        """
+        if new.former is not None and self._known.claim(new.former.id, new.payload.indexed_at):
+            return self._decode(replace(new.payload, also_at=new.former.payload.also_at), new.data, new.former.id)
+        if relative is None:
+            return self._decode(new.payload, new.data)
+        photo, known = relative.photo.id, relative.photo.payload
+        if relative.relation == "link":
+            return _Link(photo, new.photo)
+        return _Kept(photo, moved(new.photo, new.payload, known), "moved")
+
+    def _decode(self, payload: Payload, data: bytes, photo: uuid.UUID | None = None) -> _Pending:
+        """Decode a photo to be embedded as a new point, or as that of the given id."""
         decoded = self._decoder.read_pixels(data, self._embedder.bundle.resize)
-        fields |= {"width": decoded.width, "height": decoded.height}
-        payload = Payload(uri=photo.uri, sha256=sha256, indexed_at=time, **fields)
-        return _Pending(photo.id, payload, decoded.pixels)
+        payload = replace(payload, width=decoded.width, height=decoded.height)
+        return _Pending(photo or photo_id(payload.uri), payload, decoded.pixels, is_new=photo is None)
 
 
 def now() -> str:
@@ -200,17 +297,31 @@ def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield batch
 
 
-def _point(pending: _Pending, vector: Vector | None) -> Point | Failure:
-    if vector is None or not has_direction(vector):
+def _caught(photo: PhotoRef, work: Callable[[], Result]) -> Result | Failure:
+    """Do a part of the work on a photo; return why it failed instead of raising an exception."""
+    try:
+        return work()
+    except UnreadablePhoto as error:
+        return Failure(photo.uri, str(error))
+    except LookalikeError:
+        raise
+    except Exception as error:  # no exception that a hostile file causes in a decoder may stop the job
+        return Failure(photo.uri, f"It can't be decoded ({type(error).__name__}: {error}).")
+
+
+def _embedded(pending: _Pending, vector: Vector) -> _Embedded | Failure:
+    if not has_direction(vector):
         return Failure(pending.payload.uri, "The model has no embedding for it; a photo of one colour may have none.")
-    return Point(pending.id, vector, pending.payload)
+    return _Embedded(Point(pending.id, vector, pending.payload), pending.is_new)
 
 
-def _same_content(photo: PhotoRef, known: Payload, payload: Payload, time: str) -> _Unchanged | _Pending:
-    """Return what to do with a photo whose content is indexed: nothing, or write its changed payload."""
-    if payload == known:
-        return _Unchanged(known.indexed_at == time)
-    return _Pending(photo.id, replace(payload, indexed_at=time), None)
+def _same_content(found: IndexedPhoto, payload: Payload, time: str) -> _Kept:
+    """Return what to do with a photo whose content is indexed: nothing, or replace its payload."""
+    known = found.payload
+    if replace(payload, sources=known.sources) != known:
+        return _Kept(found.id, replace(payload, indexed_at=time), "indexed")
+    by_this_batch = known.indexed_at == time
+    return _Kept(found.id, payload if payload != known else None, "indexed" if by_this_batch else "unchanged")
 
 
 def _has_same_status(photo: PhotoRef, known: Payload) -> bool:

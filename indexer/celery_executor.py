@@ -7,9 +7,19 @@ from typing import cast
 from indexer.batch import BATCH, BatchResult, batches, now
 from indexer.crosscheck import CrossCheck
 from indexer.executor import BatchExecutor
-from indexer.messages import MAX_CRASHES, BatchMessage, CrossCheckMessage, RemovalMessage, ResultMessage, TaskMessage
+from indexer.messages import (
+    MAX_CRASHES,
+    BatchMessage,
+    CrossCheckMessage,
+    RemovalMessage,
+    ResultMessage,
+    SourcesMessage,
+    TaskMessage,
+)
 from indexer.outstanding import OutstandingTasks
 from indexer.redis_client import require_redis
+from indexer.removal import Removal, RemovalLimits
+from indexer.source_record import SourceRecord
 from retrieval.cancellation import CancellationToken
 from retrieval.listing_options import ListingOptions
 from retrieval.photo_ref import PhotoRef
@@ -51,8 +61,13 @@ class CeleryExecutor(BatchExecutor):
             self._tasks.revoke()
 
     def remove_gone(
-        self, sources: Sequence[str], policy: SourcePolicy, options: ListingOptions, cancellation: CancellationToken
-    ) -> int:
+        self,
+        sources: Sequence[str],
+        policy: SourcePolicy,
+        options: ListingOptions,
+        limits: RemovalLimits,
+        cancellation: CancellationToken,
+    ) -> Removal:
         """See `BatchExecutor.remove_gone`: done by one worker, which lists the sources itself."""
         message = RemovalMessage(
             model=self._model,
@@ -60,9 +75,14 @@ class CeleryExecutor(BatchExecutor):
             urls=policy.allow_urls,
             include_hidden=options.include_hidden,
             exclude=list(options.exclude),
+            limits=limits,
         )
         result = self._run(message, cancellation)
-        return result.removed if result else 0
+        return result.removal if result else Removal()
+
+    def record_sources(self, records: dict[str, SourceRecord], cancellation: CancellationToken) -> None:
+        """See `BatchExecutor.record_sources`: done by one worker."""
+        self._run(SourcesMessage(model=self._model, records=records), cancellation)
 
     def optimize(self, cancellation: CancellationToken) -> None:
         """See `BatchExecutor.optimize`: nothing to do, the Qdrant server optimizes by itself."""

@@ -1,5 +1,6 @@
 """`lookalike index`, `jobs`, `crosscheck`, `worker` and `doctor`."""
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,9 +15,10 @@ from indexer import jobs as job_records
 from indexer.crosscheck import MIN_RECALL, NEIGHBOURS, SAMPLE, CrossCheck, cross_check, save_cross_check
 from indexer.doctor import examine
 from indexer.job_retry import RESUME, retry_request
-from indexer.jobs import IndexRequest
+from indexer.jobs import IndexRequest, Job
 from indexer.model_registry import open_index
 from indexer.progress import INTERRUPTED, cancel_on_interrupt, progress_bar
+from indexer.removal import REMOVABLE
 from indexer.runner import FinishedJob, run_job
 from retrieval.console import Exclude, IncludeHidden, JsonFlag, print_result, say
 from retrieval.current_model import bundle_in_use
@@ -26,12 +28,19 @@ from retrieval.listing import LabelFrom
 from retrieval.photo_ref import display_uri
 from retrieval.settings import load_settings
 
-COUNTS = {"seen", "indexed", "unchanged", "removed", "failed", "skipped", "skipped_reasons", "notices", "seconds"}
+COUNTS = {"seen", "indexed", "unchanged", "moved", "removed", "removal_refused", "failed", "seconds"}
+COUNTS |= {"skipped", "skipped_reasons", "notices"}
 FIRST_DISAGREEMENTS = 5
 MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}
 
 jobs = typer.Typer(help="List, inspect, cancel and retry indexing jobs.", no_args_is_help=True)
 JobArgument = Annotated[str, typer.Argument(help="The job's id; see `lookalike jobs list`.")]
+
+
+def _removable(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(REMOVABLE, value):
+        raise typer.BadParameter("Give a number of photos, or a percentage such as 20%.")
+    return value
 
 
 def index(
@@ -52,13 +61,29 @@ def index(
     relabel: Annotated[
         bool, typer.Option("--relabel", help="Replace labels in the index by the names of folders.")
     ] = False,
+    allow_removing: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|N%",
+            callback=_removable,
+            help="Let --sync remove up to N photos, or N % of the photos, of each source, even if that seems too many.",
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if any photo fails.")] = False,
     bundle: Annotated[Path | None, typer.Option(help="The model bundle. Default: that of the current model.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Embed photos and add them to the index."""
     request = IndexRequest(
-        sources, bundle, label_from, sync, include_hidden, exclude=exclude or (), relabel=relabel, urls=True
+        sources,
+        bundle,
+        label_from,
+        sync,
+        include_hidden,
+        exclude=exclude or (),
+        relabel=relabel,
+        allow_removing=allow_removing,
+        urls=True,
     )
     _run(request, strict, as_json)
 
@@ -211,10 +236,11 @@ def _run(request: IndexRequest, strict: bool, as_json: bool) -> None:
         say(f"The current model is still {finished.current_model}. To switch: lookalike models activate {job.model}")
     if check is not None:
         _report_cross_check(check)
+    _report_refused_removals(job)
     if job.failed and job.failed == job.seen:
         say("No photo could be indexed.", "red")
         raise typer.Exit(1)
-    if (strict and job.failed) or (check is not None and not check.passed):
+    if job.removal_refused or (strict and job.failed) or (check is not None and not check.passed):
         raise typer.Exit(1)
 
 
@@ -249,8 +275,9 @@ def _index_result(finished: FinishedJob) -> dict[str, Any]:
 
 def _index_text(finished: FinishedJob) -> str:
     job = finished.job
+    moved = f"{job.moved} moved, " if job.moved else ""
     counts = (
-        f"{job.indexed} photos indexed, {job.unchanged} unchanged, {job.removed} removed, {job.failed} failed, "
+        f"{job.indexed} photos indexed, {job.unchanged} unchanged, {moved}{job.removed} removed, {job.failed} failed, "
         f"in {job.seconds:.1f} s ({job.images_per_second:.0f} photos/s)."
     )
     return f"{counts}\nSkipped: {', '.join(map(str, job.skipped_reasons))}." if job.skipped else counts
@@ -263,6 +290,15 @@ def _report_failures(finished: FinishedJob) -> None:
         say(failure.reason if name in failure.reason else f"{name}: {failure.reason}", "yellow")
     if record.job.failed > len(record.first_failures):
         say(f"All {record.job.failed} failures: {record.failures}", "yellow")
+
+
+def _report_refused_removals(job: Job) -> None:
+    for refused in job.removal_refused:
+        say(
+            f"Nothing was removed of {refused.source}: {refused.would_remove:,} of its {refused.of:,} photos seem to "
+            f"be gone. {refused.reason} If they are gone for good, add --allow-removing {refused.would_remove}.",
+            "red",
+        )
 
 
 def _report_cross_check(check: CrossCheck) -> None:

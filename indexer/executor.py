@@ -8,7 +8,8 @@ from typing import Self
 from indexer.batch import BatchIndexer, BatchResult
 from indexer.crosscheck import CrossCheck, cross_check
 from indexer.index_calibration import calibrate
-from indexer.sources import remove_gone
+from indexer.removal import Removal, RemovalLimits, remove_gone
+from indexer.source_record import SourceRecord, read_records, save_records
 from retrieval.bundle import Bundle
 from retrieval.cancellation import CancellationToken, Cancelled
 from retrieval.closing import Closing
@@ -36,12 +37,21 @@ class BatchExecutor(Closing):
 
     @abstractmethod
     def remove_gone(
-        self, sources: Sequence[str], policy: SourcePolicy, options: ListingOptions, cancellation: CancellationToken
-    ) -> int:
-        """Remove the points of these sources whose photo is gone; see `indexer.sources.remove_gone`.
+        self,
+        sources: Sequence[str],
+        policy: SourcePolicy,
+        options: ListingOptions,
+        limits: RemovalLimits,
+        cancellation: CancellationToken,
+    ) -> Removal:
+        """Remove the points of these sources whose photo is gone; see `indexer.removal.remove_gone`.
 
-        A cancellation ends waiting for a worker, and returns 0.
+        A cancellation ends waiting for a worker, and returns an empty result.
         """
+
+    @abstractmethod
+    def record_sources(self, records: dict[str, SourceRecord], cancellation: CancellationToken) -> None:
+        """Save what sources are that were indexed completely, by their URI; see `indexer.source_record`."""
 
     @abstractmethod
     def optimize(self, cancellation: CancellationToken) -> None:
@@ -89,9 +99,17 @@ class LocalExecutor(BatchExecutor):
         return self._batches.store(self._batches.prepare(photos, time, deadline))
 
     def remove_gone(
-        self, sources: Sequence[str], policy: SourcePolicy, options: ListingOptions, cancellation: CancellationToken
-    ) -> int:
-        return remove_gone(self._index, sources, policy, options)
+        self,
+        sources: Sequence[str],
+        policy: SourcePolicy,
+        options: ListingOptions,
+        limits: RemovalLimits,
+        cancellation: CancellationToken,
+    ) -> Removal:
+        return remove_gone(self._index, sources, policy, options, limits)
+
+    def record_sources(self, records: dict[str, SourceRecord], cancellation: CancellationToken) -> None:
+        save_records(self._index, read_records(self._index) | records)
 
     def optimize(self, cancellation: CancellationToken) -> None:
         self._index.optimize(cancellation)

@@ -21,6 +21,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, computed_field
 
 from indexer.batch import BatchResult
+from indexer.removal import RefusedRemoval, Removal
 from retrieval.cancellation import CancellationToken
 from retrieval.errors import LookalikeError, NotFound, os_errors_as
 from retrieval.files import flush, make_folder, write_atomically
@@ -57,6 +58,7 @@ class IndexRequest:
     include_hidden: bool = False  # also index hidden files and folders
     exclude: Sequence[str] = ()  # gitignore patterns of files and folders to skip
     relabel: bool = False  # whether labels from folder names replace those in the index
+    allow_removing: str | None = None  # how many photos of a source `sync` may remove: a number, or "20%"
     urls: bool = False  # whether sources, and manifests, may name URLs
     retry_of: str | None = None  # a job, to index only the photos that failed in it; None for all photos
     kind: Kind = "index"  # "map" (`indexer.map`) and "activate" (`indexer.activation`) need no sources
@@ -84,6 +86,7 @@ class Job(BaseModel):
     include_hidden: bool = False
     exclude: list[str] = []
     relabel: bool = False
+    allow_removing: str | None = Field(None, description="how many photos of a source `sync` may remove")
     urls: bool = False
     retry_of: str | None = None
     started_by: str | None = Field(None, description="name of the key with which it was started over HTTP")
@@ -94,7 +97,9 @@ class Job(BaseModel):
     seen: int = 0
     indexed: int = 0
     unchanged: int = 0
+    moved: int = Field(0, description="photos that were found in another place; they keep their ids")
     removed: int = 0
+    removal_refused: list[RefusedRemoval] = Field([], description="sources from which too much seems to be gone")
     failed: int = 0
     skipped: int = Field(0, description="number of files in the folders that are not indexed; `seen` excludes them")
     skipped_reasons: list[SkippedReason] = Field([], description="grouped by reason")
@@ -236,6 +241,7 @@ class JobRecord:
         self.job.seen += result.seen
         self.job.indexed += result.indexed
         self.job.unchanged += result.unchanged
+        self.job.moved += result.moved
         self.job.failed += len(result.failures)
         self.job.slowed_by = result.slowed_by or self.job.slowed_by
         self.set_seconds()
@@ -249,9 +255,10 @@ class JobRecord:
         self.job.skipped_reasons = [replace(reason) for reason in report.skipped_reasons]
         self.job.notices = report.notices + report.missing_labels
 
-    def count_removed(self, removed: int) -> None:
-        """Set the number of removed photos; `seconds` stops there."""
-        self.job.removed = removed
+    def count_removed(self, removal: Removal) -> None:
+        """Set the number of removed photos, and from which sources none were removed; `seconds` stops there."""
+        self.job.removed = removal.removed
+        self.job.removal_refused = [replace(one, source=_recorded(one.source)) for one in removal.refused]
         self.set_seconds()
         self._save()
 

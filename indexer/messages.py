@@ -6,10 +6,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from indexer.batch import BatchResult
 from indexer.crosscheck import CrossCheck
+from indexer.removal import Removal, RemovalLimits
+from indexer.source_record import SourceRecord
 from retrieval.errors import LookalikeError
 from retrieval.photo_ref import PhotoRef
 
-MESSAGE_VERSION: Literal[3] = 3
+MESSAGE_VERSION: Literal[4] = 4
 HEARTBEAT_SECONDS = 5.0  # between the messages of a worker on a task that it works on
 MAX_CRASHES = 3  # of workers, before a batch is not tried again
 
@@ -20,7 +22,7 @@ class TaskMessage(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     task_name: ClassVar[str]
 
-    version: Literal[3] = MESSAGE_VERSION
+    version: Literal[4] = MESSAGE_VERSION
     model: str
 
     @classmethod
@@ -60,7 +62,7 @@ class BatchMessage(TaskMessage):
 
 
 class RemovalMessage(TaskMessage):
-    """Remove the points of these sources whose photo is gone; see `indexer.sources.remove_gone`."""
+    """Remove the points of these sources whose photo is gone; see `indexer.removal.remove_gone`."""
 
     task_name = "lookalike.remove_gone"
 
@@ -68,6 +70,15 @@ class RemovalMessage(TaskMessage):
     urls: bool
     include_hidden: bool = False
     exclude: list[str] = []
+    limits: RemovalLimits
+
+
+class SourcesMessage(TaskMessage):
+    """Save what sources are, by their URI; see `indexer.source_record`."""
+
+    task_name = "lookalike.record_sources"
+
+    records: dict[str, SourceRecord]
 
 
 class CrossCheckMessage(TaskMessage):
@@ -89,5 +100,5 @@ class ResultMessage(BaseModel):
     remedy: str = ""
     crashed: bool = False  # the batch was not tried again, because it has crashed `MAX_CRASHES` workers
     batch: BatchResult = BatchResult()
-    removed: int = 0  # how many points were removed
+    removal: Removal = Removal()
     cross_check: CrossCheck | None = None  # the result of the cross-check; None if the index is empty

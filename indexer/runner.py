@@ -9,6 +9,8 @@ from indexer.crosscheck import CrossCheck, save_cross_check
 from indexer.executor import BatchExecutor, LocalExecutor
 from indexer.job_retry import failed_photos
 from indexer.jobs import IndexRequest, Job, JobRecord, start_record
+from indexer.removal import Removal, RemovalLimits
+from indexer.source_record import SourceSurvey
 from indexer.sources import lasting_name, list_sources
 from retrieval.bundle import Bundle, install_bundle
 from retrieval.cancellation import CancellationToken
@@ -62,8 +64,8 @@ def run_job(
     request = replace(request, sources=[lasting_name(source) for source in request.sources])
     policy = settings.source_policy(allow_urls=request.urls)
     unlisted: list[Failure] = []
-    report = ListingReport()
-    photos = _photos(settings, request, policy, report, unlisted.append)
+    report, survey = ListingReport(), SourceSurvey()
+    photos = survey.counted(_photos(settings, request, policy, report, unlisted.append))
     bundle = bundle_in_use(settings, store, request.bundle)
     with _open_executor(settings, store, bundle, decoder or PhotoDecoder(policy)) as executor:
         install_bundle(bundle, settings.models_folder)
@@ -84,8 +86,13 @@ def run_job(
             check = None
             if not cancellation.cancelled:
                 options = request.listing_options(settings.home)
-                removed = executor.remove_gone(request.sources, policy, options, cancellation) if request.sync else 0
-                record.count_removed(removed)
+                limits = RemovalLimits(settings.max_removed_percent, request.allow_removing)
+                removal = Removal()
+                if request.sync:
+                    removal = executor.remove_gone(request.sources, policy, options, limits, cancellation)
+                record.count_removed(removal)
+                if request.retry_of is None:
+                    executor.record_sources(survey.records(), cancellation)
                 executor.optimize(cancellation)
                 executor.calibrate()
                 check = executor.cross_check(cancellation)

@@ -32,6 +32,7 @@ from indexer.messages import (
     CrossCheckMessage,
     RemovalMessage,
     ResultMessage,
+    SourcesMessage,
     TaskMessage,
 )
 from indexer.result_queue import ResultQueue, delivery_count
@@ -134,8 +135,15 @@ def remove_gone(task: Task, executor: LocalExecutor, message: RemovalMessage) ->
     """Remove the points of the message's sources whose photo is gone."""
     policy = worker_context().settings.source_policy(allow_urls=message.urls)
     options = ListingOptions(message.include_hidden, tuple(message.exclude), worker_context().settings.home)
-    removed = executor.remove_gone(message.sources, policy, options, CancellationToken())
-    return ResultMessage(task=task.request.id, removed=removed)
+    removal = executor.remove_gone(message.sources, policy, options, message.limits, CancellationToken())
+    return ResultMessage(task=task.request.id, removal=removal)
+
+
+@_task(SourcesMessage)
+def record_sources(task: Task, executor: LocalExecutor, message: SourcesMessage) -> ResultMessage:
+    """Save what sources are."""
+    executor.record_sources(message.records, CancellationToken())
+    return ResultMessage(task=task.request.id)
 
 
 @_task(CrossCheckMessage, long=True)

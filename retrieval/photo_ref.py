@@ -37,10 +37,11 @@ class PhotoRef:
     extra: Extra = field(default_factory=dict, hash=False)  # the other columns of its row in a manifest
     status: FileStatus | None = None  # the status of its file if the listing includes it
     label_is_default: bool = False  # whether a label that the index has takes precedence, as for names of folders
+    source: str | None = None  # the URI of the folder or manifest that names it; see `indexer.source_uri`
 
     @property
     def id(self) -> uuid.UUID:
-        """The id of this photo's point in every index: the UUIDv5 of its URI."""
+        """The id of a new photo, unless another photo has it; `VectorIndex.named` finds an indexed photo."""
         return photo_id(self.uri)
 
     @property
@@ -54,9 +55,9 @@ class PhotoRef:
         return path_of(self.uri)
 
 
-def photo_id(uri: str) -> uuid.UUID:
-    """The UUIDv5 of a canonical URI, in the URL namespace of RFC 9562."""
-    return uuid.uuid5(uuid.NAMESPACE_URL, uri)
+def photo_id(uri: str, sha256: str | None = None) -> uuid.UUID:
+    """The UUIDv5 of a canonical URI, in the URL namespace of RFC 9562; with a content, that of `URI#sha256`."""
+    return uuid.uuid5(uuid.NAMESPACE_URL, uri if sha256 is None else f"{uri}#{sha256}")
 
 
 def is_url(source: str | Path) -> bool:

@@ -26,7 +26,7 @@ from retrieval.index.vectors import Vector, check_query, has_direction
 from retrieval.index_thresholds import IndexThresholds
 from retrieval.interpretation import FoundPhotos, Interpretation
 from retrieval.parts import LOOK, Parts
-from retrieval.photo_ref import display, photo_id
+from retrieval.photo_ref import display
 from retrieval.search_response import ScoreBands, SearchResponse
 
 MOST_RESULTS = 100
@@ -80,7 +80,8 @@ class Searcher(Closing):
         """
         vector, took_ms = self.embed(data, crop)
         sha256 = hashlib.sha256(data).hexdigest() if crop is None else None
-        response = self.by_vector(vector, parameters, first=photo_id(uri) if uri else None, sha256=sha256)
+        first = next((photo.id for photo in self.index.named([uri] if uri else []).values()), None)
+        response = self.by_vector(vector, parameters, first=first, sha256=sha256)
         return replace(response, took_ms=took_ms | response.took_ms)
 
     def embed(self, data: bytes, crop: Crop | None = None) -> tuple[Vector, dict[str, float]]:

@@ -67,6 +67,12 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(None, description="a Redis server; set: jobs run on Celery workers")
     redelivery_seconds: int = Field(300, ge=5, description="after which the batch of a lost worker is delivered again")
     keep_jobs: int = Field(1000, gt=0, description="number of job records to keep; older ones are deleted")
+    max_removed_percent: float = Field(
+        5, ge=0, le=100, description="the largest share of a source's photos that `--sync` removes, above 50 photos"
+    )
+    keep_removed_days: float = Field(
+        30, ge=0, allow_inf_nan=False, description="how long removed photos can be restored without embedding"
+    )
     query_keep_minutes: float = Field(
         60, ge=0, allow_inf_nan=False, description="how long uploaded query photos are kept; 0: not at all"
     )

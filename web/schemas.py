@@ -20,6 +20,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from indexer.jobs import Job
 from indexer.model_registry import MAX_LOSS, Model
+from indexer.removal import REMOVABLE
 from retrieval import formats
 from retrieval.images import Crop
 from retrieval.index import Filter
@@ -330,6 +331,11 @@ class IndexJob(RequestModel):
         [], max_length=100, description="gitignore patterns of files and folders to skip"
     )
     relabel: bool = Field(False, description="replace labels in the index by the names of folders")
+    allow_removing: str | None = Field(
+        None,
+        pattern=f"^({REMOVABLE})$",
+        description="how many photos of each source `sync` may remove, even if that seems too many: N or N%",
+    )
     model: str | None = Field(None, description="the id of an installed model; null: the current one")
 
 

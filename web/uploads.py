@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import uuid
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from retrieval.decoding.opening import open_image
 from retrieval.errors import BadQuery, LookalikeError, UnreadablePhoto, os_errors_as
 from retrieval.files import flush, make_folder, write_atomically
 from retrieval.index import VectorIndex
+from retrieval.index.base import IndexedPhoto
 from retrieval.photo_ref import PhotoRef, uri_of
 from retrieval.search import Searcher
 from retrieval.settings import Settings
@@ -36,8 +38,8 @@ class Uploads:
         self._computing = computing
         self._folder = uploads_folder(settings)
 
-    def add(self, searcher: Searcher, data: bytes, label: str | None) -> PhotoRef:
-        """Store the file of a photo and index it; a photo that exists is not changed.
+    def add(self, searcher: Searcher, data: bytes, label: str | None) -> uuid.UUID:
+        """Store the file of a photo and index it, and return its id; a photo that exists is not changed.
 
         On an error nothing is stored.
 
@@ -58,20 +60,21 @@ class Uploads:
             except LookalikeError:
                 if is_new:
                     with suppress(LookalikeError):
-                        searcher.index.delete([photo.id])
+                        searcher.index.delete([one.id for one in searcher.index.named([photo.uri]).values()])
                     _delete(path)
                 raise
-        return photo
+            return searcher.index.named([photo.uri])[photo.uri].id
 
-    def remove(self, index: VectorIndex, photo: PhotoRef) -> None:
+    def remove(self, index: VectorIndex, photo: IndexedPhoto) -> None:
         """Remove a photo from the index; its file is deleted if it was uploaded, but never from a library."""
-        if not self._holds(photo):
+        file = PhotoRef(photo.payload.uri)
+        if not self._holds(file):
             _remove(index, photo)
             return
         failing = os_errors_as(LookalikeError, "The photo's file can't be deleted", "Correct its permissions.")
-        with failing, _lock(photo.path.parent):
+        with failing, _lock(file.path.parent):
             _remove(index, photo)
-            _delete(photo.path)
+            _delete(file.path)
 
     def _holds(self, photo: PhotoRef) -> bool:
         """Whether a photo's file is in the folder of uploads, with symbolic links resolved."""
@@ -96,7 +99,7 @@ class Uploads:
         return self._folder / "labelled" / label
 
 
-def _remove(index: VectorIndex, photo: PhotoRef) -> None:
+def _remove(index: VectorIndex, photo: IndexedPhoto) -> None:
     index.delete([photo.id])
     index.flush()
 

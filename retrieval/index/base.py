@@ -3,25 +3,34 @@
 import threading
 import uuid
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import ValidationError
 
 from retrieval.cancellation import CancellationToken
 from retrieval.closing import Closing
 from retrieval.errors import IndexMismatch, IndexUnreadable, NotFound
 from retrieval.index.filter import NO_FILTER, Filter
 from retrieval.index.payload import Payload
+from retrieval.photo_ref import photo_id
 
 if TYPE_CHECKING:
     from retrieval.bundle_format import CalibrationData
     from retrieval.index.vectors import Vector  # NumPy is not imported before a server forks its workers
 
+CALIBRATION = "calibration"
+MOST_COPIES = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """An indexed photo: id (UUIDv5 of its URI), embedding float32 [d] of unit length, payload."""
+    """An indexed photo: id, embedding float32 [d] of unit length, payload.
+
+    The id is the UUIDv5 of the URI under which the photo was indexed first; of `URI#sha256` if another photo had it.
+    """
 
     id: uuid.UUID
     vector: "Vector"
@@ -34,6 +43,14 @@ class Hit:
 
     id: uuid.UUID
     score: float
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedPhoto:
+    """The id and payload of an indexed photo."""
+
+    id: uuid.UUID
     payload: Payload
 
 
@@ -57,6 +74,14 @@ class VectorIndex(Closing):
 
         Raises:
             IndexWriteFailed: the engine refused; earlier points are kept.
+        """
+
+    @abstractmethod
+    def replace_payloads(self, payloads: Mapping[uuid.UUID, Payload]) -> None:
+        """Replace the payloads of points; their vectors and the graph stay as they are. Unknown ids are ignored.
+
+        Raises:
+            IndexWriteFailed: the engine refused.
         """
 
     @abstractmethod
@@ -90,6 +115,25 @@ class VectorIndex(Closing):
     @abstractmethod
     def get(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Payload]:
         """Return the payloads of those ids that are indexed."""
+
+    def named(self, uris: Sequence[str]) -> dict[str, IndexedPhoto]:
+        """Return the photos that have these URIs, as `uri` or among `also_at`, by URI.
+
+        An id alone does not tell: a photo that moved keeps its id, and another photo may be in its former place.
+        """
+        by_id = {photo_id(uri): uri for uri in uris}
+        found = self.get([*by_id])
+        named = {uri: IndexedPhoto(id, found[id]) for id, uri in by_id.items() if id in found and found[id].uri == uri}
+        rest = [uri for uri in uris if uri not in named]
+        return named | (self._otherwise_named(rest) if rest else {})
+
+    @abstractmethod
+    def _otherwise_named(self, uris: Sequence[str]) -> dict[str, IndexedPhoto]:
+        """Return the photos that have these URIs, and ids that do not follow from them."""
+
+    @abstractmethod
+    def with_content(self, sha256s: Sequence[str]) -> dict[uuid.UUID, Payload]:
+        """Return the points of photos with these contents; at most `MOST_COPIES` for each content."""
 
     @abstractmethod
     def vectors(self, ids: Sequence[uuid.UUID]) -> "dict[uuid.UUID, Vector]":
@@ -140,12 +184,39 @@ class VectorIndex(Closing):
         """
 
     @abstractmethod
-    def calibration(self) -> "CalibrationData | None":
-        """Return the calibration that was saved with the index; None if there is none, or it can't be understood."""
+    def has_removed(self) -> bool:
+        """Whether there is an index of removed points."""
 
     @abstractmethod
+    def removed(self) -> "VectorIndex":
+        """Return the index of removed points, which is created by the first call and closed with this index.
+
+        Its points count in no search, number or list of this one.
+        """
+
+    def calibration(self) -> "CalibrationData | None":
+        """Return the calibration that was saved with the index; None if there is none, or it can't be understood."""
+        from retrieval.bundle_format import CalibrationData  # noqa: PLC0415 - NumPy, see above
+
+        with suppress(ValidationError):
+            return CalibrationData.model_validate_json(self.note(CALIBRATION) or "")
+        return None
+
     def save_calibration(self, data: "CalibrationData") -> None:
         """Save the calibration of a model whose bundle has none, for all who open the index; it replaces another one.
+
+        Raises:
+            IndexWriteFailed: the engine refused.
+        """
+        self.save_note(CALIBRATION, data.model_dump_json())
+
+    @abstractmethod
+    def note(self, name: str) -> str | None:
+        """Return a text that was saved with the index; None if there is none of this name."""
+
+    @abstractmethod
+    def save_note(self, name: str, text: str) -> None:
+        """Save a text with the index, for all who open it; it replaces another one of the same name.
 
         Raises:
             IndexWriteFailed: the engine refused.

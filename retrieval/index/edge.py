@@ -16,7 +16,7 @@ import re
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, islice
@@ -24,18 +24,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import qdrant_edge as qdrant
-from pydantic import ValidationError
 
-from retrieval.bundle_format import CalibrationData
 from retrieval.cancellation import CancellationToken
 from retrieval.errors import IndexUnreadable, IndexWriteFailed, LookalikeError
 from retrieval.files import flush_tree, write_atomically
 from retrieval.index import records
-from retrieval.index.base import Hit, IndexStore, Point
+from retrieval.index.base import Hit, IndexedPhoto, IndexStore, Point
 from retrieval.index.filter import Filter
 from retrieval.index.folder import COUNT, DESCRIPTION, OPENING_BYTES, SPARE_BYTES, hold, release, require_space
 from retrieval.index.graph import bring_up_to_date, build_graph
-from retrieval.index.payload import Payload
+from retrieval.index.lookup import Lookup
+from retrieval.index.payload import INDEXED_FIELDS, Payload
 from retrieval.index.planned_search import PlannedSearch
 from retrieval.index.shard import Batch, as_edge, batch_of, create_shard, stored_vector
 from retrieval.index.vectors import LOOK, WHOLE, Vector
@@ -45,7 +44,8 @@ Page = TypeVar("Page")
 
 SHARD = "shard"
 UNFINISHED = "unfinished"  # a shard that is being created
-CALIBRATION = "calibration.json"
+REMOVED = "removed"  # the folder of the index of removed points, in that of the index
+LOOKUP = "lookup.sqlite"
 SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 MISSING = (errno.ENOENT, errno.ENOTDIR)
 SYSTEM_REMEDIES = dict.fromkeys(
@@ -89,11 +89,14 @@ class EmbeddedIndex(PlannedSearch):
         self._written: set[uuid.UUID] = set()  # points written since the shard is read to build a graph
         self._unflushed = True  # whether this process, or one that was killed, has written since the last flush
         self._changes = 0  # points written or removed since the last graph was built
+        self._removed: EmbeddedIndex | None = None
+        self._opening_removed = threading.Lock()
         self._few: bool | None = None  # whether there are few points; None: not counted since the last write
         with self._reading("opened"):
             require_space(folder, OPENING_BYTES)
             self._holder = hold(folder, store.address)
             try:
+                self._lookup = Lookup(folder / LOOKUP)
                 self._shard = self._open()
                 self._log = WriteAheadLog(self._place)
             except BaseException:
@@ -107,7 +110,17 @@ class EmbeddedIndex(PlannedSearch):
                 qdrant.Point(point.id, stored_vector(point.vector, self.look), point.payload.as_dict())
                 for point in points
             ]
+            self._remember((point.id, point.payload) for point in points)
             self._write(qdrant.UpdateOperation.upsert_points(stored), [point.id for point in points])
+
+    def replace_payloads(self, payloads: Mapping[uuid.UUID, Payload]) -> None:
+        """See `VectorIndex.replace_payloads`: sets what changed, since a new label moves a point out of the graph."""
+        before = self.get([*payloads])
+        self._remember((photo, payload) for photo, payload in payloads.items() if photo in before)
+        for photo, old in before.items():
+            is_filtered = any(getattr(old, name) != getattr(payloads[photo], name) for name in INDEXED_FIELDS)
+            for operation in _payload_changes(photo, old.as_dict(), payloads[photo].as_dict()):
+                self._write(operation, [photo], changes=int(is_filtered))
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
         if ids:
@@ -128,6 +141,10 @@ class EmbeddedIndex(PlannedSearch):
         with self._reading():
             found = self._shard.retrieve(list(ids), with_payload=False, with_vector=True)
             return records.vectors(found)
+
+    def with_content(self, sha256s: Sequence[str]) -> dict[uuid.UUID, Payload]:
+        wanted = frozenset(sha256s)
+        return {photo: payload for photo, payload in self._looked_up(wanted).items() if payload.sha256 in wanted}
 
     def scroll(self, batch: int = 1000) -> Iterator[Point]:
         for points in self._pages(records.points, batch, with_payload=True, with_vector=True):
@@ -184,15 +201,26 @@ class EmbeddedIndex(PlannedSearch):
             self._building.release()
         return built
 
-    def calibration(self) -> CalibrationData | None:
+    def has_removed(self) -> bool:
+        return (self._folder / REMOVED / DESCRIPTION).exists()
+
+    def removed(self) -> "EmbeddedIndex":
+        """See `VectorIndex.removed`: an index in the folder of this one."""
+        with self._opening_removed:
+            if self._removed is None:
+                folder = self._folder / REMOVED
+                self._removed = EmbeddedIndex(self._store, folder, self.model, self.dimension, self.look)
+            return self._removed
+
+    def note(self, name: str) -> str | None:
         try:
-            return CalibrationData.model_validate_json((self._folder / CALIBRATION).read_bytes())
-        except (FileNotFoundError, ValidationError):
+            return (self._folder / f"{name}.json").read_text("utf-8")
+        except (FileNotFoundError, UnicodeDecodeError):
             return None
 
-    def save_calibration(self, data: CalibrationData) -> None:
+    def save_note(self, name: str, text: str) -> None:
         with self._writing():
-            write_atomically(self._folder / CALIBRATION, data.model_dump_json())
+            write_atomically(self._folder / f"{name}.json", text)
 
     def save_count(self) -> None:
         """See `VectorIndex.save_count`; an error is ignored, since the number is only displayed."""
@@ -213,6 +241,9 @@ class EmbeddedIndex(PlannedSearch):
         with self._building, self._lock:
             if not self._holder.is_locked:
                 return
+            if self._removed is not None:
+                self._removed.free()
+            self._lookup.close()
             try:
                 with self._writing():
                     self._shard.flush()
@@ -253,6 +284,7 @@ class EmbeddedIndex(PlannedSearch):
         flush_tree(unfinished)
         shutil.rmtree(self._place, ignore_errors=True)
         unfinished.rename(self._place)
+        self._lookup.create()
         self._describe(self._place)
         return qdrant.EdgeShard.load(str(self._place))
 
@@ -272,6 +304,30 @@ class EmbeddedIndex(PlannedSearch):
             f"Restore the whole folder from one backup. Or, to continue with {largest.name}, write this line into "
             f"{self._description}, and run `lookalike crosscheck`: {self._description_of(largest)}",
         )
+
+    def _otherwise_named(self, uris: Sequence[str]) -> dict[str, IndexedPhoto]:
+        wanted = frozenset(uris)
+        found = [IndexedPhoto(photo, payload) for photo, payload in self._looked_up(wanted).items()]
+        return {uri: photo for photo in found for uri in (*photo.payload.also_at, photo.payload.uri) if uri in wanted}
+
+    def _looked_up(self, values: Iterable[str]) -> dict[uuid.UUID, Payload]:
+        """Return the points that may have one of these contents or further names."""
+        with self._reading():
+            self._require_lookup()
+            ids = self._lookup.find(values)
+        return self.get(ids) if ids else {}
+
+    def _remember(self, photos: Iterable[tuple[uuid.UUID, Payload]]) -> None:
+        """Enter points into the lookup, before they are written: an entry that a point does not confirm is ignored."""
+        with self._writing():
+            require_space(self._folder)
+            self._require_lookup()
+            self._lookup.add(photos)
+
+    def _require_lookup(self) -> None:
+        """Build the lookup of an index that an older version wrote."""
+        if not self._lookup.exists():
+            self._lookup.create(self.scroll_payloads())
 
     def _describe(self, shard: Path) -> None:
         write_atomically(self._description, self._description_of(shard))
@@ -398,12 +454,13 @@ class EmbeddedIndex(PlannedSearch):
                 "Its former contents are kept. Free disk space, then run the same command again.",
             ) from None
 
-    def _write(self, operation: qdrant.UpdateOperation, ids: Sequence[uuid.UUID]) -> None:
+    def _write(self, operation: qdrant.UpdateOperation, ids: Sequence[uuid.UUID], changes: int | None = None) -> None:
+        """Apply an operation to points; `changes` of them leave the graph, by default all."""
         with self._lock, self._writing():
             require_space(self._folder)
             self._unflushed = True
             self._shard.update(operation)
-            self._changes += len(ids)
+            self._changes += len(ids) if changes is None else changes
             self._few = None
             if self._building.locked():
                 self._written.update(ids)
@@ -414,6 +471,17 @@ def _compiled(filter: Filter) -> qdrant.Filter | None:
     if not filter:
         return None
     return qdrant.Filter(must=[qdrant.FieldCondition("label", match=qdrant.MatchAny(filter.stored_labels))])
+
+
+def _payload_changes(
+    photo: uuid.UUID, old: Mapping[str, Any], new: Mapping[str, Any]
+) -> Iterator[qdrant.UpdateOperation]:
+    """Yield the operations that make a payload from another."""
+    gone = [name for name in old if name not in new]
+    if changed := {name: value for name, value in new.items() if old.get(name) != value}:
+        yield qdrant.UpdateOperation.set_payload([photo], changed)
+    if gone:
+        yield qdrant.UpdateOperation.delete_payload([photo], gone)
 
 
 def _is_empty(shard: Path) -> bool:

@@ -5,12 +5,15 @@ A new field is added to `Payload`, and to `INDEXED_FIELDS` if searches filter by
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from retrieval.errors import IndexUnreadable
 from retrieval.photo_ref import Extra
 
 INDEXED_FIELDS = {"label": "keyword"}  # and the type of each payload index, by its name in Qdrant
+LISTS = ("sources", "also_at")
+
+RemovedBy = Literal["sync", "person"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +30,22 @@ class Payload:
     indexed_at: str  # ISO 8601 in UTC
     etag: str | None = None  # its version in a remote store
     extra: Extra = field(default_factory=dict)  # the other columns of its manifest
+    sources: tuple[str, ...] = ()  # URIs of the folders and manifests that named it; empty if written before 0.2
+    also_at: tuple[str, ...] = ()  # further URIs of the same file: hard links, symbolic links, bind mounts
+    removed_at: str | None = None  # when it was removed from the index; ISO 8601 in UTC
+    removed_by: RemovedBy | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the payload as JSON types, without the fields that are None or empty."""
-        return {key: value for key, value in asdict(self).items() if value is not None and value != {}}
+        fields = {**asdict(self), "sources": [*self.sources], "also_at": [*self.also_at]}
+        return {key: value for key, value in fields.items() if value is not None and value not in ({}, [])}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any] | None) -> "Payload":
         """Return the payload of a stored point; raises `IndexUnreadable` if it is damaged."""
         try:
-            return cls(**{"label": None, **(values or {})})
+            lists = {name: tuple(values[name]) for name in LISTS if values and name in values}
+            return cls(**{"label": None, **(values or {}), **lists})
         except TypeError as error:
             raise IndexUnreadable(
                 f"The index holds a photo whose payload is damaged ({error}).",

@@ -8,7 +8,7 @@ from qdrant_client import QdrantClient
 from retrieval.index.base import IndexStore
 from retrieval.index.client import Connection, connect, versions_apart
 from retrieval.index.server_aliases import Aliases
-from retrieval.index.server_collections import Collections
+from retrieval.index.server_collections import Collections, removed_collections
 from retrieval.index.server_index import ServerIndex
 from retrieval.settings import Settings
 
@@ -66,5 +66,7 @@ class ServerStore(IndexStore):
 
     def _remove(self, model: str) -> None:
         name = self.collections.name(model)
+        removed = removed_collections(self.connection).name(model)
+        self.connection.request(lambda client: client.delete_collection(removed))
         self.connection.request(lambda client: client.delete_collection(name))
         self.collections.forget(name)

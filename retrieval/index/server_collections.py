@@ -17,23 +17,30 @@ from retrieval.settings import DEFAULT_QDRANT_PREFIX
 
 MAKER = "lookalike"
 SCHEMA = 1  # of payload and vectors
+REMOVED = ".removed"  # the kind of the collections of removed points
+LOOKED_UP = ("uri", "also_at", "sha256")  # fields by which single photos are found
+ON_DISK = qdrant.KeywordIndexParams(type=qdrant.KeywordIndexType.KEYWORD, on_disk=True)
 
 
 class Collections:
-    """The collections `PREFIX-<model id>` of a server, as `LOOKALIKE_QDRANT_PREFIX` and the other settings say."""
+    """The collections `PREFIX-<model id>` of a server, as `LOOKALIKE_QDRANT_PREFIX` and the other settings say.
 
-    def __init__(self, connection: Connection) -> None:
+    `kind` makes them `PREFIX<kind>-<model id>`.
+    """
+
+    def __init__(self, connection: Connection, kind: str = "") -> None:
         self.prefix = connection.settings.qdrant_prefix
+        self._start = f"{self.prefix}{kind}-"
         self._connection, self._settings = connection, connection.settings
         self._known: set[str] = set()  # the names of collections that are ours
 
     def name(self, model: str) -> str:
         """Return the name of a model's collection."""
-        return f"{self.prefix}-{model}"
+        return f"{self._start}{model}"
 
     def model(self, collection: str) -> str:
         """Return the model of a collection."""
-        return collection.removeprefix(f"{self.prefix}-")
+        return collection.removeprefix(self._start)
 
     def names(self) -> list[str]:
         """Return the names of all collections, also of those that are not ours."""
@@ -45,7 +52,7 @@ class Collections:
 
     def is_ours(self, name: str) -> bool:
         """Whether a collection was made by this installation; one that does not exist was not."""
-        may_be = name not in self._known and name.startswith(f"{self.prefix}-")
+        may_be = name not in self._known and name.startswith(self._start)
         if may_be and (info := self._info(name)) and self._owns(info):
             self._known.add(name)
         return name in self._known
@@ -167,6 +174,14 @@ class Collections:
         for field, kind in INDEXED_FIELDS.items():
             if field not in (existing or {}):
                 client.create_payload_index(name, field, qdrant.PayloadSchemaType(kind))
+        for field in LOOKED_UP:
+            if field not in (existing or {}):
+                client.create_payload_index(name, field, ON_DISK)
+
+
+def removed_collections(connection: Connection) -> Collections:
+    """Return the collections of the points that were removed from the index of each model."""
+    return Collections(connection, REMOVED)
 
 
 def lengths(info: qdrant.CollectionInfo) -> tuple[int, int]:

@@ -1,18 +1,16 @@
 """The index of a model on a Qdrant server or cluster: the points of one collection."""
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
 from qdrant_client import QdrantClient, models
 
-from retrieval.bundle_format import CalibrationData
 from retrieval.cancellation import CancellationToken
 from retrieval.errors import IndexWriteFailed
 from retrieval.index import records
-from retrieval.index.base import Hit, IndexStore, Point
+from retrieval.index.base import MOST_COPIES, Hit, IndexedPhoto, IndexStore, Point
 from retrieval.index.client import Connection, Result
 from retrieval.index.filter import Filter
 from retrieval.index.filtered_search import Nearest
@@ -20,10 +18,10 @@ from retrieval.index.payload import Payload
 from retrieval.index.planned_search import PlannedSearch
 from retrieval.index.refusals import RequestTooLarge
 from retrieval.index.retries import time_limit
-from retrieval.index.server_collections import Collections, lengths
+from retrieval.index.server_collections import Collections, lengths, removed_collections
 from retrieval.index.vectors import LOOK, WHOLE, Vector
 
-CALIBRATION = "lookalike-calibration"  # in the metadata of a collection: JSON, as text
+NOTE = "lookalike-"  # before the name of a note in the metadata of a collection
 FLOAT_BYTES = 4
 OVERSAMPLING = 3.0  # int8 vectors with rescoring then find what the full vectors find (recall 0.999)
 
@@ -49,6 +47,7 @@ class ServerIndex(PlannedSearch):
         super().__init__(store, model, dimension, look)
         self._connection, self._settings, self._collections = connection, connection.settings, collections
         self._collection = collections.name(model)
+        self._removed: ServerIndex | None = None
         self.dimension, self.look = lengths(collections.open(model, dimension, look))
 
     def upsert(self, points: Sequence[Point]) -> None:
@@ -60,6 +59,22 @@ class ServerIndex(PlannedSearch):
             self._write(lambda client: client.upsert(self._collection, stored, wait=True, ordering=self._ordering))
 
         _in_parts(write, points)
+
+    def replace_payloads(self, payloads: Mapping[uuid.UUID, Payload]) -> None:
+        def write(part: Sequence[uuid.UUID]) -> None:
+            operations: list[models.UpdateOperation] = [
+                models.OverwritePayloadOperation(
+                    overwrite_payload=models.SetPayload(payload=payloads[photo].as_dict(), filter=_only(photo))
+                )
+                for photo in part
+            ]
+            self._write(
+                lambda client: client.batch_update_points(
+                    self._collection, operations, wait=True, ordering=self._ordering
+                )
+            )
+
+        _in_parts(write, [*payloads])
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
         def write(part: Sequence[uuid.UUID]) -> None:
@@ -86,6 +101,9 @@ class ServerIndex(PlannedSearch):
 
     def vectors(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Vector]:
         return records.vectors(self._retrieved(ids, with_payload=False, with_vectors=self._whole))
+
+    def with_content(self, sha256s: Sequence[str]) -> dict[uuid.UUID, Payload]:
+        return self._with("sha256", sha256s)
 
     def scroll(self, batch: int = 1000) -> Iterator[Point]:
         for page in self._pages(batch, with_payload=True, with_vectors=self._whole):
@@ -124,19 +142,57 @@ class ServerIndex(PlannedSearch):
         """See `VectorIndex.optimize`: a server builds its graphs by itself."""
         return False
 
-    def calibration(self) -> CalibrationData | None:
-        metadata = self._request(lambda client: client.get_collection(self._collection)).config.metadata or {}
-        try:
-            return CalibrationData.model_validate_json(metadata[CALIBRATION])
-        except (KeyError, ValidationError):
-            return None
+    def has_removed(self) -> bool:
+        name = removed_collections(self._connection).name(self.model)
+        return self._removed is not None or self._request(lambda client: client.collection_exists(name))
 
-    def save_calibration(self, data: CalibrationData) -> None:
-        metadata = {CALIBRATION: data.model_dump_json()}
-        self._write(lambda client: client.update_collection(self._collection, metadata=metadata))
+    def removed(self) -> "ServerIndex":
+        """See `VectorIndex.removed`: a collection beside that of this index."""
+        if self._removed is None:
+            collections = removed_collections(self._connection)
+            self._removed = ServerIndex(
+                self._store,
+                self._connection,
+                collections,
+                model=self.model,
+                dimension=self.dimension,
+                look=self.look,
+            )
+        return self._removed
+
+    def note(self, name: str) -> str | None:
+        metadata = self._request(lambda client: client.get_collection(self._collection)).config.metadata or {}
+        return metadata.get(NOTE + name)
+
+    def save_note(self, name: str, text: str) -> None:
+        self._write(lambda client: client.update_collection(self._collection, metadata={NOTE + name: text}))
 
     def free(self) -> None:
         """See `VectorIndex.free`: the client belongs to the store."""
+
+    def _otherwise_named(self, uris: Sequence[str]) -> dict[str, IndexedPhoto]:
+        wanted = frozenset(uris)
+        found = self._with("also_at", uris) | self._with("uri", uris)
+        photos = [IndexedPhoto(photo, payload) for photo, payload in found.items()]
+        return {uri: photo for photo in photos for uri in (*photo.payload.also_at, photo.payload.uri) if uri in wanted}
+
+    def _with(self, field: str, values: Sequence[str]) -> dict[uuid.UUID, Payload]:
+        """Return the points with one of these values in a field."""
+
+        def read(part: Sequence[str]) -> dict[uuid.UUID, Payload]:
+            condition = models.FieldCondition(key=field, match=models.MatchAny(any=list(part)))
+            page, _ = self._request(
+                lambda client: client.scroll(
+                    self._collection,
+                    models.Filter(must=[condition]),
+                    limit=MOST_COPIES * len(part),
+                    with_payload=True,
+                    consistency=self._consistency,
+                )
+            )
+            return records.payloads(page)
+
+        return {photo: payload for part in _in_parts(read, values) for photo, payload in part.items()}
 
     def _pages(self, size: int, **request: Any) -> Iterator[list[models.Record]]:
         """Yield all records in the order of the ids; the only page may be empty."""
@@ -265,6 +321,11 @@ def _compiled(filter: Filter) -> models.Filter | None:
     if not filter:
         return None
     return models.Filter(must=[models.FieldCondition(key="label", match=models.MatchAny(any=filter.stored_labels))])
+
+
+def _only(photo: uuid.UUID) -> models.Filter:
+    """Return a filter for one point, which need not exist: Qdrant refuses to change one that is named and missing."""
+    return models.Filter(must=[models.HasIdCondition(has_id=[str(photo)])])
 
 
 def _texts(ids: Sequence[uuid.UUID]) -> list[str | int | uuid.UUID]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from retrieval.bundle_format import CalibrationData, Pairs
 from retrieval.errors import BadQuery, IndexMismatch, NotFound
 from retrieval.index import Filter, IndexStore, Payload, Point, VectorIndex
+from retrieval.index.base import IndexedPhoto
 from retrieval.index.edge import EmbeddedIndex
 from retrieval.index.embedded import EmbeddedStore
 from retrieval.photo_ref import photo_id
@@ -431,3 +432,69 @@ def test_an_index_of_one_part_ignores_the_graph_of_look(index: VectorIndex) -> N
     index.upsert(stored)
     assert index.look == 0
     assert index.search(stored[3].vector, 5, by_look=True) == index.search(stored[3].vector, 5)
+
+
+def test_a_photo_is_found_by_each_of_its_names(index: VectorIndex) -> None:
+    first, other = points(2)
+    index.upsert([first, other])
+    assert index.named(["file:///0.jpg", "file:///9.jpg"]) == {"file:///0.jpg": IndexedPhoto(first.id, first.payload)}
+    moved = replace(first.payload, uri="file:///moved.jpg", also_at=("file:///link.jpg",))
+    index.replace_payloads({first.id: moved, uuid.uuid4(): moved})
+    assert index.get([first.id, other.id]) == {first.id: moved, other.id: other.payload}
+    assert index.count() == 2
+    np.testing.assert_allclose(index.vectors([first.id])[first.id], first.vector, atol=1e-6)
+    found = index.named(["file:///0.jpg", "file:///1.jpg", "file:///moved.jpg", "file:///link.jpg"])
+    assert {uri: photo.id for uri, photo in found.items()} == {
+        "file:///1.jpg": other.id,
+        "file:///moved.jpg": first.id,
+        "file:///link.jpg": first.id,
+    }
+
+
+def test_a_photo_is_found_by_its_content(index: VectorIndex) -> None:
+    stored = [replace(one, payload=replace(one.payload, sha256=f"{n % 3}" * 64)) for n, one in enumerate(points(7))]
+    index.upsert(stored)
+    assert index.with_content(["1" * 64, "9" * 64]) == {stored[n].id: stored[n].payload for n in (1, 4)}
+    index.delete([stored[1].id])
+    assert set(index.with_content(["1" * 64])) == {stored[4].id}
+    index.replace_payloads({stored[4].id: replace(stored[4].payload, sha256="8" * 64)})
+    assert index.with_content(["1" * 64]) == {}
+    assert set(index.with_content(["8" * 64])) == {stored[4].id}
+    assert index.with_content([]) == {}
+
+
+def test_a_replaced_payload_loses_the_fields_that_the_new_one_lacks(index: VectorIndex) -> None:
+    (stored,) = points(1)
+    index.upsert([replace(stored, payload=replace(stored.payload, extra={"price": 1}, sources=("file:///a/",)))])
+    index.replace_payloads({stored.id: replace(stored.payload, label=None)})
+    assert index.get([stored.id]) == {stored.id: replace(stored.payload, label=None)}
+    assert index.labels() == {}
+
+
+def test_removed_points_count_in_nothing(store: IndexStore, model: str) -> None:
+    first, other = points(2)
+    with store.open(model, DIMENSION) as index:
+        index.upsert([first])
+        assert not index.has_removed()
+        index.removed().upsert([other])
+        assert index.has_removed()
+        assert index.count() == store.count(model) == 1
+        assert index.labels() == {"rose": 1}
+        assert len(index.search(other.vector, 5)) == 1
+        assert model in store.models() and len(store.models()) == 1
+    with store.open(model, DIMENSION) as index:
+        assert index.has_removed()
+        assert list(index.removed().scroll_payloads()) == [(other.id, other.payload)]
+    store.remove(model)
+    with store.open(model, DIMENSION) as index:
+        assert not index.has_removed()
+
+
+def test_a_note_is_kept_with_the_index(store: IndexStore, model: str) -> None:
+    with store.open(model, DIMENSION) as index:
+        assert index.note("sources") is None
+        index.save_note("sources", "first")
+        index.save_note("sources", "{}")
+    with store.open(model, DIMENSION) as index:
+        assert index.note("sources") == "{}"
+        assert index.calibration() is None

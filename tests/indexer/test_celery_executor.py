@@ -19,6 +19,7 @@ from indexer.celery_app import QUEUE
 from indexer.celery_executor import MAX_OUTSTANDING, CeleryExecutor
 from indexer.executor import LocalExecutor
 from indexer.messages import ResultMessage
+from indexer.removal import DEFAULT_LIMITS, Removal
 from indexer.result_queue import ResultQueue
 from retrieval.bundle import Bundle
 from retrieval.cancellation import CancellationToken
@@ -26,7 +27,7 @@ from retrieval.decoder import PhotoDecoder
 from retrieval.errors import LookalikeError
 from retrieval.index import open_store
 from retrieval.listing import list_photos
-from retrieval.listing_options import ListingOptions
+from retrieval.listing_options import DEFAULT_OPTIONS
 from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
 from retrieval.source_policy import DEFAULT_POLICY
@@ -273,13 +274,14 @@ def test_a_cancelled_job_revokes_waiting_tasks(client: redis.Redis, executor: Ce
 def test_a_cancelled_job_does_not_wait_for_workers(client: redis.Redis, executor: CeleryExecutor) -> None:
     checks = iter([False, True])
     assert executor.cross_check(CancellationToken(lambda: next(checks))) is None
-    assert executor.remove_gone(["/photos"], DEFAULT_POLICY, ListingOptions(), CancellationToken(lambda: True)) == 0
+    how = DEFAULT_POLICY, DEFAULT_OPTIONS, DEFAULT_LIMITS
+    assert executor.remove_gone(["/photos"], *how, CancellationToken(lambda: True)) == Removal()
     assert len(take_waiting(client)) == 2
     reports = threading.Thread(
-        target=lambda: report(client, *wait_for_tasks(client, 1), removed=3),
+        target=lambda: report(client, *wait_for_tasks(client, 1), removal=Removal(3)),
     )
     reports.start()
-    assert executor.remove_gone(["/photos"], DEFAULT_POLICY, ListingOptions(), CancellationToken()) == 3
+    assert executor.remove_gone(["/photos"], *how, CancellationToken()) == Removal(3)
     reports.join()
 
 

@@ -14,7 +14,8 @@ import make
 import pytest
 
 from indexer.batch import BatchIndexer, BatchResult
-from indexer.sources import list_sources, remove_gone
+from indexer.removal import remove_gone
+from indexer.sources import list_sources
 from retrieval.bundle import Bundle
 from retrieval.errors import BadSource
 from retrieval.index import VectorIndex
@@ -72,7 +73,7 @@ def test_sync_removes_what_left_the_bucket_and_nothing_where_it_cannot_be_listed
 ) -> None:
     run(indexer, f"s3://{BUCKET}/2026")
     s3.delete_object(Bucket=BUCKET, Key="2026/red/0.jpg")
-    assert remove_gone(index, [f"s3://{BUCKET}/2026"], policy=URLS) == 1
+    assert remove_gone(index, [f"s3://{BUCKET}/2026"], policy=URLS).removed == 1
     with pytest.raises(BadSource):
         remove_gone(index, ["s3://no-such-bucket/2026"], policy=URLS)
     monkeypatch.setitem(fsspec.config.conf, "s3", {"endpoint_url": "http://127.0.0.1:1"})
@@ -160,7 +161,7 @@ def test_memory_is_a_store_too(indexer: BatchIndexer, index: VectorIndex) -> Non
     assert run(indexer, "memory://own") == (3, 3, 0, 0)
     assert run(indexer, "memory://own") == (3, 0, 3, 0)
     memory.rm("/own/red", recursive=True)
-    assert remove_gone(index, ["memory://own"], policy=URLS) == 1
+    assert remove_gone(index, ["memory://own"], policy=URLS).removed == 1
     memory.rm("/own", recursive=True)
     with pytest.raises(BadSource):
         remove_gone(index, ["memory://own"], policy=URLS)

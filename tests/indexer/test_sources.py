@@ -1,5 +1,6 @@
 """Sources: one stream of photos, and what `--sync` may remove."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,12 +8,16 @@ from pathlib import Path
 import make
 import pytest
 
-from indexer import sources
+from indexer import removal
 from indexer.batch import BatchIndexer
-from indexer.sources import list_sources, remove_gone
+from indexer.removal import Removal, RemovalLimits, remove_gone
+from indexer.source_record import SourceSurvey, read_records, save_records
+from indexer.source_uri import source_uri
+from indexer.sources import list_sources
 from retrieval.errors import BadSource
 from retrieval.index import VectorIndex
-from retrieval.photo_ref import PhotoRef
+from retrieval.index.base import IndexedPhoto
+from retrieval.photo_ref import PhotoRef, uri_of
 
 
 @pytest.fixture
@@ -50,9 +55,9 @@ def test_gone_photos_of_a_folder_are_removed_and_no_others(
     indexed(indexer, own / "first", own / "second")
     shutil.rmtree(own / "first" / "red")
     (own / "second" / "red" / "0.jpg").unlink()
-    assert remove_gone(index, [str(own / "first")]) == 2
+    assert remove_gone(index, [str(own / "first")]).removed == 2
     assert index.count() == 10
-    assert remove_gone(index, [str(own / "first")]) == 0
+    assert remove_gone(index, [str(own / "first")]).removed == 0
 
 
 def test_what_is_indexed_while_the_folder_is_listed_is_not_gone(
@@ -63,12 +68,12 @@ def test_what_is_indexed_while_the_folder_is_listed_is_not_gone(
 
     def list_and_index(*given: object, **options: object) -> Iterator[PhotoRef]:
         listed = list(list_sources(*given, **options))
-        indexed(indexer, make.library(own / "first" / "new", per_label=1))
+        indexed(indexer, Path(shutil.copytree(own / "second" / "blue", own / "first" / "new")))
         return iter(listed)
 
-    monkeypatch.setattr(sources, "list_sources", list_and_index)
-    assert remove_gone(index, [str(own / "first")]) == 1
-    assert index.count() == 3 + 3
+    monkeypatch.setattr(removal, "list_sources", list_and_index)
+    assert remove_gone(index, [str(own / "first")]).removed == 1
+    assert index.count() == 3 + 2
 
 
 def test_a_folder_whose_name_starts_alike_is_another_folder(
@@ -77,7 +82,7 @@ def test_a_folder_whose_name_starts_alike_is_another_folder(
     (own / "first").rename(own / "second-best")
     indexed(indexer, own / "second", own / "second-best")
     shutil.rmtree(own / "second-best" / "red")
-    assert remove_gone(index, [str(own / "second")]) == 0
+    assert remove_gone(index, [str(own / "second")]).removed == 0
 
 
 def test_a_source_that_vanished_or_is_empty_removes_nothing(
@@ -110,7 +115,7 @@ def test_a_manifest_removes_the_photos_below_it_that_no_longer_exist(
     manifest.write_text("path,label\nred/0.jpg,red\nred/1.jpg,red\n")
     (own / "first" / "red" / "1.jpg").unlink()
     (own / "second" / "red" / "1.jpg").unlink()
-    assert remove_gone(index, [str(manifest)]) == 1
+    assert remove_gone(index, [str(manifest)]).removed == 1
     assert index.count() == 11
 
 
@@ -126,3 +131,87 @@ def test_a_folder_that_vanishes_midway_loses_nothing(own: Path, indexer: BatchIn
     assert [uri.rpartition("/")[2] for uri in told] == ["green", "red"]
     assert index.count() == 6
     assert index.labels() == {"red": 2, "green": 2, "blue": 2}
+
+
+def photo_of(index: VectorIndex, path: Path) -> IndexedPhoto | None:
+    uri = uri_of(path)
+    return index.named([uri]).get(uri)
+
+
+def test_an_empty_folder_that_held_photos_is_not_removed(own: Path, indexer: BatchIndexer, index: VectorIndex) -> None:
+    """As if a share were not mounted."""
+    indexed(indexer, own)
+    (own / "second").rename(own.parent / "unmounted")
+    (own / "second").mkdir()
+    (own / "first" / "red" / "0.jpg").unlink()
+    removal = remove_gone(index, [str(own)])
+    assert (removal.removed, index.count()) == (0, 12)
+    (refused,) = removal.refused
+    assert (refused.source, refused.would_remove, refused.of) == (str(own), 7, 12)
+    assert "second held 6" in refused.reason
+    assert remove_gone(index, [str(own)], limits=RemovalLimits(allowed="6")).removed == 0
+    assert remove_gone(index, [str(own)], limits=RemovalLimits(allowed="59%")).removed == 7
+
+
+def test_a_mount_point_that_is_none_now_keeps_its_photos(
+    own: Path, indexer: BatchIndexer, index: VectorIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed(indexer, own)
+    survey = SourceSurvey()
+    ismount = os.path.ismount
+    with monkeypatch.context() as mounted:
+        mounted.setattr(os.path, "ismount", lambda path: path == own / "second" or ismount(path))
+        for _ in survey.counted(list_sources([str(own)])):
+            pass
+        save_records(index, survey.records())
+    (record,) = read_records(index).values()
+    assert (record.photos, len(record.folders)) == (12, 6)
+    shutil.rmtree(own / "second" / "red")
+    (refused,) = remove_gone(index, [str(own)]).refused
+    assert (refused.would_remove, refused.of) == (2, 12)
+    assert "second was a mount point" in refused.reason
+    (own / "first" / "red" / "0.jpg").unlink()
+    assert index.count() == 12
+
+
+def test_more_photos_than_the_limit_are_not_removed(own: Path, indexer: BatchIndexer, index: VectorIndex) -> None:
+    make.library(own / "third", per_label=60, labels=("red",))
+    indexed(indexer, own / "third", own / "first")
+    for number in range(51):
+        (own / "third" / "red" / f"{number}.jpg").unlink()
+    removal = remove_gone(index, [str(own / "third"), str(own / "first")])
+    assert [(one.would_remove, one.of) for one in removal.refused] == [(51, 60)]
+    assert "more than 5 %" in removal.refused[0].reason
+    assert remove_gone(index, [str(own / "third")], limits=RemovalLimits(percent=85)).removed == 51
+
+
+def test_photos_that_left_a_manifest_are_removed_unless_another_source_names_them(
+    own: Path, indexer: BatchIndexer, index: VectorIndex
+) -> None:
+    manifest = own / "photos.csv"
+    manifest.write_text("path,label\nfirst/red/0.jpg,a\nfirst/red/1.jpg,b\nsecond/red/0.jpg,c\nsecond/red/1.jpg,d\n")
+    indexed(indexer, manifest, own / "first" / "red")
+    manifest.write_text("path,label\nsecond/red/0.jpg,c\n")
+    assert remove_gone(index, [str(manifest)]).removed == 1
+    assert index.count() == 3
+    assert photo_of(index, own / "second" / "red" / "1.jpg") is None
+    photo = photo_of(index, own / "first" / "red" / "0.jpg")
+    assert photo and photo.payload.sources == (source_uri(str(own / "first" / "red")),)
+    assert remove_gone(index, [str(manifest)]).removed == 0
+
+
+def test_photos_that_are_listed_when_they_are_listed_again_are_kept(
+    own: Path, indexer: BatchIndexer, index: VectorIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if a folder were renamed back and forth while it is listed."""
+    indexed(indexer, own / "first")
+    listings = 0
+
+    def hide_once(*given: object, **options: object) -> Iterator[PhotoRef]:
+        nonlocal listings
+        listings += 1
+        return (photo for photo in list_sources(*given, **options) if listings > 1 or "/red/" not in photo.uri)
+
+    monkeypatch.setattr(removal, "list_sources", hide_once)
+    assert remove_gone(index, [str(own / "first")]) == Removal()
+    assert (listings, index.count()) == (2, 6)

@@ -107,6 +107,11 @@ class Collection:
             self.name, request.payload, points=request.points or models.FilterSelector(filter=request.filter)
         )
 
+    def change_points(self, request: models.UpdateOperations) -> None:
+        """Apply several changes of points."""
+        self.strict.write(len(request.operations))
+        self.client.batch_update_points(self.name, request.operations)
+
     def query(self, request: models.QueryRequest) -> dict[str, Any]:
         self._check_search(request)
         found = self.client.query_points(self.name, **self._query(request), offset=request.offset, limit=limit(request))

@@ -200,6 +200,11 @@ class StandIn:
         collection.set_payload(request)
         return collection.written(wait)
 
+    def _change_points(self, name: str, request: models.UpdateOperations, wait: bool = False) -> Any:
+        collection = self._collection(name)
+        collection.change_points(request)
+        return [collection.written(wait)] * len(request.operations)
+
     def _retrieve(self, name: str, request: models.PointRequest) -> Any:
         return self._collection(name).retrieve(request)
 
@@ -295,6 +300,7 @@ ROUTES: dict[tuple[str, str], tuple[Any, Handler]] = {
     ("GET", f"{NAME}/points/([^/]+)"): (None, StandIn._point),
     ("POST", f"{NAME}/points/delete"): (Selector, StandIn._delete),
     ("POST", f"{NAME}/points/payload"): (models.SetPayload, StandIn._set_payload),
+    ("POST", f"{NAME}/points/batch"): (models.UpdateOperations, StandIn._change_points),
     ("POST", f"{NAME}/points/query"): (models.QueryRequest, StandIn._query),
     ("POST", f"{NAME}/points/query/batch"): (models.QueryRequestBatch, StandIn._batch),
     ("POST", f"{NAME}/points/query/groups"): (models.QueryGroupsRequest, StandIn._groups),

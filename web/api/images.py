@@ -9,7 +9,8 @@ from apiflask import FileSchema
 from flask import Response, request, send_file, url_for
 
 from retrieval.errors import NotFound, os_errors_as
-from retrieval.photo_ref import PhotoRef, display
+from retrieval.index.base import IndexedPhoto
+from retrieval.photo_ref import display
 from web.api.search import respond
 from web.indexed import indexed
 from web.keys import WRITES
@@ -36,7 +37,7 @@ def add(sent: NewPhoto) -> tuple[Photo, dict[str, str]]:
     """
     served = services()
     added = served.uploads.add(served.searcher, sent.image, sent.label)
-    return _photo(added.id), {"Location": url_for("images.show", photo=added.id)}
+    return _photo(added), {"Location": url_for("images.show", photo=added)}
 
 
 @blueprint.get("/images/<uuid:photo>")
@@ -53,9 +54,9 @@ def show(photo: uuid.UUID) -> Photo:
 @blueprint.doc(operation_id="removePhoto", responses=[403, 404])
 def remove(photo: uuid.UUID) -> str:
     """Remove a photo from the index; its file is deleted only if it was added over HTTP."""
-    served, uri = services(), indexed(photo).uri
-    with served.photo_files.forgetting(uri):
-        served.uploads.remove(served.searcher.index, PhotoRef(uri))
+    served, found = services(), IndexedPhoto(photo, indexed(photo))
+    with served.photo_files.forgetting(found.payload.uri):
+        served.uploads.remove(served.searcher.index, found)
     return ""
 
 

@@ -127,6 +127,7 @@ def _index_request(new: IndexJob) -> IndexRequest:
         include_hidden=new.include_hidden,
         exclude=new.exclude,
         relabel=new.relabel,
+        allow_removing=new.allow_removing,
     )
 
 
@@ -144,9 +145,14 @@ def _shown() -> Callable[[Job], Job]:
     paths = services().shown_paths
 
     def without_folders(job: Job) -> Job:
+        refused = [
+            replace(one, source=paths.of_source(one.source), reason=paths.without_folders(one.reason))
+            for one in job.removal_refused
+        ]
         return job.model_copy(
             update={
                 "sources": [paths.of_source(source) for source in job.sources],
+                "removal_refused": refused,
                 "notices": [paths.without_folders(notice) for notice in job.notices],
                 "error": job.error and paths.without_folders(job.error),
             }

@@ -1,0 +1,106 @@
+"""What the index knows of a photo that it does not find under its URI: whether it has moved, or has a second name."""
+
+import hashlib
+import threading
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Literal
+
+from retrieval.errors import MissingPhoto, UnreadablePhoto
+from retrieval.index import Payload, VectorIndex
+from retrieval.index.base import IndexedPhoto
+from retrieval.photo_ref import FileStatus, PhotoRef, path_of
+from retrieval.stores import store_of
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An indexed photo with the content of another one, and how the two are related."""
+
+    photo: IndexedPhoto
+    relation: Literal["moved", "link"]  # the other one is its new place, or another name of its file
+
+
+class KnownPhotos:
+    """Finds indexed photos by content, for the threads of a process.
+
+    A photo is claimed by the first that finds it, so that of two copies only one is taken for its new place.
+    """
+
+    def __init__(self, index: VectorIndex) -> None:
+        self._index = index
+        self._claimed: dict[uuid.UUID, str] = {}
+        self._lock = threading.Lock()
+
+    def relatives(self, photos: Sequence[tuple[PhotoRef, str]], batch: str) -> dict[str, Known]:
+        """Return the indexed photos from which new ones moved, or of which they are another name, by the new URI.
+
+        A photo has moved if its content is indexed, and no longer in its former place. If there are several, the one
+        with the most similar path has moved.
+
+        Args:
+            photos: new photos, each with its sha256.
+            batch: the time of their batch, which claims those that moved.
+        """
+        found = self._index.with_content([sha256 for _, sha256 in photos])
+        related: dict[str, Known] = {}
+        for photo, sha256 in photos:
+            same = [IndexedPhoto(id, payload) for id, payload in found.items() if payload.sha256 == sha256]
+            if relative := self._relative(photo, same, batch):
+                related[photo.uri] = relative
+        return related
+
+    def claim(self, photo: uuid.UUID, batch: str) -> bool:
+        """Claim an indexed photo in order to change it; return False if it has been claimed."""
+        with self._lock:
+            is_free = photo not in self._claimed
+            if is_free:
+                self._claimed[photo] = batch
+        return is_free
+
+    def release(self, batch: str) -> None:
+        """Release the photos of a batch, after it was written or has failed."""
+        with self._lock:
+            self._claimed = {photo: other for photo, other in self._claimed.items() if other != batch}
+
+    def _relative(self, photo: PhotoRef, same: Sequence[IndexedPhoto], batch: str) -> Known | None:
+        for other in same:
+            if is_same_file(photo.uri, other.payload.uri):
+                return Known(other, "link")
+        for other in sorted(same, key=lambda other: _in_common(photo.uri, other.payload.uri), reverse=True):
+            if is_gone(other.payload) and self.claim(other.id, batch):
+                return Known(other, "moved")
+        return None
+
+
+def is_gone(photo: Payload) -> bool:
+    """Whether the file of an indexed photo does not exist, or another file is in its place.
+
+    False if its store can't be reached.
+    """
+    store = store_of(photo.uri)
+    try:
+        status = store.status(photo.uri)
+        if status == FileStatus(photo.bytes, photo.modified_at, photo.etag):
+            return False
+        return status.size != photo.bytes or hashlib.sha256(store.read(photo.uri)).hexdigest() != photo.sha256
+    except MissingPhoto:
+        return True
+    except UnreadablePhoto:
+        return False
+
+
+def is_same_file(uri: str, other: str) -> bool:
+    """Whether two URIs are names of one file on this machine."""
+    with suppress(OSError, UnreadablePhoto):
+        return path_of(uri).samefile(path_of(other))
+    return False
+
+
+def _in_common(uri: str, other: str) -> int:
+    """Return how many parts the ends of two URIs have in common."""
+    pairs = zip(reversed(uri.split("/")), reversed(other.split("/")), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

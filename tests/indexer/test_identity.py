@@ -1,0 +1,161 @@
+"""Which point a photo is: photos that move keep theirs, and the names of one file share one."""
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import make
+import pytest
+
+from indexer.batch import BatchIndexer
+from indexer.sources import list_sources
+from retrieval.embedder import Embedder
+from retrieval.index import Payload, VectorIndex
+from retrieval.index.base import IndexedPhoto
+from retrieval.photo_ref import photo_id, uri_of
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A library of six photos that a test may change."""
+    return make.library(tmp_path / "photos", per_label=2)
+
+
+def run(indexer: BatchIndexer, *sources: Path) -> tuple[int, int, int, int]:
+    """Index sources; return how many photos were seen, indexed, unchanged and moved."""
+    results = list(indexer.run(list_sources([str(source) for source in sources])))
+    assert not any(result.failures for result in results)
+    counts = ("seen", "indexed", "unchanged", "moved")
+    seen, indexed, unchanged, moved = (sum(getattr(result, name) for result in results) for name in counts)
+    assert seen == indexed + unchanged + moved
+    return seen, indexed, unchanged, moved
+
+
+def by_content(index: VectorIndex) -> dict[str, tuple[object, str | None]]:
+    return {payload.sha256: (photo, payload.label) for photo, payload in index.scroll_payloads()}
+
+
+def photo_at(index: VectorIndex, path: Path) -> IndexedPhoto:
+    return index.named([uri_of(path)])[uri_of(path)]
+
+
+def test_photos_of_a_renamed_library_keep_their_points(
+    own: Path, indexer: BatchIndexer, index: VectorIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(own / "red" / "0.jpg", own / "copy.jpg")
+    (own / "alone.jpg").write_bytes(make.encoded(make.photo("blue", 9)))
+    run(indexer, own)
+    before = dict(index.scroll_payloads())
+    renamed = own.rename(own.with_name("pictures"))
+    monkeypatch.setattr(Embedder, "embed", None)
+    assert run(indexer, renamed) == (8, 0, 0, 8)
+    after = dict(index.scroll_payloads())
+    assert {photo: (payload.sha256, payload.label) for photo, payload in after.items()} == {
+        photo: (payload.sha256, payload.label) for photo, payload in before.items()
+    }
+    assert {payload.uri.replace("/pictures/", "/photos/") for payload in after.values()} == {
+        payload.uri for payload in before.values()
+    }
+    assert photo_at(index, renamed / "alone.jpg").payload.label == "photos"
+    assert run(indexer, renamed) == (8, 0, 8, 0)
+    assert dict(index.scroll_payloads()) == after
+
+
+def test_a_photo_in_the_old_place_of_another_is_another(own: Path, indexer: BatchIndexer, index: VectorIndex) -> None:
+    run(indexer, own)
+    place = own / "red" / "0.jpg"
+    first = photo_at(index, place)
+    elsewhere = place.rename(own.parent / "elsewhere.jpg")
+    place.write_bytes(make.encoded(make.photo("blue", 9)))
+    manifest = own.parent / "list.csv"
+    manifest.write_text("path,label\nelsewhere.jpg,red\nphotos/red/0.jpg,blue\n")
+    assert run(indexer, manifest) == (2, 1, 0, 1)
+    moved, other = photo_at(index, elsewhere), photo_at(index, place)
+    assert moved.id == first.id == photo_id(uri_of(place))
+    assert other.id == photo_id(uri_of(place), other.payload.sha256)
+    assert (moved.payload.label, other.payload.label) == ("red", "blue")
+    assert index.count() == 7
+    assert run(indexer, manifest) == (2, 0, 2, 0)
+
+
+def test_a_copy_is_a_photo(own: Path, indexer: BatchIndexer, index: VectorIndex) -> None:
+    run(indexer, own)
+    shutil.copytree(own, own.parent / "copy")
+    assert run(indexer, own.parent / "copy") == (6, 6, 0, 0)
+    assert index.count() == 12
+
+
+def test_of_two_copies_of_a_moved_photo_one_has_moved(own: Path, indexer: BatchIndexer, index: VectorIndex) -> None:
+    run(indexer, own / "red")
+    (own / "red" / "0.jpg").rename(own / "blue" / "moved.jpg")
+    shutil.copy(own / "blue" / "moved.jpg", own / "green" / "copy.jpg")
+    assert run(indexer, own / "blue", own / "green") == (6, 5, 0, 1)
+    assert index.count() == 7
+
+
+@pytest.mark.parametrize("after", ["photos/blue/0.jpg", "pictures/red/x.jpg", "pictures/0.jpg"])
+def test_a_moved_photo_keeps_its_label(after: str, tmp_path: Path, indexer: BatchIndexer, index: VectorIndex) -> None:
+    make.library(tmp_path / "photos", per_label=1, labels=("red", "green"))
+    run(indexer, tmp_path / "photos")
+    photo = photo_at(index, before := tmp_path / "photos/red/0.jpg")
+    (tmp_path / after).parent.mkdir(parents=True, exist_ok=True)
+    before.rename(tmp_path / after)
+    source = tmp_path / after.partition("/")[0]
+    run(indexer, source)
+    moved = photo_at(index, tmp_path / after)
+    assert (moved.id, moved.payload.label) == (photo.id, "red")
+    run(indexer, source)
+    assert photo_at(index, tmp_path / after) == moved
+
+
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_names_of_one_file_are_one_photo(link: object, own: Path, indexer: BatchIndexer, index: VectorIndex) -> None:
+    for name in ("first.jpg", "zlast.jpg"):
+        link(own / "green" / "0.jpg", own / "green" / name)
+        link(own / "green" / "0.jpg", own / "red" / name)
+    run(indexer, own)
+    assert index.count() == 6
+    photo = photo_at(index, own / "green" / "0.jpg")
+    assert photo.payload.uri == uri_of(own / "green" / "0.jpg")
+    assert set(photo.payload.also_at) == {
+        uri_of(own / label / name) for label in ("green", "red") for name in ("first.jpg", "zlast.jpg")
+    }
+    assert photo_at(index, own / "red" / "zlast.jpg") == photo
+    assert run(indexer, own) == (10, 0, 10, 0)
+    assert photo_at(index, own / "green" / "0.jpg") == photo
+
+
+def test_a_hard_link_stays_when_the_first_name_is_deleted(own: Path, indexer: BatchIndexer, index: VectorIndex) -> None:
+    os.link(own / "red" / "0.jpg", own / "red" / "link.jpg")
+    run(indexer, own)
+    photo = photo_at(index, own / "red" / "0.jpg")
+    (own / "red" / "0.jpg").unlink()
+    assert run(indexer, own) == (6, 0, 5, 1)
+    left = photo_at(index, own / "red" / "link.jpg")
+    assert (left.id, left.payload.uri, left.payload.also_at) == (photo.id, uri_of(own / "red" / "link.jpg"), ())
+
+
+def test_a_link_that_became_a_file_is_a_photo(own: Path, indexer: BatchIndexer, index: VectorIndex) -> None:
+    (own / "red" / "link.jpg").symlink_to(own / "red" / "0.jpg")
+    run(indexer, own)
+    (own / "red" / "link.jpg").unlink()
+    (own / "red" / "link.jpg").write_bytes(make.encoded(make.photo("blue", 9)))
+    assert run(indexer, own) == (7, 1, 6, 0)
+    assert index.count() == 7
+    assert photo_at(index, own / "red" / "link.jpg").id != photo_at(index, own / "red" / "0.jpg").id
+
+
+def test_a_photo_knows_its_sources(own: Path, indexer: BatchIndexer, index: VectorIndex) -> None:
+    run(indexer, own)
+    assert run(indexer, own / "red") == (2, 0, 2, 0)
+    sources = photo_at(index, own / "red" / "0.jpg").payload.sources
+    assert sources == (f"{uri_of(own)}/", f"{uri_of(own / 'red')}/")
+
+
+def test_photos_of_an_older_version_stay_as_they_are(own: Path, indexer: BatchIndexer, index: VectorIndex) -> None:
+    run(indexer, own)
+    old = {photo: replace(payload, sources=()) for photo, payload in index.scroll_payloads()}
+    index.replace_payloads(old)
+    assert run(indexer, own) == (6, 0, 6, 0)
+    assert dict[object, Payload](index.scroll_payloads()) == old
