@@ -10,6 +10,7 @@ from retrieval.settings import Settings
 
 QUEUE = "lookalike"
 SCHEDULED_CROSS_CHECK = "lookalike.scheduled_cross_check"
+SCHEDULED_SYNC = "lookalike.scheduled_sync"
 
 
 def make_app(settings: Callable[[], Settings]) -> Celery:
@@ -29,9 +30,10 @@ def count_workers(app: Celery) -> int:
 
 def _configuration(settings: Settings) -> dict[str, Any]:
     schedule = {}
-    if settings.crosscheck_minutes is not None:
-        seconds = 60 * settings.crosscheck_minutes
-        schedule["cross-check"] = {"task": SCHEDULED_CROSS_CHECK, "schedule": seconds, "options": {"expires": seconds}}
+    intervals = {SCHEDULED_CROSS_CHECK: settings.crosscheck_minutes, SCHEDULED_SYNC: settings.sync_minutes}
+    for task, minutes in intervals.items():
+        if minutes is not None:
+            schedule[task] = {"task": task, "schedule": 60 * minutes, "options": {"expires": 60 * minutes}}
     return {
         "accept_content": ["json"],
         "beat_schedule": schedule,

@@ -20,6 +20,7 @@ from indexer.model_registry import open_index
 from indexer.progress import INTERRUPTED, cancel_on_interrupt, progress_bar
 from indexer.removal import REMOVABLE
 from indexer.runner import FinishedJob, run_job
+from indexer.scheduled_sync import load_sync
 from retrieval.console import Exclude, IncludeHidden, JsonFlag, print_result, say
 from retrieval.current_model import bundle_in_use
 from retrieval.errors import LookalikeError, NoModel
@@ -114,7 +115,7 @@ def worker(
     ] = 1,
     *,
     beat: Annotated[
-        bool, typer.Option("--beat", help="Also schedule cross-checks; use it for one worker only.")
+        bool, typer.Option("--beat", help="Also schedule cross-checks and syncs; use it for one worker only.")
     ] = False,
 ) -> None:
     """Run a worker for distributed indexing jobs."""
@@ -129,8 +130,9 @@ def worker(
     from indexer.redis_client import require_redis  # noqa: PLC0415 - Celery is only needed here
     from indexer.tasks import run_worker  # noqa: PLC0415
 
-    if beat and settings.crosscheck_minutes is None:
-        raise LookalikeError("Nothing is scheduled.", "Set LOOKALIKE_CROSSCHECK_MINUTES, or omit --beat.")
+    if beat and settings.crosscheck_minutes is None and settings.sync_minutes is None:
+        remedy = "Set LOOKALIKE_CROSSCHECK_MINUTES or LOOKALIKE_SYNC_MINUTES, or omit --beat."
+        raise LookalikeError("Nothing is scheduled.", remedy)
     require_redis(settings)
     settings.home.mkdir(parents=True, exist_ok=True)
     schedule = ["--beat", "--schedule", str(settings.home / "beat-schedule")] if beat else []
@@ -152,16 +154,18 @@ def doctor(as_json: JsonFlag = False) -> None:
 @jobs.command("list")
 def list_jobs(as_json: JsonFlag = False) -> None:
     """List indexing jobs, newest first."""
-    found = job_records.list_jobs(load_settings())
+    settings = load_settings()
+    found, last = job_records.list_jobs(settings), load_sync(settings)
     table = Table(
         Column("job", no_wrap=True), "state", "seen", "indexed", "failed", Column("sources", no_wrap=True), box=None
     )
     for job in found:
         counts = (job.seen, job.indexed, job.failed)
         table.add_row(job.id, job.state, *(f"{count:,}" for count in counts), escape(", ".join(job.sources)))
-    print_result(
-        {"jobs": [job.model_dump() for job in found]}, as_json, table if found else "No photos have been indexed yet."
-    )
+    result = {"jobs": [job.model_dump() for job in found], "last_sync": last}
+    print_result(result, as_json, table if found else "No photos have been indexed yet.")
+    if last:
+        say(last.summary(), None if last.succeeded else "yellow")
 
 
 @jobs.command("show")

@@ -22,7 +22,7 @@ from typing import Any
 from celery import Task
 from celery.signals import worker_shutting_down
 
-from indexer.celery_app import SCHEDULED_CROSS_CHECK, make_app
+from indexer.celery_app import SCHEDULED_CROSS_CHECK, SCHEDULED_SYNC, make_app
 from indexer.crosscheck import save_cross_check
 from indexer.executor import LocalExecutor
 from indexer.messages import (
@@ -36,6 +36,7 @@ from indexer.messages import (
     TaskMessage,
 )
 from indexer.result_queue import ResultQueue, delivery_count
+from indexer.scheduled_sync import run_on_worker
 from indexer.worker_context import worker_context
 from retrieval.cancellation import CancellationToken
 from retrieval.current_model import bundle_in_use
@@ -168,6 +169,13 @@ def scheduled_cross_check() -> None:
         return
     if result is not None and not result.passed:
         logger.error("The scheduled cross-check failed. %s", result.summary())
+
+
+@app.task(name=SCHEDULED_SYNC, acks_late=False)  # type: ignore[untyped-decorator]
+def scheduled_sync() -> None:
+    """Start the scheduled sync on a thread of this worker, which its batches need, too."""
+    context = worker_context()
+    threading.Thread(target=run_on_worker, args=[context.settings, context.store], name="sync", daemon=True).start()
 
 
 @contextmanager

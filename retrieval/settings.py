@@ -79,6 +79,12 @@ class Settings(BaseSettings):
     crosscheck_minutes: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="between scheduled cross-checks; unset: none"
     )
+    sync_sources: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="folders and manifests, paths or URLs, that the scheduled sync indexes"
+    )
+    sync_minutes: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="between scheduled syncs of `sync_sources`; unset: none"
+    )
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), description="API keys, each KEY or NAME:SCOPE:KEY; unset: `serve` creates one"
     )
@@ -110,7 +116,7 @@ class Settings(BaseSettings):
     proxies: int = Field(0, ge=0, description="the number of trusted proxies in front of the server")
     reads_need_key: bool = Field(False, description="searching and viewing photos require an API key, too")
 
-    @field_validator("api_keys", "library_roots", "cors_origins", mode="before")
+    @field_validator("api_keys", "library_roots", "cors_origins", "sync_sources", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -120,7 +126,7 @@ class Settings(BaseSettings):
     def _expand_home(cls, value: Path | None) -> Path | None:
         return value and Path(os.path.expanduser(value))  # noqa: PTH111 - never fails
 
-    @field_validator("library_roots")
+    @field_validator("library_roots", "sync_sources")
     @classmethod
     def _expand_homes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(map(os.path.expanduser, value))
@@ -143,6 +149,13 @@ class Settings(BaseSettings):
         for origin in value:
             if not re.fullmatch(r"https?://[^/?#*\s]+", origin):
                 raise PydanticCustomError("origin", "must be https://name or http://name:port, without a path")
+        return value
+
+    @field_validator("sync_minutes")
+    @classmethod
+    def _check_sync(cls, value: float | None, field: ValidationInfo) -> float | None:
+        if value is not None and not field.data.get("sync_sources"):
+            raise PydanticCustomError("sync", "requires sources in LOOKALIKE_SYNC_SOURCES")
         return value
 
     @field_validator("reads_need_key")

@@ -21,6 +21,7 @@ from pydantic.json_schema import SkipJsonSchema
 from indexer.jobs import Job
 from indexer.model_registry import MAX_LOSS, Model
 from indexer.removal import REMOVABLE
+from indexer.scheduled_sync import LastSync
 from retrieval import formats
 from retrieval.images import Crop
 from retrieval.index import Filter
@@ -365,6 +366,7 @@ class Jobs(BaseModel):
 
     jobs: list[Job]
     total: int
+    last_sync: LastSync | None = Field(None, description="result of the last scheduled sync; null if there was none")
 
 
 class FailedPhoto(BaseModel):

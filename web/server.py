@@ -165,6 +165,11 @@ class _Server(BaseApplication):  # type: ignore[misc]
             app.jinja_env.get_template(template)  # compiles and caches it
         self._services = services = app.extensions[EXTENSION]
         threading.Thread(target=self._follow, args=[services.serving], name="follow", daemon=True).start()
+        if self._settings.redis_url is None:  # otherwise `beat` schedules it
+            from indexer.scheduled_sync import run_schedule  # noqa: PLC0415 - after the fork
+
+            schedule = [self._settings, services.jobs, self.stopping]
+            threading.Thread(target=run_schedule, args=schedule, name="sync", daemon=True).start()
         sweep = services.kept_queries.sweep_until
         threading.Thread(target=sweep, args=[self.stopping], name="sweep", daemon=True).start()
         return app

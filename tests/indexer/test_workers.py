@@ -21,6 +21,7 @@ from indexer import tasks
 from indexer.celery_app import QUEUE
 from indexer.crosscheck import load_cross_check
 from indexer.result_queue import ResultQueue
+from indexer.scheduled_sync import load_sync
 from indexer.tasks import scheduled_cross_check
 from indexer.worker_context import worker_context
 from retrieval.bundle import Bundle
@@ -284,6 +285,23 @@ def test_the_index_is_cross_checked_on_a_schedule(
     assert (result.model, result.passed) == (bundle.model_id, True)
     shutil.rmtree(settings.home / "crosscheck")
     assert load_cross_check(Settings(), bundle.model_id) is not None  # another machine's home
+
+
+@pytest.mark.slow
+@on_one_server
+def test_sources_are_synced_on_a_schedule(
+    settings: Settings, bundle: Bundle, library: Path, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (
+        ("REDIS_URL", redis_url),
+        ("BUNDLE", str(bundle.folder)),
+        ("SYNC_MINUTES", "0.05"),
+        ("SYNC_SOURCES", str(library)),
+    ):
+        monkeypatch.setenv(f"LOOKALIKE_{name}", value)
+    with running(tmp_path / "worker.log", "lookalike", "worker", "--beat"):
+        result = until(lambda: load_sync(Settings()), seconds=60)
+    assert (result.succeeded, result.indexed, result.error) == (True, 24, None)
 
 
 @on_one_server

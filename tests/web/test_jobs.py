@@ -19,6 +19,7 @@ from waiting import until
 from indexer.background import BackgroundJobs
 from indexer.batch import BatchResult, Failure
 from indexer.jobs import IndexRequest, JobRecord
+from indexer.scheduled_sync import LastSync
 from retrieval.errors import JobRunning
 from web.api import jobs
 from web.app import create_app
@@ -287,3 +288,15 @@ def test_the_map_is_computed_by_a_job_and_not_sent_twice(place: Place) -> None:
     assert {len(column) for column in laid_out["points"].values()} == {24}
     again = place.client.get("/api/v1/map", headers={"If-None-Match": answer.headers["ETag"]})
     assert again.status_code == 304 and not again.data
+
+
+def test_the_last_scheduled_sync_is_shown(own: Site) -> None:
+    client = own.client
+    assert client.get(JOBS).get_json()["last_sync"] is None
+    assert "lookalike_sync" not in client.get("/metrics").text
+    times = dict.fromkeys(("started_at", "ended_at"), "2026-01-01T00:00:00+00:00")
+    sync = LastSync(**times, succeeded=False, removed=3, error="It was interrupted.")
+    (own.settings.home / "last-sync.json").write_text(sync.model_dump_json())
+    assert client.get(JOBS).get_json()["last_sync"] == sync.model_dump()
+    metrics = client.get("/metrics").text
+    assert "lookalike_sync_succeeded 0.0" in metrics and "lookalike_sync_removed 3.0" in metrics

@@ -11,6 +11,7 @@ from flask import Response, request, url_for
 from indexer.job_retry import retry_request
 from indexer.jobs import IndexRequest, Job, cancel_job, count_jobs, list_jobs, load_job, read_failures
 from indexer.model_registry import installed
+from indexer.scheduled_sync import load_sync
 from retrieval.errors import NotFound
 from retrieval.stores import Failure
 from web.keys import WRITES, current, sees_uris
@@ -47,7 +48,10 @@ def show_all(query_data: PageOptions) -> Jobs:
     """List the jobs and their current state, newest first."""
     settings, shown = services().settings, _shown()
     jobs = list_jobs(settings, query_data.offset, query_data.limit)
-    return Jobs(jobs=[shown(job) for job in jobs], total=count_jobs(settings))
+    last = load_sync(settings)
+    if last and last.error and not sees_uris():
+        last = last.model_copy(update={"error": services().shown_paths.without_folders(last.error)})
+    return Jobs(jobs=[shown(job) for job in jobs], total=count_jobs(settings), last_sync=last)
 
 
 @blueprint.get("/jobs/<string:job>")

@@ -7,6 +7,7 @@ from flask import Blueprint, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
 from indexer.crosscheck import load_cross_check
+from indexer.scheduled_sync import load_sync
 from retrieval.errors import LookalikeError
 from web.services import services
 
@@ -34,4 +35,12 @@ def _current_state() -> CollectorRegistry:
             gauge("crosscheck_passed", "Whether the last cross-check passed.", check.passed)
             checked_at = datetime.fromisoformat(check.checked_at).timestamp()
             gauge("crosscheck_timestamp_seconds", "When the last cross-check was made.", checked_at)
+    if last := load_sync(services().settings):
+        for name, description, value in (
+            ("sync_succeeded", "Whether the last scheduled sync succeeded.", last.succeeded),
+            ("sync_timestamp_seconds", "When it ended.", datetime.fromisoformat(last.ended_at).timestamp()),
+            ("sync_removed", "Photos that it removed.", last.removed),
+            ("sync_failed", "Photos that it could not index.", last.failed),
+        ):
+            Gauge(f"lookalike_{name}", description, registry=registry).set(value)
     return registry

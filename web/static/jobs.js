@@ -26,7 +26,10 @@ main().querySelector(".start")?.addEventListener("submit", (event) => {
 main().querySelector("[data-map]")?.addEventListener("click", () => start({ kind: "map" }));
 
 async function show() {
-  const { jobs } = await fetchJson(address);
+  const { jobs, last_sync: sync } = await fetchJson(address);
+  const note = main().querySelector("[data-sync]");
+  note.hidden = !sync;
+  if (sync) note.textContent = `Last scheduled sync, ${new Date(sync.ended_at).toLocaleString()}: ${sync.succeeded ? "completed" : "not completed"}, ${sync.indexed} photos indexed, ${sync.removed} removed, ${sync.failed} failed. ${sync.error ?? ""}`;
   main().querySelector(".empty").hidden = jobs.length > 0;
   list.replaceChildren(...jobs.map(itemOf));
 }
