@@ -20,10 +20,12 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from indexer.decoder_version import version_if_alike
 from indexer.identity import add_names, listed, merge_links, moved, united, with_free_ids
 from indexer.known_photos import Known, KnownPhotos, is_same_file
 from retrieval.closing import Closing
 from retrieval.decoder import PhotoDecoder
+from retrieval.decoding.version import HEAD, VERSION, looks_different
 from retrieval.embedder import Embedder
 from retrieval.errors import LookalikeError, UnreadablePhoto
 from retrieval.index import Payload, Point, VectorIndex
@@ -242,7 +244,9 @@ class BatchIndexer(Closing):
                 return _Link(found.id, photo)
             found = None  # the link has been replaced by a file
         if found is not None and _has_same_status(photo, found.payload):
-            return _same_content(found, listed(photo, found.payload), time)
+            version = version_if_alike(photo, found.payload.decoder)
+            if version is not None:
+                return _same_content(found, replace(listed(photo, found.payload), decoder=version), time)
         return self._read(photo, found, time)
 
     def _read(self, photo: PhotoRef, found: IndexedPhoto | None, time: str) -> _Examined:
@@ -250,6 +254,10 @@ class BatchIndexer(Closing):
         sha256 = hashlib.sha256(data).hexdigest()
         fields: dict[str, Any] = {"bytes": len(data), "modified_at": status.modified_at, "etag": status.etag}
         if found is not None and found.payload.sha256 == sha256:
+            if looks_different(data[:HEAD], lambda: data, found.payload.decoder):
+                fields |= {"indexed_at": time}
+                return self._decode(replace(listed(photo, found.payload), **fields), data, found.id)
+            fields |= {"decoder": VERSION}
             return _same_content(found, replace(listed(photo, found.payload), **fields), time)
         payload = Payload(
             uri=photo.uri,
@@ -281,7 +289,7 @@ class BatchIndexer(Closing):
     def _decode(self, payload: Payload, data: bytes, photo: uuid.UUID | None = None) -> _Pending:
         """Decode a photo to be embedded as a new point, or as that of the given id."""
         decoded = self._decoder.read_pixels(data, self._embedder.bundle.resize)
-        payload = replace(payload, width=decoded.width, height=decoded.height)
+        payload = replace(payload, width=decoded.width, height=decoded.height, decoder=VERSION)
         return _Pending(photo or photo_id(payload.uri), payload, decoded.pixels, is_new=photo is None)
 
 
@@ -318,7 +326,7 @@ def _embedded(pending: _Pending, vector: Vector) -> _Embedded | Failure:
 def _same_content(found: IndexedPhoto, payload: Payload, time: str) -> _Kept:
     """Return what to do with a photo whose content is indexed: nothing, or replace its payload."""
     known = found.payload
-    if replace(payload, sources=known.sources) != known:
+    if replace(payload, sources=known.sources, decoder=known.decoder) != known:
         return _Kept(found.id, replace(payload, indexed_at=time), "indexed")
     by_this_batch = known.indexed_at == time
     return _Kept(found.id, payload if payload != known else None, "indexed" if by_this_batch else "unchanged")

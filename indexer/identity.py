@@ -18,7 +18,9 @@ def listed(photo: PhotoRef, known: Payload) -> Payload:
 def moved(photo: PhotoRef, new: Payload, known: Payload) -> Payload:
     """Return the payload of a photo that moved, from the one that it would get if it were new."""
     also_at = tuple(uri for uri in known.also_at if uri != photo.uri)
-    return replace(new, label=_label(photo, known), width=known.width, height=known.height, also_at=also_at)
+    return replace(
+        new, label=_label(photo, known), width=known.width, height=known.height, also_at=also_at, decoder=known.decoder
+    )
 
 
 def with_free_ids(index: VectorIndex, points: Sequence[Point]) -> list[Point]:

@@ -32,6 +32,7 @@ class Payload:
     extra: Extra = field(default_factory=dict)  # the other columns of its manifest
     sources: tuple[str, ...] = ()  # URIs of the folders and manifests that named it; empty if written before 0.2
     also_at: tuple[str, ...] = ()  # further URIs of the same file: hard links, symbolic links, bind mounts
+    decoder: int | None = None  # the version of the decoder that made the embedding; None: the first
     removed_at: str | None = None  # when it was removed from the index; ISO 8601 in UTC
     removed_by: RemovedBy | None = None
 
