@@ -3,13 +3,14 @@
 A collection is marked in its metadata by who made it. Collections of version 0.1 have no metadata; a job adds it.
 """
 
+import logging
 from typing import Any, cast
 
 from qdrant_client import QdrantClient
 from qdrant_client import models as qdrant
 from qdrant_client.http.exceptions import UnexpectedResponse
 
-from retrieval.errors import IndexMismatch
+from retrieval.errors import IndexMismatch, LookalikeError
 from retrieval.index.client import Connection
 from retrieval.index.payload import INDEXED_FIELDS
 from retrieval.index.vectors import LOOK, WHOLE
@@ -20,6 +21,12 @@ SCHEMA = 1  # of payload and vectors
 REMOVED = ".removed"  # the kind of the collections of removed points
 LOOKED_UP = ("uri", "also_at", "sha256")  # fields by which single photos are found
 ON_DISK = qdrant.KeywordIndexParams(type=qdrant.KeywordIndexType.KEYWORD, on_disk=True)
+
+log = logging.getLogger("lookalike")
+
+
+class _NotUpgraded(LookalikeError):
+    """The server refuses to change a collection."""
 
 
 class Collections:
@@ -94,16 +101,22 @@ class Collections:
         """Bring a collection up to date with the settings and this version.
 
         Metadata and payload indexes that are missing are added. Qdrant rebuilds graphs of other parameters in the
-        background, while searches continue.
+        background, while searches continue. A key with access to single collections may not change their parameters:
+        then there is a warning.
         """
         name = self.name(model)
         info = self._info(name)
         if info is None:
             return
         changes = self._changes(model, info)
-        if changes:
-            self._connection.request(lambda client: client.update_collection(name, **changes))
-        self._connection.request(lambda client: self._index_payload(client, name, info.payload_schema))
+        try:
+            if changes:
+                self._connection.request(lambda client: client.update_collection(name, **changes), _NotUpgraded)
+            self._connection.request(
+                lambda client: self._index_payload(client, name, info.payload_schema), _NotUpgraded
+            )
+        except _NotUpgraded as error:
+            log.warning("The collection %s can be used, but not brought up to date: %s", name, error)
 
     def _changes(self, model: str, info: qdrant.CollectionInfo) -> dict[str, Any]:
         """Return what the settings have changed since a collection was created, as arguments for an update."""

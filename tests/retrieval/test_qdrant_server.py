@@ -342,6 +342,15 @@ def test_graph_and_metadata_of_an_existing_collection_are_updated_when_a_job_sta
     assert server.asked.count(("PATCH", COLLECTION)) == 1
 
 
+def test_a_key_that_may_not_change_a_collection_is_a_warning(
+    peer: Peer, index: VectorIndex, caplog: pytest.LogCaptureFixture
+) -> None:
+    peer.answers[("GET", COLLECTION)] = [described(4) | {"payload_schema": {}}]
+    peer.answers[("PUT", f"{COLLECTION}/index")] = [(403, "Global manage access is required")]
+    index.upgrade()
+    assert "lookalike-net-1 can be used, but not brought up to date" in caplog.text
+
+
 FOREIGN = {
     "named vectors": {"vectors": {"embedding": {"size": 4, "distance": "Cosine"}}},
     "without a label index": {"vectors": {"size": 4, "distance": "Cosine"}},
