@@ -31,6 +31,7 @@ from retrieval.files import flush_tree, write_atomically
 from retrieval.index import records
 from retrieval.index.base import Hit, IndexedPhoto, IndexStore, Point
 from retrieval.index.filter import Filter
+from retrieval.index.filtered_search import Nearest, filtered_search
 from retrieval.index.folder import COUNT, DESCRIPTION, OPENING_BYTES, SPARE_BYTES, hold, release, require_space
 from retrieval.index.graph import bring_up_to_date, build_graph
 from retrieval.index.lookup import Lookup
@@ -77,6 +78,8 @@ class EmbeddedIndex(PlannedSearch):
         IndexUnreadable: it is damaged, or belongs to another user.
         IndexWriteFailed: the disk is full.
     """
+
+    FILTERED_SCAN_POINTS = 100_000  # up to so many points that match a filter are compared one by one
 
     def __init__(self, store: IndexStore, folder: Path, model: str, dimension: int, look: int = 0) -> None:
         super().__init__(store, model, dimension, look)
@@ -351,11 +354,19 @@ class EmbeddedIndex(PlannedSearch):
         for shard in self._other_shards():
             shutil.rmtree(shard, ignore_errors=True)
 
+    def _filtered(self, nearest: Nearest, k: int, filter: Filter) -> list[Hit]:
+        if self._matching(filter) <= self.FILTERED_SCAN_POINTS:
+            return nearest(k, filter, True)
+        return filtered_search(nearest, k, filter, self.FILTERED_EF)
+
     def _nearest(
         self, query: Vector, by_look: bool, k: int, filter: Filter, exact: bool, *, candidates: int = 0
     ) -> list[Hit]:
         with self._reading():
-            params = qdrant.SearchParams(exact=exact, hnsw_ef=max(self._candidates(by_look), candidates, k))
+            ef = max(self._candidates(by_look), candidates, k)
+            # Without `max_selectivity`, Edge uses ACORN only for filters that keep less than 40 %.
+            acorn = qdrant.AcornSearchParams(enable=True, max_selectivity=1.0) if filter and not exact else None
+            params = qdrant.SearchParams(exact=exact, hnsw_ef=ef, acorn=acorn)
             whole = qdrant.Query.Nearest(as_edge(query), using=WHOLE if self.look else None)
             prefetches, last = None, params
             if by_look and not exact:

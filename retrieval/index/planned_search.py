@@ -5,7 +5,7 @@ from functools import partial
 
 from retrieval.index.base import Hit, VectorIndex
 from retrieval.index.filter import NO_FILTER, Filter
-from retrieval.index.filtered_search import Nearest, filtered_search
+from retrieval.index.filtered_search import Nearest
 from retrieval.index.vectors import Vector, check_query
 
 
@@ -14,6 +14,7 @@ class PlannedSearch(VectorIndex):
 
     FULL_SCAN_POINTS = 50_000  # up to so many points are compared one by one; in Edge, this takes 2 ms
     EF = 512  # the candidates of a search in a large graph: recall@10 0.99 at a million points
+    FILTERED_EF = 4096  # the same with a filter that keeps many points, among which the query has no near neighbours
     CANDIDATES = 100  # of each graph, if a search uses two
     CANDIDATES_PER_RESULT = 4  # at least as many as a search in the graph keeps, so that deep searches miss few points
 
@@ -26,11 +27,9 @@ class PlannedSearch(VectorIndex):
             return nearest(k, filter, exact, candidates=self.CANDIDATES_PER_RESULT * k)
         return self._filtered(nearest, k, filter)
 
+    @abstractmethod
     def _filtered(self, nearest: Nearest, k: int, filter: Filter) -> list[Hit]:
         """Return the k nearest points that a filter matches."""
-        if self._matching(filter) <= self.FULL_SCAN_POINTS:
-            return nearest(k, filter, True)
-        return filtered_search(nearest, k, filter, self.EF)
 
     @abstractmethod
     def _nearest(

@@ -112,9 +112,8 @@ class Collections:
         try:
             if changes:
                 self._connection.request(lambda client: client.update_collection(name, **changes), _NotUpgraded)
-            self._connection.request(
-                lambda client: self._index_payload(client, name, info.payload_schema), _NotUpgraded
-            )
+            existing = info.payload_schema
+            self._connection.request(lambda client: self._index_payload(client, name, existing), _NotUpgraded)
         except _NotUpgraded as error:
             log.warning("The collection %s can be used, but not brought up to date: %s", name, error)
 

@@ -32,7 +32,6 @@ class ServerIndex(PlannedSearch):
     """The index of a model in one collection, which is created if it does not exist; see `Collections.open`."""
 
     SCANNED_BYTES = 10_000 << 10  # of float32 vectors; up to so many, Qdrant scans instead of traversing the graph
-    FILTERED_EF = 4096  # the candidates of a traversal with a filter that keeps many points
 
     def __init__(
         self,

@@ -187,7 +187,8 @@ def test_a_filter_that_keeps_many_misses_none(
     index: VectorIndex, monkeypatch: pytest.MonkeyPatch, labels: tuple[str, ...]
 ) -> None:
     """Wherever the query lies: among the photos with these labels, or far from all of them."""
-    monkeypatch.setattr(type(index), "FULL_SCAN_POINTS", 5)
+    for name in ("FULL_SCAN_POINTS", "FILTERED_SCAN_POINTS"):
+        monkeypatch.setattr(type(index), name, 5, raising=False)
     monkeypatch.setattr(type(index), "EF", 12)
     stored = points(60, labels=("rose", "tulip", "aster", None))
     index.upsert(stored)
