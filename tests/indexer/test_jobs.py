@@ -234,7 +234,7 @@ def test_urls_of_a_client_are_never_fetched(settings: Settings, store: IndexStor
     with pytest.raises(BadSource, match="is a URL"):
         run_job(settings, store, IndexRequest(["http://127.0.0.1:1/list.csv"], bundle.folder), cancellation, ignore)
     finished = run_job(settings, store, IndexRequest([str(manifest)], bundle.folder), cancellation, ignore)
-    assert (finished.job.seen, finished.job.failed) == (2, 1)
+    assert (finished.job.seen, finished.job.indexed, finished.job.failed) == (2, 1, 1)
     assert "line 2: http://127.0.0.1:1/1.jpg is a URL" in finished.record.first_failures[0].reason
 
 

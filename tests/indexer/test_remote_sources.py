@@ -146,11 +146,11 @@ def test_an_archive_is_opened_once_and_again_when_it_is_replaced(
 def test_a_name_that_no_store_can_have_is_told_by_line(indexer: BatchIndexer) -> None:
     memory = fsspec.filesystem("memory")
     memory.pipe("/own/red.jpg", make.encoded(make.photo("red")))
-    memory.pipe("/own/list.csv", b"path,label\na\xff.jpg,red\nred.jpg,red\n")
+    memory.pipe("/own/list.csv", b"path,label\na\x81.jpg,red\nred.jpg,red\n")
     told: list[tuple[str, str]] = []
     photos = list_sources(["memory://own/list.csv"], None, lambda bad: told.append((bad.uri, bad.reason)), policy=URLS)
     assert sum(outcome.indexed for outcome in indexer.run(photos)) == 1
-    assert "line 2: no file can have the name a\\xff.jpg" in told[0][1]
+    assert "line 2: no file can have the name a\\x81.jpg" in told[0][1]
     memory.rm("/own", recursive=True)
 
 
