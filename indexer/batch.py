@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.decoder_version import version_if_alike
-from indexer.identity import add_names, listed, merge_links, moved, united, with_free_ids
+from indexer.identity import add_names, described, keeps_other_label, listed, merge_links, moved, united, with_free_ids
 from indexer.known_photos import Known, KnownPhotos, is_same_file
 from retrieval.closing import Closing
 from retrieval.decoder import PhotoDecoder
@@ -56,6 +56,7 @@ class BatchResult:
     moved: int = 0  # photos that the index has under a URI where they are no longer
     failures: tuple[Failure, ...] = ()
     unprocessed: tuple[PhotoRef, ...] = ()  # photos that were not started before the deadline
+    labels_kept: int = 0  # photos that keep a label in the index that differs from the name of their folder
     slowed_by: str | None = None  # what slowed the batch down, for example a server that limits the rate of requests
 
 
@@ -113,6 +114,7 @@ class PreparedBatch:
     """A batch that is being read, decoded and embedded, and the time that identifies it."""
 
     time: str
+    labels_kept: frozenset[str]  # the URIs of photos that keep a label that differs from the name of their folder
     groups: Sequence[Future[list[_Result]]]
 
 
@@ -159,16 +161,19 @@ class BatchIndexer(Closing):
             deadline: seconds on the monotonic clock after which no group of photos is started.
         """
         known = self._index.named([photo.uri for photo in photos])
-        groups = batches(photos, self._group)
-        return PreparedBatch(
-            time, [self._threads.submit(self._embed_group, group, known, time, deadline) for group in groups]
+        kept = (
+            photo.uri for photo in photos if photo.uri in known and keeps_other_label(photo, known[photo.uri].payload)
         )
+        groups = batches(photos, self._group)
+        embedding = [self._threads.submit(self._embed_group, group, known, time, deadline) for group in groups]
+        return PreparedBatch(time, frozenset(kept), embedding)
 
     def store(self, prepared: PreparedBatch) -> BatchResult:
         """Wait for a prepared batch, write it to the index, and flush it, so that its result may be acknowledged."""
         try:
             results = [result for group in prepared.groups for result in group.result()]
-            return self._store(results)
+            result = self._store(results)
+            return replace(result, labels_kept=len(prepared.labels_kept - {photo.uri for photo in result.unprocessed}))
         finally:
             self._known.release(prepared.time)
 
@@ -278,7 +283,9 @@ class BatchIndexer(Closing):
         A changed photo keeps its point, unless what was there before has moved and takes it along.
         """
         if new.former is not None and self._known.claim(new.former.id, new.payload.indexed_at):
-            return self._decode(replace(new.payload, also_at=new.former.payload.also_at), new.data, new.former.id)
+            kept = described(new.photo, new.former.payload)
+            payload = replace(new.payload, label=kept.label, extra=kept.extra, also_at=kept.also_at)
+            return self._decode(payload, new.data, new.former.id)
         if relative is None:
             return self._decode(new.payload, new.data)
         photo, known = relative.photo.id, relative.photo.payload

@@ -7,19 +7,44 @@ from dataclasses import replace
 from indexer.known_photos import is_same_file
 from indexer.source_uri import is_folder_uri
 from retrieval.index import Payload, Point, VectorIndex
+from retrieval.labels import normalized
 from retrieval.photo_ref import PhotoRef, path_of, photo_id
 
 
 def listed(photo: PhotoRef, known: Payload) -> Payload:
     """Return the payload of an indexed photo with what its source says about it now."""
-    return replace(known, label=_label(photo, known), extra=photo.extra, sources=_with_source(known, photo.source))
+    return replace(described(photo, known), sources=_with_source(known, photo.source))
+
+
+def described(photo: PhotoRef, known: Payload) -> Payload:
+    """Return the payload of an indexed photo with the label and columns of its source, or those that it keeps.
+
+    The names of folders do not replace the label of a photo, and a folder does not remove the columns of a manifest:
+    the photo may be listed from another source than the one that gave them.
+    """
+    keeps = photo.label_is_default and known.label is not None
+    is_in_folder = photo.source is not None and is_folder_uri(photo.source)
+    extra = known.extra if is_in_folder and not photo.extra else photo.extra
+    return replace(known, label=normalized(known.label) if keeps else photo.label, extra=extra)
+
+
+def keeps_other_label(photo: PhotoRef, known: Payload) -> bool:
+    """Whether an indexed photo keeps a label that differs from the one that its source gives it."""
+    return photo.label is not None and described(photo, known).label != photo.label
 
 
 def moved(photo: PhotoRef, new: Payload, known: Payload) -> Payload:
     """Return the payload of a photo that moved, from the one that it would get if it were new."""
     also_at = tuple(uri for uri in known.also_at if uri != photo.uri)
+    kept = described(photo, known)
     return replace(
-        new, label=_label(photo, known), width=known.width, height=known.height, also_at=also_at, decoder=known.decoder
+        new,
+        label=kept.label,
+        extra=kept.extra,
+        width=known.width,
+        height=known.height,
+        also_at=also_at,
+        decoder=known.decoder,
     )
 
 
@@ -87,9 +112,3 @@ def _with_source(known: Payload, source: str | None) -> tuple[str, ...]:
     if source is None or source in known.sources or (not known.sources and is_folder_uri(source)):
         return known.sources
     return (*known.sources, source)
-
-
-def _label(photo: PhotoRef, known: Payload) -> str | None:
-    """Return the label of an indexed photo: names of folders do not replace the one that it has."""
-    keeps = photo.label_is_default and photo.label is not None and known.label is not None
-    return known.label if keeps else photo.label

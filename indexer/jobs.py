@@ -222,6 +222,7 @@ class JobRecord:
         )
         self.folder = jobs_folder / self.job.id
         self.first_failures: list[Failure] = []
+        self._labels_kept = 0
         self._start = self._saved = time.monotonic()
         with _writing(self.folder):
             make_folder(jobs_folder)
@@ -243,6 +244,7 @@ class JobRecord:
         self.job.unchanged += result.unchanged
         self.job.moved += result.moved
         self.job.failed += len(result.failures)
+        self._labels_kept += result.labels_kept
         self.job.slowed_by = result.slowed_by or self.job.slowed_by
         self.set_seconds()
         self._append(result.failures)
@@ -254,6 +256,11 @@ class JobRecord:
         self.job.skipped = report.skipped
         self.job.skipped_reasons = [replace(reason) for reason in report.skipped_reasons]
         self.job.notices = report.notices + report.missing_labels
+        if self._labels_kept:
+            self.job.notices.append(
+                f"{self._labels_kept:,} photos keep the label that they have in the index, although the names of their "
+                "folders say another. To change their labels, index them with --relabel."
+            )
 
     def count_removed(self, removal: Removal) -> None:
         """Set the number of removed photos, and from which sources none were removed; `seconds` stops there."""

@@ -51,7 +51,7 @@ def list_photos(
     else:
         photos = walk(source, options, report, on_skipped)
     for photo in photos:
-        yield photo if label_from != "none" else replace(photo, label=None, label_is_default=not options.relabel)
+        yield photo if label_from != "none" else replace(photo, label=None, label_is_default=False)
 
 
 def no_photos(

@@ -363,3 +363,44 @@ def test_folders_named_like_splits_do_not_become_labels(
     assert "The folders test and train are used as splits, and the folders in them as labels." in called.err
     with open_store(settings).open(bundle.model_id, bundle.dimension) as index:
         assert index.labels() == {"red": 2, "green": 2, "blue": 2}
+
+
+def test_a_subfolder_keeps_the_labels_of_its_library(command, settings: Settings, bundle: Bundle, own: Path) -> None:
+    (own / "red" / "2024").mkdir()
+    (own / "red" / "0.jpg").rename(own / "red" / "2024" / "0.jpg")
+    command("index", own, "--bundle", bundle.folder)
+
+    def labels() -> dict[str, int]:
+        with open_store(settings).open(bundle.model_id, bundle.dimension) as index:
+            return index.labels()
+
+    for source in ("red", "red/2024"):
+        called = command("index", own / source)
+        assert labels() == {"red": 2, "green": 2, "blue": 2}
+        assert "1 photos keep the label that they have in the index" in called.err
+    assert command("index", own / "red", "--relabel", "--json").json["notices"] == []
+    assert labels() == {"red": 1, "2024": 1, "green": 2, "blue": 2}
+
+
+def test_a_folder_keeps_what_a_manifest_says(command, settings: Settings, bundle: Bundle, own: Path) -> None:
+    manifest = own / "list.csv"
+    manifest.write_text("path,label,price\nred/0.jpg,crimson,5\n")
+    command("index", manifest, "--bundle", bundle.folder)
+    command("index", own)
+    with open_store(settings).open(bundle.model_id, bundle.dimension) as index:
+        assert index.labels() == {"crimson": 1, "red": 1, "green": 2, "blue": 2}
+        assert {"price": "5"} in [point.payload.extra for point in index.scroll()]
+    manifest.write_text("path,label,price\nred/0.jpg,scarlet,7\n")
+    command("index", manifest)
+    with open_store(settings).open(bundle.model_id, bundle.dimension) as index:
+        assert index.labels()["scarlet"] == 1
+
+
+def test_the_last_label_of_a_manifest_wins_every_time(command, settings: Settings, bundle: Bundle, own: Path) -> None:
+    manifest = own / "list.csv"
+    manifest.write_text("path,label\nred/0.jpg,rose\nred/0.jpg,daisy\n")
+    for _ in range(3):
+        called = command("index", manifest, "--bundle", bundle.folder)
+        assert "has two labels in" in called.err
+        with open_store(settings).open(bundle.model_id, bundle.dimension) as index:
+            assert index.labels() == {"daisy": 1}
