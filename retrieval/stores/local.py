@@ -72,10 +72,13 @@ class LocalStore(PhotoStore):
 
 def read_file(path: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
     """The content of a regular file, at most `max_bytes` long; raises `UnreadablePhoto`."""
-    check_size(display(path), _regular(path).st_size, max_bytes)
+    size = _regular(path).st_size
+    check_size(display(path), size, max_bytes)
     try:
         with path.open("rb") as file:
-            data = file.read(max_bytes + 1)
+            data = file.read(size + 1)  # with `max_bytes`, a buffer of that size would be allocated and copied
+            if len(data) > size:  # it has grown, or its size is not known, as that of a file in /proc
+                data += file.read(max_bytes + 1 - len(data))
     except OSError as error:
         raise _unreadable(path, error) from None
     check_size(display(path), len(data), max_bytes)

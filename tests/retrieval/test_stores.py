@@ -144,3 +144,12 @@ def test_the_first_bytes_of_a_file_are_read_alone(tmp_path: Path) -> None:
         assert store_of(uri).head(uri, 4) == b"0123"
         with pytest.raises(MissingPhoto):
             store_of(uri).head(uri.replace("1.jpg", "2.jpg"), 4)
+
+
+def test_a_file_of_unknown_size_is_read_completely() -> None:
+    """Files in /proc have a size of 0 bytes."""
+    path = Path("/proc/self/status")
+    if not path.exists():
+        pytest.skip("there is no /proc on this machine")
+    assert path.stat().st_size == 0
+    assert len(read_photo(PhotoRef(path.as_uri()))) > 500
