@@ -1,5 +1,6 @@
 """The pages for administrators: jobs with live progress, models, and the key that both require."""
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,7 +65,7 @@ def test_a_job_is_started_followed_and_repeated(browser: Browser, bundle: Bundle
         expect(dialog.get_by_role("alert")).to_contain_text("The key is wrong")
         dialog.get_by_label("Key").fill("open sesame")
         dialog.get_by_label("Key").press("Enter")
-        expect(newest(page).locator(".pill")).to_have_text("done", timeout=30_000)
+        expect(newest(page).locator(".pill")).to_have_text("done, some failed", timeout=30_000)
         expect(number_of(page, "indexed")).to_have_text("6")
         expect(number_of(page, "failed")).to_have_text("1")
         expect(number_of(page, "skipped")).to_have_text("1")
@@ -172,3 +173,32 @@ def test_a_read_only_server_offers_no_change(browser: Browser, bundle: Bundle, f
             page.goto(place, wait_until="networkidle")
             expect(page.get_by_role("heading", level=1)).to_have_count(1)
             expect(page.locator("main button:visible, main .start")).to_have_count(0)
+
+
+def record(home: Path, number: int, **fields: object) -> None:
+    """Write the record of a job that has ended, or whose process was killed."""
+    folder = home / "jobs" / f"20260101-00000{number}-abcdef"
+    folder.mkdir(parents=True)
+    job = {"id": folder.name, "model": "m", "started_at": "2026-01-01T00:00:00+00:00", "state": "done", **fields}
+    (folder / "job.json").write_text(json.dumps(job))
+
+
+def test_the_state_of_a_job_is_honest_and_it_can_be_run_again(
+    browser: Browser, bundle: Bundle, folder: Path, tmp_path: Path
+) -> None:
+    with administered(browser, [bundle], folder, tmp_path) as page:
+        sources = {"sources": [str(folder)]}
+        record(tmp_path, 1, **sources, seen=3, failed=3, seconds=1)
+        record(tmp_path, 2, **sources, seen=7, unchanged=7, seconds=1)
+        record(tmp_path, 3, **sources, seen=2, indexed=2, state="running", seconds=1)  # and its process is gone
+        page.goto("/jobs")
+        interrupted, unchanged, failed = (page.locator(".item").nth(place) for place in range(3))
+        expect(failed.locator(".pill")).to_have_text("all photos failed")
+        expect(unchanged.locator(".pill")).to_have_text("done")
+        expect(unchanged.locator(".numbers")).not_to_contain_text("photos per second")
+        expect(interrupted.locator(".pill")).to_have_text("interrupted")
+        expect(page.locator(f"#folders option[value='{folder / 'red'}']")).to_have_count(1)
+        interrupted.get_by_role("button", name="Run again").click()
+        expect(page.locator(".item")).to_have_count(4)
+        expect(newest(page).locator(".pill")).to_have_text("done, some failed", timeout=30_000)
+        expect(number_of(page, "indexed")).to_have_text("6")

@@ -1,5 +1,11 @@
 """The pages that scripts fill in: map, jobs and models."""
 
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+
 from flask import render_template, request
 
 from retrieval.api_keys import Scope
@@ -7,6 +13,8 @@ from retrieval.photo_ref import is_url
 from web.keys import offers, sees_uris
 from web.schemas import API
 from web.services import services
+
+MOST_FOLDERS = 200  # that the page of jobs offers
 
 
 def show_map() -> str:
@@ -16,13 +24,22 @@ def show_map() -> str:
 
 def show_jobs() -> str:
     """Jobs: start, follow, cancel and retry them. They can index folders, but not URLs."""
-    folders = [root for root in services().settings.library_roots if not is_url(root)]
-    return _render("jobs.html", Scope.WRITE, can_index=bool(folders), folders=folders if sees_uris() else [])
+    roots = [Path(root) for root in services().settings.library_roots if not is_url(root)]
+    folders = list(islice(_with_folders_below(roots), MOST_FOLDERS)) if sees_uris() else []
+    return _render("jobs.html", Scope.WRITE, can_index=bool(roots), folders=folders)
 
 
 def show_models() -> str:
     """The models with their metrics, and which of them is active."""
     return _render("models.html", Scope.ADMIN)
+
+
+def _with_folders_below(roots: Sequence[Path]) -> Iterator[Path]:
+    """Yield each root and the folders in it, sorted by name, without hidden ones."""
+    for root in roots:
+        yield root
+        with suppress(OSError), os.scandir(root) as entries:
+            yield from sorted(Path(entry) for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _render(template: str, scope: Scope, **more: object) -> str:

@@ -23,15 +23,21 @@ export function describe(problem) {
   return problem.detail ? `${problem.detail} ${problem.remedy}` : "The server can't be reached. Check that it is running, then try again.";
 }
 
-/** Call a function with each state of a job until it ends. */
-export function follow(address, onChange) {
+/** Call a function with each state of a job until it ends, and another one if the server can't be reached. */
+export function follow(address, onChange, onLost = () => {}) {
   const events = new EventSource(address);
+  events.addEventListener("error", () => events.readyState === EventSource.CONNECTING && checkServer(address).catch(onLost));
   events.addEventListener("message", ({ data }) => {
     const job = JSON.parse(data);
     if (job.state !== "running") events.close();
     onChange(job);
   });
   return events;
+}
+
+/** A stream also ends if there are too many; then the server still responds. */
+function checkServer(address) {
+  return fetchJson(address.replace(/\/events$/, ""));
 }
 
 /** Sign this browser in with the key that the user enters; returns false if the user cancels. */

@@ -5,7 +5,8 @@ import { fill, reveal, showNumbers } from "./items.js";
 import { announce, dismiss, main, warn } from "./notices.js";
 
 const FIRST_FAILURES = 100;
-const KINDS = { running: "active", done: "good", failed: "bad", interrupted: "bad" };
+const KINDS = { running: "active", done: "good", failed: "bad", interrupted: "bad", unavailable: "bad" };
+const ENDED_EARLY = ["interrupted", "cancelled", "failed"];
 const REASONS = {
   format: (suffix) => `${suffix}, a format that is not read`,
   hidden: (name) => `hidden (${name})`,
@@ -16,6 +17,7 @@ const REASONS = {
 const TITLES = { map: "Map of the collection", activate: "Activation of a model" };
 const { jobs: address } = main().dataset;
 const list = main().querySelector(".list");
+const totals = new Map(); // the sources of complete jobs → how many photos they had, for the progress of later ones
 
 attempt(show);
 main().querySelector(".start")?.addEventListener("submit", (event) => {
@@ -31,6 +33,7 @@ async function show() {
   note.hidden = !sync;
   if (sync) note.textContent = `Last scheduled sync, ${new Date(sync.ended_at).toLocaleString()}: ${sync.succeeded ? "completed" : "not completed"}, ${sync.indexed} photos indexed, ${sync.removed} removed, ${sync.failed} failed. ${sync.error ?? ""}`;
   main().querySelector(".empty").hidden = jobs.length > 0;
+  for (const job of jobs) if (job.state === "done" && !totals.has(sourcesOf(job))) totals.set(sourcesOf(job), job.seen);
   list.replaceChildren(...jobs.map(itemOf));
 }
 
@@ -58,26 +61,22 @@ function itemOf(job) {
   item.querySelector("[data-cancel]")?.addEventListener("click", () => attempt(() => post(`${address}/${job.id}/cancel`)));
   item.querySelector("[data-retry]")?.addEventListener("click", () => attempt(async () => add(await post(`${address}/${job.id}/retry`))));
   item.querySelector("details").addEventListener("toggle", ({ target }) => target.open && attempt(() => listFailures(target, job.id)));
+  item.querySelector("[data-again]")?.addEventListener("click", () => start(requestOf(job)));
   update(item, job);
   if (job.state === "running") {
-    follow(`${address}/${job.id}/events`, (now) => {
+    const ended = (now) => {
       update(item, now);
       if (now.state !== "running") announce(`The job has ended: ${now.state}.`);
-    });
+    };
+    follow(`${address}/${job.id}/events`, ended, () => fill(item, { ...titleOf(job), pill: ["server unavailable", KINDS.unavailable] }));
   }
   return item;
 }
 
 function update(item, job) {
   const running = job.state === "running";
-  const prefix = job.retry_of ? "Retry: " : "";
-  fill(item, {
-    title: TITLES[job.kind] ?? prefix + job.sources.join(", "),
-    pill: [job.state, KINDS[job.state]],
-    note: `${new Date(job.started_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })} · ${job.model}`,
-    error: job.error,
-  });
-  item.querySelector("progress").hidden = !running;
+  fill(item, { ...titleOf(job), pill: pillOf(job), error: job.error });
+  showProgress(item.querySelector("progress"), job, running);
   showNumbers(item, TITLES[job.kind] ? computed(job) : indexed(job));
   item.querySelector(".remarks").replaceChildren(...remarks(job).map((text) => Object.assign(document.createElement("li"), { textContent: text })));
   const failures = item.querySelector(".failures");
@@ -85,10 +84,50 @@ function update(item, job) {
   failures.querySelector("summary").textContent = `Failed photos (${job.failed.toLocaleString()})`;
   reveal(item, "[data-cancel]", running);
   reveal(item, "[data-retry]", !running && job.failed > 0);
+  reveal(item, "[data-again]", ENDED_EARLY.includes(job.state) && job.kind !== "activate" && !job.urls && !job.retry_of);
+}
+
+function titleOf(job) {
+  const prefix = job.retry_of ? "Retry: " : "";
+  return {
+    title: TITLES[job.kind] ?? prefix + job.sources.join(", "),
+    note: `${new Date(job.started_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })} · ${job.model}`,
+  };
+}
+
+/** The state of a job, and how it is coloured: a job in which photos failed is not simply done. */
+function pillOf({ state, failed, indexed, unchanged, moved = 0 }) {
+  if (state !== "done" || !failed) return [state, KINDS[state]];
+  return indexed + unchanged + moved ? ["done, some failed", "bad"] : ["all photos failed", "bad"];
+}
+
+/** How far a job is, if an earlier job has counted the photos of its sources. */
+function showProgress(bar, job, running) {
+  bar.hidden = !running;
+  const total = job.kind === "index" && !job.retry_of ? totals.get(sourcesOf(job)) : undefined;
+  const note = bar.nextElementSibling;
+  note.hidden = !running || !(total > job.seen) || !job.seen;
+  if (!(total > job.seen)) return bar.removeAttribute("value");
+  [bar.max, bar.value] = [total, job.seen];
+  note.textContent = `about ${total.toLocaleString()} photos, ${timeOf((job.seconds * (total - job.seen)) / job.seen)} left`;
+}
+
+function timeOf(seconds) {
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} seconds`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} minutes` : `${Math.round(seconds / 3600)} hours`;
+}
+
+function sourcesOf(job) {
+  return JSON.stringify(job.sources);
+}
+
+/** The request that starts the same job again. */
+function requestOf({ kind, sources, label_from, sync, include_hidden, exclude, relabel }) {
+  return kind === "map" ? { kind } : { sources, label_from, sync, include_hidden, exclude, relabel };
 }
 
 function indexed({ seen, indexed, unchanged, removed, failed, skipped, images_per_second: rate, seconds }) {
-  const speed = rate && { "photos per second": Math.round(rate) };
+  const speed = rate && indexed && { "photos per second": Math.round(rate) };
   return { seen, indexed, unchanged, removed, failed, skipped, ...speed, seconds: Math.round(seconds) };
 }
 
