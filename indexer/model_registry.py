@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
 from indexer.index_evaluation import IndexEvaluation, evaluate
 from retrieval.bundle import MANIFEST, Bundle, load_bundle
-from retrieval.bundle_format import Manifest, Precision
+from retrieval.bundle_format import Manifest, Precision, TrainingData
 from retrieval.cancellation import CancellationToken, raise_if_cancelled
 from retrieval.errors import BadBundle, IndexBusy, IndexMismatch, LookalikeError, NotFound, WorseModel
 from retrieval.files import write_atomically
@@ -23,7 +23,8 @@ from retrieval.settings import Settings
 
 MAX_LOSS = 0.05
 MOST_CACHED = 100  # manifests, for listing
-DESCRIBED = ("backbone", "recipe", "dimension", "precision", "metrics")  # of a model, by its bundle
+# What a bundle says of its model.
+DESCRIBED = ("backbone", "recipe", "dimension", "precision", "metrics", "training_data", "created_at")
 
 
 class Model(BaseModel):
@@ -37,6 +38,10 @@ class Model(BaseModel):
     dimension: int | None = Field(None, description="length of its embeddings")
     precision: Precision | None = Field(None, description="data type of most of its computations")
     metrics: Metrics = Field(Metrics(), description="metrics of its evaluation after training")
+    training_data: TrainingData | None = Field(
+        None, description="on which it was trained and measured; null for an imported network"
+    )
+    created_at: str | None = Field(None, description="when it was trained; ISO 8601 in UTC")
     points: int | None = Field(
         None, description="number of photos in its index, at the end of its last job; null if that is not known"
     )

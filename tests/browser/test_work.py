@@ -166,6 +166,21 @@ def test_another_model_is_made_current_and_back(browser: Browser, bundle: Bundle
         expect(page.locator(".neighbours .card")).to_have_count(23)
 
 
+def test_a_worse_model_can_be_activated_all_the_same(
+    browser: Browser, bundle: Bundle, folder: Path, tmp_path: Path
+) -> None:
+    """A network whose embeddings have one dimension, so that half of the photos are equal to it."""
+    worse, other = make.bundle(tmp_path / "worse", dimension=1), make.bundle(tmp_path / "other", seed=5)
+    with administered(browser, [worse, other, bundle], folder, tmp_path) as page:
+        page.goto("/models")
+        expect(page.get_by_text("Recall@1 is the share of photos")).to_be_visible()
+        expect(newest(page).locator(".measured")).to_contain_text("photos of tests, measured on 0 validation photos.")
+        page.get_by_role("button", name="Activate", exact=True).click()
+        expect(page.get_by_role("alert")).to_contain_text("was not activated: its MAP@R")
+        page.get_by_role("button", name="Activate it anyway").click()
+        expect(newest(page)).to_contain_text(worse.model_id, timeout=30_000)
+
+
 @pytest.mark.slow
 def test_a_read_only_server_offers_no_change(browser: Browser, bundle: Bundle, folder: Path, tmp_path: Path) -> None:
     with administered(browser, [bundle], folder, tmp_path, READ_ONLY="true") as page:

@@ -17,10 +17,10 @@ fetchJson(address).then(show, (problem) => warn(describe(problem)));
 
 function show({ models, serves }) {
   const ranked = [...models].sort((a, b) => b.current - a.current);
-  main().querySelector(".list").replaceChildren(...ranked.map((model) => itemOf(model, serves)));
+  main().querySelector(".list").replaceChildren(...ranked.map((model) => itemOf(model, serves, ranked[0])));
 }
 
-function itemOf(model, serves) {
+function itemOf(model, serves, current) {
   const item = document.getElementById("model").content.firstElementChild.cloneNode(true);
   fill(item, {
     title: model.id,
@@ -28,12 +28,23 @@ function itemOf(model, serves) {
     note: [model.backbone, model.recipe && `recipe ${model.recipe}`, model.dimension && `${model.dimension} dimensions`, model.precision].filter(Boolean).join(" · "),
     error: model.problem,
   });
+  item.querySelector(".measured").textContent = measured(model, current);
   showNumbers(item, { ...(model.points !== null && { photos: model.points }), ...metricsOf(model.metrics) });
   reveal(item, "[data-activate]", !model.current && !model.previous && model.points !== 0);
   reveal(item, "[data-rollback]", model.previous);
   item.querySelector("[data-activate]")?.addEventListener("click", (event) => change(event, `${address}/${model.id}/activate`));
   item.querySelector("[data-rollback]")?.addEventListener("click", (event) => change(event, `${address}/rollback`));
   return item;
+}
+
+/** When and on what a model was trained and measured. */
+function measured({ created_at: created, training_data: data, metrics }, current) {
+  if (!data) return "";
+  const [split, name] = metrics.test ? ["test", "test"] : ["val", "validation"];
+  const count = (data.counts[split] ?? 0).toLocaleString();
+  const same = !current.training_data || current.training_data.digest === data.digest;
+  const other = same ? "" : " These are other photos than those of the current model, so the metrics can't be compared; activating a model compares both on the same photos.";
+  return `Trained on ${new Date(created).toLocaleDateString([], { dateStyle: "medium" })} with ${(data.counts.train ?? 0).toLocaleString()} photos of ${data.name}, measured on ${count} ${name} photos.${other}`;
 }
 
 /** The metrics on the test photos or, if there are none, on the validation photos, beside those of the untrained network. */
@@ -59,8 +70,17 @@ async function change({ target }, call) {
     follow(`${jobs}/${result.id}/events`, (job) => job.state !== "running" && ended(job, target));
   } catch (problem) {
     target.disabled = false;
-    warn(describe(problem));
+    warn(problem.type?.endsWith("#worse-model") ? worse(problem, target, call) : describe(problem));
   }
+}
+
+/** A notice that a model retrieves worse than the current one, with a button to activate it all the same. */
+function worse({ detail }, target, call) {
+  const notice = Object.assign(document.createElement("div"), { className: "notice", role: "alert", textContent: `${detail} ` });
+  const button = Object.assign(document.createElement("button"), { className: "button quiet", textContent: "Activate it anyway" });
+  button.addEventListener("click", () => change({ target }, `${call}?max_loss=1`));
+  notice.append(button);
+  return notice;
 }
 
 function activated(result) {
