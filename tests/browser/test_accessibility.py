@@ -67,7 +67,7 @@ def test_details_and_errors(checked: Page, check: Check, url: str, photos: list[
     checked.goto(f"{url}/photo/{photos[0].id}")
     check(checked)
     checked.goto(f"{url}/?id={photos[0].id}")
-    checked.get_by_role("link", name="Details").first.click()
+    checked.locator(".neighbours .card").first.click()
     expect(checked.get_by_role("dialog", name="Photo details").get_by_role("heading")).to_be_visible()
     check(checked)
     checked.get_by_role("button", name="Why did it match?").click()
@@ -105,8 +105,22 @@ def test_the_other_pages(checked: Page, check: Check, url: str, place: str) -> N
     check(checked)
 
 
+def test_no_page_scrolls_sideways_on_the_narrowest_screen(checked: Page, url: str, photos: list[PhotoRef]) -> None:
+    checked.set_viewport_size({"width": 320, "height": 800})
+    for place in (
+        "/",
+        f"/?id={photos[0].id}&like={photos[9].id}",
+        f"/photo/{photos[0].id}",
+        "/map",
+        "/jobs",
+        "/api/docs",
+    ):
+        checked.goto(url + place)
+        assert checked.evaluate("document.documentElement.scrollWidth") == 320, place
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1440, "light"), (1440, "dark"), (390, "light")])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1440, "light"), (1440, "dark"), (320, "light")])
 def test_nothing_shifts_and_everything_fits(
     browser: Browser, url: str, photos: list[PhotoRef], width: int, scheme: Scheme
 ) -> None:

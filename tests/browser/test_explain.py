@@ -12,7 +12,7 @@ SAID = re.compile(r"^Half of the similarity comes from \d+% of the query photo a
 
 def explain(page: Page, number: int) -> list[str]:
     """Ask of a result why it matched, with the keyboard; the heat over the query and over the result, as pictures."""
-    page.get_by_role("link", name="Details").nth(number).focus()
+    page.locator(".neighbours .card").nth(number).focus()
     page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog", name="Photo details")
     dialog.get_by_role("button", name="Why did it match?").focus()
@@ -61,7 +61,7 @@ def test_only_the_searched_part_has_heat(page: Page, url: str, photos: list[Phot
 def test_what_goes_wrong_is_said_beside_the_button(page: Page, url: str, photos: list[PhotoRef]) -> None:
     page.goto(f"{url}/?id={photos[0].id}")
     page.route("**/explain", lambda route: route.abort())
-    page.get_by_role("link", name="Details").nth(1).click()
+    page.locator(".neighbours .card").nth(1).click()
     page.get_by_role("button", name="Why did it match?").click()
     expect(page.locator(".lightbox .reason")).to_contain_text("can't be reached")
     expect(page.locator(".lightbox .large")).to_be_visible()

@@ -42,7 +42,7 @@ def slider(page: Page):  # type: ignore[no-untyped-def]
 def shown(page: Page) -> list[str]:
     """The ids of the results, in order."""
     links = page.locator(".neighbours .card").evaluate_all("cards => cards.map((card) => card.getAttribute('href'))")
-    return [str(link).partition("id=")[2].partition("&")[0] for link in links]
+    return [str(link).removeprefix("/photo/") for link in links]
 
 
 def found(page: Page, photo: PhotoRef, look: float) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import make
 import pytest
 from marks import slow
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from retrieval.photo_ref import PhotoRef
 
@@ -16,7 +16,17 @@ CHOOSE = "input[name=image]:not([capture])"
 
 
 def address(photo: PhotoRef) -> str:
-    return f"/?id={photo.id}"
+    return f"/photo/{photo.id}"
+
+
+def search_from(page: Page, card: Locator) -> str:
+    """Open a card, and search from its photo; returns the address of the search."""
+    search = str(card.get_attribute("href")).replace("/photo/", "/?id=")
+    card.click()
+    page.get_by_role("dialog").get_by_role("link", name="Search from this photo").click()
+    page.wait_for_url(f"**{search}")
+    expect(page.locator("#main")).to_have_attribute("data-address", search)
+    return search
 
 
 def first_card(page: Page) -> str | None:
@@ -61,20 +71,22 @@ def test_a_dropped_or_pasted_photo_is_searched(page: Page, photos: list[PhotoRef
 def test_clicks_lead_on_and_back_leads_back(page: Page, photos: list[PhotoRef]) -> None:
     asked = page.locator(ASKED)
     page.set_input_files(CHOOSE, photos[2].path)
-    card = page.locator(".neighbours .card").nth(3)
-    second = str(card.get_attribute("href"))
-    card.click()
-    page.wait_for_url(f"**{second}")
-    expect(page.locator("#main")).to_have_attribute("data-address", second)
-    third = str(page.locator(".neighbours .card").first.get_attribute("href"))
-    page.locator(".neighbours .card").first.click()
-    page.wait_for_url(f"**{third}")
+    details = page.get_by_role("dialog", name="Photo details")
+    second = search_from(page, page.locator(".neighbours .card").nth(3))
+    expect(details).to_be_hidden()
+    third = search_from(page, page.locator(".neighbours .card").first)
     expect(asked).to_have_attribute("src", picture(third))
     page.go_back()
+    expect(asked).to_have_attribute("src", picture(second))
+    expect(details).to_be_visible()
+    page.go_back()
+    expect(details).to_be_hidden()
     expect(asked).to_have_attribute("src", picture(second))
     page.go_back()
     expect(asked).to_have_attribute("src", re.compile("^data:image/jpeg"))
     assert first_card(page) == address(photos[2])
+    page.go_back()
+    expect(details).to_be_hidden()
     page.go_back()
     expect(page.get_by_role("heading", level=1)).to_have_text("Find the photos that look like yours")
     page.go_forward()
@@ -109,7 +121,7 @@ def test_a_label_filters(page: Page, photos: list[PhotoRef]) -> None:
 
 
 def test_the_keyboard_reaches_everything(page: Page, photos: list[PhotoRef]) -> None:
-    page.goto(f"{page.url.rstrip('/')}{address(photos[0])}")
+    page.goto(f"{page.url.rstrip('/')}/?id={photos[0].id}")
     page.keyboard.press("Tab")
     expect(page.locator(".skip")).to_be_focused()
     reached = set()
@@ -118,9 +130,11 @@ def test_the_keyboard_reaches_everything(page: Page, photos: list[PhotoRef]) -> 
         reached.add(page.evaluate("document.activeElement.name || document.activeElement.className"))
     assert {"brand", "image", "plain scripted", "label", "min_score", "card", "like", "unlike"} <= reached
     page.locator(".card").nth(1).focus()
-    target = page.locator(".card").nth(1).get_attribute("href")
+    target = str(page.locator(".card").nth(1).get_attribute("href"))
     page.keyboard.press("Enter")
-    page.wait_for_url(f"**{target}")
+    expect(page.get_by_role("dialog").get_by_role("link", name="Search from this photo")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**{target.replace('/photo/', '/?id=')}")
     expect(page.locator("main")).to_be_focused()
     expect(page.locator("#status")).to_contain_text("Most similar photos: 23, the best with similarity 0.")
 
@@ -130,6 +144,7 @@ def test_a_file_that_is_no_photo_is_explained_in_place(page: Page, tmp_path: Pat
     text.write_text("<script>alert(1)</script>")
     page.set_input_files(CHOOSE, text)
     expect(page.get_by_role("alert")).to_contain_text("not a photo of a known format")
+    expect(page.locator(CHOOSE)).to_have_value("")  # so that choosing the same file again is a change
     expect(page.locator(".card").first).to_be_visible()
     give(page, "drop", text, "text/plain")
     expect(page.get_by_role("alert")).to_contain_text("That is not a photo")
@@ -145,7 +160,7 @@ def test_a_page_of_an_error_takes_a_photo_too(page: Page, photos: list[PhotoRef]
 
 def test_an_answer_from_elsewhere_is_explained_in_place(page: Page, photos: list[PhotoRef]) -> None:
     """A proxy, or the web server itself, knows nothing of the page."""
-    page.route("**/?id=*", lambda route: route.fulfill(status=502, body="<h1>Bad Gateway</h1>"))
+    page.route("**/photo/*", lambda route: route.fulfill(status=502, body="<h1>Bad Gateway</h1>"))
     page.locator(".card").first.click()
     expect(page.get_by_role("alert")).to_contain_text("502")
     expect(page.locator("main")).to_have_attribute("aria-busy", "false")
@@ -173,7 +188,7 @@ def test_a_tiny_photo_is_shown_in_squares(page: Page, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_photo_gone_from_disk_is_marked(page: Page, photos: list[PhotoRef]) -> None:
     page.route(f"**/{photos[1].id}/thumbnail", lambda route: route.fulfill(status=404))
-    page.goto(f"{page.url.rstrip('/')}{address(photos[0])}")
+    page.goto(f"{page.url.rstrip('/')}/?id={photos[0].id}")
     gone = page.locator(f"li:has(.card[href='{address(photos[1])}'])")
     gone.scroll_into_view_if_needed()
     expect(gone).to_have_class("gone")
@@ -184,21 +199,25 @@ def test_it_works_without_scripts(browser: Browser, url: str, photos: list[Photo
     with browser.new_context(java_script_enabled=False) as context:
         page = context.new_page()
         page.goto(url)
+        page.set_viewport_size({"width": 320, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") == 320
         page.set_input_files(CHOOSE, photos[2].path)
         page.get_by_role("button", name="Search").click()
+        assert page.evaluate("document.documentElement.scrollWidth") == 320
+        expect(page.get_by_role("button", name="Search a part")).to_be_hidden()
         assert first_card(page) == address(photos[2])
         page.locator(".chip", has_text="blue").click()
         page.get_by_role("button", name="Apply").click()
         expect(page.locator(".neighbours .card")).to_have_count(8)
         page.get_by_role("button", name="More like this").first.click()
         expect(page.locator(".example.like")).to_have_count(1)
-        page.locator("[data-details]").first.click()
+        page.locator(".card").first.click()
         page.get_by_role("link", name="Search from this photo").click()
         expect(page.locator(ASKED)).to_be_visible()
 
 
 def test_each_photo_keeps_its_shape(page: Page, photos: list[PhotoRef]) -> None:
-    page.goto(f"{page.url.rstrip('/')}{address(photos[0])}", wait_until="networkidle")
+    page.goto(f"{page.url.rstrip('/')}/?id={photos[0].id}", wait_until="networkidle")
     boxes = page.locator(".neighbours .card img").evaluate_all(
         "images => images.map(one => [one.clientWidth / one.clientHeight, one.naturalWidth / one.naturalHeight])"
     )[:8]
@@ -206,7 +225,7 @@ def test_each_photo_keeps_its_shape(page: Page, photos: list[PhotoRef]) -> None:
 
 
 def picture(link: str) -> str:
-    """The thumbnail's address of the photo that a card's link searches from."""
+    """The address of the thumbnail of a search's photo."""
     return f"/api/v1/images/{link.removeprefix('/?id=')}/thumbnail"
 
 
@@ -219,7 +238,7 @@ def test_a_phone_takes_the_photo(browser: Browser, url: str, photos: list[PhotoR
         camera.set_input_files(photos[2].path)
         expect(page.locator(".neighbours .card")).to_have_count(24)
         assert first_card(page) == address(photos[2])
-        page.get_by_role("link", name="Details").nth(1).tap()
+        page.locator(".neighbours .card").nth(1).tap()
         details = page.get_by_role("dialog", name="Photo details")
         details.get_by_role("button", name="Less like this").tap()
         expect(page.locator(".example.unlike")).to_have_count(1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import make
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from serving import fill_index, serving
 
 from retrieval.bundle import Bundle
@@ -30,9 +30,15 @@ def cards(page: Page):  # type: ignore[no-untyped-def]
     return page.locator(".neighbours .card")
 
 
+def search_from(page: Page, card: Locator) -> None:
+    card.click()
+    page.get_by_role("dialog").get_by_role("link", name="Search from this photo").click()
+    page.wait_for_url("**/?id=*")
+
+
 def id_of(page: Page, number: int) -> uuid.UUID:
     """The photo in the results at that place."""
-    return uuid.UUID(str(cards(page).nth(number).get_attribute("href")).removeprefix("/?id="))
+    return uuid.UUID(str(cards(page).nth(number).get_attribute("href")).removeprefix("/photo/"))
 
 
 def test_buttons_and_shift_click_mark_examples(found: Page) -> None:
@@ -46,6 +52,7 @@ def test_buttons_and_shift_click_mark_examples(found: Page) -> None:
     expect(found.locator(".example.unlike")).to_have_count(1)
     expect(cards(found)).to_have_count(20)
     assert f"like={liked}&like={second}&unlike={unliked}" in found.url
+    expect(cards(found).first).to_be_focused()  # not the box that undoes it
     found.get_by_role("checkbox", name=re.compile("^Less like")).click()
     expect(found.locator(".example.unlike")).to_have_count(0)
     found.go_back()
@@ -124,7 +131,7 @@ def test_a_box_drawn_with_the_keyboard_searches_that_part_of_an_upload(page: Pag
 
 def test_details_open_over_the_results(found: Page) -> None:
     third = id_of(found, 2)
-    opener = found.get_by_role("link", name="Details").nth(2)
+    opener = cards(found).nth(2)
     opener.focus()
     found.keyboard.press("Enter")
     details = found.get_by_role("dialog", name="Photo details")
@@ -140,6 +147,69 @@ def test_details_open_over_the_results(found: Page) -> None:
     details.get_by_role("button", name="More like this").click()
     expect(found.locator(".example.like")).to_have_count(1)
     assert f"like={third}" in found.url
+
+
+def test_back_closes_the_details_and_arrow_keys_show_the_next_photo(found: Page) -> None:
+    before = found.url
+    second, third = (id_of(found, number) for number in (1, 2))
+    cards(found).nth(1).click()
+    details = found.get_by_role("dialog", name="Photo details")
+    large = details.locator("img.large")
+    expect(large).to_have_attribute("src", re.compile(str(second)))
+    assert details.locator(".actions > *").first.text_content() == "Search from this photo"
+    found.keyboard.press("ArrowRight")
+    expect(large).to_have_attribute("src", re.compile(str(third)))
+    expect(details.locator(".place")).to_have_text("3 of 23")
+    details.get_by_role("button", name="Previous photo").click()
+    expect(large).to_have_attribute("src", re.compile(str(second)))
+    found.go_back()
+    expect(details).to_be_hidden()
+    expect(cards(found).nth(1)).to_be_focused()
+    assert found.url == before and found.locator(".query .frame img").is_visible()
+    found.go_forward()
+    expect(large).to_have_attribute("src", re.compile(str(second)))
+    found.reload()
+    expect(large).to_have_attribute("src", re.compile(str(second)))
+    details.get_by_role("button", name="Close").click()
+    expect(details).to_be_hidden()
+    found.wait_for_function("!history.state.details")
+
+
+def test_a_swipe_shows_the_next_photo(browser: Browser, url: str, photos: list[PhotoRef]) -> None:
+    with browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True) as context:
+        page = context.new_page()
+        page.goto(f"{url}/?id={photos[0].id}")
+        ids = [id_of(page, number) for number in (0, 1)]
+        cards(page).first.tap()
+        large = page.locator(".lightbox img.large")
+        expect(large).to_have_attribute("src", re.compile(str(ids[0])))
+        touch = context.new_cdp_session(page)
+        for event, x in [("touchStart", 300), ("touchMove", 200), ("touchMove", 100), ("touchEnd", None)]:
+            points = [] if x is None else [{"x": x, "y": 300}]
+            touch.send("Input.dispatchTouchEvent", {"type": event, "touchPoints": points})
+        expect(large).to_have_attribute("src", re.compile(str(ids[1])))
+
+
+def test_controls_show_the_search_of_the_results_after_back_and_after_a_failure(found: Page) -> None:
+    green, blue = (found.get_by_role("checkbox", name=name) for name in ("green", "blue"))
+    green.click()
+    expect(cards(found)).to_have_count(8)
+    found.go_back()
+    expect(cards(found)).to_have_count(23)
+    expect(green).not_to_be_checked()
+    found.route("**/*label=*", lambda route: route.abort())
+    blue.click()
+    expect(found.get_by_role("alert")).to_contain_text("can't be reached")
+    expect(blue).not_to_be_checked()
+    expect(found.get_by_role("slider", name="Minimum similarity")).to_have_value("0")
+
+
+def test_controls_and_links_have_names_of_their_own(found: Page) -> None:
+    names = cards(found).locator("img").evaluate_all("images => images.map((image) => image.alt)")
+    assert len(set(names)) == 23 and all(name.endswith(".jpg") for name in names)
+    likes = found.locator("[name=like]").evaluate_all("buttons => buttons.map((button) => button.ariaLabel)")
+    assert set(likes) == {f"More like this: {name}" for name in names}
+    expect(found.get_by_role("slider", name="Minimum similarity")).to_be_visible()
 
 
 def test_earlier_searches_are_remembered_here(found: Page, photos: list[PhotoRef]) -> None:
@@ -188,7 +258,7 @@ def large_page(
 
 def test_more_come_on_scrolling_and_stay_on_the_way_back(large_page: Page, look: dict[str, Any]) -> None:
     page = large_page
-    page.locator(".card").first.click()
+    search_from(page, page.locator(".card").first)
     expect(cards(page)).to_have_count(24)
     page.mouse.move(look["viewport"]["width"] / 2, 500)
     for count in (48, 59):
@@ -198,7 +268,7 @@ def test_more_come_on_scrolling_and_stay_on_the_way_back(large_page: Page, look:
     scores = [float(text.rpartition(" ")[2]) for text in page.locator(".score").all_text_contents()]
     assert scores == sorted(scores, reverse=True)
     assert "offset" not in page.url
-    cards(page).nth(50).click()
+    search_from(page, cards(page).nth(50))
     expect(cards(page)).to_have_count(24)
     page.go_back()
     expect(cards(page)).to_have_count(59)
@@ -207,7 +277,7 @@ def test_more_come_on_scrolling_and_stay_on_the_way_back(large_page: Page, look:
 
 def test_one_of_many_labels_is_found(large_page: Page) -> None:
     page = large_page
-    page.locator(".card:not(:has(img[alt='زهرة']))").first.click()
+    search_from(page, page.locator(".card:not(:has(img[alt^='زهرة']))").first)
     expect(page.locator(".chip")).to_have_count(20)
     field = page.get_by_role("searchbox", name="Search labels")
     field.press_sequentially("kind 4")

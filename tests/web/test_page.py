@@ -31,7 +31,7 @@ def upload(client: FlaskClient, data: bytes) -> TestResponse:
 
 def cards(page: TestResponse) -> list[str]:
     """The ids of the photos in the page's grid."""
-    return re.findall(r'class="card" href="/\?id=([0-9a-f-]+)"', page.text)
+    return re.findall(r'class="card" href="/photo/([0-9a-f-]+)"', page.text)
 
 
 def more(page: TestResponse) -> list[str]:

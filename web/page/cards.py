@@ -68,6 +68,11 @@ class Card:
         return replace(cls.of(result.id, result), score=result.score, distance=result.distance, scores=result.scores)
 
     @property
+    def title(self) -> str:
+        """A name that tells it from the others: its label and its file name."""
+        return f"{self.label or 'Photo'}, {self.name}"
+
+    @property
     def link(self) -> str:
         """The URL of a search by this photo."""
         return url_for("page.show", id=self.id)

@@ -1,9 +1,11 @@
 // Requests to the API. If one needs a key, the page asks for it and signs the browser in, which sets a cookie.
 
+export const UNREACHABLE = "The server can't be reached. Check that it is running, then try again.";
+
 /** Fetch JSON; throws the problem document if the status is an error. */
 export async function fetchJson(address, options) {
-  const response = await fetch(address, options);
-  const document = await response.json();
+  const response = await request(address, options);
+  const document = await documentOf(response);
   if (!response.ok) throw document;
   return document;
 }
@@ -11,16 +13,31 @@ export async function fetchJson(address, options) {
 /** Post JSON and return the JSON of the response; throws the problem document if the status is an error. */
 export async function post(address, body) {
   for (;;) {
-    const response = await fetch(address, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) });
-    const document = await response.json();
+    const response = await request(address, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) });
+    const document = await documentOf(response);
     if (response.ok) return document;
     if (response.status !== 401 || !(await signIn(document.detail))) throw document;
   }
 }
 
-/** The text of a problem document, or of a failed request. */
+/** The text of a problem document, or of an error of the page itself, which is reported to the browser's console. */
 export function describe(problem) {
-  return problem.detail ? `${problem.detail} ${problem.remedy}` : "The server can't be reached. Check that it is running, then try again.";
+  if (problem.detail) return [problem.detail, problem.remedy].filter(Boolean).join(" ");
+  reportError(problem);
+  return "Something went wrong on this page. Reload it, then try again.";
+}
+
+function request(address, options) {
+  return fetch(address, options).catch(() => {
+    throw { detail: UNREACHABLE };
+  });
+}
+
+/** The JSON of a response; a response that is none comes from a proxy or from the web server itself. */
+function documentOf(response) {
+  return response.json().catch(() => {
+    throw { detail: `The server returned an error (${response.status}).`, remedy: "Try again later." };
+  });
 }
 
 /** Call a function with each state of a job until it ends, and another one if the server can't be reached. */
@@ -46,9 +63,9 @@ async function signIn(reason) {
     const key = await askForKey(reason);
     if (key === null) return false;
     const { login } = document.querySelector("dialog.key").dataset;
-    const response = await fetch(login, { method: "POST", body: new URLSearchParams({ key }), redirect: "manual" });
+    const response = await request(login, { method: "POST", body: new URLSearchParams({ key }), redirect: "manual" });
     if (response.type === "opaqueredirect") return true;
-    reason = (await response.json()).detail;
+    reason = (await documentOf(response)).detail;
   }
 }
 

@@ -2,15 +2,17 @@
 
 export const main = () => document.getElementById("main");
 
+/** Show a notice at the top of the page, or of the dialog that covers it. */
 export function warn(message) {
   dismiss();
-  main().prepend(typeof message === "string" ? notice(message) : document.adoptNode(message));
-  scrollTo(0, 0);
+  const place = document.querySelector("dialog[open]") ?? main();
+  place.prepend(typeof message === "string" ? notice(message) : document.adoptNode(message));
+  place.querySelector(".notice").scrollIntoView({ block: "nearest" });
 }
 
 /** Remove the notice. */
 export function dismiss() {
-  document.querySelector("#main > .notice")?.remove();
+  document.querySelector(":is(#main, dialog) > .notice")?.remove();
 }
 
 export function announce(message) {

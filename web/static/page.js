@@ -8,14 +8,14 @@ import { restorePreview } from "./preview.js";
 import { remember } from "./recent.js";
 import { refine } from "./refine.js";
 import { acceptPhotos, photoOf } from "./upload.js";
-import { load, onShow, visit } from "./visit.js";
+import { load, onReturn, onShow, visit } from "./visit.js";
 
 onShow(restorePreview);
 onShow(remember);
 loadMore({ onShow, load, announce });
-refine({ visit, load });
+refine({ visit, load, onShow });
 searchParts({ onShow, visit, photoOf, announce });
-openDetails({ load });
+openDetails({ load, onShow, onReturn });
 acceptPhotos({ visit, refuse: warn });
 
 document.addEventListener("click", (event) => {

@@ -2,9 +2,10 @@
 
 const DELAY = 250; // milliseconds after the last input
 
-export function refine({ visit, load }) {
+export function refine({ visit, load, onShow }) {
   const form = () => document.getElementById("search");
-  const submit = (submitter) => visit(addressOf(form(), submitter), { stay: true });
+  // A photo that is marked is no longer a result.
+  const submit = (submitter) => visit(addressOf(form(), submitter), { stay: true, focus: submitter?.name && ".neighbours .card" });
 
   document.addEventListener("submit", (event) => {
     if (event.target !== form()) return;
@@ -17,6 +18,7 @@ export function refine({ visit, load }) {
   });
 
   let timer;
+  onShow(() => clearTimeout(timer));
   document.addEventListener("input", ({ target }) => {
     if (target.form !== form() || target.type === "checkbox" || target.tagName === "SELECT") return;
     clearTimeout(timer);

@@ -21,7 +21,9 @@ export function acceptPhotos({ visit, refuse }) {
   }
 
   document.addEventListener("change", ({ target }) => {
-    if (target.name === "image" && target.files.length) search(target.files[0]);
+    if (target.name !== "image" || !target.files.length) return;
+    search(target.files[0]);
+    target.value = ""; // otherwise the same file could not be chosen again
   });
 
   document.addEventListener("paste", (event) => {

@@ -1,18 +1,25 @@
 // Navigates between searches without reloading the page: fetches the whole page of a URL and uses its <main>.
 
+import { UNREACHABLE } from "./api.js";
 import { announce, main, warn } from "./notices.js";
 
 const MAX_CACHED = 12;
+const MARGIN = 16; // pixels above the results
 
 const visitors = [];
+const returners = [];
 const cached = new Map(); // the key of a history entry → its page, so that going back is instant
 let entries = 0;
 let latest = 0;
 let shown = history.state?.key ?? newKey();
 
 history.scrollRestoration = "manual";
-history.replaceState({ key: shown }, "");
-addEventListener("popstate", ({ state }) => state?.key && state.key !== shown && goBackOrForth(state.key));
+history.replaceState({ ...history.state, key: shown }, "");
+addEventListener("popstate", ({ state }) => {
+  if (!state?.key) return;
+  if (state.key === shown) returners.forEach((returner) => returner());
+  else goBackOrForth(state.key);
+});
 
 /** Call a function with each <main> that is shown, including the current one. */
 export function onShow(visitor) {
@@ -20,20 +27,26 @@ export function onShow(visitor) {
   visitor(main());
 }
 
+/** Call a function if the user goes back or forth to another history entry of the same page. */
+export function onReturn(returner) {
+  returners.push(returner);
+}
+
 /**
  * Show the page of a URL; returns whether it could be loaded.
- * body: the body of a POST request. stay: keep the scroll position and the focus.
+ * body: the body of a POST request. stay: keep the focus, and show the start of the results or what is above it.
+ * focus: selects what gets the focus instead.
  */
-export async function visit(address, { body, stay = false } = {}) {
+export async function visit(address, { body, stay = false, focus } = {}) {
   const page = await load(address, { body });
   if (!page) return false;
-  const focused = stay ? selectorOf(document.activeElement) : null;
+  const focused = focus ?? (stay ? selectorOf(document.activeElement) : null);
   await swap(page, () => {
     leave();
     shown = newKey();
     history.pushState({ key: shown }, "", page.found.dataset.address ?? address);
   });
-  if (!stay) scrollTo(0, 0);
+  scrollTo(0, stay ? Math.min(scrollY, startOfResults()) : 0);
   focusOn((focused && page.found.querySelector(focused)) ?? page.found);
   return true;
 }
@@ -50,7 +63,7 @@ export async function load(address, { body, aside = false } = {}) {
     const text = await response.text();
     return mine === latest ? parse(text, response.status) : null;
   } catch {
-    if (mine === latest) warn("The server can't be reached. Check that it is running, then try again.");
+    if (mine === latest) refuse(UNREACHABLE);
     return null;
   } finally {
     if (!aside && mine === latest) main().ariaBusy = "false";
@@ -63,11 +76,19 @@ function parse(text, status) {
   const notice = found?.querySelector(".notice");
   if (found && !notice) return { found, title: page.title };
   // Any other page comes from a proxy or from the web server itself.
-  warn(notice ?? `The server returned an error (${status}). Try again later.`);
+  refuse(notice ?? `The server returned an error (${status}). Try again later.`);
   return null;
 }
 
+/** Show why a page could not be loaded, and the form of the results that remain. */
+function refuse(message) {
+  resetForm(main());
+  warn(message);
+}
+
 async function goBackOrForth(key) {
+  latest++; // a visit that is under way would cover the page
+  main().ariaBusy = "false";
   leave();
   shown = key;
   const page = cached.get(key) ?? (await load(location.href));
@@ -115,6 +136,11 @@ function focusOn(focused) {
   const count = main().querySelectorAll(".neighbours .card").length;
   const heading = main().querySelector("h1").textContent;
   announce(best ? `${heading}: ${count}, the best with ${best.textContent.replace(", ", "")}` : heading);
+}
+
+function startOfResults() {
+  const results = main().querySelector(".neighbours");
+  return results ? results.getBoundingClientRect().top + scrollY - MARGIN : 0;
 }
 
 function newKey() {
