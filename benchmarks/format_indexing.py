@@ -25,7 +25,8 @@ from PIL import Image
 from pipeline import REQUIRED_RATIO, on_all_cores
 from timing import spread, timed
 
-from indexer.batch import BatchIndexer, batches
+from indexer.batch import BatchIndexer
+from indexer.batches import batches
 from retrieval.bundle import load_bundle
 from retrieval.cores import usable_cores
 from retrieval.decoder import PhotoDecoder, configure_pillow

@@ -20,7 +20,8 @@ import numpy.typing as npt
 from options import bundle_and_photos, show
 from timing import spread, timed
 
-from indexer.batch import BatchIndexer, batches
+from indexer.batch import BatchIndexer
+from indexer.batches import batches
 from retrieval.bundle import load_bundle
 from retrieval.cores import usable_cores
 from retrieval.decoder import PhotoDecoder

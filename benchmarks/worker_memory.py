@@ -22,7 +22,8 @@ import psutil
 from PIL import Image
 from qdrant_client import QdrantClient
 
-from indexer.batch import BATCH, batches, now
+from indexer.batch import BATCH, now
+from indexer.batches import batches
 from indexer.executor import LocalExecutor
 from retrieval.bundle import load_bundle
 from retrieval.decoder import PhotoDecoder

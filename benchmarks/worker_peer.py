@@ -30,7 +30,8 @@ from machines import Machines
 from options import bundle_and_photos, show
 from timing import spread
 
-from indexer.batch import BATCH, batches
+from indexer.batch import BATCH
+from indexer.batches import batches
 from retrieval.bundle import load_bundle
 from retrieval.cores import usable_cores
 from retrieval.listing import list_photos

@@ -13,16 +13,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
 from time import monotonic
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from indexer.batches import batches
 from indexer.decoder_version import version_if_alike
 from indexer.identity import add_names, described, keeps_other_label, listed, merge_links, moved, united, with_free_ids
 from indexer.known_photos import Known, KnownPhotos, is_same_file
+from indexer.removed_photos import restore_photos
 from retrieval.closing import Closing
 from retrieval.decoder import PhotoDecoder
 from retrieval.decoding.version import HEAD, VERSION, looks_different
@@ -38,7 +39,6 @@ BATCH = 64  # photos looked up and written at once; more if an accelerator embed
 
 READ_AT_ONCE = 8  # photos of a group in memory at the same time
 
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -54,6 +54,7 @@ class BatchResult:
     indexed: int = 0
     unchanged: int = 0  # photos that the index has already, and further names of such photos
     moved: int = 0  # photos that the index has under a URI where they are no longer
+    excluded: tuple[str, ...] = ()  # the URIs of photos that a person has removed; `seen` excludes them
     failures: tuple[Failure, ...] = ()
     unprocessed: tuple[PhotoRef, ...] = ()  # photos that were not started before the deadline
     labels_kept: int = 0  # photos that keep a label in the index that differs from the name of their folder
@@ -105,8 +106,22 @@ class _Link:
     photo: PhotoRef
 
 
-_Examined = _New | _Pending | _Kept | _Link
-_Result = _Embedded | _Kept | _Link | Failure | PhotoRef  # of a photo; a PhotoRef is unprocessed
+@dataclass(frozen=True, slots=True)
+class _Excluded:
+    """A photo that a person has removed from the index."""
+
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Restored:
+    """A photo that a sync had removed, and that has come back."""
+
+    photo: IndexedPhoto
+
+
+_Known = _Kept | _Link | _Excluded | _Restored  # needs no embedding
+_Result = _Known | _Embedded | Failure | PhotoRef  # of a photo; a PhotoRef is unprocessed
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +144,22 @@ class BatchIndexer(Closing):
     Args:
         embedder: the model, on one thread.
         threads: how many groups are worked on at a time.
+        heeds_removals: whether photos that a person removed are left out, and those that a sync removed restored.
     """
 
-    def __init__(self, embedder: Embedder, index: VectorIndex, decoder: PhotoDecoder, threads: int = 1) -> None:
+    def __init__(
+        self,
+        embedder: Embedder,
+        index: VectorIndex,
+        decoder: PhotoDecoder,
+        threads: int = 1,
+        *,
+        heeds_removals: bool = True,
+    ) -> None:
         self._embedder = embedder
         self._index = index
         self._decoder = decoder
-        self._known = KnownPhotos(index)
+        self._known = KnownPhotos(index, heeds_removals=heeds_removals)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="embed")
         self._group = embedder.session.provider.batch
         self._batch = max(BATCH, threads * self._group)
@@ -161,11 +185,14 @@ class BatchIndexer(Closing):
             deadline: seconds on the monotonic clock after which no group of photos is started.
         """
         known = self._index.named([photo.uri for photo in photos])
+        excluded = self._known.excluded([photo for photo in photos if photo.uri not in known])
         kept = (
             photo.uri for photo in photos if photo.uri in known and keeps_other_label(photo, known[photo.uri].payload)
         )
         groups = batches(photos, self._group)
-        embedding = [self._threads.submit(self._embed_group, group, known, time, deadline) for group in groups]
+        embedding = [
+            self._threads.submit(self._embed_group, group, known, excluded, time, deadline) for group in groups
+        ]
         return PreparedBatch(time, frozenset(kept), embedding)
 
     def store(self, prepared: PreparedBatch) -> BatchResult:
@@ -186,20 +213,27 @@ class BatchIndexer(Closing):
         kept = [result for result in results if isinstance(result, _Kept)]
         links = [(result.id, result.photo) for result in results if isinstance(result, _Link)]
         unprocessed = tuple(result for result in results if isinstance(result, PhotoRef))
-        self._write(embedded, kept, links)
+        restored = [result.photo for result in results if isinstance(result, _Restored)]
+        excluded = tuple(result.uri for result in results if isinstance(result, _Excluded))
+        self._write(embedded, kept, links, restored)
         counts = Counter(result.counted for result in kept)
         return BatchResult(
-            seen=len(results) - len(unprocessed),
-            indexed=len(embedded) + counts["indexed"],
+            seen=len(results) - len(unprocessed) - len(excluded),
+            indexed=len(embedded) + len(restored) + counts["indexed"],
             unchanged=len(links) + counts["unchanged"],
             moved=counts["moved"],
+            excluded=excluded,
             failures=tuple(result for result in results if isinstance(result, Failure)),
             unprocessed=unprocessed,
             slowed_by=self._index.slowed_by(),
         )
 
     def _write(
-        self, embedded: Sequence[_Embedded], kept: Sequence[_Kept], links: Sequence[tuple[uuid.UUID, PhotoRef]]
+        self,
+        embedded: Sequence[_Embedded],
+        kept: Sequence[_Kept],
+        links: Sequence[tuple[uuid.UUID, PhotoRef]],
+        restored: Sequence[IndexedPhoto],
     ) -> None:
         # Photos that moved are written first: new ones may be in their former places.
         self._index.replace_payloads(united((one.id, one.payload) for one in kept if one.payload is not None))
@@ -208,17 +242,24 @@ class BatchIndexer(Closing):
         payloads = united((point.id, point.payload) for point in points)
         vectors = {point.id: point.vector for point in points}
         self._index.upsert([Point(photo, vectors[photo], payload) for photo, payload in payloads.items()])
+        if restored:
+            restore_photos(self._index, restored)
         add_names(self._index, links)
         merge_links(self._index, new)
         self._index.flush()
 
     def _embed_group(
-        self, photos: Sequence[PhotoRef], known: Mapping[str, IndexedPhoto], time: str, deadline: float
+        self,
+        photos: Sequence[PhotoRef],
+        known: Mapping[str, IndexedPhoto],
+        excluded: frozenset[str],
+        time: str,
+        deadline: float,
     ) -> list[_Result]:
         if monotonic() > deadline:
             return list(photos)
-        examined: list[_Result | _Pending] = []
-        for some in batches(photos, READ_AT_ONCE):
+        examined: list[_Result | _Pending] = [_Excluded(photo.uri) for photo in photos if photo.uri in excluded]
+        for some in batches([photo for photo in photos if photo.uri not in excluded], READ_AT_ONCE):
             examined += self._examine(some, known, time)
         pending = [result for result in examined if isinstance(result, _Pending)]
         finished = [result for result in examined if not isinstance(result, _Pending)]
@@ -241,7 +282,7 @@ class BatchIndexer(Closing):
             for result in examined
         ]
 
-    def _look(self, photo: PhotoRef, known: Mapping[str, IndexedPhoto], time: str) -> _Examined:
+    def _look(self, photo: PhotoRef, known: Mapping[str, IndexedPhoto], time: str) -> _Known | _New | _Pending:
         """Compare a photo with what the index has under its URI."""
         found = known.get(photo.uri)
         if found is not None and found.payload.uri != photo.uri:
@@ -254,7 +295,7 @@ class BatchIndexer(Closing):
                 return _same_content(found, replace(listed(photo, found.payload), decoder=version), time)
         return self._read(photo, found, time)
 
-    def _read(self, photo: PhotoRef, found: IndexedPhoto | None, time: str) -> _Examined:
+    def _read(self, photo: PhotoRef, found: IndexedPhoto | None, time: str) -> _Known | _New | _Pending:
         data, status = _content(photo, self._decoder.policy.max_bytes)
         sha256 = hashlib.sha256(data).hexdigest()
         fields: dict[str, Any] = {"bytes": len(data), "modified_at": status.modified_at, "etag": status.etag}
@@ -277,7 +318,7 @@ class BatchIndexer(Closing):
         )
         return _New(photo, data, payload, found)
 
-    def _resolve(self, new: _New, relative: Known | None) -> _Kept | _Link | _Pending:
+    def _resolve(self, new: _New, relative: Known | None) -> _Known | _Pending:
         """Decode a new photo, unless the index has it under another URI.
 
         A changed photo keeps its point, unless what was there before has moved and takes it along.
@@ -291,6 +332,10 @@ class BatchIndexer(Closing):
         photo, known = relative.photo.id, relative.photo.payload
         if relative.relation == "link":
             return _Link(photo, new.photo)
+        if relative.relation == "excluded":
+            return _Excluded(new.photo.uri)
+        if relative.relation == "removed":
+            return _Restored(IndexedPhoto(photo, moved(new.photo, new.payload, known)))
         return _Kept(photo, moved(new.photo, new.payload, known), "moved")
 
     def _decode(self, payload: Payload, data: bytes, photo: uuid.UUID | None = None) -> _Pending:
@@ -303,13 +348,6 @@ class BatchIndexer(Closing):
 def now() -> str:
     """Return the time, ISO 8601 in UTC, in microseconds, so that no two batches have the same."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
-
-
-def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Yield the items in lists of `size`; the last one may be shorter."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
 
 
 def _caught(photo: PhotoRef, work: Callable[[], Result]) -> Result | Failure:

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from time import monotonic
 from typing import cast
 
-from indexer.batch import BATCH, BatchResult, batches, now
+from indexer.batch import BATCH, BatchResult, now
+from indexer.batches import batches
 from indexer.crosscheck import CrossCheck
 from indexer.executor import BatchExecutor
 from indexer.messages import (
@@ -80,9 +81,11 @@ class CeleryExecutor(BatchExecutor):
         result = self._run(message, cancellation)
         return result.removal if result else Removal()
 
-    def record_sources(self, records: dict[str, SourceRecord], cancellation: CancellationToken) -> None:
+    def record_sources(
+        self, records: dict[str, SourceRecord], cancellation: CancellationToken, *, keep_mounts: bool
+    ) -> None:
         """See `BatchExecutor.record_sources`: done by one worker."""
-        self._run(SourcesMessage(model=self._model, records=records), cancellation)
+        self._run(SourcesMessage(model=self._model, records=records, keep_mounts=keep_mounts), cancellation)
 
     def optimize(self, cancellation: CancellationToken) -> None:
         """See `BatchExecutor.optimize`: nothing to do, the Qdrant server optimizes by itself."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from indexer.batch import batches
+from indexer.batches import batches
 from indexer.gallery import draw_points
 from retrieval.cancellation import CancellationToken, raise_if_cancelled
 from retrieval.errors import LookalikeError, os_errors_as

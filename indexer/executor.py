@@ -9,7 +9,8 @@ from indexer.batch import BatchIndexer, BatchResult
 from indexer.crosscheck import CrossCheck, cross_check
 from indexer.index_calibration import calibrate
 from indexer.removal import Removal, RemovalLimits, remove_gone
-from indexer.source_record import SourceRecord, read_records, save_records
+from indexer.removed_photos import forget_removed
+from indexer.source_record import SourceRecord, update_records
 from retrieval.bundle import Bundle
 from retrieval.cancellation import CancellationToken, Cancelled
 from retrieval.closing import Closing
@@ -50,8 +51,13 @@ class BatchExecutor(Closing):
         """
 
     @abstractmethod
-    def record_sources(self, records: dict[str, SourceRecord], cancellation: CancellationToken) -> None:
-        """Save what sources are that were indexed completely, by their URI; see `indexer.source_record`."""
+    def record_sources(
+        self, records: dict[str, SourceRecord], cancellation: CancellationToken, *, keep_mounts: bool
+    ) -> None:
+        """Save what sources are that were indexed completely, by their URI; see `indexer.source_record`.
+
+        Photos that syncs removed long ago are forgotten. `keep_mounts` keeps folders recorded as mount points.
+        """
 
     @abstractmethod
     def optimize(self, cancellation: CancellationToken) -> None:
@@ -72,7 +78,10 @@ class LocalExecutor(BatchExecutor):
     The embedder runs on one thread; the index is closed with the executor.
     """
 
-    def __init__(self, embedder: Embedder, index: VectorIndex, decoder: PhotoDecoder, threads: int) -> None:
+    def __init__(
+        self, embedder: Embedder, index: VectorIndex, decoder: PhotoDecoder, threads: int, keep_removed_days: float = 30
+    ) -> None:
+        self._keep_removed_days = keep_removed_days
         self._index, self._embedder, self._decoder = index, embedder, decoder
         self._batches = BatchIndexer(embedder, index, decoder, threads)
 
@@ -89,7 +98,7 @@ class LocalExecutor(BatchExecutor):
         embedder = Embedder(bundle, threads=1, device=settings.device)
         index = store.open(bundle.model_id, bundle.dimension, bundle.look)
         index.upgrade()
-        return cls(embedder, index, decoder, settings.embedding_threads)
+        return cls(embedder, index, decoder, settings.embedding_threads, settings.keep_removed_days)
 
     def index(self, photos: Iterable[PhotoRef]) -> Iterator[BatchResult]:
         return self._batches.run(photos)
@@ -108,8 +117,11 @@ class LocalExecutor(BatchExecutor):
     ) -> Removal:
         return remove_gone(self._index, sources, policy, options, limits)
 
-    def record_sources(self, records: dict[str, SourceRecord], cancellation: CancellationToken) -> None:
-        save_records(self._index, read_records(self._index) | records)
+    def record_sources(
+        self, records: dict[str, SourceRecord], cancellation: CancellationToken, *, keep_mounts: bool
+    ) -> None:
+        update_records(self._index, records, keep_mounts=keep_mounts)
+        forget_removed(self._index, self._keep_removed_days)
 
     def optimize(self, cancellation: CancellationToken) -> None:
         self._index.optimize(cancellation)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from indexer.batch import batches
+from indexer.batches import batches
 from retrieval.errors import NotFound
 from retrieval.index import Payload, Point, VectorIndex
 from retrieval.index.vectors import Vector

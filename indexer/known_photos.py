@@ -3,7 +3,7 @@
 import hashlib
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
@@ -21,7 +21,8 @@ class Known:
     """An indexed photo with the content of another one, and how the two are related."""
 
     photo: IndexedPhoto
-    relation: Literal["moved", "link"]  # the other one is its new place, or another name of its file
+    relation: Literal["moved", "link", "removed", "excluded"]
+    """The other one is its new place, or another name of its file; or it was removed by a sync, or by a person."""
 
 
 class KnownPhotos:
@@ -30,8 +31,9 @@ class KnownPhotos:
     A photo is claimed by the first that finds it, so that of two copies only one is taken for its new place.
     """
 
-    def __init__(self, index: VectorIndex) -> None:
+    def __init__(self, index: VectorIndex, *, heeds_removals: bool = True) -> None:
         self._index = index
+        self._heeds_removals = heeds_removals
         self._claimed: dict[uuid.UUID, str] = {}
         self._lock = threading.Lock()
 
@@ -41,17 +43,26 @@ class KnownPhotos:
         A photo has moved if its content is indexed, and no longer in its former place. If there are several, the one
         with the most similar path has moved.
 
+        A person's removal applies to the content of a photo; a photo that a sync removed has come back.
+
         Args:
             photos: new photos, each with its sha256.
             batch: the time of their batch, which claims those that moved.
         """
         found = self._index.with_content([sha256 for _, sha256 in photos])
+        gone = self._index.removed().with_content([sha256 for _, sha256 in photos]) if self._has_removed() else {}
         related: dict[str, Known] = {}
         for photo, sha256 in photos:
-            same = [IndexedPhoto(id, payload) for id, payload in found.items() if payload.sha256 == sha256]
-            if relative := self._relative(photo, same, batch):
+            if relative := self._relative(photo, _of(found, sha256), batch) or self._removed(_of(gone, sha256), batch):
                 related[photo.uri] = relative
         return related
+
+    def excluded(self, photos: Sequence[PhotoRef]) -> frozenset[str]:
+        """Return the URIs of those photos that a person has removed from the index."""
+        if not photos or not self._has_removed():
+            return frozenset()
+        found = self._index.removed().named([photo.uri for photo in photos])
+        return frozenset(uri for uri, photo in found.items() if photo.payload.removed_by == "person")
 
     def claim(self, photo: uuid.UUID, batch: str) -> bool:
         """Claim an indexed photo in order to change it; return False if it has been claimed."""
@@ -66,6 +77,9 @@ class KnownPhotos:
         with self._lock:
             self._claimed = {photo: other for photo, other in self._claimed.items() if other != batch}
 
+    def _has_removed(self) -> bool:
+        return self._heeds_removals and self._index.has_removed()
+
     def _relative(self, photo: PhotoRef, same: Sequence[IndexedPhoto], batch: str) -> Known | None:
         for other in same:
             if is_same_file(photo.uri, other.payload.uri):
@@ -74,6 +88,19 @@ class KnownPhotos:
             if is_gone(other.payload) and self.claim(other.id, batch):
                 return Known(other, "moved")
         return None
+
+    def _removed(self, same: Sequence[IndexedPhoto], batch: str) -> Known | None:
+        for other in same:
+            if other.payload.removed_by == "person":
+                return Known(other, "excluded")
+        for other in same:
+            if self.claim(other.id, batch):
+                return Known(other, "removed")
+        return None
+
+
+def _of(found: Mapping[uuid.UUID, Payload], sha256: str) -> list[IndexedPhoto]:
+    return [IndexedPhoto(photo, payload) for photo, payload in found.items() if payload.sha256 == sha256]
 
 
 def is_gone(photo: Payload) -> bool:

@@ -79,6 +79,7 @@ class SourcesMessage(TaskMessage):
     task_name = "lookalike.record_sources"
 
     records: dict[str, SourceRecord]
+    keep_mounts: bool
 
 
 class CrossCheckMessage(TaskMessage):

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from indexer.batch import batches
+from indexer.batches import batches
+from indexer.removed_photos import remove_photos
 from indexer.source_record import read_records
 from indexer.source_uri import contains, is_folder_uri, is_named_by, source_uri
 from indexer.sources import list_sources
@@ -25,9 +26,10 @@ ALWAYS_ALLOWED = 50  # photos; fewer are removed whatever share of the source th
 
 @dataclass(frozen=True, slots=True)
 class RemovalLimits:
-    """How many photos of a source a job may remove."""
+    """How many photos of a source a job may remove, and whether they can be restored."""
 
     percent: float = 5.0  # of the photos of the source, if there are more than `ALWAYS_ALLOWED`
+    keep: bool = True  # whether removed photos are kept, to be restored
     allowed: str | None = None  # a number, or a percentage such as "20%", that replaces every other limit
 
     def permits(self, photos: int, of: int) -> bool:
@@ -122,7 +124,11 @@ def remove_gone(
         if reason is not None and not limits.permits(len(photos), of):
             refused.append(RefusedRemoval(source.name, len(photos), of, reason))
             continue
-        removed += _remove(index, photos)
+        removed += len(photos)
+        if limits.keep:
+            remove_photos(index, photos, "sync")
+        else:
+            index.delete([photo.id for photo in photos])
         _leave(index, source.uri, left)
     index.flush()
     return Removal(removed, tuple(refused))
@@ -224,12 +230,6 @@ def _is_empty(folder: Path) -> bool:
             return all(entry.name.startswith(".") for entry in entries)
     except OSError:
         return False
-
-
-def _remove(index: VectorIndex, photos: Sequence[IndexedPhoto]) -> int:
-    for some in batches(photos, REMOVED_AT_ONCE):
-        index.delete([photo.id for photo in some])
-    return len(photos)
 
 
 def _leave(index: VectorIndex, source: str, photos: Sequence[IndexedPhoto]) -> None:

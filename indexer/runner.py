@@ -1,8 +1,10 @@
 """Running a job: index the photos of its sources, count them, and cross-check the index."""
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from indexer.batch import BatchResult
 from indexer.crosscheck import CrossCheck, save_cross_check
@@ -17,13 +19,15 @@ from retrieval.cancellation import CancellationToken
 from retrieval.current_model import bundle_in_use
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
-from retrieval.errors import IndexUnreachable
+from retrieval.errors import BadSource, IndexUnreachable
 from retrieval.index import IndexStore
 from retrieval.listing_report import ListingReport
-from retrieval.photo_ref import PhotoRef
+from retrieval.photo_ref import PhotoRef, file_name, is_url
 from retrieval.settings import Settings
 from retrieval.source_policy import SourcePolicy
 from retrieval.stores import Failure, OnSkipped
+
+BY_A_PERSON = "a person"  # why a photo is excluded that was removed over HTTP
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,8 @@ def run_job(
             on_progress(record.job)
             for result in _results(executor, photos, unlisted):
                 record.count(result)
+                for uri in result.excluded:
+                    report.skip("excluded", BY_A_PERSON, file_name(uri))
                 record.count_skipped(report)
                 if result.seen > len(result.failures):
                     with suppress(IndexUnreachable):  # tried again after the next batch, and at the end
@@ -86,13 +92,15 @@ def run_job(
             check = None
             if not cancellation.cancelled:
                 options = request.listing_options(settings.home)
-                limits = RemovalLimits(settings.max_removed_percent, request.allow_removing)
+                keep = settings.keep_removed_days > 0
+                limits = RemovalLimits(settings.max_removed_percent, keep, request.allow_removing)
                 removal = Removal()
                 if request.sync:
                     removal = executor.remove_gone(request.sources, policy, options, limits, cancellation)
                 record.count_removed(removal)
                 if request.retry_of is None:
-                    executor.record_sources(survey.records(), cancellation)
+                    keep_mounts = not request.sync or bool(removal.refused)
+                    executor.record_sources(survey.records(), cancellation, keep_mounts=keep_mounts)
                 executor.optimize(cancellation)
                 executor.calibrate()
                 check = executor.cross_check(cancellation)
@@ -153,5 +161,19 @@ def _photos(
         return list_sources(sources, request.label_from, on_skipped, policy, options=options, report=own)
 
     if request.retry_of is None:
-        return listed(request.sources)
+        with _offering_to_forget(request):
+            return listed(request.sources)
     return failed_photos(settings, request.retry_of, request.sources, listed)
+
+
+@contextmanager
+def _offering_to_forget(request: IndexRequest) -> Iterator[None]:
+    """Within the context, the error about a source that does not exist says how to remove its photos."""
+    try:
+        yield
+    except BadSource as error:
+        gone = [source for source in request.sources if not is_url(source) and not Path(source).exists()]
+        if not (request.sync and gone):
+            raise
+        remedy = f"If it is gone for good, `lookalike sources forget {shlex.quote(gone[0])}` removes its photos."
+        raise BadSource(error.message, f"{error.remedy} {remedy}") from None

@@ -66,6 +66,23 @@ def read_records(index: VectorIndex) -> dict[str, SourceRecord]:
         return {}
 
 
+def update_records(index: VectorIndex, records: dict[str, SourceRecord], *, keep_mounts: bool) -> None:
+    """Save records with those of other sources.
+
+    Args:
+        keep_mounts: whether folders that were mount points stay recorded as such, since they may only be unmounted.
+    """
+    before = read_records(index)
+    if keep_mounts:
+        records = {
+            source: record.model_copy(update={"mounts": (*dict.fromkeys((*before[source].mounts, *record.mounts)),)})
+            if source in before
+            else record
+            for source, record in records.items()
+        }
+    save_records(index, before | records)
+
+
 def save_records(index: VectorIndex, records: dict[str, SourceRecord]) -> None:
     """Save the records of an index; they replace all others."""
     index.save_note(NOTE, RECORDS.dump_json(records).decode())

@@ -143,7 +143,7 @@ def remove_gone(task: Task, executor: LocalExecutor, message: RemovalMessage) ->
 @_task(SourcesMessage)
 def record_sources(task: Task, executor: LocalExecutor, message: SourcesMessage) -> ResultMessage:
     """Save what sources are."""
-    executor.record_sources(message.records, CancellationToken())
+    executor.record_sources(message.records, CancellationToken(), keep_mounts=message.keep_mounts)
     return ResultMessage(task=task.request.id)
 
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "index": ("indexer.cli:index", "Embed photos and add them to the index."),
     "search": ("retrieval.cli:search", "Find photos that look like a given photo."),
     "crosscheck": ("indexer.cli:crosscheck", "Compare the index with exact nearest neighbours."),
+    "sources": ("indexer.sources_cli:sources", "List and forget sources of the index, and restore removed photos."),
     "jobs": ("indexer.cli:jobs", "List, inspect, cancel and retry indexing jobs."),
     "models": ("indexer.models_cli:models", "List, activate, roll back and remove models."),
     "duplicates": ("indexer.library_cli:duplicates", "List identical and near-identical photos in the index."),

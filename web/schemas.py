@@ -273,6 +273,12 @@ class NewPhoto(RequestModel):
     label: NewLabel | SkipJsonSchema[None] = Field(None, description="its label; by default it has none")
 
 
+class RemovalOptions(RequestModel):
+    """How to remove a photo."""
+
+    forget: bool = Field(False, description="do not remember the removal, so that the next job adds the photo again")
+
+
 class Photo(BaseModel):
     """An indexed photo."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from indexer.batch import BatchIndexer
+from indexer.removed_photos import remove_photos
 from retrieval import formats
 from retrieval.decoding.opening import open_image
 from retrieval.errors import BadQuery, LookalikeError, UnreadablePhoto, os_errors_as
@@ -65,11 +66,17 @@ class Uploads:
                 raise
             return searcher.index.named([photo.uri])[photo.uri].id
 
-    def remove(self, index: VectorIndex, photo: IndexedPhoto) -> None:
-        """Remove a photo from the index; its file is deleted if it was uploaded, but never from a library."""
+    def remove(self, index: VectorIndex, photo: IndexedPhoto, *, forget: bool = False) -> None:
+        """Remove a photo from the index; its file is deleted if it was uploaded, but never from a library.
+
+        A photo of a library is left out of jobs until it is restored; `forget` lets the next job add it again.
+        """
         file = PhotoRef(photo.payload.uri)
         if not self._holds(file):
-            _remove(index, photo)
+            if forget:
+                _remove(index, photo)
+            else:
+                remove_photos(index, [photo], "person")
             return
         failing = os_errors_as(LookalikeError, "The photo's file can't be deleted", "Correct its permissions.")
         with failing, _lock(file.path.parent):
@@ -81,7 +88,8 @@ class Uploads:
         return photo.is_local and Path(os.path.realpath(photo.path)).is_relative_to(os.path.realpath(self._folder))
 
     def _index(self, searcher: Searcher, photo: PhotoRef) -> None:
-        with self._computing, BatchIndexer(searcher.embedder, searcher.index, searcher.decoder) as indexer:
+        making = BatchIndexer(searcher.embedder, searcher.index, searcher.decoder, heeds_removals=False)
+        with self._computing, making as indexer:
             (outcome,) = indexer.run([photo])
         for failure in outcome.failures:
             raise UnreadablePhoto(failure.reason)

@@ -6,11 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import make
+import numpy as np
 import pytest
 
 from indexer.batch import BatchIndexer
+from indexer.index_sources import forget_source, list_indexed_sources
+from indexer.removal import remove_gone
+from indexer.removed_photos import forget_removed, remove_photos, restore_photo
 from indexer.sources import list_sources
 from retrieval.embedder import Embedder
+from retrieval.errors import NotFound
 from retrieval.index import Payload, VectorIndex
 from retrieval.index.base import IndexedPhoto
 from retrieval.photo_ref import photo_id, uri_of
@@ -159,3 +164,78 @@ def test_photos_of_an_older_version_stay_as_they_are(own: Path, indexer: BatchIn
     index.replace_payloads(old)
     assert run(indexer, own) == (6, 0, 6, 0)
     assert dict[object, Payload](index.scroll_payloads()) == old
+
+
+def test_a_photo_that_comes_back_is_not_embedded(
+    own: Path, indexer: BatchIndexer, index: VectorIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(indexer, own)
+    before = photo_at(index, own / "red" / "0.jpg")
+    vector = index.vectors([before.id])[before.id]
+    (own / "red" / "0.jpg").rename(own.parent / "away.jpg")
+    assert remove_gone(index, [str(own)]).removed == 1
+    assert index.count() == 5
+    (own.parent / "away.jpg").rename(own / "red" / "back.jpg")
+    monkeypatch.setattr(Embedder, "embed", None)
+    assert run(indexer, own) == (6, 1, 5, 0)
+    after = photo_at(index, own / "red" / "back.jpg")
+    assert (after.id, after.payload.removed_at, after.payload.removed_by) == (before.id, None, None)
+    np.testing.assert_allclose(index.vectors([after.id])[after.id], vector, atol=1e-6)
+    assert index.removed().count() == 0
+
+
+def test_a_photo_that_a_person_removed_stays_out_until_it_is_restored(
+    own: Path, indexer: BatchIndexer, index: VectorIndex
+) -> None:
+    run(indexer, own)
+    photo = photo_at(index, own / "red" / "0.jpg")
+    remove_photos(index, [photo], "person")
+    assert run(indexer, own) == (5, 0, 5, 0)
+    (own / "red" / "0.jpg").rename(own / "red" / "moved.jpg")
+    (result,) = indexer.run(list_sources([str(own)]))
+    assert (result.seen, result.excluded) == (5, (uri_of(own / "red" / "moved.jpg"),))
+    assert forget_removed(index, 0) == 0
+    (own / "red" / "moved.jpg").rename(own / "red" / "0.jpg")
+    assert restore_photo(index, photo.id) == photo
+    assert run(indexer, own) == (6, 0, 6, 0)
+    with pytest.raises(NotFound):
+        restore_photo(index, photo.id)
+
+
+def test_a_restored_photo_gets_another_id_if_its_own_is_taken(
+    own: Path, indexer: BatchIndexer, index: VectorIndex
+) -> None:
+    run(indexer, own)
+    photo = photo_at(index, own / "red" / "0.jpg")
+    remove_photos(index, [photo], "sync")
+    place = own / "red" / "0.jpg"
+    place.write_bytes(make.encoded(make.photo("blue", 9)))
+    assert run(indexer, own) == (6, 1, 5, 0)
+    index.replace_payloads({photo.id: replace(photo_at(index, place).payload, uri="file:///elsewhere.jpg")})
+    assert restore_photo(index, photo.id).id == photo_id(uri_of(place), photo.payload.sha256)
+    assert index.count() == 7
+
+
+def test_removed_photos_are_forgotten_after_some_days(own: Path, indexer: BatchIndexer, index: VectorIndex) -> None:
+    run(indexer, own)
+    remove_photos(index, [photo_at(index, own / "red" / "0.jpg")], "sync")
+    assert forget_removed(index, 1) == 0
+    assert forget_removed(index, 0) == 1
+    assert index.removed().count() == 0
+
+
+def test_a_source_that_is_forgotten_takes_its_photos_along(
+    own: Path, indexer: BatchIndexer, index: VectorIndex
+) -> None:
+    run(indexer, own / "red", own / "green")
+    run(indexer, own)
+    shutil.move(own / "red", own.parent / "elsewhere")
+    sources, removed = list_indexed_sources(index)
+    assert [(one.photos, one.exists) for one in sources] == [(6, True), (2, True), (2, False)]
+    assert (removed.by_sync, removed.by_person) == (0, 0)
+    assert forget_source(index, str(own / "red"), keep=True) == 0
+    assert forget_source(index, str(own), keep=True) == 4
+    assert index.count() == 2
+    assert list_indexed_sources(index)[1].by_sync == 4
+    with pytest.raises(NotFound):
+        forget_source(index, str(own / "nowhere"), keep=True)

@@ -404,3 +404,32 @@ def test_the_last_label_of_a_manifest_wins_every_time(command, settings: Setting
         assert "has two labels in" in called.err
         with open_store(settings).open(bundle.model_id, bundle.dimension) as index:
             assert index.labels() == {"daisy": 1}
+
+
+def test_a_sync_removes_nothing_of_an_unmounted_share(command, bundle: Bundle, own: Path) -> None:
+    command("index", own, "--bundle", bundle.folder)
+    (own / "red").rename(own.parent / "unmounted")
+    (own / "red").mkdir()
+    (own / "green" / "new.jpg").write_bytes(make.encoded(make.photo("green", 9)))
+    called = command("index", own, "--sync", "--json")
+    assert called.status == 1
+    assert (called.json["indexed"], called.json["removed"]) == (1, 0)
+    (refused,) = called.json["removal_refused"]
+    assert (refused["source"], refused["would_remove"], refused["of"]) == (str(own), 2, 7)
+    assert "is empty now" in refused["reason"] and "--allow-removing 2" in called.err
+    assert command("index", own, "--sync", "--allow-removing", "many").status == 2
+    allowed = command("index", own, "--sync", "--allow-removing", "2", "--json")
+    assert (allowed.status, allowed.json["removed"], allowed.json["removal_refused"]) == (0, 2, [])
+
+
+def test_a_source_that_is_gone_can_be_forgotten(command, bundle: Bundle, own: Path) -> None:
+    command("index", own / "red", own / "blue", "--bundle", bundle.folder)
+    (own / "red").rename(own.parent / "elsewhere")
+    refused = command("index", own / "red", "--sync")
+    assert refused.status == 1 and f"lookalike sources forget {own / 'red'}" in refused.err
+    listed = command("sources", "list", "--json").json
+    assert [(one["photos"], one["exists"]) for one in listed["sources"]] == [(2, True), (2, False)]
+    assert command("sources", "forget", own / "red", "--json").json["removed"] == 2
+    assert command("sources", "restore", own / "red" / "0.jpg").status == 0
+    assert command("sources", "restore", own / "red" / "9.jpg").status == 1
+    assert command("sources", "list", "--json").json["removed"] == 1

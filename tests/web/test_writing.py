@@ -277,3 +277,24 @@ def test_a_label_is_stored_composed_and_trimmed(client: FlaskClient) -> None:
         assert found.status_code == 200, "the filter knows every form of the label"
     assert add(client, label="  ").status_code == 422
     assert add(client, label="@eaDir").status_code == 422
+
+
+def test_a_removed_photo_of_a_library_can_be_restored(client: FlaskClient, own: Site) -> None:
+    photo = own.photos[0]
+    assert client.post(f"{IMAGES}/{photo.id}/restore").status_code == 404
+    assert client.delete(f"{IMAGES}/{photo.id}").status_code == 204
+    assert client.get(f"{IMAGES}/{photo.id}").status_code == 404
+    assert client.get(LABELS).get_json()["labels"] != []
+    assert own.searcher.index.count() == 23
+    restored = client.post(f"{IMAGES}/{photo.id}/restore")
+    assert (restored.status_code, restored.get_json()["id"]) == (200, str(photo.id))
+    assert own.searcher.index.count() == 24
+    assert client.delete(f"{IMAGES}/{photo.id}?forget=true").status_code == 204
+    assert client.post(f"{IMAGES}/{photo.id}/restore").status_code == 404
+
+
+def test_what_a_person_adds_is_added_even_if_it_was_removed(client: FlaskClient, own: Site) -> None:
+    photo = own.photos[0]
+    assert client.delete(f"{IMAGES}/{photo.id}").status_code == 204
+    assert add(client, photo.path.read_bytes()).status_code == 201
+    assert own.searcher.index.count() == 24

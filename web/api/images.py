@@ -8,6 +8,7 @@ from pathlib import Path
 from apiflask import FileSchema
 from flask import Response, request, send_file, url_for
 
+from indexer.removed_photos import restore_photo
 from retrieval.errors import NotFound, os_errors_as
 from retrieval.index.base import IndexedPhoto
 from retrieval.photo_ref import display
@@ -16,7 +17,7 @@ from web.indexed import indexed
 from web.keys import WRITES
 from web.links import place_fields
 from web.photo_files import PhotoFile
-from web.schemas import NewPhoto, Photo, SearchOptions, SearchResults
+from web.schemas import NewPhoto, Photo, RemovalOptions, SearchOptions, SearchResults
 from web.services import services
 from web.validation import Blueprint
 
@@ -50,14 +51,27 @@ def show(photo: uuid.UUID) -> Photo:
 
 @blueprint.delete("/images/<uuid:photo>")
 @blueprint.auth_required(WRITES)
+@blueprint.input(RemovalOptions, location="query")
 @blueprint.output({}, status_code=204)
-@blueprint.doc(operation_id="removePhoto", responses=[403, 404])
-def remove(photo: uuid.UUID) -> str:
-    """Remove a photo from the index; its file is deleted only if it was added over HTTP."""
+@blueprint.doc(operation_id="removePhoto", responses=[403, 404, 422])
+def remove(photo: uuid.UUID, query_data: RemovalOptions) -> str:
+    """Remove a photo from the index; its file is deleted only if it was added over HTTP.
+
+    Jobs leave a photo of a library out from now on, until it is restored; with `forget`, the next job adds it again.
+    """
     served, found = services(), IndexedPhoto(photo, indexed(photo))
     with served.photo_files.forgetting(found.payload.uri):
-        served.uploads.remove(served.searcher.index, found)
+        served.uploads.remove(served.searcher.index, found, forget=query_data.forget)
     return ""
+
+
+@blueprint.post("/images/<uuid:photo>/restore")
+@blueprint.auth_required(WRITES)
+@blueprint.output(Photo)
+@blueprint.doc(operation_id="restorePhoto", responses=[403, 404])
+def restore(photo: uuid.UUID) -> Photo:
+    """Restore a removed photo, without embedding it again; its id changes only if another photo has it now."""
+    return _photo(restore_photo(services().searcher.index, photo).id)
 
 
 @blueprint.get("/images/<uuid:photo>/similar")
