@@ -331,7 +331,7 @@ def test_identical_files_with_different_labels_are_reported(colours: Path, tmp_p
 
 
 def test_a_photo_with_too_many_pixels_is_left_out(colours: Path, tmp_path: Path) -> None:
-    (colours / "green" / "large.jpg").write_bytes(encoded(photo("green", size=(400, 300))))
+    (colours / "green" / "large.jpg").write_bytes(encoded(photo("green", size=(400, 300)), progressive=True))
     dataset, (told,) = load(colours, tmp_path, decoder=PhotoDecoder(SourcePolicy(max_pixels=100_000)))
     assert len(dataset.photos) == 36
     assert "large.jpg" in told
