@@ -1,19 +1,25 @@
 """What the index knows of a photo that it does not find under its URI: whether it has moved, or has a second name."""
 
 import hashlib
+import os
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import takewhile
+from time import monotonic
 from typing import Literal
 
+from indexer.source_record import read_records
+from indexer.source_uri import contains
 from retrieval.errors import MissingPhoto, UnreadablePhoto
 from retrieval.index import Payload, VectorIndex
 from retrieval.index.base import IndexedPhoto
 from retrieval.photo_ref import FileStatus, PhotoRef, path_of
 from retrieval.stores import store_of
+
+MOUNTS_SECONDS = 60  # for which the recorded mount points are remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,8 @@ class KnownPhotos:
     def __init__(self, index: VectorIndex, *, heeds_removals: bool = True) -> None:
         self._index = index
         self._heeds_removals = heeds_removals
+        self._mounts: list[str] = []
+        self._mounts_until = 0.0
         self._claimed: dict[uuid.UUID, str] = {}
         self._lock = threading.Lock()
 
@@ -80,12 +88,21 @@ class KnownPhotos:
     def _has_removed(self) -> bool:
         return self._heeds_removals and self._index.has_removed()
 
+    def _is_unmounted(self, uri: str) -> bool:
+        """Whether a photo is in a folder that was a mount point and is none now, so that it may still exist."""
+        with self._lock:
+            if monotonic() > self._mounts_until:
+                self._mounts = [mount for record in read_records(self._index).values() for mount in record.mounts]
+                self._mounts_until = monotonic() + MOUNTS_SECONDS
+            folders = [path_of(mount) for mount in self._mounts if contains(mount, uri)]
+        return any(folder.is_dir() and not os.path.ismount(folder) for folder in folders)
+
     def _relative(self, photo: PhotoRef, same: Sequence[IndexedPhoto], batch: str) -> Known | None:
         for other in same:
             if is_same_file(photo.uri, other.payload.uri):
                 return Known(other, "link")
         for other in sorted(same, key=lambda other: _in_common(photo.uri, other.payload.uri), reverse=True):
-            if is_gone(other.payload) and self.claim(other.id, batch):
+            if not self._is_unmounted(other.payload.uri) and is_gone(other.payload) and self.claim(other.id, batch):
                 return Known(other, "moved")
         return None
 

@@ -13,6 +13,7 @@ from indexer.batch import BatchIndexer
 from indexer.index_sources import forget_source, list_indexed_sources
 from indexer.removal import remove_gone
 from indexer.removed_photos import forget_removed, remove_photos, restore_photo
+from indexer.source_record import SourceRecord, save_records
 from indexer.sources import list_sources
 from retrieval.embedder import Embedder
 from retrieval.errors import NotFound
@@ -239,3 +240,15 @@ def test_a_source_that_is_forgotten_takes_its_photos_along(
     assert list_indexed_sources(index)[1].by_sync == 4
     with pytest.raises(NotFound):
         forget_source(index, str(own / "nowhere"), keep=True)
+
+
+def test_a_copy_of_a_photo_on_an_unmounted_share_has_not_moved(
+    own: Path, indexer: BatchIndexer, index: VectorIndex
+) -> None:
+    """As if red/ were the mount point of a share that is not mounted now."""
+    run(indexer, own)
+    (own / "red" / "0.jpg").rename(own / "green" / "copy.jpg")
+    record = SourceRecord(photos=6, indexed_at="", mounts=(f"{uri_of(own / 'red')}/",))
+    save_records(index, {f"{uri_of(own)}/": record})
+    assert run(indexer, own / "green") == (3, 1, 2, 0)
+    assert index.count() == 7
