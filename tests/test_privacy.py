@@ -95,6 +95,7 @@ def test_no_command_connects_to_a_server_that_nobody_configured(
     photos = make.library(tmp_path / "photos", 12)
     run("index", photos, "--bundle", bundle.folder)
     run("search", photos / "red" / "0.jpg")
+    run("check", photos)
     for words in ("crosscheck", "duplicates", "doubtful", "models list", "jobs list", "doctor", "recipes", "backbones"):
         run(*words.split())
     port = free_port()
@@ -116,8 +117,8 @@ def test_no_command_connects_to_a_server_that_nobody_configured(
     assert files_of_the_user(environment) == set()
 
     run("evaluate", "--data", photos, "--bundle", bundle.folder)
-    run("compare", bundle.folder, bundle.folder)
     run("demo", "--data", photos, "--label-from", "none", "--no-serve")
+    run("compare", trained := tmp_path / "home" / "demo" / "photos", trained, "--split", "val")
     assert servers(tmp_path / "connects") == set()
     assert files_of_the_user(environment) <= OF_TRAINING
 
