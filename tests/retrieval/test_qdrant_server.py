@@ -535,6 +535,7 @@ def test_versions_of_server_and_client_that_are_far_apart_are_warned_of(version:
 
 def test_doctor_learns_of_versions_that_are_far_apart(caplog: pytest.LogCaptureFixture) -> None:
     server = StandIn()
+    server.version = "1.18.3"
     advice = in_memory(server).advice()
     assert advice and "version 1.18.3" in advice
     assert "version 1.18.3" in caplog.text

@@ -4,6 +4,7 @@ import json
 import re
 import threading
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -16,7 +17,7 @@ from stand_in.answers import Answer, Refusal, not_found, wrong_input
 from stand_in.bodies import check_sizes, is_id, parsed
 from stand_in.collection import Collection
 
-VERSION = {"title": "qdrant - vector search engine", "version": "1.18.3", "commit": "0" * 40}
+VERSION = {"title": "qdrant - vector search engine", "version": version("qdrant-client"), "commit": "0" * 40}
 NAME = r"/collections/([^/]+)"
 OPEN = ("/", "/readyz", "/livez", "/healthz")  # paths that need no key
 FULL = "Service internal error: No space left on device: WAL buffer size exceeds available disk space"
