@@ -47,6 +47,7 @@ MODEL = "clustered"
 K = 10
 BATCH = 1000
 PAUSE_SECONDS = 0.5
+SHARES = (0.001, 0.01, 0.1, 0.27, 0.5)  # of the photos, which filters keep
 FEWER = -1.0  # the score to reach if a label has fewer than ten photos
 
 Vectors = npt.NDArray[np.float32]
@@ -86,6 +87,7 @@ def main() -> None:
             result |= measure_by_look(index, photos, queries, arguments.look)
         else:
             result |= measure(index, photos, queries)
+            result |= measure_by_share(index, photos, queries)
             if arguments.points <= arguments.most_brute:
                 result |= beside_brute_force(index, photos, queries)
     print(json.dumps(result) if arguments.json else "\n".join(f"{name}: {value}" for name, value in result.items()))
@@ -176,6 +178,44 @@ def measure(index: VectorIndex, photos: Photos, queries: Photos) -> dict[str, fl
         result[f"{name}_cpu_p95_ms"] = round(float(np.percentile(computed, 95)), 3)
         result[f"{name}_recall_at_10"] = round(found / most, 4)
     return result
+
+
+def measure_by_share(index: VectorIndex, photos: Photos, queries: Photos) -> dict[str, float]:
+    """Milliseconds and recall@10 of searches with filters that keep about these shares of the photos.
+
+    `inside` are queries with a label of the filter, so that their neighbours match; `outside` are the others.
+    """
+    result: dict[str, float] = {}
+    for share in SHARES:
+        chosen = _labels_of_share(photos, share)
+        kept = photos.vectors[np.isin(photos.labels, chosen)]
+        filter, is_inside = Filter(tuple(f"label {label}" for label in chosen)), np.isin(queries.labels, chosen)
+        for place, some in (("inside", queries.vectors[is_inside]), ("outside", queries.vectors[~is_inside])):
+            if len(some) == 0 or len(kept) < K:
+                continue
+            took, found = [], 0
+            for query, least in zip(some, _best_scores(kept, some), strict=True):
+                start = time.perf_counter()
+                hits = index.search(query, K, filter)
+                took.append((time.perf_counter() - start) * 1000)
+                found += sum(hit.score >= least - 1e-5 for hit in hits)
+            name = f"share_{share:g}_{place}"
+            result[f"{name}_recall_at_10"] = round(found / (K * len(some)), 4)
+            result[f"{name}_p50_ms"] = round(float(np.median(took)), 2)
+            result[f"{name}_p95_ms"] = round(float(np.percentile(took, 95)), 2)
+    return result
+
+
+def _labels_of_share(photos: Photos, share: float) -> list[int]:
+    """Return labels that together have about this share of the photos; the largest label has 27 %."""
+    labels, counts = np.unique(photos.labels, return_counts=True)
+    wanted = share * len(photos.labels)
+    chosen: list[int] = []
+    for place in np.argsort(-counts):
+        if counts[place] <= 1.1 * wanted:
+            chosen.append(int(labels[place]))
+            wanted -= counts[place]
+    return chosen or [int(labels[np.argmin(counts)])]
 
 
 def measure_by_look(index: VectorIndex, photos: Photos, queries: Photos, length: int) -> dict[str, float]:
