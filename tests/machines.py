@@ -33,7 +33,14 @@ class Machines:
     The index server is `qdrant_http.py`, or the real one that `LOOKALIKE_TEST_QDRANT_URL` names.
     """
 
-    def __init__(self, folder: Path, bundle: Bundle, workers: int = 2, durable: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        bundle: Bundle,
+        workers: int = 2,
+        durable: bool = True,
+        redelivery_seconds: int = REDELIVERY_SECONDS,
+    ) -> None:
         self.folder = folder
         self.bundle = bundle
         self._durable = durable
@@ -47,7 +54,7 @@ class Machines:
             "LOOKALIKE_QDRANT_URL": self.qdrant_url,
             "LOOKALIKE_QDRANT_PREFIX": self.prefix,
             "LOOKALIKE_REDIS_URL": self.redis_url,
-            "LOOKALIKE_REDELIVERY_SECONDS": str(REDELIVERY_SECONDS),
+            "LOOKALIKE_REDELIVERY_SECONDS": str(redelivery_seconds),
             "LOOKALIKE_EMBEDDING_THREADS": "1",
         }
         self.workers = [self.start_worker() for _ in range(workers)]
@@ -81,6 +88,10 @@ class Machines:
             return subprocess.Popen(
                 command, env=self.environment, stdout=log, stderr=log, cwd=ROOT, start_new_session=True
             )
+
+    def lose_worker(self) -> None:
+        """Kill a worker with its children, as if its machine had died."""
+        self._kill(self.workers.pop())
 
     def kill_worker(self, rng: random.Random) -> None:
         """Kill a worker with its children, and start another one."""

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import make
 import pytest
 import redis
 from machines import Machines, assert_same
@@ -78,6 +79,24 @@ def test_kills_of_workers_lose_no_photo_and_count_none_twice(
     assert [result[name] for name in ("seen", "indexed", "unchanged", "failed")] == [PHOTOS, PHOTOS, 0, 0]
     assert result["crosscheck"]["passed"]
     assert_same(machines.points(), expected)
+
+
+@pytest.mark.slow
+def test_a_lost_worker_costs_less_than_forty_seconds(tmp_path: Path, bundle: Bundle, settings: object) -> None:
+    """Although Redis would deliver its batches again only after five minutes."""
+    library = make.library(tmp_path / "photos", per_label=120)
+    machines = Machines(tmp_path, bundle, redelivery_seconds=300)
+    try:
+        job = machines.start_index(library)
+        jobs = Settings(home=machines.folder / "home")
+        until(lambda: any(job.seen for job in list_jobs(jobs)), 120)
+        machines.lose_worker()
+        start = time.monotonic()
+        result = finish(job)
+        assert time.monotonic() - start < 40 + 60, "indexing the rest takes less than a minute"
+        assert (result["seen"], result["indexed"], result["failed"]) == (PHOTOS, PHOTOS, 0)
+    finally:
+        machines.close()
 
 
 @pytest.mark.slow
