@@ -128,12 +128,14 @@ class Searcher(Closing):
         *,
         unindexed: Sequence[Vector] = (),
         sha256: str | None = None,
+        leave_out: Sequence[uuid.UUID] = (),
     ) -> SearchResponse:
         """Return the photos that look like the positive examples and unlike the negative ones, which are left out.
 
         The query is twice the mean of the positive vectors minus the mean of the negative ones (Rocchio's relevance
         feedback; Qdrant's recommendation by average vector). Positive examples that are not indexed are given as unit
         vectors, float32 [d], in `unindexed`; if one of them is the only example, `sha256` may be that of its file.
+        `leave_out` are further photos that are no results: those of which `unindexed` has a part.
 
         Raises:
             BadQuery: there is no positive example, the examples cancel each other, or as `Parts.query`.
@@ -153,7 +155,7 @@ class Searcher(Closing):
         if negative:
             query = 2 * query - np.mean([vectors[photo] for photo in negative], axis=0)
         is_photo = len(unindexed) + len(positive) == 1 and not negative
-        left_out = frozenset((*positive, *negative))
+        left_out = frozenset((*positive, *negative, *leave_out))
         response = self.by_vector(query, parameters, leave_out=left_out, sha256=sha256, is_photo=is_photo)
         return replace(response, took_ms={"search": _ms(time.perf_counter() - start)})
 

@@ -27,11 +27,15 @@ TOKEN = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class KeptQuery:
-    """An uploaded photo, its preview, a JPEG, and the embedding of the part that was searched, float32 [d]."""
+    """An uploaded photo, its preview, a JPEG, and the embedding of the part that was searched, float32 [d].
+
+    `sha256` is that of the file that the user chose; the browser may have sent a smaller copy of it.
+    """
 
     vector: Vector
     photo: bytes
     preview: bytes
+    sha256: str = ""
 
 
 class KeptQueries:
@@ -48,7 +52,13 @@ class KeptQueries:
             return ""
         token = secrets.token_hex(16)
         stored = io.BytesIO()
-        np.savez(stored, vector=query.vector, photo=_array(query.photo), preview=_array(query.preview))
+        np.savez(
+            stored,
+            vector=query.vector,
+            photo=_array(query.photo),
+            preview=_array(query.preview),
+            sha256=_array(query.sha256.encode()),
+        )
         try:
             write_atomically(self._folder / f"{token}.npz", stored.getvalue(), durable=False)
         except OSError:  # for example, the disk is full
@@ -64,7 +74,8 @@ class KeptQueries:
             if not TOKEN.fullmatch(token) or time.time() - path.stat().st_mtime > self._seconds:
                 return None
             with np.load(path) as stored:
-                return KeptQuery(stored["vector"], stored["photo"].tobytes(), stored["preview"].tobytes())
+                sha256 = stored["sha256"].tobytes().decode()
+                return KeptQuery(stored["vector"], stored["photo"].tobytes(), stored["preview"].tobytes(), sha256)
         except Exception:  # deleted meanwhile, or damaged: the readers of zip and npy have many exceptions
             return None
 

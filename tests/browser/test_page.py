@@ -1,12 +1,15 @@
 """The search page, used as people use it."""
 
 import base64
+import hashlib
 import re
 from pathlib import Path
 
 import make
+import numpy as np
 import pytest
 from marks import slow
+from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from retrieval.photo_ref import PhotoRef
@@ -105,6 +108,48 @@ def test_a_link_can_be_shared(page: Page, browser: Browser, photos: list[PhotoRe
         later.goto(re.sub("&kept=[0-9a-f]+", "", page.url))
         assert first_card(later) == address(photos[2])
         expect(later.locator(".blank")).to_be_visible()
+
+
+def test_a_shared_link_to_a_part_leads_to_the_whole_photo(page: Page, browser: Browser, photos: list[PhotoRef]) -> None:
+    page.set_input_files(CHOOSE, photos[2].path)
+    page.get_by_role("button", name="Search a part").click()
+    page.get_by_role("button", name="Search this part").click()
+    page.wait_for_url("**crop=**")
+    expect(page.get_by_text(re.compile(r"^Links to this page show the photo for \d+ minutes\.$"))).to_be_visible()
+    with browser.new_context() as elsewhere:
+        other = elsewhere.new_page()
+        other.goto(re.sub("&kept=[0-9a-f]+", "", page.url))
+        expect(other.locator(".blank")).to_be_visible()
+        expect(other.get_by_role("button", name="Whole photo")).to_be_hidden()
+        other.goto(page.url)
+        other.get_by_role("button", name="Whole photo").click()
+        expect(other.locator(".box")).to_have_count(0)
+        assert first_card(other) == address(photos[2])
+
+
+def test_a_large_photo_is_shown_at_once_and_sent_smaller(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "large.jpg"
+    noise = np.random.default_rng(0).integers(0, 255, (1500, 2000, 3), np.uint8)
+    Image.fromarray(noise).save(path, quality=90)
+    page.evaluate("""() => {
+        const { send } = XMLHttpRequest.prototype;
+        XMLHttpRequest.prototype.send = function (form) {
+            window.sent = [form.get("image").size, form.get("sha256")];
+            return send.call(this, form);
+        };
+    }""")
+    page.route(page.url, lambda route: None if route.request.method == "POST" else route.fallback())
+    page.set_input_files(CHOOSE, path)
+    pending = page.get_by_role("group", name="Search in progress")
+    expect(pending).to_contain_text(re.compile("Uploading|Searching"))
+    expect(pending.locator("canvas")).to_be_visible()
+    size, sha256 = page.evaluate("window.sent")
+    assert size < 0.5 * path.stat().st_size
+    assert sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    pending.get_by_role("button", name="Cancel").click()
+    expect(pending).to_be_hidden()
+    expect(page.locator("main")).to_have_attribute("aria-busy", "false")
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_a_label_filters(page: Page, photos: list[PhotoRef]) -> None:

@@ -129,6 +129,34 @@ def test_a_box_drawn_with_the_keyboard_searches_that_part_of_an_upload(page: Pag
     expect(page.locator(".box")).to_have_count(0)
 
 
+def test_both_corners_are_dragged_by_touch_before_the_search(
+    browser: Browser, url: str, photos: list[PhotoRef]
+) -> None:
+    with browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True) as context:
+        page = context.new_page()
+        page.goto(f"{url}/?id={photos[0].id}")
+        page.get_by_role("button", name="Search a part").tap()
+        for corner, by in [(0, -30), (3, 20)]:
+            drag(page, page.locator(f".box [data-corner='{corner}']"), by)
+        box = page.get_by_label(re.compile("^Part of the photo: (8|9|10|11|12|13)% from the left"))
+        expect(box).to_be_visible()
+        assert "crop=" not in page.url
+        page.get_by_role("button", name="Search this part").tap()
+        page.wait_for_url("**crop=0.**")
+        expect(page.locator(".box i")).to_have_count(4)
+
+
+def drag(page: Page, handle: Locator, by: float) -> None:
+    """Drag a handle by that number of pixels in both directions, by touch."""
+    box = handle.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    touch = page.context.new_cdp_session(page)
+    for event, part in [("touchStart", 0.0), ("touchMove", 0.5), ("touchMove", 1.0), ("touchEnd", None)]:
+        points = [] if part is None else [{"x": x + part * by, "y": y + part * by}]
+        touch.send("Input.dispatchTouchEvent", {"type": event, "touchPoints": points})
+
+
 def test_details_open_over_the_results(found: Page) -> None:
     third = id_of(found, 2)
     opener = cards(found).nth(2)

@@ -1,5 +1,6 @@
 """Uploaded queries on the server: each page of the results uses the exact embedding, for a limited time."""
 
+import hashlib
 import io
 import os
 import re
@@ -11,6 +12,7 @@ import make
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from PIL import Image
 from serving import Site, client_of
 
 from retrieval.index.vectors import Vector
@@ -42,6 +44,27 @@ def upload(client: FlaskClient) -> str:
     page = client.post("/", data={"image": (io.BytesIO(PHOTO), "photo.jpg")})
     (address,) = re.findall(r'data-address="([^"]+)"', page.text)
     return unescape(address)
+
+
+def test_another_part_of_a_kept_photo_is_searched_without_sending_it_again(own: Site) -> None:
+    part = own.client.post("/", data={"image": (io.BytesIO(PHOTO), "photo.jpg"), "crop": "0,0,0.5,0.5"})
+    (address,) = re.findall(r'data-address="([^"]+)"', part.text)
+    whole = own.client.post("/", data={"kept": token_of(unescape(address))})
+    assert whole.status_code == 200
+    results = re.compile(r'class="card" href="([^"]+)"')
+    assert results.findall(whole.text) == results.findall(own.client.get(upload(own.client)).text)
+    gone = own.client.post("/", data={"kept": "0" * 32})
+    assert gone.status_code == 422
+
+
+def test_a_smaller_copy_of_an_indexed_photo_is_recognized_by_the_hash_of_its_file(own: Site) -> None:
+    data = own.photos[0].path.read_bytes()
+    smaller = make.encoded(Image.open(own.photos[0].path).resize((100, 75)))
+    sent = {"image": (io.BytesIO(smaller), "photo.jpg"), "sha256": hashlib.sha256(data).hexdigest()}
+    page = own.client.post("/", data=sent)
+    assert "This photo is in the collection" in page.text
+    (address,) = re.findall(r'data-address="([^"]+)"', page.text)
+    assert "This photo is in the collection" in own.client.get(unescape(address)).text
 
 
 def token_of(address: str) -> str:

@@ -1,6 +1,7 @@
 """The search page: start page, search by an uploaded photo, and search by URL."""
 
 import hashlib
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,7 @@ from web.services import services
 from web.validation import check_fields
 
 STARTERS = 18
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +51,35 @@ def show() -> str:
 
 def upload() -> str:
     """Search by an uploaded photo; the URL of the results contains its embedding and, if it is kept, its token."""
-    sent = request.files.getlist("image")
-    if len(sent) > 1:
-        raise BadQuery("Several photos were uploaded.", "Choose one.")
-    data = sent[0].read() if sent else b""
-    if not data:
-        raise BadQuery("No photo was uploaded.", "Choose a photo, then press Search.")
     query = check_fields(PageQuery, request.form)
+    data, sha256 = _sent_photo(query)
     served = services()
     with served.computing:
         vector, took_ms = served.searcher.embed(data, query.crop.crop())
         preview = make_jpeg(data, served.searcher.decoder)
     encoded, model = encode_vector(vector), served.searcher.index.model
-    kept = served.kept_queries.keep(KeptQuery(vector, data, preview))
+    kept = served.kept_queries.keep(KeptQuery(vector, data, preview, sha256))
     if not kept:  # all pages use the embedding in the URL
         vector = decode_vector(encoded, len(vector))
     query = query.model_copy(update={"id": None, "vector": encoded, "model": model, "kept": kept})
-    return _results(query, Subject(Picture.embedded(preview), vector, sha256=_sha256(data, query), took_ms=took_ms))
+    return _results(query, Subject(Picture.embedded(preview), vector, sha256=_of_whole(sha256, query), took_ms=took_ms))
+
+
+def _sent_photo(query: PageQuery) -> tuple[bytes, str]:
+    """Return the photo of an upload and the SHA-256 of its file: of a kept query, if one is named, or of the request.
+
+    A browser that sends a smaller copy of a photo adds the hash of its file.
+    """
+    sent, kept = request.files.getlist("image"), services().kept_queries.find(query.kept)
+    if kept is not None:
+        return kept.photo, kept.sha256
+    if len(sent) > 1:
+        raise BadQuery("Several photos were uploaded.", "Choose one.")
+    data = sent[0].read() if sent else b""
+    if not data:
+        raise BadQuery("No photo was uploaded.", "Choose a photo, then press Search.")
+    sha256 = request.form.get("sha256", "")
+    return data, sha256 if SHA256.fullmatch(sha256) else hashlib.sha256(data).hexdigest()
 
 
 def _subject(query: PageQuery) -> Subject:
@@ -83,7 +97,7 @@ def _uploaded_subject(query: PageQuery) -> Subject:
     kept = served.kept_queries.find(query.kept)
     if kept is None or len(kept.vector) != dimension:
         return Subject(vector=decode_vector(query.vector, dimension))
-    return Subject(Picture.embedded(kept.preview), kept.vector, sha256=_sha256(kept.photo, query))
+    return Subject(Picture.embedded(kept.preview), kept.vector, sha256=_of_whole(kept.sha256, query))
 
 
 def _indexed_subject(photo: uuid.UUID, crop: Crop | None) -> Subject:
@@ -136,17 +150,21 @@ def _search(query: PageQuery, subject: Subject) -> SearchResponse:
     by_id = [query.id] if query.id is not None and subject.vector is None else []
     unindexed = [] if subject.vector is None else [subject.vector]
     response = searcher.by_examples(
-        [*by_id, *query.like], query.unlike, parameters, unindexed=unindexed, sha256=subject.sha256
+        [*by_id, *query.like],
+        query.unlike,
+        parameters,
+        unindexed=unindexed,
+        sha256=subject.sha256,
+        leave_out=[query.id] if query.id else [],
     )
     response = replace(response, took_ms={**subject.took_ms, **response.took_ms})
     services().metrics.observe_search(response)
     return response
 
 
-def _sha256(photo: bytes, query: PageQuery) -> str | None:
+def _of_whole(sha256: str, query: PageQuery) -> str | None:
     """Return the hash of an upload; None if a part of it is searched, or together with examples."""
-    is_whole = query.crop.crop() is None and not query.like and not query.unlike
-    return hashlib.sha256(photo).hexdigest() if is_whole else None
+    return sha256 if query.crop.crop() is None and not query.like and not query.unlike else None
 
 
 def _frame() -> dict[str, Any]:
@@ -168,6 +186,8 @@ def _starters() -> list[Card]:
 
 def _check_model(model: str) -> None:
     current = services().searcher.index.model
+    if current.startswith(model) and model != current:
+        raise BadQuery("This link is incomplete.", "Copy the whole link, or search with the photo itself.")
     if model != current:
         raise BadQuery(
             f"This link was made with the model {model}, but the current model is {current}.",

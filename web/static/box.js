@@ -1,32 +1,43 @@
-// Crops the query photo: a box drawn with the mouse, or with keyboard or touch after "Search a part", searches that part.
+// Crops the query photo: a box that is drawn with the mouse is searched at once; after "Search a part" it is adjusted
+// with mouse, keyboard or touch until "Search this part" is pressed.
 // A box is [x, y, width, height] in fractions of the photo.
 
-import { keepFile } from "./upload.js";
+import { addressOf } from "./refine.js";
+import { fileOf, photoOf } from "./upload.js";
 
 const MIN_SIDE = 0.05;
 const STEP = 0.02;
 const FIRST = [0.2, 0.2, 0.6, 0.6];
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-export function searchParts({ onShow, visit, photoOf, announce }) {
+export function searchParts({ onShow, visit, search, announce }) {
   document.addEventListener("click", ({ target }) => {
     const frame = document.querySelector(".query .frame");
     if (target.closest("[data-draw]")) edit(frame);
-    if (target.closest("[data-whole]")) search(frame, "");
+    if (target.closest("[data-part]")) searchPart(frame);
+    if (target.closest("[data-cancel]")) cancel(frame);
+    if (target.closest("[data-whole]")) searchPart(frame, "");
   });
-  onShow((main) => main.querySelector(".query .frame:not(.blank)")?.addEventListener("pointerdown", start));
+  onShow((main) => {
+    const frame = main.querySelector(".query .frame:not(.blank)");
+    const box = frame && boxOf(frame);
+    if (box) show(frame, box);
+    frame?.addEventListener("pointerdown", start);
+  });
 
   function edit(frame) {
     const box = show(frame, boxOf(frame) ?? FIRST);
     frame.classList.add("drawing-box");
     box.focus();
-    announce("Crop box. Arrow keys move it, Shift with arrow keys resizes it, Enter searches, Escape cancels.");
+    announce("Crop box. Arrow keys move it, Shift with arrow keys resizes it, Enter searches this part, Escape cancels.");
   }
 
   function start(event) {
     const frame = event.currentTarget;
+    const byMouse = event.pointerType === "mouse";
+    if (!byMouse && event.target.dataset.corner) frame.classList.add("drawing-box");
     const editing = frame.classList.contains("drawing-box");
-    if (event.button || (event.pointerType !== "mouse" && !editing)) return;
+    if (event.button || !(byMouse || editing)) return;
     event.preventDefault();
     const from = pointIn(frame, event);
     const box = boxOf(frame);
@@ -37,8 +48,9 @@ export function searchParts({ onShow, visit, photoOf, announce }) {
     frame.addEventListener("pointermove", move);
     frame.addEventListener("lostpointercapture", () => {
       frame.removeEventListener("pointermove", move);
-      if (drawn && drawn[2] >= MIN_SIDE && drawn[3] >= MIN_SIDE) search(frame);
-      else if (drawn) restore(frame, box);
+      if (!drawn) return;
+      if (drawn[2] < MIN_SIDE || drawn[3] < MIN_SIDE) restore(frame, box);
+      else if (!editing) searchPart(frame);
     }, { once: true });
   }
 
@@ -46,7 +58,7 @@ export function searchParts({ onShow, visit, photoOf, announce }) {
     const frame = event.currentTarget.parentElement;
     const arrow = ARROWS[event.key];
     if (arrow) show(frame, event.shiftKey ? resized(boxOf(frame), arrow) : moved(boxOf(frame), arrow));
-    else if (event.key === "Enter") search(frame);
+    else if (event.key === "Enter") searchPart(frame);
     else if (event.key === "Escape") cancel(frame);
     else return;
     event.preventDefault();
@@ -59,6 +71,12 @@ export function searchParts({ onShow, visit, photoOf, announce }) {
     const percent = [x, y, width, height].map((part) => Math.round(100 * part));
     box.ariaLabel = `Part of the photo: ${percent[0]}% from the left, ${percent[1]}% from the top, ${percent[2]}% wide, ${percent[3]}% high`;
     return box;
+  }
+
+  /** Show another box, or none. */
+  function restore(frame, box) {
+    if (box) show(frame, box);
+    else frame.querySelector(".box")?.remove();
   }
 
   function equip(box) {
@@ -75,20 +93,20 @@ export function searchParts({ onShow, visit, photoOf, announce }) {
 
   function cancel(frame) {
     frame.classList.remove("drawing-box");
-    restore(frame, frame.querySelector(".box").dataset.crop?.split(",").map(Number));
+    restore(frame, frame.dataset.crop?.split(",").map(Number));
     document.querySelector("[data-draw]").focus();
   }
 
-  async function search(frame, crop = boxOf(frame).map((part) => part.toFixed(4)).join()) {
-    const form = document.getElementById("search");
-    const fields = new FormData(form);
-    fields.delete("crop");
-    if (crop) fields.set("crop", crop);
-    if (!fields.get("vector")) return visit(`${form.action}?${new URLSearchParams(fields)}`);
-    const photo = photoOf(frame);
-    fields.delete("vector");
-    fields.set("image", photo);
-    if (await visit(document.querySelector("form.chooser").action, { body: fields })) keepFile(photo);
+  function searchPart(frame, crop = boxOf(frame).map((part) => part.toFixed(4)).join()) {
+    const address = addressOf(document.getElementById("search"));
+    address.searchParams.delete("crop");
+    if (crop) address.searchParams.set("crop", crop);
+    if (!address.searchParams.has("vector")) return visit(address);
+    address.searchParams.delete("vector");
+    const fields = new FormData();
+    for (const [name, value] of address.searchParams) fields.append(name, value);
+    if (fileOf(frame)) fields.delete("kept"); // otherwise the server uses the photo that it keeps, if it still does
+    return search(photoOf(frame), { fields, original: Boolean(crop) });
   }
 }
 
@@ -96,14 +114,6 @@ function newBox() {
   return Object.assign(document.createElement("div"), { className: "box" });
 }
 
-function restore(frame, box) {
-  frame.querySelector(".box")?.remove();
-  if (!box) return;
-  const again = newBox();
-  again.dataset.crop = box.join();
-  ["x", "y", "w", "h"].forEach((name, at) => again.style.setProperty(`--${name}`, box[at]));
-  frame.append(again);
-}
 
 function boxOf(frame) {
   const style = frame.querySelector(".box")?.style;

@@ -7,16 +7,16 @@ import { announce, warn } from "./notices.js";
 import { restorePreview } from "./preview.js";
 import { remember } from "./recent.js";
 import { refine } from "./refine.js";
-import { acceptPhotos, photoOf } from "./upload.js";
+import { acceptPhotos } from "./upload.js";
 import { load, onReturn, onShow, visit } from "./visit.js";
 
 onShow(restorePreview);
 onShow(remember);
 loadMore({ onShow, load, announce });
 refine({ visit, load, onShow });
-searchParts({ onShow, visit, photoOf, announce });
 openDetails({ load, onShow, onReturn });
-acceptPhotos({ visit, refuse: warn });
+const search = acceptPhotos({ visit, refuse: warn });
+searchParts({ onShow, visit, search, announce });
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[href]");

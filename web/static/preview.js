@@ -32,5 +32,5 @@ function show({ attributes, ratio }, frame) {
   frame.querySelector("span").replaceWith(image);
   frame.classList.remove("blank");
   frame.style.setProperty("--ratio", ratio);
-  document.querySelector("[data-draw]").hidden = false;
+  for (const button of document.querySelectorAll("[data-draw], [data-whole]")) button.hidden = false;
 }

@@ -47,7 +47,7 @@ export function refine({ visit, load, onShow }) {
 }
 
 /** The URL of the form's search. */
-function addressOf(form, submitter) {
+export function addressOf(form, submitter) {
   const address = new URL(form.action);
   for (const [name, value] of new FormData(form, submitter)) {
     const standard = form.elements[name]?.dataset?.default;

@@ -1,23 +1,49 @@
 // Searches with a photo as soon as it is chosen, taken, dropped or pasted.
 
+import { showPending } from "./pending.js";
+import { decode, reduced, sha256 } from "./send.js";
+
 const MAX_FILES = 6;
 const files = new Map(); // the embedding of an uploaded photo, as in the URL → its file, to search parts of it
 
-/** The uploaded photo in a frame, or its preview if the page has been reloaded since. */
-export function photoOf(frame) {
-  return files.get(frame.dataset.vector) ?? fileOf(frame.querySelector("img"));
+/** The uploaded photo in a frame; null if the page has been reloaded since. */
+export function fileOf(frame) {
+  return files.get(frame.dataset.vector) ?? null;
 }
 
+/** The uploaded photo in a frame, or its preview if the page has been reloaded since. */
+export function photoOf(frame) {
+  return fileOf(frame) ?? previewOf(frame.querySelector("img"));
+}
+
+/** Accept photos; returns the function that searches with one. */
 export function acceptPhotos({ visit, refuse }) {
   const form = () => document.querySelector("form.chooser");
 
-  async function search(file) {
-    if (!file) return refuse("That is not a photo. Drop or paste an image file.");
-    const limit = Number(form().dataset.maxBytes);
-    if (file.size > limit) return refuse(`This file is larger than the limit of ${limit / 1e6} MB. Choose a smaller photo.`);
-    const body = new FormData();
-    body.set("image", file);
-    if (await visit(form().action, { body })) keepFile(file);
+  /** Search with a photo, and with the other fields of a form; `original`: send it as it is. */
+  async function search(file, { fields = new FormData(), original = false } = {}) {
+    const pending = showPending();
+    try {
+      const pixels = await decode(file);
+      pending.show(pixels);
+      const photo = original ? file : await reduced(file, pixels);
+      const limit = Number(form().dataset.maxBytes);
+      if (photo.size > limit) return refuse(`This file is larger than the limit of ${limit / 1e6} MB. Choose a smaller photo.`);
+      fields.set("image", photo);
+      const hash = photo !== file && (await sha256(file));
+      if (hash) fields.set("sha256", hash);
+      const { signal, onProgress } = pending;
+      onProgress(0);
+      if (!signal.aborted && (await visit(form().action, { body: fields, signal, onProgress }))) keepFile(file);
+    } finally {
+      pending.done();
+    }
+  }
+
+  async function searchOneOf(photos, count) {
+    if (!photos.length) return refuse("That is not a photo. Drop or paste an image file.");
+    await search(photos[0]);
+    if (count > 1) refuse(`Only one photo is searched at a time: the first of the ${count} files.`);
   }
 
   document.addEventListener("change", ({ target }) => {
@@ -27,11 +53,10 @@ export function acceptPhotos({ visit, refuse }) {
   });
 
   document.addEventListener("paste", (event) => {
-    const photo = imageIn(event.clipboardData);
-    if (photo) {
-      event.preventDefault();
-      search(photo);
-    }
+    const photos = imagesIn(event.clipboardData);
+    if (!photos.length) return;
+    event.preventDefault();
+    searchOneOf(photos, photos.length);
   });
 
   const veil = document.querySelector(".dropping");
@@ -48,24 +73,26 @@ export function acceptPhotos({ visit, refuse }) {
     if (!holdsFiles(event)) return;
     event.preventDefault();
     veil.classList.remove("shown");
-    search(imageIn(event.dataTransfer));
+    searchOneOf(imagesIn(event.dataTransfer), event.dataTransfer.files.length);
   });
+
+  return search;
 }
 
 /** Keep the file of the query photo that the page shows. */
-export function keepFile(file) {
+function keepFile(file) {
   const vector = document.querySelector(".frame[data-vector]")?.dataset.vector;
   if (!vector) return;
   files.set(vector, file);
   if (files.size > MAX_FILES) files.delete(files.keys().next().value);
 }
 
-function imageIn(transfer) {
+function imagesIn(transfer) {
   // Browsers give no type to files of formats that they don't know, such as camera raw.
-  return [...(transfer?.files ?? [])].find((file) => !file.type || file.type.startsWith("image/"));
+  return [...(transfer?.files ?? [])].filter((file) => !file.type || file.type.startsWith("image/"));
 }
 
-function fileOf(image) {
+function previewOf(image) {
   const bytes = Uint8Array.from(atob(image.src.split(",")[1]), (char) => char.charCodeAt(0));
   return new File([bytes], "photo.jpg", { type: "image/jpeg" });
 }

@@ -2,6 +2,7 @@
 
 import { UNREACHABLE } from "./api.js";
 import { announce, main, warn } from "./notices.js";
+import { send } from "./send.js";
 
 const MAX_CACHED = 12;
 const MARGIN = 16; // pixels above the results
@@ -34,11 +35,11 @@ export function onReturn(returner) {
 
 /**
  * Show the page of a URL; returns whether it could be loaded.
- * body: the body of a POST request. stay: keep the focus, and show the start of the results or what is above it.
+ * body: the form of a POST request; signal aborts it, onProgress is called with the part that is sent. stay: keep the focus, and show the start of the results or what is above it.
  * focus: selects what gets the focus instead.
  */
-export async function visit(address, { body, stay = false, focus } = {}) {
-  const page = await load(address, { body });
+export async function visit(address, { body, signal, onProgress, stay = false, focus } = {}) {
+  const page = await load(address, { body, signal, onProgress });
   if (!page) return false;
   const focused = focus ?? (stay ? selectorOf(document.activeElement) : null);
   await swap(page, () => {
@@ -55,19 +56,23 @@ export async function visit(address, { body, stay = false, focus } = {}) {
  * Load the page of a URL; returns null if another visit has started since, or on an error.
  * aside: the page adds to the current one, and does not interrupt a visit.
  */
-export async function load(address, { body, aside = false } = {}) {
+export async function load(address, { body, signal, onProgress, aside = false } = {}) {
   const mine = aside ? latest : ++latest;
   if (!aside) main().ariaBusy = "true";
   try {
-    const response = await fetch(address, { method: body ? "POST" : "GET", body, headers: { Accept: "text/html" } });
-    const text = await response.text();
-    return mine === latest ? parse(text, response.status) : null;
+    const { status, text } = await (body ? send(address, body, { signal, onProgress }) : get(address));
+    return mine === latest ? parse(text, status) : null;
   } catch {
-    if (mine === latest) refuse(UNREACHABLE);
+    if (mine === latest && !signal?.aborted) refuse(UNREACHABLE);
     return null;
   } finally {
     if (!aside && mine === latest) main().ariaBusy = "false";
   }
+}
+
+async function get(address) {
+  const response = await fetch(address, { headers: { Accept: "text/html" } });
+  return { status: response.status, text: await response.text() };
 }
 
 function parse(text, status) {
