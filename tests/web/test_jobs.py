@@ -68,7 +68,7 @@ def running(own: Site, failures: int = 0) -> Iterator[JobRecord]:
     """A job that runs, by its record."""
     record = JobRecord(own.settings.jobs_folder, IndexRequest(["photos"]), own.searcher.index.model)
     failed = tuple(Failure(f"file:///photos/{number}.jpg", "It is damaged.") for number in range(failures))
-    record.count(BatchResult(10 + failures, 10, 0, failed))
+    record.count(BatchResult(10 + failures, 10, failures=failed))
     try:
         yield record
     finally:
@@ -99,7 +99,7 @@ def test_nothing_outside_the_library_is_indexed(place: Place, source: str) -> No
     (place.folder / "link").symlink_to("/etc")
     answer = place.client.post(JOBS, json={"sources": [source]})
     assert answer.status_code == 422
-    assert place.client.get(JOBS).get_json() == {"jobs": [], "total": 0}
+    assert place.client.get(JOBS).get_json() == {"jobs": [], "total": 0, "last_sync": None}
 
 
 def test_without_library_roots_nothing_is_indexed(own: Site) -> None:

@@ -203,7 +203,7 @@ def test_a_script_of_the_page_gets_no_dialog_of_the_browser(client: FlaskClient)
 
 def test_pages_show_the_controls_that_a_key_permits(client: FlaskClient) -> None:
     def shown() -> list[bool]:
-        return [mark in client.get(page).text for page, mark in (("/jobs", 'class="start"'), ("/models", "data-acti"))]
+        return [mark in client.get(page).text for page, mark in (("/jobs", 'class="start'), ("/models", "data-acti"))]
 
     assert shown() == [True, True], "whoever has no key yet is asked for it"
     for secret, expected in (("r-key", [False, False]), ("w-key", [True, False]), ("a-key", [True, True])):

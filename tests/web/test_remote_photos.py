@@ -81,7 +81,7 @@ def test_what_a_browser_must_not_show_is_a_download(s3, own: Site) -> None:
     file = own.client.get(url(scan, "file"))
     assert file.mimetype == "application/octet-stream"
     assert file.headers["Content-Disposition"] == "attachment; filename=scan.tif"
-    assert url(scan, "thumbnail") in own.client.get(f"/photo/{photo_id(scan)}").text
+    assert url(scan, "rendition") in own.client.get(f"/photo/{photo_id(scan)}").text
 
 
 @PARTS

@@ -24,7 +24,7 @@ KEYS = (SecretStr("ann:read:r-key"), SecretStr("bob:write:w-key"))
 def job_of(settings: Settings, source: str, *failures: Failure, error: str | None = None) -> str:
     """The record of a job that indexed a source; returns its id."""
     record = JobRecord(settings.jobs_folder, IndexRequest([source]), "model")
-    record.count(BatchResult(len(failures), 0, 0, failures))
+    record.count(BatchResult(len(failures), failures=failures))
     record.end("failed" if error else "done", error)
     return record.job.id
 

@@ -212,7 +212,7 @@ def test_every_call_that_changes_something_takes_a_key(own: Site) -> None:
         for method, operation in operations.items()
         if method != "get" and not path.endswith(("/search", "/explain"))
     }
-    assert len(writing) == 7
+    assert len(writing) == 8
     names = {"photo": own.photos[0].id, "job": "20260101-000000-abcdef", "model": own.searcher.index.model}
     for (method, path), operation in writing.items():
         assert client.open(path.format(**names), method=method).status_code == 401, (method, path)
