@@ -16,6 +16,10 @@ from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
 
 CHOOSE = "input[name=image]:not([capture])"
+SHIFTS = """window.shifts = 0;
+new PerformanceObserver((list) => list.getEntries().forEach((entry) => {
+    if (!entry.hadRecentInput) window.shifts += entry.value;
+})).observe({ type: "layout-shift" })"""
 
 
 @pytest.fixture
@@ -74,10 +78,15 @@ def test_the_least_score_is_dragged(found: Page) -> None:
     expect(found.locator("output")).to_have_text("0.60")
     expect(found.locator("#main")).to_have_attribute("data-address", re.compile("min_score=0.6$"))
     assert min(float(score.rpartition(" ")[2]) for score in found.locator(".score").all_text_contents()) >= 0.6
+    entries = found.evaluate("history.length")
     slider.focus()
     slider.press("End")
     expect(found.get_by_role("heading", level=1)).to_have_text("Nothing found")
     expect(slider).to_be_focused()
+    assert found.evaluate("history.length") == entries, "the steps of a slider are one history entry"
+    found.go_back()
+    expect(slider).to_have_value("0")
+    expect(cards(found)).to_have_count(23)
 
 
 def test_a_chip_keeps_the_focus(found: Page) -> None:
@@ -301,6 +310,31 @@ def test_more_come_on_scrolling_and_stay_on_the_way_back(large_page: Page, look:
     page.go_back()
     expect(cards(page)).to_have_count(59)
     expect(cards(page).nth(50)).to_be_in_viewport()
+    page.reload()
+    expect(cards(page)).to_have_count(59)
+    expect(cards(page).nth(50)).to_be_in_viewport()
+
+
+def test_results_that_cannot_be_loaded_are_reported_below_the_others(large_page: Page) -> None:
+    page = large_page
+    page.evaluate(SHIFTS)
+    page.route("**offset=24**", lambda route: route.abort())
+    search_from(page, page.locator(".card").first)
+    cards(page).nth(20).scroll_into_view_if_needed()
+    expect(page.locator(".more").get_by_role("alert")).to_contain_text("No more photos could be loaded.")
+    expect(page.locator("#main > .notice")).to_have_count(0)
+    assert page.evaluate("scrollY") > 0
+    page.unroute("**offset=24**")
+    page.get_by_role("link", name="Show more").click()
+    expect(cards(page)).to_have_count(48)
+    for _ in range(5):
+        page.mouse.wheel(0, 600)
+        page.wait_for_timeout(60)
+    expect(cards(page)).to_have_count(59)
+    assert page.evaluate("shifts") < 0.05
+    page.get_by_role("checkbox", name=re.compile("^kind")).first.dispatch_event("click")
+    expect(cards(page)).to_have_count(1)
+    expect(cards(page)).to_be_in_viewport()
 
 
 def test_one_of_many_labels_is_found(large_page: Page) -> None:

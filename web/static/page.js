@@ -8,11 +8,11 @@ import { restorePreview } from "./preview.js";
 import { remember } from "./recent.js";
 import { refine } from "./refine.js";
 import { acceptPhotos } from "./upload.js";
-import { load, onReturn, onShow, visit } from "./visit.js";
+import { load, onReturn, onShow, scrolledTo, visit } from "./visit.js";
 
 onShow(restorePreview);
 onShow(remember);
-loadMore({ onShow, load, announce });
+loadMore({ onShow, load, scrolledTo, announce });
 refine({ visit, load, onShow });
 openDetails({ load, onShow, onReturn });
 const search = acceptPhotos({ visit, refuse: warn });

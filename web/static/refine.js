@@ -5,7 +5,7 @@ const DELAY = 250; // milliseconds after the last input
 export function refine({ visit, load, onShow }) {
   const form = () => document.getElementById("search");
   // A photo that is marked is no longer a result.
-  const submit = (submitter) => visit(addressOf(form(), submitter), { stay: true, focus: submitter?.name && ".neighbours .card" });
+  const submit = (submitter, by) => visit(addressOf(form(), submitter), { stay: true, focus: submitter?.name && ".neighbours .card", by });
 
   document.addEventListener("submit", (event) => {
     if (event.target !== form()) return;
@@ -23,7 +23,7 @@ export function refine({ visit, load, onShow }) {
     if (target.form !== form() || target.type === "checkbox" || target.tagName === "SELECT") return;
     clearTimeout(timer);
     if (target.name === "min_score") target.parentElement.querySelector("output").value = Number(target.value) ? Number(target.value).toFixed(2) : "any";
-    timer = setTimeout(() => (target.name === "find" ? find(target) : submit()), DELAY);
+    timer = setTimeout(() => (target.name === "find" ? find(target) : submit(null, target.name)), DELAY);
   });
 
   async function find(field) {

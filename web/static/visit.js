@@ -6,6 +6,7 @@ import { send } from "./send.js";
 
 const MAX_CACHED = 12;
 const MARGIN = 16; // pixels above the results
+const SCROLL = "scroll:";
 
 const visitors = [];
 const returners = [];
@@ -22,10 +23,25 @@ addEventListener("popstate", ({ state }) => {
   else goBackOrForth(state.key);
 });
 
+addEventListener("pagehide", keepScroll);
+
 /** Call a function with each <main> that is shown, including the current one. */
 export function onShow(visitor) {
   visitors.push(visitor);
   visitor(main());
+}
+
+/** The scroll position at which this history entry was left by a reload or for another page. */
+export function scrolledTo() {
+  return Number(sessionStorage.getItem(SCROLL + shown));
+}
+
+function keepScroll() {
+  try {
+    sessionStorage.setItem(SCROLL + shown, scrollY);
+  } catch {
+    // The storage is full: the position is not kept.
+  }
 }
 
 /** Call a function if the user goes back or forth to another history entry of the same page. */
@@ -36,16 +52,19 @@ export function onReturn(returner) {
 /**
  * Show the page of a URL; returns whether it could be loaded.
  * body: the form of a POST request; signal aborts it, onProgress is called with the part that is sent. stay: keep the focus, and show the start of the results or what is above it.
- * focus: selects what gets the focus instead.
+ * focus: selects what gets the focus instead. by: the name of a control, all steps of which are one history entry.
  */
-export async function visit(address, { body, signal, onProgress, stay = false, focus } = {}) {
+export async function visit(address, { body, signal, onProgress, stay = false, focus, by } = {}) {
   const page = await load(address, { body, signal, onProgress });
   if (!page) return false;
   const focused = focus ?? (stay ? selectorOf(document.activeElement) : null);
   await swap(page, () => {
-    leave();
-    shown = newKey();
-    history.pushState({ key: shown }, "", page.found.dataset.address ?? address);
+    const further = by && history.state.by === by;
+    if (!further) {
+      leave();
+      shown = newKey();
+    }
+    history[further ? "replaceState" : "pushState"]({ key: shown, by }, "", page.found.dataset.address ?? address);
   });
   scrollTo(0, stay ? Math.min(scrollY, startOfResults()) : 0);
   focusOn((focused && page.found.querySelector(focused)) ?? page.found);
@@ -54,14 +73,14 @@ export async function visit(address, { body, signal, onProgress, stay = false, f
 
 /**
  * Load the page of a URL; returns null if another visit has started since, or on an error.
- * aside: the page adds to the current one, and does not interrupt a visit.
+ * aside: the page adds to the current one, and does not interrupt a visit. refuse: shows an error.
  */
-export async function load(address, { body, signal, onProgress, aside = false } = {}) {
+export async function load(address, { body, signal, onProgress, aside = false, refuse = showRefused } = {}) {
   const mine = aside ? latest : ++latest;
   if (!aside) main().ariaBusy = "true";
   try {
     const { status, text } = await (body ? send(address, body, { signal, onProgress }) : get(address));
-    return mine === latest ? parse(text, status) : null;
+    return mine === latest ? parse(text, status, refuse) : null;
   } catch {
     if (mine === latest && !signal?.aborted) refuse(UNREACHABLE);
     return null;
@@ -75,7 +94,7 @@ async function get(address) {
   return { status: response.status, text: await response.text() };
 }
 
-function parse(text, status) {
+function parse(text, status, refuse) {
   const page = new DOMParser().parseFromString(text, "text/html");
   const found = page.getElementById("main");
   const notice = found?.querySelector(".notice");
@@ -86,7 +105,7 @@ function parse(text, status) {
 }
 
 /** Show why a page could not be loaded, and the form of the results that remain. */
-function refuse(message) {
+function showRefused(message) {
   resetForm(main());
   warn(message);
 }
