@@ -29,8 +29,11 @@ def described(photo: PhotoRef, known: Payload) -> Payload:
 
 
 def keeps_other_label(photo: PhotoRef, known: Payload) -> bool:
-    """Whether an indexed photo keeps a label that differs from the one that its source gives it."""
-    return photo.label is not None and described(photo, known).label != photo.label
+    """Whether an indexed photo keeps a label that differs from the one that its source gives it.
+
+    A link gives no label to the photo that it names.
+    """
+    return photo.uri == known.uri and photo.label is not None and described(photo, known).label != photo.label
 
 
 def moved(photo: PhotoRef, new: Payload, known: Payload) -> Payload:

@@ -66,11 +66,14 @@ class KnownPhotos:
         return related
 
     def excluded(self, photos: Sequence[PhotoRef]) -> frozenset[str]:
-        """Return the URIs of those photos that a person has removed from the index."""
+        """Return the URIs of those photos that a person has removed from the index, if their files are the same.
+
+        A changed file is read and compared by its content: another photo may be in the place of a removed one.
+        """
         if not photos or not self._has_removed():
             return frozenset()
         found = self._index.removed().named([photo.uri for photo in photos])
-        return frozenset(uri for uri, photo in found.items() if photo.payload.removed_by == "person")
+        return frozenset(photo.uri for photo in photos if photo.uri in found and _is_excluded(photo, found[photo.uri]))
 
     def claim(self, photo: uuid.UUID, batch: str) -> bool:
         """Claim an indexed photo in order to change it; return False if it has been claimed."""
@@ -118,6 +121,13 @@ class KnownPhotos:
 
 def _of(found: Mapping[uuid.UUID, Payload], sha256: str) -> list[IndexedPhoto]:
     return [IndexedPhoto(photo, payload) for photo, payload in found.items() if payload.sha256 == sha256]
+
+
+def _is_excluded(photo: PhotoRef, removed: IndexedPhoto) -> bool:
+    """Whether a person has removed a photo, and its file has the size and times that it had then."""
+    known, status = removed.payload, photo.status
+    is_same = status is not None and status.is_sure and status == FileStatus(known.bytes, known.modified_at, known.etag)
+    return known.removed_by == "person" and is_same
 
 
 def is_gone(photo: Payload) -> bool:

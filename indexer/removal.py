@@ -18,6 +18,7 @@ from retrieval.listing_options import DEFAULT_OPTIONS, ListingOptions
 from retrieval.photo_ref import display, is_url, path_of
 from retrieval.source_policy import DEFAULT_POLICY, SourcePolicy
 from retrieval.stores import store_of
+from retrieval.walk import is_system_name
 
 REMOVED_AT_ONCE = 1000
 REMOVABLE = r"\d{1,9}|\d{1,3}(\.\d+)?%"  # what `RemovalLimits.allowed` may be
@@ -116,10 +117,9 @@ def remove_gone(
     owned = _owned(index, [source.uri for source in listed])  # first, so that points indexed meanwhile are kept
     gone = [_gone(index, source, owned[source.uri]) for source in listed]
     removed, refused = 0, []
-    records = read_records(index)
+    mounts = [mount for record in read_records(index).values() for mount in record.mounts]
     for source, (photos, left) in zip(listed, gone, strict=True):
         of = len(owned[source.uri])
-        mounts = records[source.uri].mounts if source.uri in records else ()
         reason = _reason(source.uri, photos, of, mounts, limits)
         if reason is not None and not limits.permits(len(photos), of):
             refused.append(RefusedRemoval(source.name, len(photos), of, reason))
@@ -224,10 +224,10 @@ def _nearest(folder: Path, top: Path | None) -> Path:
 
 
 def _is_empty(folder: Path) -> bool:
-    """Whether a folder exists and has no entry but hidden ones."""
+    """Whether a folder exists and has no entry but hidden ones and those of file systems."""
     try:
         with os.scandir(folder) as entries:
-            return all(entry.name.startswith(".") for entry in entries)
+            return all(entry.name.startswith(".") or is_system_name(entry.name) for entry in entries)
     except OSError:
         return False
 

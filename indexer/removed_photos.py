@@ -46,12 +46,11 @@ def restore_photo(index: VectorIndex, photo: uuid.UUID) -> IndexedPhoto:
     if photo not in found:
         raise NotFound(f"There is no removed photo {photo}.", "`lookalike sources list` shows how many there are.")
     (restored,) = restore_photos(index, [IndexedPhoto(photo, found[photo])])
-    index.flush()
     return restored
 
 
 def restore_photos(index: VectorIndex, photos: Sequence[IndexedPhoto]) -> list[IndexedPhoto]:
-    """Move removed photos back to the index, with these payloads; the caller flushes the index."""
+    """Move removed photos back to the index, with these payloads."""
     removed = index.removed()
     vectors = removed.vectors([photo.id for photo in photos])
     points = [
@@ -61,6 +60,7 @@ def restore_photos(index: VectorIndex, photos: Sequence[IndexedPhoto]) -> list[I
     ]
     points = with_free_ids(index, points)
     index.upsert(points)
+    index.flush()  # first: a power failure may keep a deletion and lose what was written before it
     removed.delete([photo.id for photo in photos])
     return [IndexedPhoto(point.id, point.payload) for point in points]
 

@@ -15,7 +15,7 @@ from indexer.index_sources import forget_source, list_indexed_sources
 from indexer.model_registry import open_index
 from indexer.removed_photos import restore_photo
 from indexer.sources import lasting_name
-from retrieval.console import JsonFlag, print_result
+from retrieval.console import JsonFlag, print_result, say
 from retrieval.current_model import bundle_in_use
 from retrieval.errors import NotFound
 from retrieval.index import VectorIndex, open_store
@@ -38,6 +38,11 @@ def list_sources(as_json: JsonFlag = False) -> None:
         )
     result = {"sources": [asdict(one) for one in found], "removed": removed.by_sync, "excluded": removed.by_person}
     print_result(result, as_json, table if found else "Nothing has been indexed yet.")
+    if removed.by_sync or removed.by_person:
+        say(
+            f"Removed photos that can be restored: {removed.by_sync:,} that syncs removed, and {removed.by_person:,} "
+            "that were removed by hand and are not indexed again."
+        )
 
 
 @sources.command("forget")

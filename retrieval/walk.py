@@ -172,10 +172,12 @@ class _Walk:
 
     def _reason(self, folder: Entry, path: str, rules: IgnoreRules) -> tuple[Reason, str] | None:
         """Why a folder is skipped; None if it is not."""
+        if self._is_home(folder):
+            return "home", folder.name
         if is_system_folder(folder.name):
             return "system", folder.name
         if folder.name.startswith(".") and not self._options.include_hidden:
-            return "home" if self._is_home(folder) else "hidden", folder.name
+            return "hidden", folder.name
         pattern = rules.excluding(path)
         return None if pattern is None else ("excluded", pattern)
 
@@ -270,6 +272,11 @@ def is_system_folder(name: str) -> bool:
     """Whether a folder with this name belongs to a file system, a NAS device or a photo program."""
     name = name.lower()
     return name in SYSTEM_FOLDERS or name.startswith(TRASH)
+
+
+def is_system_name(name: str) -> bool:
+    """Whether a file or folder with this name belongs to a file system, a NAS device or a photo program."""
+    return name in SYSTEM_FILES or is_system_folder(name)
 
 
 def _identity(home: Path | None) -> Hashable | None:

@@ -129,6 +129,7 @@ def test_names_of_one_file_are_one_photo(link: object, own: Path, indexer: Batch
     }
     assert photo_at(index, own / "red" / "zlast.jpg") == photo
     assert run(indexer, own) == (10, 0, 10, 0)
+    assert not any(result.labels_kept for result in indexer.run(list_sources([str(own)])))
     assert photo_at(index, own / "green" / "0.jpg") == photo
 
 
@@ -201,6 +202,18 @@ def test_a_photo_that_a_person_removed_stays_out_until_it_is_restored(
     assert run(indexer, own) == (6, 0, 6, 0)
     with pytest.raises(NotFound):
         restore_photo(index, photo.id)
+
+
+def test_another_photo_in_the_place_of_a_removed_one_is_indexed(
+    own: Path, indexer: BatchIndexer, index: VectorIndex
+) -> None:
+    run(indexer, own)
+    place = own / "red" / "0.jpg"
+    remove_photos(index, [photo_at(index, place)], "person")
+    os.utime(place, (1, 1))
+    assert run(indexer, own) == (5, 0, 5, 0)
+    place.write_bytes(make.encoded(make.photo("blue", 9)))
+    assert run(indexer, own) == (6, 1, 5, 0)
 
 
 def test_a_restored_photo_gets_another_id_if_its_own_is_taken(

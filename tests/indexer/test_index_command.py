@@ -433,3 +433,4 @@ def test_a_source_that_is_gone_can_be_forgotten(command, bundle: Bundle, own: Pa
     assert command("sources", "restore", own / "red" / "0.jpg").status == 0
     assert command("sources", "restore", own / "red" / "9.jpg").status == 1
     assert command("sources", "list", "--json").json["removed"] == 1
+    assert "1 that syncs removed, and 0 that were removed by hand" in command("sources", "list").err

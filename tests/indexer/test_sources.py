@@ -142,7 +142,8 @@ def test_an_empty_folder_that_held_photos_is_not_removed(own: Path, indexer: Bat
     """As if a share were not mounted."""
     indexed(indexer, own)
     (own / "second").rename(own.parent / "unmounted")
-    (own / "second").mkdir()
+    (own / "second" / "lost+found").mkdir(parents=True)
+    (own / "second" / "Thumbs.db").touch()
     (own / "first" / "red" / "0.jpg").unlink()
     removal = remove_gone(index, [str(own)])
     assert (removal.removed, index.count()) == (0, 12)
@@ -170,6 +171,8 @@ def test_a_mount_point_that_is_none_now_keeps_its_photos(
     (refused,) = remove_gone(index, [str(own)]).refused
     assert (refused.would_remove, refused.of) == (2, 12)
     assert "second was a mount point" in refused.reason
+    (refused,) = remove_gone(index, [str(own / "second")]).refused
+    assert (refused.would_remove, refused.of) == (2, 6), "another source recorded the mount point"
     (own / "first" / "red" / "0.jpg").unlink()
     assert index.count() == 12
 

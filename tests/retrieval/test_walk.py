@@ -96,6 +96,13 @@ def test_the_home_is_skipped_under_any_name(tmp_path: Path, name: str) -> None:
     )
 
 
+@pytest.mark.parametrize("name", [".lookalike", "state"])
+def test_the_home_does_not_hide_that_folders_are_splits(tmp_path: Path, name: str) -> None:
+    files(tmp_path, f"{name}/thumbnails/1.jpg", "train/rose/1.jpg", "test/rose/2.jpg")
+    labels = {photo.label for photo in walk(str(tmp_path), ListingOptions(home=tmp_path / name))}
+    assert labels == {"rose"}
+
+
 def test_patterns_of_options_and_of_files_exclude(tmp_path: Path) -> None:
     files(tmp_path, "rose/1.jpg", "rose/1.png", "drafts/2.jpg", "tulip/drafts/3.jpg", "tulip/4.jpg", "tulip/keep.png")
     files(tmp_path, "tulip/5.jpg", "rose/5.jpg", "tulip/6.txt")
