@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 
 from retrieval import errors
 from web.keys import sees_uris
+from web.page.errors import texts
 from web.security import ForeignHost
 from web.services import services
 from web.validation import InvalidRequest
@@ -167,7 +168,10 @@ def _respond(problem: Problem, *uris: str) -> Response:
         hidden = {"detail": hide(problem.detail, *uris), "remedy": hide(problem.remedy, *uris)}
         problem = problem.model_copy(update=hidden)
     if _accepts_page():
-        page = render_template("problem.html", problem=problem, max_upload_mb=services().settings.max_upload_mb)
+        kind = problem.type.rpartition("#")[2]
+        title, detail, remedy = texts(problem.status, problem.detail, problem.remedy, kind)
+        shown = problem.model_copy(update={"title": title, "detail": detail, "remedy": remedy})
+        page = render_template("problem.html", problem=shown, max_upload_mb=services().settings.max_upload_mb)
         return Response(page, problem.status, mimetype="text/html")
     body = json.dumps(problem.model_dump(exclude_defaults=False))
     return Response(body, problem.status, mimetype=MEDIA_TYPE)

@@ -36,18 +36,18 @@ def first_card(page: Page) -> str | None:
     return page.locator(".neighbours .card").first.get_attribute("href")
 
 
-def give(page: Page, event: str, path: Path, kind: str = "image/jpeg") -> None:
-    """Drop or paste a file on the page, as the system would."""
-    script = """([event, data, kind]) => {
+def give(page: Page, event: str, path: Path, kind: str = "image/jpeg", count: int = 1) -> None:
+    """Drop or paste a file on the page, as the system would, or several with the same content."""
+    script = """([event, data, kind, count]) => {
         const transfer = new DataTransfer();
         const bytes = Uint8Array.from(atob(data), (char) => char.charCodeAt(0));
-        transfer.items.add(new File([bytes], "photo", { type: kind }));
+        for (let at = 0; at < count; at++) transfer.items.add(new File([bytes], "photo", { type: kind }));
         const options = { bubbles: true, cancelable: true };
         document.body.dispatchEvent(event === "paste"
             ? new ClipboardEvent("paste", { ...options, clipboardData: transfer })
             : new DragEvent(event, { ...options, dataTransfer: transfer }));
     }"""
-    page.evaluate(script, [event, base64.b64encode(path.read_bytes()).decode(), kind])
+    page.evaluate(script, [event, base64.b64encode(path.read_bytes()).decode(), kind, count])
 
 
 def test_a_chosen_photo_is_searched_at_once(page: Page, photos: list[PhotoRef]) -> None:
@@ -69,6 +69,25 @@ def test_a_dropped_or_pasted_photo_is_searched(page: Page, photos: list[PhotoRef
     expect(page.locator(".neighbours .card")).to_have_count(24)
     expect(page.locator(".dropping")).to_be_hidden()
     assert first_card(page) == address(photos[9])
+
+
+@pytest.mark.slow
+def test_of_two_dropped_photos_the_page_says_which_is_searched(page: Page, photos: list[PhotoRef]) -> None:
+    give(page, "drop", photos[9].path, count=2)
+    expect(page.locator(".neighbours .card")).to_have_count(24)
+    expect(page.get_by_role("alert")).to_contain_text("the first of the 2 files")
+
+
+def test_quiet_buttons_stay_visible_on_hover(page: Page) -> None:
+    page.locator(".card").first.click()
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    button = page.get_by_role("link", name="Download")
+    before, page_colour = (
+        one.evaluate("one => getComputedStyle(one).backgroundColor") for one in (button, page.locator(".lightbox"))
+    )
+    button.hover()
+    assert button.evaluate("one => getComputedStyle(one).filter") == "none"
+    assert button.evaluate("one => getComputedStyle(one).backgroundColor") not in (before, page_colour)
 
 
 def test_clicks_lead_on_and_back_leads_back(page: Page, photos: list[PhotoRef]) -> None:

@@ -220,6 +220,7 @@ def test_a_swipe_shows_the_next_photo(browser: Browser, url: str, photos: list[P
         cards(page).first.tap()
         large = page.locator(".lightbox img.large")
         expect(large).to_have_attribute("src", re.compile(str(ids[0])))
+        assert page.locator(".lightbox").evaluate("box => box.scrollTop") == 0
         touch = context.new_cdp_session(page)
         for event, x in [("touchStart", 300), ("touchMove", 200), ("touchMove", 100), ("touchEnd", None)]:
             points = [] if x is None else [{"x": x, "y": 300}]

@@ -10,7 +10,7 @@ import make
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
-from serving import Site, site
+from serving import Site, client_of, site
 from werkzeug.test import TestResponse
 
 from retrieval.bundle import Bundle, write_bundle
@@ -20,6 +20,7 @@ from retrieval.search import Searcher
 from retrieval.settings import Settings
 from web.label_counts import LabelCounts
 from web.page.address import decode_vector, encode_int8, encode_vector
+from web.page.errors import texts
 from web.page.label_choices import choose_labels
 
 BROWSER = {"Accept": "text/html,*/*;q=0.8"}
@@ -184,10 +185,11 @@ def test_a_photo_has_a_page(client: FlaskClient, photos: list[PhotoRef]) -> None
     ("address", "status", "says"),
     [
         ("/?id=00000000-0000-0000-0000-000000000000", 404, "There is no indexed photo"),
-        ("/?id=7", 422, "id: "),
-        ("/?offset=-1", 422, "offset: "),
-        ("/?like={model}", 422, "like.0: "),
-        ("/?crop=0.5,0.5", 422, "four fractions"),
+        ("/?id=7", 422, "This link is incomplete or wrong. Copy the whole link"),
+        ("/?offset=-1", 422, "This link is incomplete or wrong."),
+        ("/?like={model}", 422, "This link is incomplete or wrong."),
+        ("/?crop=0.5,0.5", 422, "This link is incomplete or wrong."),
+        ("/nothing", 404, "There is no page at this address. Check the link, or start again."),
         ("/?vector=AAAA&model=vgg16-000000000000", 422, "made with the model vgg16-000000000000"),
         ("/?vector=AAAA&model={model}", 422, "This link is incomplete"),
         ("/?vector=AAAA", 422, "This link is incomplete"),
@@ -204,11 +206,32 @@ def test_a_wrong_address_is_explained(
 ) -> None:
     page = client.get(address.format(model=searcher.index.model), headers=BROWSER)
     assert page.status_code == status and page.mimetype == "text/html"
-    assert 'role="alert"' in page.text and says in page.text
+    shown = re.sub("<[^>]+>", "", page.text)
+    assert 'role="alert"' in page.text and says in shown
+    assert not re.search("/api/docs says|Unprocessable|LOOKALIKE_|Retry-After|server's log", shown)
 
 
-def test_an_unknown_label_is_not_found(client: FlaskClient, photos: list[PhotoRef]) -> None:
-    assert client.get(f"/?id={photos[0].id}&label=violet", headers=BROWSER).status_code == 404
+def test_a_filter_of_an_unknown_label_is_removed_with_a_notice(client: FlaskClient, photos: list[PhotoRef]) -> None:
+    page = client.get(f"/?id={photos[0].id}&label=violet&label=red")
+    assert page.status_code == 200 and "No photo is labelled “<bdi>violet</bdi>” any more." in page.text
+    assert [label for label, chosen in shown_labels(page) if chosen] == ["red"] and "violet" not in more_address(page)
+    unknown = client.get("/?id=00000000-0000-0000-0000-000000000000&label=violet", headers=BROWSER)
+    assert unknown.status_code == 404
+
+
+def test_errors_of_photos_are_in_the_words_of_the_page(own: Site) -> None:
+    page = upload(client_of(own, max_upload_mb=1), bytes(1_200_000))
+    assert page.status_code == 413 and "Choose a smaller photo." in page.text and "LOOKALIKE" not in page.text
+    assert "This file is too large" in page.text
+    said = texts(422, "It has too many pixels.", "Make it smaller or raise LOOKALIKE_MAX_PIXELS.", "unreadable-photo")
+    assert said == ("This search is not possible", "It has too many pixels.", "Choose another photo.")
+    assert "Wait a minute" in texts(429, "More than 1 per minute are not allowed.", "", "about:blank")[2]
+
+
+def more_address(page: TestResponse) -> str:
+    """The address of the results."""
+    (address,) = re.findall(r'data-address="([^"]+)"', page.text)
+    return unescape(address)
 
 
 @pytest.mark.parametrize(

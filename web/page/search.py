@@ -10,9 +10,10 @@ from typing import Any
 
 from flask import render_template, request
 
-from retrieval.errors import BadQuery
+from retrieval.errors import BadQuery, NotFound
 from retrieval.images import Crop
 from retrieval.index.vectors import Vector
+from retrieval.labels import composed
 from retrieval.search_response import SearchResponse
 from web.kept_queries import KeptQuery
 from web.links import photo_url
@@ -114,7 +115,7 @@ def _indexed_subject(photo: uuid.UUID, crop: Crop | None) -> Subject:
 
 def _results(query: PageQuery, subject: Subject) -> str:
     served = services()
-    response = _search(query, subject)
+    query, response, unknown = _search_by_known_labels(query, subject)
     examples, known = payloads([*query.like, *query.unlike]), response.in_collection
     deeper = query.offset + PAGE_SIZE
     is_full = len(response.results) == PAGE_SIZE and deeper <= MAX_OFFSET
@@ -133,6 +134,7 @@ def _results(query: PageQuery, subject: Subject) -> str:
         in_collection=known and Card.of(known, payloads([known])[known]),
         look=response.look,
         default_look=served.searcher.parts.default_look,
+        unknown_labels=unknown,
         labels=choose_labels(served.label_counts.of(served.searcher.index), query.label, query.find),
         first=query.offset + 1,
         no_close_match=response.close_match is False,
@@ -142,6 +144,19 @@ def _results(query: PageQuery, subject: Subject) -> str:
         whole=query.address(crop=CropBox(), offset=0),
         explain=f"{request.script_root}{API}/explain" if served.searcher.embedder.has_regions else None,
     )
+
+
+def _search_by_known_labels(query: PageQuery, subject: Subject) -> tuple[PageQuery, SearchResponse, list[str]]:
+    """Search without the labels that no photo has any more; return the search, its response and these labels."""
+    try:
+        return query, _search(query, subject), []
+    except NotFound:
+        known = services().searcher.index.labels()
+        unknown = [label for label in query.label if composed(label) not in known]
+        if not unknown:
+            raise
+    query = query.model_copy(update={"label": [label for label in query.label if label not in unknown]})
+    return query, _search(query, subject), unknown
 
 
 def _search(query: PageQuery, subject: Subject) -> SearchResponse:

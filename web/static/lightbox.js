@@ -27,6 +27,7 @@ export function openDetails({ load, onShow, onReturn }) {
     mark();
     if (!box.open) box.showModal();
     else if (hadFocus) box.querySelector("[autofocus]").focus();
+    box.scrollTop = 0; // the focus has scrolled to the button below the photo
     link.scrollIntoView({ block: "nearest" });
     return true;
   }
