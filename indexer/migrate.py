@@ -11,6 +11,7 @@ import numpy as np
 
 from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
 from indexer.model_registry import open_index
+from indexer.source_record import read_records, save_records
 from retrieval.cancellation import CancellationToken
 from retrieval.current_model import bundle_in_use
 from retrieval.errors import IndexMismatch
@@ -80,6 +81,8 @@ def migrate(
             _require_equal(source, target)
             target.optimize(cancellation)
             _copy_calibration(source, target)
+            _copy_removed(source, target)
+            save_records(target, read_records(source))
         complete = not cancellation.cancelled
         check = cross_check(target) if complete and total else None
     if check is not None:
@@ -124,6 +127,17 @@ def _copy_calibration(source: VectorIndex, target: VectorIndex) -> None:
     data = source.calibration()
     if data is not None and data != target.calibration():
         target.save_calibration(data)
+
+
+def _copy_removed(source: VectorIndex, target: VectorIndex) -> None:
+    """Copy the removed photos, so that those that a person removed stay out of the index."""
+    if not source.has_removed():
+        return
+    copy = _Copy(target.removed())
+    for mine, theirs in _side_by_side(source.removed(), target.removed()):
+        copy.compare(mine, theirs)
+    copy.write()
+    target.removed().flush()
 
 
 def _side_by_side(source: VectorIndex, target: VectorIndex) -> Iterator[tuple[Point | None, Point | None]]:

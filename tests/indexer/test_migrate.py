@@ -10,10 +10,13 @@ import pytest
 from waiting import free_port, until_it_listens
 
 from indexer.migrate import migrate
+from indexer.removed_photos import remove_photos
+from indexer.source_record import SourceRecord, read_records, save_records
 from retrieval.bundle import Bundle, install_bundle
 from retrieval.cancellation import CancellationToken
 from retrieval.errors import LookalikeError, NotFound
 from retrieval.index import IndexStore, Payload, Point, embedded_store, open_store
+from retrieval.index.base import IndexedPhoto
 from retrieval.index.embedded import EmbeddedStore
 from retrieval.photo_ref import photo_id
 from retrieval.settings import Settings
@@ -146,3 +149,19 @@ def test_an_index_is_copied_between_any_two_stores(filled: Settings, bundle: Bun
     assert (done.model, done.copied, done.complete) == (bundle.model_id, POINTS, True)
     assert target.current() == bundle.model_id
     assert_equal(contents(target, bundle), contents(source, bundle))
+
+
+def test_removed_photos_and_sources_go_along(filled: Settings, bundle: Bundle, tmp_path: Path) -> None:
+    record = SourceRecord(photos=POINTS, indexed_at="t", mounts=("file:///share/",))
+    first = points(bundle.dimension)[0]
+    with embedded(filled).open(bundle.model_id, bundle.dimension) as index:
+        remove_photos(index, [IndexedPhoto(first.id, first.payload)], "person")
+        save_records(index, {"file:///": record})
+    target = embedded(filled.model_copy(update={"home": tmp_path / "other"}))
+    moved = migrate(filled, embedded(filled), target, CancellationToken(), lambda _seen, _of: None)
+    assert (moved.points, moved.complete) == (POINTS - 1, True)
+    with target.open(bundle.model_id, bundle.dimension) as index:
+        (removed,) = index.removed().scroll()
+        assert (removed.id, removed.payload.removed_by) == (first.id, "person")
+        np.testing.assert_allclose(removed.vector, first.vector, atol=1e-6)
+        assert read_records(index) == {"file:///": record}
