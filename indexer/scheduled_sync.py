@@ -78,7 +78,8 @@ def _run_on_server(settings: Settings, jobs: BackgroundJobs, stopping: threading
         job = jobs.start(_request(settings))
         while job.state == "running" and not stopping.wait(POLL_SECONDS):
             job = load_job(settings, job.id)
-        _save(settings, _result(started, job))
+        if job.state != "running":  # otherwise the server stops, and the sync is due when it starts again
+            _save(settings, _result(started, job))
     except JobRunning:  # tried again at the next check
         return
     except LookalikeError as error:

@@ -82,7 +82,8 @@ def _search_all(
         _say_if_empty(searcher)
     failures += done.failures
     for failure in failures[:SHOWN_FAILURES]:
-        say(f"{display_uri(failure.uri)}: {failure.reason}", "yellow")
+        name = display_uri(failure.uri)
+        say(failure.reason if name in failure.reason else f"{name}: {failure.reason}", "yellow")
     listed = [asdict(failure) for failure in failures]
     result = {"to": str(to), "searched": done.searched, "failed": len(failures), "failures": listed}
     text = f"{done.searched:,} photos, {len(failures):,} failed; the results are in {display(to)}."

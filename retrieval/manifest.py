@@ -1,5 +1,6 @@
 """Manifests: CSV, JSON Lines or Parquet files with the columns `path,label[,split]` and any others."""
 
+import json
 import math
 import os
 from array import array
@@ -117,7 +118,7 @@ class PhotoManifest:
             label = str(label)  # all values of the column have this type
         for column, value in (("label", label), ("split", split)):
             if not isinstance(value, str | None):
-                raise BadSource(f"{where}: the {column} {display(repr(value))} is not text.", "Put it in quotes.")
+                raise BadSource(f"{where}: the {column} {_shown(value)} is not text.", "Put it in quotes.")
         return PhotoRef(
             self._uri_of(path, where, report),
             normalized(label and self._readable(label, report)),
@@ -177,7 +178,7 @@ class PhotoManifest:
             elif isinstance(value, int | float) and _is_storable(value):
                 extra[name] = value
             elif self._is_strict:
-                raise BadSource(f"{where}: {name} is {display(repr(value))}.", "Give it text, a number, true or false.")
+                raise BadSource(f"{where}: {name} is {_shown(value)}.", "Give it text, a number, true or false.")
             else:
                 report.notice(f"The column {name} of {self._name} is left out: its values can't be stored.")
         return extra
@@ -246,6 +247,11 @@ class _Repeated:
 
 def _value(row: Values, column: str | None) -> Any:
     return None if column is None else row.get(column)
+
+
+def _shown(value: object) -> str:
+    """A value as JSON, as it is written in the manifest."""
+    return display(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _is_comment(row: Values) -> bool:

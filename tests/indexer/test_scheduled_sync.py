@@ -11,7 +11,7 @@ from waiting import until
 
 from indexer import scheduled_sync
 from indexer.background import BackgroundJobs
-from indexer.jobs import JobRecord, list_jobs
+from indexer.jobs import Job, JobRecord, list_jobs
 from indexer.scheduled_sync import LastSync, load_sync, run_schedule
 from retrieval.bundle import Bundle
 from retrieval.errors import LookalikeError
@@ -77,6 +77,19 @@ def test_a_refused_removal_is_no_success(settings: Settings, bundle: Bundle, own
             photo.unlink()
         result = last(changed, succeeded=False)
     assert result.removed == 0 and f"{own}: 2 of 6 photos were not removed." in str(result.error)
+
+
+def test_a_sync_that_the_stopping_server_interrupts_is_due_again(
+    settings: Settings,
+) -> None:
+    class Jobs:
+        def start(self, request: object) -> Job:
+            stopping.set()
+            return Job(id="20260101-000000-aaaaaa", sources=[], model="m", state="running", started_at="t")
+
+    stopping = threading.Event()
+    scheduled_sync._run_on_server(settings, Jobs(), stopping)
+    assert load_sync(settings) is None
 
 
 def test_a_damaged_result_is_none(settings: Settings) -> None:

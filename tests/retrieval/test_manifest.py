@@ -75,7 +75,7 @@ def test_labels_are_composed_and_trimmed(tmp_path: Path) -> None:
         ("m.csv", "path,label\n1.jpg,rose,red\n", "line 2, has more columns than the first line names"),
         ("m.csv", "path,label\n1.jpg,\0\n", "is not a CSV file|is not text"),
         ("m.jsonl", '{"path": "1.jpg", "label": 0}\n', "line 1: the label 0 is not text"),
-        ("m.jsonl", '{"path": "1.jpg", "label": false}\n', "the label False is not text"),
+        ("m.jsonl", '{"path": "1.jpg", "label": false}\n', "the label false is not text"),
         ("m.jsonl", '{"path": "1.jpg", "label": []}\n', r"the label \[\] is not text"),
         ("m.parquet", "no table", "is not a Parquet file|can't be read"),
     ],
