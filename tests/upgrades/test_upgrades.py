@@ -88,7 +88,13 @@ def test_pages_and_api_answer_what_they_answered(site: Path, answers: dict[str, 
                     request
                 )
             elif "photos" in request:
-                assert CARD.findall(response.text) == request["photos"], request
+                # Since 0.2, a search by a part of an indexed photo excludes that photo, on the page as in the API.
+                expected = [
+                    photo
+                    for photo in request["photos"]
+                    if "crop=" not in request["path"] or photo not in request["path"]
+                ]
+                assert CARD.findall(response.text) == expected, request
             else:
                 assert len(response.content) == request["bytes"], request
     made = set((site / "home" / "cache").rglob("*.jpg")) - cached
