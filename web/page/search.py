@@ -71,14 +71,16 @@ def _sent_photo(query: PageQuery) -> tuple[bytes, str]:
 
     A browser that sends a smaller copy of a photo adds the hash of its file.
     """
-    sent, kept = request.files.getlist("image"), services().kept_queries.find(query.kept)
+    kept = services().kept_queries.find(query.kept)
     if kept is not None:
         return kept.photo, kept.sha256
+    # Without scripts, a browser sends an empty file for each input in which none was chosen.
+    sent = [data for file in request.files.getlist("image") if (data := file.read())]
     if len(sent) > 1:
         raise BadQuery("Several photos were uploaded.", "Choose one.")
-    data = sent[0].read() if sent else b""
-    if not data:
+    if not sent:
         raise BadQuery("No photo was uploaded.", "Choose a photo, then press Search.")
+    (data,) = sent
     sha256 = request.form.get("sha256", "")
     return data, sha256 if SHA256.fullmatch(sha256) else hashlib.sha256(data).hexdigest()
 
