@@ -166,6 +166,7 @@ def test_what_the_output_can_not_encode_is_escaped(settings: Settings) -> None:
     assert "/photos/tulpe-\\xfc-\\u82b1" in listed.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk")
 def test_a_full_or_closed_output_ends_with_at_most_a_sentence(settings: Settings) -> None:
     jobs_of(settings, "/photos")

@@ -166,6 +166,7 @@ def test_another_model_is_made_current_and_back(browser: Browser, bundle: Bundle
         expect(page.locator(".neighbours .card")).to_have_count(23)
 
 
+@pytest.mark.slow
 def test_a_worse_model_can_be_activated_all_the_same(
     browser: Browser, bundle: Bundle, folder: Path, tmp_path: Path
 ) -> None:

@@ -40,6 +40,7 @@ def finish(job: subprocess.Popen[str]) -> tuple[int, dict[str, object], str]:
     return job.returncode, json.loads(out), err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leave_megabytes", [0, slow(50)], ids=["not a byte left", "less than is safe"])
 def test_a_full_disk_refuses_new_photos_and_keeps_the_old_ones(
     leave_megabytes: int, start_index, points_of, large_library: Path, disk: Path

@@ -60,6 +60,7 @@ def disturb(library: Path, rng: random.Random) -> None:
             folders[-1].mkdir()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [1, slow(KILLS)])
 @pytest.mark.timeout(120 + 30 * KILLS)
 def test_a_killed_sync_removes_nothing_that_exists(

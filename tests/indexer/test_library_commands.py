@@ -142,6 +142,7 @@ def test_many_photos_in_one_process_are_advised(
     assert "lookalike migrate --to server" in check["remedy"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["look", "kind"])
 def test_a_model_of_one_part_uses_it_for_everything(
     command, settings: Settings, own_library: Path, part: PartName, tmp_path: Path

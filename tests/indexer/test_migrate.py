@@ -107,6 +107,7 @@ def test_what_is_there_is_not_written_again_and_what_is_gone_is_removed(
     assert_equal(contents(open_store(Settings()), bundle), contents(embedded(filled), bundle))
 
 
+@pytest.mark.slow
 def test_an_interrupted_migration_goes_on(filled: Settings, bundle: Bundle, server: str) -> None:
     settings = Settings()
     cancellation = CancellationToken()

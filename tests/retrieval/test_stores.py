@@ -123,6 +123,7 @@ def test_a_file_of_unknown_size_is_read_up_to_the_limit() -> None:
         server.shutdown()
 
 
+@pytest.mark.slow
 def test_a_remote_manifest_is_not_read_into_memory() -> None:
     row = json.dumps({"path": "x.jpg", "note": "x" * 1000}) + "\n"
     memory = fsspec.filesystem("memory")

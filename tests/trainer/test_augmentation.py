@@ -69,6 +69,7 @@ def test_crops_keep_the_scale_and_half_of_them_are_flipped() -> None:
     assert np.abs(np.ptp(made[:, 0, :, 0], axis=1) / 4 - 31).max() < 0.01
 
 
+@pytest.mark.slow
 def test_strong_views_are_sometimes_flipped_moved_recoloured_and_grey() -> None:
     def strong(**options: float) -> np.ndarray:
         how = Strong(**({"flip": 0, "crop": 0, "jitter": 0, "grey": 0} | options))

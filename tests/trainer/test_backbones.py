@@ -54,6 +54,7 @@ def test_one_network_has_one_name() -> None:
     assert backbone_named("MobileNetV2") is backbone_named("keras:mobilenet_v2") is BACKBONES["mobilenet_v2"]
 
 
+@pytest.mark.slow
 def test_the_default_size_is_that_of_keras() -> None:
     size = keras_application("Xception").resize.size
     assert tf.keras.applications.Xception(weights=None).input_shape == (None, size, size, 3)
