@@ -224,8 +224,8 @@ def test_a_page_of_an_error_takes_a_photo_too(page: Page, photos: list[PhotoRef]
 
 def test_an_answer_from_elsewhere_is_explained_in_place(page: Page, photos: list[PhotoRef]) -> None:
     """A proxy, or the web server itself, knows nothing of the page."""
-    page.route("**/photo/*", lambda route: route.fulfill(status=502, body="<h1>Bad Gateway</h1>"))
-    page.locator(".card").first.click()
+    page.route("**/?id=*", lambda route: route.fulfill(status=502, body="<h1>Bad Gateway</h1>"))
+    page.get_by_role("link", name="Search from this photo").first.dispatch_event("click")
     expect(page.get_by_role("alert")).to_contain_text("502")
     expect(page.locator("main")).not_to_have_attribute("aria-busy", "true")
 

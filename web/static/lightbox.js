@@ -107,7 +107,7 @@ function detailsOf(page, card) {
 /** Similarity, that of each part, and distance, from the photo's card. */
 function comparison(card) {
   const { similarity, kind, look, distance } = card.dataset;
-  const facts = [["Similarity", similarity], ["Of kind", kind], ["Of look", look], ["Distance", distance]];
+  const facts = [["Similarity", similarity], ["Same kind", kind], ["Same look", look], ["Distance", distance]];
   return facts.filter(([, value]) => value).flatMap(([name, value]) => [element("dt", name), element("dd", value)]);
 }
 

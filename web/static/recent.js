@@ -32,7 +32,7 @@ function subjectOf(address) {
 
 function titleOf(main) {
   const [own, guess] = [".own bdi", ".guess strong"].map((part) => main.querySelector(part)?.textContent);
-  return own ?? (guess ? `Probably ${guess}` : "A photo");
+  return own ?? (guess ? `Probably ${guess}` : "Uploaded photo");
 }
 
 function shrink(image) {
