@@ -14,6 +14,7 @@ several names, so that start-up does not dominate.
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -113,7 +114,7 @@ def _enlarged(photos: Path, megapixels: float | None) -> Iterator[Path]:
                 large = Path(folder, f"{number}.jpg")
                 image.convert("RGB").resize(size, Image.Resampling.BICUBIC).save(large, quality=90)
             for name in range(1, NAMES):
-                Path(folder, f"{number}-{name}.jpg").hardlink_to(large)
+                shutil.copyfile(large, Path(folder, f"{number}-{name}.jpg"))
         yield Path(folder)
 
 

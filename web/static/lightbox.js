@@ -56,6 +56,7 @@ export function openDetails({ load, onShow, onReturn }) {
     const link = path && [...main().querySelectorAll("[data-details]")].find((one) => one.pathname === path);
     if (link) return show(link);
     if (path) history.replaceState({ ...history.state, details: undefined }, "");
+    current = null; // details that are being loaded are not shown
     box.close();
   }
 
