@@ -96,7 +96,17 @@ def test_no_command_connects_to_a_server_that_nobody_configured(
     run("index", photos, "--bundle", bundle.folder)
     run("search", photos / "red" / "0.jpg")
     run("check", photos)
-    for words in ("crosscheck", "duplicates", "doubtful", "models list", "jobs list", "doctor", "recipes", "backbones"):
+    for words in (
+        "crosscheck",
+        "duplicates",
+        "doubtful",
+        "models list",
+        "jobs list",
+        "sources list",
+        "doctor",
+        "recipes",
+        "backbones",
+    ):
         run(*words.split())
     port = free_port()
     server = traced("serve", "--port", str(port))
