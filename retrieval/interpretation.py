@@ -67,8 +67,8 @@ class Interpretation:
         None if none of them is a close match at the default weights. Neither this nor the label depends on the
         filter, page and weights of a search.
         """
-        is_other = np.array([hit.id not in copies for hit in near.hits], bool)
-        voters = FoundPhotos([hit for hit in near.hits if hit.id not in copies], near.embeddings[is_other])
+        others = [place for place, hit in enumerate(near.hits) if hit.id not in copies]
+        voters = FoundPhotos([near.hits[place] for place in others], near.embeddings[others])
         threshold = self._thresholds.close_match()
         if threshold is not None and self._best_score(query, voters) < threshold:
             return None

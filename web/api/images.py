@@ -97,9 +97,7 @@ def file(photo: uuid.UUID) -> Response:
 @blueprint.doc(operation_id="getThumbnail", responses=[404, 422])
 def thumbnail(photo: uuid.UUID) -> Response:
     """Return the photo as a JPEG, no side longer than 320 pixels."""
-    files = services().photo_files
-    original = files.original(indexed(photo).uri)
-    return _cached(f"{original.tag}-thumbnail", lambda: Response(files.thumbnail(original), mimetype="image/jpeg"))
+    return _jpeg(photo, "thumbnail", services().photo_files.thumbnail)
 
 
 @blueprint.get("/images/<uuid:photo>/rendition")
@@ -107,9 +105,13 @@ def thumbnail(photo: uuid.UUID) -> Response:
 @blueprint.doc(operation_id="getRendition", responses=[404, 422])
 def rendition(photo: uuid.UUID) -> Response:
     """Return the photo as a JPEG, no side longer than 2048 pixels, for formats that browsers don't display."""
-    files = services().photo_files
-    original = files.original(indexed(photo).uri)
-    return _cached(f"{original.tag}-rendition", lambda: Response(files.rendition(original), mimetype="image/jpeg"))
+    return _jpeg(photo, "rendition", services().photo_files.rendition)
+
+
+def _jpeg(photo: uuid.UUID, name: str, make: Callable[[PhotoFile], bytes]) -> Response:
+    """The response with a JPEG that is made of a photo; `name` tells it from others in its ETag."""
+    original = services().photo_files.original(indexed(photo).uri)
+    return _cached(f"{original.tag}-{name}", lambda: Response(make(original), mimetype="image/jpeg"))
 
 
 def _photo(photo: uuid.UUID) -> Photo:
