@@ -22,7 +22,7 @@ from retrieval.walk import is_system_name
 
 REMOVED_AT_ONCE = 1000
 REMOVABLE = r"\d{1,9}|\d{1,3}(\.\d+)?%"  # what `RemovalLimits.allowed` may be
-ALWAYS_ALLOWED = 50  # photos; fewer are removed whatever share of the source they are
+ALWAYS_ALLOWED = 50  # photos; up to this number, the percentage of `RemovalLimits` does not apply
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,7 @@ def _photos(
 ) -> Iterator[PhotoRef]:
     """List the photos of a request: those of its sources, or those that failed in the job that is retried.
 
-    What is skipped is only reported for all photos.
+    Skipped files are reported only if the sources are listed, not in a retry.
     """
 
     def listed(sources: Sequence[str]) -> Iterator[PhotoRef]:

@@ -1,4 +1,4 @@
-"""No command connects to a server that nobody configured, and none leaves files in the user's cache."""
+"""Commands connect only to this machine and to configured servers, and leave no files in the user's cache."""
 
 import ipaddress
 import os
@@ -85,7 +85,7 @@ def traced(environment: Environment, tmp_path: Path) -> Iterator[Traced]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_no_command_connects_to_a_server_that_nobody_configured(
+def test_commands_connect_only_to_configured_servers(
     traced: Traced, environment: Environment, bundle: Bundle, tmp_path: Path
 ) -> None:
     def run(*words: object, **settings: str) -> None:

@@ -14,7 +14,7 @@ RATIOS = ((1, 1), (6, 5), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
 class JpegXlFile(ImageFile.ImageFile):
-    """A JPEG XL file, upright; the plug-in's own class decodes it when it is opened, whatever its size."""
+    """A JPEG XL file, upright. Unlike the class of the plug-in, it does not decode the pixels when it is opened."""
 
     format = "JXL"
     format_description = "JPEG XL"

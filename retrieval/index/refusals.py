@@ -1,4 +1,4 @@
-"""The errors of a Qdrant server: which of them another attempt may resolve, and what a user is told."""
+"""The errors of a Qdrant server: which of them are retried, and their messages for users."""
 
 import re
 from contextlib import suppress
