@@ -17,6 +17,13 @@ class PartScores:
     look: float
 
 
+Score = Annotated[float, Field(description="cosine similarity to the query, −1 to 1; (1 − look)·kind + look·look")]
+Distance = Annotated[float, Field(description="Euclidean distance between the unit vectors, √(2 − 2·score)")]
+Scores = Annotated[
+    PartScores | None, Field(description="cosine similarity of each part; null if the model has one part")
+]
+
+
 @dataclass(frozen=True, slots=True)
 class SearchResult:
     """A photo that looks like the query."""
@@ -26,11 +33,9 @@ class SearchResult:
     label: str | None
     width: Annotated[int, Field(description="in pixels, with the EXIF orientation applied")]
     height: Annotated[int, Field(description="in pixels, with the EXIF orientation applied")]
-    score: Annotated[float, Field(description="cosine similarity to the query, −1 to 1; (1 − look)·kind + look·look")]
-    distance: Annotated[float, Field(description="Euclidean distance between the unit vectors, √(2 − 2·score)")]
-    scores: Annotated[
-        PartScores | None, Field(description="cosine similarity of each part; null if the model has one part")
-    ]
+    score: Score
+    distance: Distance
+    scores: Scores
     duplicate_of: Annotated[
         uuid.UUID | None,
         Field(description="an earlier result that this one is a near-identical copy of, by the part look"),

@@ -29,7 +29,7 @@ from retrieval.label_prediction import PredictedLabel
 from retrieval.labels import composed
 from retrieval.listing import LabelFrom
 from retrieval.search import MOST_RESULTS, SearchParameters
-from retrieval.search_response import PartScores, ScoreBands
+from retrieval.search_response import Distance, Score, ScoreBands, Scores
 
 
 def _new_label(label: str) -> str:
@@ -191,11 +191,9 @@ class Found:
     label: str | None
     width: Width
     height: Height
-    score: Annotated[float, Field(description="cosine similarity to the query, −1 to 1; (1 − look)·kind + look·look")]
-    distance: Annotated[float, Field(description="Euclidean distance between the unit vectors, √(2 − 2·score)")]
-    scores: Annotated[
-        PartScores | None, Field(description="cosine similarity of each part; null if the model has one part")
-    ]
+    score: Score
+    distance: Distance
+    scores: Scores
     duplicate_of: Annotated[
         uuid.UUID | None,
         Field(description="id of an earlier result of this page, of which this photo is a near-identical copy"),
