@@ -10,6 +10,7 @@ import make
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from serving import fill_index, serving
+from waiting import until
 
 from retrieval.bundle import Bundle
 from retrieval.photo_ref import PhotoRef
@@ -209,7 +210,22 @@ def test_back_closes_the_details_and_arrow_keys_show_the_next_photo(found: Page)
     expect(large).to_have_attribute("src", re.compile(str(second)))
     details.get_by_role("button", name="Close").click()
     expect(details).to_be_hidden()
-    found.wait_for_function("!history.state.details")
+    until(lambda: found.evaluate("!history.state.details"))
+
+
+def test_closed_details_can_be_opened_again_at_once(found: Page) -> None:
+    """Closing goes back in the history, which takes a moment and must not close what was opened meanwhile."""
+    opener = cards(found).nth(2)
+    opener.click()
+    details = found.get_by_role("dialog", name="Photo details")
+    expect(details).to_be_visible()
+    found.evaluate("""() => {
+        document.querySelector(".lightbox .close").click();
+        document.querySelectorAll(".neighbours .card")[2].click();
+    }""")
+    expect(details.locator(".place")).to_have_text("3 of 23")
+    expect(details).to_be_visible()
+    until(lambda: found.evaluate("history.state.details") == opener.get_attribute("href"))
 
 
 def test_a_swipe_shows_the_next_photo(browser: Browser, url: str, photos: list[PhotoRef]) -> None:

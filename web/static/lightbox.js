@@ -11,16 +11,19 @@ export function openDetails({ load, onShow, onReturn }) {
   const box = document.querySelector(".lightbox");
   const [previous, next] = box.querySelectorAll("[data-step]");
   let current = null; // the link of the photo that is shown, or was last
+  let loading = null; // the link of the photo whose details are being loaded
+  let left = false; // whether the details are closed because their history entry was left
 
   function links() {
     return [...main().querySelectorAll("[data-details]")].filter((link) => link === current || link.checkVisibility());
   }
 
-  /** Show the details of a link; returns false if they can't be loaded, or if others have been opened since. */
+  /** Show the details of a link; returns false if they can't be loaded, or were closed or others opened meanwhile. */
   async function show(link) {
-    current = link;
+    loading = link;
     const page = await load(link.href, { aside: true });
-    if (!page || current !== link) return false;
+    if (!page || loading !== link) return false;
+    [current, loading] = [link, null];
     const hadFocus = box.querySelector(".photo")?.contains(document.activeElement);
     box.querySelector(".photo")?.remove();
     box.append(detailsOf(page.found, link.closest("li")));
@@ -41,6 +44,7 @@ export function openDetails({ load, onShow, onReturn }) {
   }
 
   async function open(link) {
+    if (!box.open && history.state?.details) await nextEntry(); // closing the last details goes back, which takes a moment
     if (await show(link)) history.pushState({ ...history.state, details: link.pathname }, "");
   }
 
@@ -56,7 +60,8 @@ export function openDetails({ load, onShow, onReturn }) {
     const link = path && [...main().querySelectorAll("[data-details]")].find((one) => one.pathname === path);
     if (link) return show(link);
     if (path) history.replaceState({ ...history.state, details: undefined }, "");
-    current = null; // details that are being loaded are not shown
+    loading = null;
+    left = box.open;
     box.close();
   }
 
@@ -78,7 +83,8 @@ export function openDetails({ load, onShow, onReturn }) {
   });
 
   box.addEventListener("close", () => {
-    if (history.state?.details) history.back();
+    if (history.state?.details && !left) history.back();
+    left = false;
     if (current?.isConnected) current.focus({ preventScroll: true });
   });
 
@@ -121,6 +127,11 @@ function exampleButtons(card) {
     mark.append(button.name === "like" ? "More like this" : "Less like this");
     return mark;
   });
+}
+
+/** Resolves when the user has gone back or forth, after the listeners that follow the history. */
+function nextEntry() {
+  return new Promise((resolve) => addEventListener("popstate", resolve, { once: true }));
 }
 
 function element(tag, text) {
