@@ -30,9 +30,9 @@ bench: .venv/bench
 
 # Upgrade the dependencies.
 lock: .venv/ready
-	.venv/bin/uv pip compile pyproject.toml --extra train --extra s3 --extra raw --extra jxl --extra parquet --group dev --universal --python-version 3.11 --upgrade \
+	.venv/bin/uv pip compile pyproject.toml --extra train --extra s3 --extra raw --extra jxl --extra parquet --extra import --extra text --group dev --universal --python-version 3.11 --upgrade \
 		--generate-hashes --no-header --no-emit-index-url --no-annotate --quiet --output-file requirements.lock
-	.venv/bin/uv pip compile pyproject.toml --extra s3 --extra raw --extra jxl --constraint requirements.lock \
+	.venv/bin/uv pip compile pyproject.toml --extra s3 --extra raw --extra jxl --extra text --constraint requirements.lock \
 		--python-platform linux --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate \
 		--quiet --output-file serving.lock
 	.venv/bin/uv pip compile --group bench --constraint requirements.lock --universal --python-version 3.11 --upgrade \
