@@ -14,7 +14,7 @@ from retrieval.index import IndexStore
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 from web import keys, limits, login, logs, openapi, page, problems, security, services
-from web.api import explain, health, images, jobs, labels, map, models, prometheus, search
+from web.api import embeddings, explain, health, images, jobs, labels, map, models, prometheus, search
 from web.multipart import PhotoRequest
 from web.schemas import API
 
@@ -91,7 +91,7 @@ def _hash_of_files(folder: Path) -> str:
 
 
 def _mount(app: APIFlask) -> None:
-    for module in (search, explain, images, labels, map, jobs, models):
+    for module in (search, embeddings, explain, images, labels, map, jobs, models):
         app.register_blueprint(module.blueprint, url_prefix=API)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(health.blueprint, url_prefix=API, name="health_below_api")

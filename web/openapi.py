@@ -8,7 +8,8 @@ from flask import Blueprint, current_app, render_template, request
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from web.problems import MEDIA_TYPE, PROBLEM_TYPES, Problem
+from web.problems import MEDIA_TYPE, PROBLEM_TYPES
+from web.schemas import Problem
 
 blueprint = Blueprint("docs", __name__)
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from apiflask import APIFlask
 from flask import Response, current_app, g, json, render_template, request, url_for
-from pydantic import BaseModel, Field
 from werkzeug.exceptions import HTTPException
 
 from retrieval import errors
 from web.keys import sees_uris
 from web.page.errors import texts
+from web.schemas import FieldError, Problem
 from web.security import ForeignHost
 from web.services import services
 from web.validation import InvalidRequest
@@ -73,25 +73,6 @@ PROBLEM_TYPES = {
 }
 
 
-class FieldError(BaseModel):
-    """What is wrong with one field."""
-
-    field: str = Field(description="name of the field; empty for the request as a whole")
-    message: str
-
-
-class Problem(BaseModel):
-    """A problem document (RFC 9457)."""
-
-    type: str = Field("about:blank", description="address of the type of problem, which /api/docs explains")
-    title: str = Field(description="name of the status")
-    status: int
-    detail: str = Field(description="what is wrong")
-    remedy: str = Field("", description="what to do about it")
-    errors: list[FieldError] = Field([], description="the wrong fields, if any")
-    request_id: str = Field("", description="identifies the request in the server's log")
-
-
 def register(app: APIFlask) -> None:
     """Handle every error of the application."""
     app.register_error_handler(errors.LookalikeError, _handle_own)
@@ -99,13 +80,18 @@ def register(app: APIFlask) -> None:
     app.register_error_handler(HTTPException, _handle_http)
 
 
-def _handle_own(error: errors.LookalikeError) -> Response:
+def problem_of(error: errors.LookalikeError) -> Problem:
+    """Return the problem document of an error, as the current request may see it."""
     status = STATUS_OF.get(type(error), 503)
-    if status == 503:
+    kind, remedy = _type_of(error), error.remedy or REMEDIES[status]
+    return _shown(Problem(**_status(status), type=kind, detail=error.message, remedy=remedy), *error.uris)
+
+
+def _handle_own(error: errors.LookalikeError) -> Response:
+    problem = problem_of(error)
+    if problem.status == 503:
         log.warning("%s", error)
-    kind = _type_of(error)
-    problem = Problem(**_status(status), type=kind, detail=error.message, remedy=error.remedy or REMEDIES[status])
-    response = _respond(problem, *error.uris)
+    response = _respond(problem)
     if isinstance(error, errors.IndexUnreachable):
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
@@ -116,7 +102,7 @@ def _handle_invalid(error: InvalidRequest) -> Response:
     fields = [FieldError(**wrong) for wrong in error.errors]
     status = _status(error.status)
     problem = Problem(**status, type=_type_of(error), detail=detail, remedy=REMEDIES[error.status], errors=fields)
-    return _respond(problem)
+    return _respond(_shown(problem))
 
 
 def _handle_http(error: HTTPException) -> Response:
@@ -127,7 +113,7 @@ def _handle_http(error: HTTPException) -> Response:
     if code == 413:
         detail, remedy = _too_large()
         _discard_body()
-    response = _respond(Problem(**_status(code), detail=detail, remedy=remedy))
+    response = _respond(_shown(Problem(**_status(code), detail=detail, remedy=remedy)))
     response.headers.extend((name, value) for name, value in error.get_headers() if name not in ("Content-Type",))
     return response
 
@@ -161,12 +147,16 @@ def _type_of(error: Exception) -> str:
     return url_for("docs.docs", _anchor=name) if name in PROBLEM_TYPES else "about:blank"
 
 
-def _respond(problem: Problem, *uris: str) -> Response:
-    """The response of a problem, whose texts may name photos with these URIs."""
-    if not sees_uris():
-        hide = services().shown_paths.without_folders
-        hidden = {"detail": hide(problem.detail, *uris), "remedy": hide(problem.remedy, *uris)}
-        problem = problem.model_copy(update=hidden)
+def _shown(problem: Problem, *uris: str) -> Problem:
+    """Return a problem as the current request may see it; its texts may name photos with these URIs."""
+    if sees_uris():
+        return problem
+    hide = services().shown_paths.without_folders
+    hidden = {"detail": hide(problem.detail, *uris), "remedy": hide(problem.remedy, *uris)}
+    return problem.model_copy(update=hidden)
+
+
+def _respond(problem: Problem) -> Response:
     if _accepts_page():
         kind = problem.type.rpartition("#")[2]
         title, detail, remedy = texts(problem.status, problem.detail, problem.remedy, kind)

@@ -23,6 +23,7 @@ from indexer.model_registry import MAX_LOSS, Model
 from indexer.removal import REMOVABLE
 from indexer.scheduled_sync import LastSync
 from retrieval import formats
+from retrieval.bundle_format import Part
 from retrieval.images import Crop
 from retrieval.index import Filter
 from retrieval.label_prediction import PredictedLabel
@@ -42,6 +43,7 @@ def _new_label(label: str) -> str:
 
 API = "/api/v1"
 MAX_EXAMPLES = 100
+MAX_BATCH = 100  # searches or photos in one request
 MAX_OFFSET = 10_000
 MAX_VECTOR_LENGTH = 65_536
 
@@ -57,6 +59,25 @@ ShownPath = Annotated[str, Field(description="below the library or, outside of i
 Width = Annotated[int, Field(description="in pixels, with the EXIF orientation applied")]
 Height = Annotated[int, Field(description="in pixels, with the EXIF orientation applied")]
 Ids = Annotated[list[uuid.UUID], Field(max_length=MAX_EXAMPLES)]
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field."""
+
+    field: str = Field(description="name of the field; empty for the request as a whole")
+    message: str
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457)."""
+
+    type: str = Field("about:blank", description="address of the type of problem, which /api/docs explains")
+    title: str = Field(description="name of the status")
+    status: int
+    detail: str = Field(description="what is wrong")
+    remedy: str = Field("", description="what to do about it")
+    errors: list[FieldError] = Field([], description="the wrong fields, if any")
+    request_id: str = Field("", description="identifies the request in the server's log")
 
 
 class RequestModel(BaseModel):
@@ -147,30 +168,41 @@ class Examples(SearchOptions):
     negative: Ids = Field([], description="ids of photos that results should not resemble")
 
 
-QUERIES = {"image_base64": EncodedPhoto, "id": IndexedPhoto, "vector": QueryVector, "positive": Examples}
+QUERIES = ("image_base64", "id", "vector", "positive")  # the field that tells the kind of a query
+BATCH = "queries"
 
 
-def _kind_of_query(fields: object) -> str | None:
-    given = [name for name in QUERIES if isinstance(fields, dict) and name in fields]
-    return given[0] if len(given) == 1 else None
+def _only_one_of(*names: str) -> Discriminator:
+    """Tell the kinds of an object by the name that it has; an object with none or several of them is refused."""
+
+    def kind(fields: object) -> str | None:
+        given = [name for name in names if isinstance(fields, dict) and name in fields]
+        return given[0] if len(given) == 1 else None
+
+    message = f"Give exactly one of {', '.join(names)}"
+    return Discriminator(kind, custom_error_type="query", custom_error_message=message)
 
 
-class Query(
-    RootModel[
-        Annotated[
-            Annotated[EncodedPhoto, Tag("image_base64")]
-            | Annotated[IndexedPhoto, Tag("id")]
-            | Annotated[QueryVector, Tag("vector")]
-            | Annotated[Examples, Tag("positive")],
-            Discriminator(
-                _kind_of_query,
-                custom_error_type="query",
-                custom_error_message=f"Give exactly one of {', '.join(QUERIES)}",
-            ),
-        ]
-    ]
-):
+OneQuery = (
+    Annotated[EncodedPhoto, Tag("image_base64")]
+    | Annotated[IndexedPhoto, Tag("id")]
+    | Annotated[QueryVector, Tag("vector")]
+    | Annotated[Examples, Tag("positive")]
+)
+
+
+class Query(RootModel[Annotated[OneQuery, _only_one_of(*QUERIES)]]):
     """Search by exactly one of: a photo, the id of an indexed photo, a vector, examples."""
+
+
+class Queries(RequestModel):
+    """Several searches in one request, each with its own options."""
+
+    queries: list[Query] = Field(min_length=1, max_length=MAX_BATCH)
+
+
+class QueryOrQueries(RootModel[Annotated[OneQuery | Annotated[Queries, Tag(BATCH)], _only_one_of(*QUERIES, BATCH)]]):
+    """One search, or several (`queries`)."""
 
 
 class TookMs(BaseModel):
@@ -225,6 +257,46 @@ class SearchResults(BaseModel):
     look: float | None = Field(description="weight of the part look in the scores; null if the model has one part")
     index_empty: bool = Field(False, description="whether nothing was found because the index holds no photos")
     results: list[Found]
+
+
+class FailedQuery(BaseModel):
+    """A query of a batch that can't be answered."""
+
+    error: Problem
+
+
+class Answers(BaseModel):
+    """The answers to the queries of a batch, in their order."""
+
+    answers: list[SearchResults | FailedQuery]
+
+
+class ResultsOrAnswers(RootModel[SearchResults | Answers]):
+    """The results of one search, or the answers to several."""
+
+
+class UploadedPhotos(RequestModel):
+    """Photos to embed."""
+
+    image: list[bytes] = Field(
+        min_length=1, max_length=MAX_BATCH, description=f"a {formats.LISTED} file; repeat the field for several"
+    )
+
+
+class EncodedPhotos(RequestModel):
+    """Photos to embed, in a JSON document."""
+
+    image_base64: list[Base64Bytes] = Field(
+        min_length=1, max_length=MAX_BATCH, description="the files of the photos, base64-encoded"
+    )
+
+
+class Embeddings(BaseModel):
+    """The embeddings of photos."""
+
+    model: str = Field(description="id of the model")
+    parts: list[Part] = Field(description="of an embedding, in this order; a score is the sum of theirs")
+    embeddings: list[list[float]] = Field(description="unit vectors in the order of the photos")
 
 
 class UploadedMatch(RequestModel):

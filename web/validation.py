@@ -93,10 +93,13 @@ def _validate(models: Mapping[str, type[BaseModel]]) -> BaseModel:
 
 
 def _check_form(model: type[Model]) -> Model:
+    sent: dict[str, bytes | list[bytes]] = {}
     for name, files in request.files.lists():
-        if len(files) > 1:
+        if len(files) > 1 and not _is_list(model, name):
             raise InvalidRequest(422, [{"field": name, "message": f"{len(files)} files were sent; send one"}])
-    return check_fields(model, request.form, **{name: file.read() for name, file in request.files.items()})
+        contents = [file.read() for file in files]
+        sent[name] = contents if _is_list(model, name) else contents[0]
+    return check_fields(model, request.form, **sent)
 
 
 def _check_json(model: type[Model]) -> Model:
@@ -117,6 +120,12 @@ def _is_list(model: type[BaseModel], name: str) -> bool:
 
 def _errors(error: ValidationError) -> list[dict[str, str]]:
     return [
-        {"field": ".".join(map(str, problem["loc"])), "message": problem["msg"].removeprefix("Value error, ")}
+        {"field": _name(problem["loc"]), "message": problem["msg"].removeprefix("Value error, ")}
         for problem in error.errors()
     ]
+
+
+def _name(place: tuple[int | str, ...]) -> str:
+    """The name of a field: `queries.3.k`. Pydantic repeats a name that tells the kind of an object."""
+    parts = [part for at, part in enumerate(place) if isinstance(part, int) or place[at - 1 : at] != (part,)]
+    return ".".join(map(str, parts))

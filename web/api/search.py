@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 from flask import Response
 
+from retrieval.errors import BadQuery, NotFound, UnreadablePhoto
 from retrieval.search import SearchParameters
 from retrieval.search_response import SearchResponse, SearchResult
 from web import schemas
 from web.indexed import photo_bytes
 from web.links import place_fields
+from web.problems import problem_of
 from web.services import services
 from web.validation import Blueprint
 
@@ -17,28 +19,43 @@ blueprint = Blueprint("search", __name__, tag="Search")
 
 
 @blueprint.post("/search")
-@blueprint.input(schemas.UploadedPhoto, location="form_and_files", arg_name="sent", or_json=schemas.Query)
-@blueprint.output(schemas.SearchResults)
+@blueprint.input(schemas.UploadedPhoto, location="form_and_files", arg_name="sent", or_json=schemas.QueryOrQueries)
+@blueprint.output(schemas.ResultsOrAnswers)
 @blueprint.doc(operation_id="searchPhotos", responses=[400, 404, 413, 415, 422])
-def search(sent: schemas.UploadedPhoto | schemas.Query) -> Response:
-    """Find photos that look like a given photo.
+def search(sent: schemas.UploadedPhoto | schemas.QueryOrQueries) -> Response:
+    """Find photos that look like a given photo, or like each of several.
 
-    Send `multipart/form-data` with a file `image`, or JSON with one of `image_base64`, `id`, `vector` and `positive`.
+    Send `multipart/form-data` with a file `image`, or JSON with one of `image_base64`, `id`, `vector`, `positive`, or
+    `queries` with up to 100 of these. A query of several that can't be answered has an `error` in place of results; if
+    a field is wrong, all are refused.
     """
-    searcher = services().searcher
-    query = sent.root if isinstance(sent, schemas.Query) else sent
-    parameters = query.parameters()
+    query = sent.root if isinstance(sent, schemas.QueryOrQueries) else sent
+    if not isinstance(query, schemas.Queries):
+        return respond(_answer(query))
+    answers = schemas.Answers(answers=[_answer_or_error(each.root) for each in query.queries])
+    return Response(answers.model_dump_json(), mimetype="application/json")
+
+
+def _answer_or_error(query: schemas.OneQuery) -> schemas.SearchResults | schemas.FailedQuery:
+    """The results of a query of a batch, or what is wrong with it; other errors concern the whole batch."""
+    try:
+        return results_of(_answer(query))
+    except (BadQuery, NotFound, UnreadablePhoto) as error:
+        return schemas.FailedQuery(error=problem_of(error))
+
+
+def _answer(query: schemas.UploadedPhoto | schemas.OneQuery) -> SearchResponse:
+    searcher, parameters = services().searcher, query.parameters()
     match query:
         case schemas.UploadedPhoto(image=data) | schemas.EncodedPhoto(image_base64=data):
             with services().computing:
-                response = searcher.by_photo(data, parameters, crop=query.crop.crop())
+                return searcher.by_photo(data, parameters, crop=query.crop.crop())
         case schemas.IndexedPhoto():
-            response = _by_indexed(query, parameters)
+            return _by_indexed(query, parameters)
         case schemas.QueryVector():
-            response = searcher.by_vector(np.asarray(query.vector, np.float32), parameters)
+            return searcher.by_vector(np.asarray(query.vector, np.float32), parameters)
         case schemas.Examples():
-            response = searcher.by_examples(query.positive, query.negative, parameters)
-    return respond(response)
+            return searcher.by_examples(query.positive, query.negative, parameters)
 
 
 def _by_indexed(query: schemas.IndexedPhoto, parameters: SearchParameters) -> SearchResponse:
@@ -55,9 +72,14 @@ def _by_indexed(query: schemas.IndexedPhoto, parameters: SearchParameters) -> Se
 
 def respond(response: SearchResponse) -> Response:
     """Return the JSON of a search; pydantic writes it directly, in a third of the time that APIFlask takes."""
+    return Response(results_of(response).model_dump_json(), mimetype="application/json")
+
+
+def results_of(response: SearchResponse) -> schemas.SearchResults:
+    """Return the results of a search as the current request may see them."""
     services().metrics.observe_search(response)
     index = services().searcher.index
-    body = schemas.SearchResults(
+    return schemas.SearchResults(
         model=index.model,
         took_ms=schemas.TookMs(**response.took_ms),
         predicted_label=response.predicted_label,
@@ -68,7 +90,6 @@ def respond(response: SearchResponse) -> Response:
         index_empty=not response.results and not index.count(),
         results=[_found(result) for result in response.results],
     )
-    return Response(body.model_dump_json(), mimetype="application/json")
 
 
 def _found(result: SearchResult) -> schemas.Found:
