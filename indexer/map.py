@@ -7,7 +7,7 @@ kills that process.
 import json
 import os
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from indexer.batch import BatchResult
 from indexer.gallery import draw_points
-from indexer.jobs import IndexRequest, Job, JobRecord, run_recorded
+from indexer.jobs import IndexRequest, Job, JobRecord, list_jobs, run_recorded
 from indexer.model_registry import open_index
 from retrieval.cancellation import CancellationToken
 from retrieval.current_model import bundle_in_use
@@ -32,6 +32,7 @@ COMPONENTS = 32  # of 128 and more dimensions; the distances that t-SNE works wi
 ITERATIONS = 500
 ANGLE = 0.7
 POLL_SECONDS = 0.5
+MOST_JOBS = 100  # that are read to count the changes since the map was computed
 
 Positions = npt.NDArray[np.float32]
 
@@ -71,6 +72,25 @@ def load_map(settings: Settings, model: str) -> bytes:
         raise NotFound(
             f"The map of {model} has not been computed yet.", 'Start a job of the kind "map", and wait for its end.'
         ) from None
+
+
+def load_map_and_changes(settings: Settings, index: VectorIndex) -> bytes:
+    """Return the map of an index as `load_map`, with `changed`: about how many photos have changed since.
+
+    These are the photos that later jobs have indexed or removed; if the number of photos differs by more than that,
+    because others were added or removed over HTTP, it is the difference.
+    """
+    stored = load_map(settings, index.model)
+    known = json.loads(stored)
+    computed_at = datetime.fromisoformat(known["computed_at"])
+    jobs = [job for job in list_jobs(settings, limit=MOST_JOBS) if job.model == index.model]
+    by_jobs = sum(job.indexed + job.removed for job in jobs if _end(job) > computed_at)
+    changed = max(by_jobs, abs(index.count(exact=False) - known["total"]))
+    return b'{"changed":%d,' % changed + stored[1:]
+
+
+def _end(job: Job) -> datetime:
+    return datetime.fromisoformat(job.started_at) + timedelta(seconds=job.seconds)
 
 
 def _compute(settings: Settings, index: VectorIndex, record: JobRecord, cancellation: CancellationToken) -> bool:

@@ -465,7 +465,8 @@ class Map(BaseModel):
 
     model: str
     computed_at: str = Field(description="ISO 8601 in UTC")
-    total: int = Field(description="number of photos in the index")
+    changed: int = Field(description="about how many photos were indexed or removed since then")
+    total: int = Field(description="number of photos in the index when the map was computed")
     labels: list[str]
     points: "MapPoints"
 

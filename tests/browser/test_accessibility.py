@@ -16,8 +16,8 @@ SMALL_MAP = {
     "model": "any",
     "computed_at": "2026-01-01T00:00:00+00:00",
     "total": 2,
+    "changed": 3,
     "labels": ["red", "green"],
-    "points": {"id": ["a", "b"], "x": [0.4, 0.6], "y": [0.5, 0.5], "label": [0, 1]},
 }
 JOB = {
     "kind": "index",
@@ -77,9 +77,13 @@ def test_details_and_errors(checked: Page, check: Check, url: str, photos: list[
     check(checked)
 
 
-def test_the_map(checked: Page, check: Check, url: str) -> None:
-    checked.route("**/api/v1/map", lambda route: route.fulfill(json=SMALL_MAP))
-    checked.goto(f"{url}/map")
+def test_the_map(checked: Page, check: Check, url: str, photos: list[PhotoRef]) -> None:
+    ids = [str(photo.id) for photo in photos[:2]]
+    points = {"id": ids, "x": [0.4, 0.6], "y": [0.5, 0.5], "label": [0, 1]}
+    checked.route("**/api/v1/map", lambda route: route.fulfill(json=SMALL_MAP | {"points": points}))
+    checked.goto(f"{url}/map?id={ids[0]}")
+    expect(checked.get_by_role("link", name="Your search")).to_be_visible()
+    expect(checked.get_by_role("button", name="Compute it again")).to_be_visible()
     checked.get_by_role("application").press("ArrowRight")
     expect(checked.locator(".tip")).to_be_visible()
     checked.locator(".legend button").first.click()

@@ -7,8 +7,10 @@ import pytest
 from serving import fill_index
 
 from indexer import map as maps
-from indexer.jobs import IndexRequest, cancel_job, load_job
-from indexer.map import load_map, run_map
+from indexer.batch import BatchResult
+from indexer.jobs import IndexRequest, cancel_job, load_job, start_record
+from indexer.map import load_map, load_map_and_changes, run_map
+from indexer.model_registry import open_index
 from retrieval.bundle import Bundle
 from retrieval.cancellation import CancellationToken
 from retrieval.errors import NotFound
@@ -41,6 +43,30 @@ def test_a_large_index_is_sampled(
     run_map(settings, store, MAP, CancellationToken(), lambda _: None)
     kept = json.loads(load_map(settings, bundle.model_id))
     assert kept["total"] == 24 and {len(column) for column in kept["points"].values()} == {10}
+
+
+def test_photos_that_changed_since_are_counted(
+    settings: Settings, store: IndexStore, bundle: Bundle, library: Path
+) -> None:
+    photos = fill_index(settings, bundle, library)
+    folder = settings.home / "maps"
+    folder.mkdir()
+    computed = {"model": bundle.model_id, "computed_at": "2026-01-01T12:00:00+00:00", "total": 24}
+    (folder / f"{bundle.model_id}.json").write_text(json.dumps(computed))
+    with open_index(store, bundle) as index:
+
+        def changed() -> int:
+            return json.loads(load_map_and_changes(settings, index))["changed"]
+
+        assert changed() == 0
+        index.delete([photos[0].id])
+        assert changed() == 1
+        for model in ("another", bundle.model_id):
+            record = start_record(settings, IndexRequest(("a folder",)), model)
+            record.count(BatchResult(seen=9, indexed=5, unchanged=4))
+            record.end("done")
+        assert changed() == 5
+        assert json.loads(load_map_and_changes(settings, index)) == computed | {"changed": 5}
 
 
 def test_a_cancelled_job_leaves_no_map(settings: Settings, store: IndexStore, bundle: Bundle, library: Path) -> None:

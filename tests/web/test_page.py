@@ -357,3 +357,15 @@ def test_every_photo_has_its_room_before_it_comes(client: FlaskClient, photos: l
     page = client.get(f"/?id={photos[0].id}")
     images = re.findall(r"<img[^>]+>", page.text)
     assert len(images) == 24 and all(re.search(r'width="120" height="90"', image) for image in images)
+
+
+def test_a_search_is_marked_on_the_map(client: FlaskClient, photos: list[PhotoRef]) -> None:
+    photo = photos[0].id
+    assert f'href="/map?id={photo}&amp;label=green"' in client.get(f"/?id={photo}&label=green").text
+    marked = client.get(f"/map?id={photo}&label=green").text
+    (near,) = re.findall(r'data-near="([^"]*)"', marked)
+    assert len(set(near.split()) - {str(photo)}) == 23, "without the filter of the search"
+    assert f'data-itself="{photo}"' in marked
+    assert 'data-itself=""' in client.get(f"/map?id={photo}&crop=0,0,0.5,0.5").text
+    assert "data-near" not in client.get("/map").text
+    assert client.get("/map?vector=AAAA&model=other").status_code == 422

@@ -3,7 +3,7 @@
 from apiflask import APIBlueprint
 from flask import Response, request
 
-from indexer.map import load_map
+from indexer.map import load_map_and_changes
 from web.schemas import Map
 from web.services import services
 
@@ -18,7 +18,7 @@ blueprint = APIBlueprint("map", __name__, tag="Map")
 def show() -> Response:
     """Return a 2-D projection of all photos of the current model, or of a sample of 20,000."""
     served = services()
-    response = Response(load_map(served.settings, served.serving.model), mimetype="application/json")
+    response = Response(load_map_and_changes(served.settings, served.searcher.index), mimetype="application/json")
     response.add_etag()
     response.cache_control.private = True
     response.cache_control.no_cache = True

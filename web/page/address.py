@@ -59,8 +59,8 @@ class PageQuery(BaseModel):
         min_score = max(self.min_score, lowest or 0) or None
         return SearchParameters(PAGE_SIZE, self.offset, Filter(labels), min_score, look=self.look)
 
-    def address(self, **changes: object) -> str:
-        """Return the shortest URL of this search, with the given changes."""
+    def address(self, page: str = "page.show", **changes: object) -> str:
+        """Return the shortest URL of this search on a page, with the given changes."""
         query = self.model_copy(update=changes)
         whole = query.crop.crop() is None
         fields: dict[str, Any] = {
@@ -77,7 +77,7 @@ class PageQuery(BaseModel):
             "look": None if query.look is None else f"{query.look:g}",
             "offset": query.offset,
         }
-        return url_for("page.show", **{name: value for name, value in fields.items() if value})
+        return url_for(page, **{name: value for name, value in fields.items() if value})
 
 
 def crop_text(crop: CropBox) -> str:

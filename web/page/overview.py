@@ -1,4 +1,4 @@
-"""The pages that scripts fill in: map, jobs and models."""
+"""The pages that scripts fill in: jobs and models."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -15,11 +15,6 @@ from web.schemas import API
 from web.services import services
 
 MOST_FOLDERS = 200  # that the page of jobs offers
-
-
-def show_map() -> str:
-    """The map of all photos, in which similar photos are close together."""
-    return _render("map.html", Scope.WRITE)
 
 
 def show_jobs() -> str:

@@ -14,6 +14,7 @@ from retrieval.errors import BadQuery, NotFound
 from retrieval.images import Crop
 from retrieval.index.vectors import Vector
 from retrieval.labels import composed
+from retrieval.search import SearchParameters
 from retrieval.search_response import SearchResponse
 from web.kept_queries import KeptQuery
 from web.links import photo_url
@@ -47,7 +48,7 @@ def show() -> str:
     query = check_fields(PageQuery, request.args)
     if not query.is_search:
         return render_template("start.html", **_frame(), photos=_starters())
-    return _results(query, _subject(query))
+    return _results(query, subject_of(query))
 
 
 def upload() -> str:
@@ -85,7 +86,8 @@ def _sent_photo(query: PageQuery) -> tuple[bytes, str]:
     return data, sha256 if SHA256.fullmatch(sha256) else hashlib.sha256(data).hexdigest()
 
 
-def _subject(query: PageQuery) -> Subject:
+def subject_of(query: PageQuery) -> Subject:
+    """Return the query photo of the search in a URL; raises `BadQuery` if the URL is truncated or of another model."""
     if query.id is not None:
         return _indexed_subject(query.id, query.crop.crop())
     if query.vector:
@@ -144,6 +146,7 @@ def _results(query: PageQuery, subject: Subject) -> str:
         more_link=query.address(offset=deeper) if is_full else None,
         all_labels=query.address(label=[], offset=0),
         whole=query.address(crop=CropBox(), offset=0),
+        on_map=query.address("page.map"),
         explain=f"{request.script_root}{API}/explain" if served.searcher.embedder.has_regions else None,
     )
 
@@ -162,11 +165,18 @@ def _search_by_known_labels(query: PageQuery, subject: Subject) -> tuple[PageQue
 
 
 def _search(query: PageQuery, subject: Subject) -> SearchResponse:
-    searcher = services().searcher
-    parameters = query.parameters(searcher.bands(query.look))
+    parameters = query.parameters(services().searcher.bands(query.look))
+    response = search_by(query, subject, parameters)
+    response = replace(response, took_ms={**subject.took_ms, **response.took_ms})
+    services().metrics.observe_search(response)
+    return response
+
+
+def search_by(query: PageQuery, subject: Subject, parameters: SearchParameters) -> SearchResponse:
+    """Search by the photo and the examples of a query, with other parameters than its own."""
     by_id = [query.id] if query.id is not None and subject.vector is None else []
     unindexed = [] if subject.vector is None else [subject.vector]
-    response = searcher.by_examples(
+    return services().searcher.by_examples(
         [*by_id, *query.like],
         query.unlike,
         parameters,
@@ -174,9 +184,6 @@ def _search(query: PageQuery, subject: Subject) -> SearchResponse:
         sha256=subject.sha256,
         leave_out=[query.id] if query.id else [],
     )
-    response = replace(response, took_ms={**subject.took_ms, **response.took_ms})
-    services().metrics.observe_search(response)
-    return response
 
 
 def _of_whole(sha256: str, query: PageQuery) -> str | None:

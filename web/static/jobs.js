@@ -14,7 +14,7 @@ const REASONS = {
   excluded: (pattern) => `excluded by ${pattern}`,
   home: (name) => `in Lookalike’s own folder ${name}`,
 };
-const TITLES = { map: "Map of the collection", activate: "Activation of a model" };
+const TITLES = { map: "Map", activate: "Activation of a model" };
 const { jobs: address } = main().dataset;
 const list = main().querySelector(".list");
 const totals = new Map(); // the sources of complete jobs → how many photos they had, for the progress of later ones

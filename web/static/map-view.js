@@ -1,22 +1,29 @@
-// Draws the points on a canvas through a camera: as dots, or as photos if few are visible.
+// Draws the points on a canvas through a camera: as marks, or as photos if few are visible; with the names of clusters.
 
+import { Camera } from "./map-camera.js";
 import { Dots, packed } from "./map-dots.js";
+import { SHAPES } from "./map-marks.js";
+import { clustersOf, writeNames } from "./map-names.js";
 
-const FILL = 0.94; // fraction of the canvas that the whole map takes
-const MAX_ZOOM = 200;
-const MAX_PHOTOS = 90; // visible at once; more are drawn as dots
+const MAX_PHOTOS = 90; // visible at once; more are drawn as marks
 const PHOTO_SIDE = 76;
 const MAX_CACHED = 400;
 const DIMMED = 0.1;
 
 export class View {
-  constructor(canvas, points, { colours, photo }) {
-    Object.assign(this, { canvas, points, colours, photo });
+  /** marksOf(isDark): the colour and shape of each mark; thumbnail(i): the address of a photo; covers: the elements that cover the canvas, first the legend. */
+  constructor(canvas, points, { marksOf, thumbnail, covers }) {
+    Object.assign(this, { canvas, points, marksOf, thumbnail, covers });
     this.context = canvas.getContext("2d");
-    this.camera = { x: 0.5, y: 0.5, zoom: 1 };
+    this.camera = new Camera(points, PHOTO_SIDE);
+    this.camera.onMove = () => this.redraw();
+    this.clusters = clustersOf(points);
+    this.names = []; // that are written
     this.selected = null;
-    this.lit = new Set(); // highlighted labels; empty: all
+    this.lit = new Set(); // highlighted marks; empty: all
     this.photos = new Map();
+    this.onRecolour = () => {};
+    this.followers = [];
     new ResizeObserver(() => this.resize()).observe(canvas);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.recolour());
     this.recolour();
@@ -28,13 +35,27 @@ export class View {
     [this.canvas.width, this.canvas.height] = [clientWidth * this.ratio, clientHeight * this.ratio];
     [this.width, this.height] = [clientWidth, clientHeight];
     this.dots = new Dots(this.context);
+    this.taken = [...this.covers].map((cover) => boxOf(cover, this.canvas));
+    this.camera.resize(this.width, this.height, this.free());
     this.draw();
   }
 
+  /** The edges of the part of the canvas that is not covered by the legend, beside or below it, or by what is above it. */
+  free() {
+    const free = { left: 0, top: 0, right: this.width, bottom: this.height };
+    const [legend, ...others] = this.taken;
+    if (legend.right - legend.left < this.width / 2) free.left = legend.right;
+    else free.bottom = legend.top;
+    free.top = Math.max(0, ...others.filter(({ top }) => top < this.height / 4).map(({ bottom }) => bottom));
+    return free;
+  }
+
   recolour() {
-    this.shades = this.colours();
-    this.packed = this.shades.map(packed);
-    this.line = getComputedStyle(this.canvas).color;
+    this.marks = this.marksOf(matchMedia("(prefers-color-scheme: dark)").matches);
+    this.shades = this.marks.map(({ colour }) => packed(colour));
+    const style = getComputedStyle(this.canvas);
+    [this.ink, this.ground] = [style.color, style.backgroundColor];
+    this.onRecolour();
     this.redraw();
   }
 
@@ -45,30 +66,34 @@ export class View {
 
   draw() {
     this.frame = undefined;
-    const { context, ratio } = this;
+    const { context, ratio, camera } = this;
     if (!ratio) return;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, this.width, this.height);
-    const seen = this.points.within(this.window());
-    this.isNear = seen.length <= MAX_PHOTOS && this.camera.zoom > 1;
+    const seen = this.points.within(camera.window(PHOTO_SIDE / 2));
+    this.isNear = seen.length <= MAX_PHOTOS && camera.zoom > 1;
     if (this.isNear) this.drawPhotos(seen);
-    else this.drawDots(seen);
+    else this.drawMarks(seen);
     if (this.selected !== null) this.drawRing(this.selected);
+    this.names = writeNames(context, this.clusters, (x, y) => camera.toScreen(x, y), { ...this, isShown: ({ mark }) => this.isLit(mark) });
+    this.followers.forEach((follower) => follower());
   }
 
-  drawDots(seen) {
-    const { points, camera, scale, ratio } = this;
+  /** Call a function after each drawing. */
+  afterDraw(follower) {
+    this.followers.push(follower);
+  }
+
+  drawMarks(seen) {
+    const { points, camera, ratio } = this;
     const crowd = Math.max(0.6, Math.min(1, 60 / Math.sqrt(points.count)));
-    const radius = Math.min(6, 3 * Math.sqrt(camera.zoom) * crowd) * ratio;
+    const radius = Math.min(6, 3.2 * Math.sqrt(camera.zoom) * crowd) * ratio;
     const places = new Float32Array(2 * seen.length);
-    const [left, top] = [this.width / 2 - camera.x * scale, this.height / 2 - camera.y * scale];
-    seen.forEach((i, at) => {
-      places[2 * at] = (left + points.x[i] * scale) * ratio;
-      places[2 * at + 1] = (top + points.y[i] * scale) * ratio;
-    });
-    const colours = Uint32Array.from(seen, (i) => this.packed[points.colour[i]]);
-    const opacity = Float32Array.from(seen, (i) => (this.isLit(i) ? 0.92 : DIMMED));
-    this.dots.paint(places, radius, colours, opacity);
+    seen.forEach((i, at) => places.set(this.toScreen(i).map((place) => place * ratio), 2 * at));
+    const colours = Uint32Array.from(seen, (i) => this.shades[points.mark[i]]);
+    const shapes = Uint8Array.from(seen, (i) => this.marks[points.mark[i]].shape);
+    const opacity = Float32Array.from(seen, (i) => (this.isLit(points.mark[i]) ? 0.92 : DIMMED));
+    this.dots.paint(places, radius, colours, shapes, opacity);
   }
 
   drawPhotos(seen) {
@@ -76,7 +101,7 @@ export class View {
     for (const i of seen) {
       const image = this.imageOf(i);
       const [x, y] = this.toScreen(i);
-      context.globalAlpha = this.isLit(i) ? 1 : DIMMED;
+      context.globalAlpha = this.isLit(this.points.mark[i]) ? 1 : DIMMED;
       if (!image.naturalWidth) {
         this.drawMark(i, x, y);
         continue;
@@ -90,15 +115,19 @@ export class View {
   }
 
   drawMark(i, x, y) {
-    this.context.fillStyle = this.shades[this.points.colour[i]];
-    this.context.beginPath();
-    this.context.arc(x, y, 6, 0, 2 * Math.PI);
-    this.context.fill();
+    const { context } = this;
+    const { colour, shape } = this.marks[this.points.mark[i]];
+    context.save();
+    context.translate(x, y);
+    context.scale(6, 6);
+    context.fillStyle = colour;
+    context.fill(new Path2D(SHAPES[shape]));
+    context.restore();
   }
 
   drawRing(i) {
     const [x, y] = this.toScreen(i);
-    this.context.strokeStyle = this.line;
+    this.context.strokeStyle = this.ink;
     this.context.lineWidth = 2.5;
     this.context.beginPath();
     this.context.arc(x, y, 11, 0, 2 * Math.PI);
@@ -111,76 +140,40 @@ export class View {
     if (this.photos.size >= MAX_CACHED) this.photos.delete(this.photos.keys().next().value);
     const image = new Image();
     image.onload = () => this.redraw();
-    image.src = this.photo(i);
+    image.src = this.thumbnail(i);
     this.photos.set(i, image);
     return image;
   }
 
-  isLit(i) {
-    return !this.lit.size || this.lit.has(this.points.colour[i]);
+  isLit(mark) {
+    return !this.lit.size || this.lit.has(mark);
   }
 
-  /** Side of the whole map in pixels. */
-  get scale() {
-    return Math.min(this.width, this.height) * FILL * this.camera.zoom;
+  /** Highlight a mark, or no longer; returns whether it is highlighted. */
+  highlight(mark) {
+    const isLit = !this.lit.delete(mark);
+    if (isLit) this.lit.add(mark);
+    this.redraw();
+    return isLit;
   }
 
   toScreen(i) {
-    return [
-      this.width / 2 + (this.points.x[i] - this.camera.x) * this.scale,
-      this.height / 2 + (this.points.y[i] - this.camera.y) * this.scale,
-    ];
-  }
-
-  toMap(x, y) {
-    return [this.camera.x + (x - this.width / 2) / this.scale, this.camera.y + (y - this.height / 2) / this.scale];
-  }
-
-  /** The visible part of the map, enlarged by half a photo on each side. */
-  window() {
-    const [left, top] = this.toMap(-PHOTO_SIDE / 2, -PHOTO_SIDE / 2);
-    const [right, bottom] = this.toMap(this.width + PHOTO_SIDE / 2, this.height + PHOTO_SIDE / 2);
-    return { left, top, right, bottom };
+    return this.camera.toScreen(this.points.x[i], this.points.y[i]);
   }
 
   /** The point at a position on the screen, or null. */
   at(x, y, reach = 14) {
-    if (this.isNear) reach = PHOTO_SIDE / 2;
-    return this.points.nearest(...this.toMap(x, y), reach / this.scale);
-  }
-
-  pan(right, down) {
-    this.look(this.camera.x - right / this.scale, this.camera.y - down / this.scale);
-  }
-
-  /** Zoom by a factor around the position (x, y) on the screen. */
-  zoom(factor, x = this.width / 2, y = this.height / 2) {
-    const [mapX, mapY] = this.toMap(x, y);
-    this.camera.zoom = Math.max(1, Math.min(MAX_ZOOM, this.camera.zoom * factor));
-    this.look(mapX - (x - this.width / 2) / this.scale, mapY - (y - this.height / 2) / this.scale);
-  }
-
-  look(x, y) {
-    this.camera.x = Math.max(0, Math.min(1, x));
-    this.camera.y = Math.max(0, Math.min(1, y));
-    this.redraw();
-  }
-
-  whole() {
-    this.camera.zoom = 1;
-    this.look(0.5, 0.5);
+    return this.points.nearest(...this.camera.toMap(x, y), (this.isNear ? PHOTO_SIDE / 2 : reach) / this.camera.scale);
   }
 
   select(i) {
     this.selected = i;
     this.redraw();
   }
+}
 
-  /** Pan so that a point is visible. */
-  reveal(i) {
-    const [x, y] = this.toScreen(i);
-    const edge = 90;
-    const over = (at, size) => Math.max(0, at - size + edge) - Math.max(0, edge - at);
-    this.pan(-over(x, this.width), -over(y, this.height));
-  }
+/** The rectangle of an element in pixels of the canvas. */
+function boxOf(element, canvas) {
+  const [box, origin] = [element.getBoundingClientRect(), canvas.getBoundingClientRect()];
+  return { left: box.left - origin.left, right: box.right - origin.left, top: box.top - origin.top, bottom: box.bottom - origin.top };
 }

@@ -1,21 +1,25 @@
-// The map page: fetches the map and draws it with a legend.
+// The map page: fetches the map and draws it with a legend, or offers to compute it.
 
 import { describe, fetchJson, follow, post } from "./api.js";
 import { announce, main, warn } from "./notices.js";
+import { keepView } from "./map-kept.js";
+import { drawLegend } from "./map-legend.js";
+import { marks } from "./map-marks.js";
 import { Points } from "./map-points.js";
+import { markSearch } from "./map-search.js";
 import { steer } from "./map-steer.js";
 import { View } from "./map-view.js";
 
-const COLOURED = 12; // labels with their own colour; all others are grey
-const { map, images, search, jobs } = main().dataset;
+const MOST_MARKED = 300; // labels with their own mark; all others are grey
+const GAP = 20; // pixels between a point and its preview
+const { map, images, photo, jobs } = main().dataset;
 
-fetchJson(map).then(show, (problem) => (problem.status === 404 ? offer() : warn(describe(problem))));
+fetchJson(map).then(show, (problem) => (problem.status === 404 ? offer(main().querySelector(".missing")) : warn(describe(problem))));
 
-/** Offer to compute the map, if there is none yet. */
-function offer() {
-  const missing = main().querySelector(".missing");
-  missing.hidden = false;
-  missing.querySelector("button")?.addEventListener("click", ({ target }) => compute(target, missing.querySelector("output")));
+/** Show the offer to compute the map, with its button. */
+function offer(place) {
+  place.hidden = false;
+  place.querySelector("button")?.addEventListener("click", ({ target }) => compute(target, place.querySelector("output")));
 }
 
 /** Start a job that computes the map, and reload when it is done. */
@@ -41,30 +45,72 @@ async function compute(button, progress) {
 function show(found) {
   const points = new Points(found);
   const ranked = rank(points);
-  const shown = ranked.slice(0, COLOURED);
-  const colourOf = new Map(shown.map(({ label }, at) => [label, at]));
-  const palette = () => colours(shown.length);
-  points.colour = points.label.map((label) => colourOf.get(label) ?? COLOURED);
+  const marked = ranked.slice(0, MOST_MARKED);
+  const markOf = new Map(marked.map(({ label }, at) => [label, at]));
+  points.mark = points.label.map((label) => markOf.get(label) ?? marked.length);
 
   const stage = main().querySelector(".stage");
   stage.hidden = false;
-  const photo = (i) => `${images}${points.id[i]}/thumbnail`;
-  const view = new View(stage.querySelector("canvas"), points, { colours: palette, photo });
-  drawLegend(view, shown, ranked.slice(COLOURED));
-  const tip = stage.querySelector(".tip");
-  steer(view, {
-    show: (point) => showTip(tip, view, point, photo(point)),
-    hide: () => hideTip(tip, view),
-    open: (point) => location.assign(`${search}?id=${points.id[point]}`),
-  });
-  stage.querySelectorAll("[data-zoom]").forEach((button) => button.addEventListener("click", () => {
-    if (button.dataset.zoom === "whole") view.whole();
-    else view.zoom(Number(button.dataset.zoom));
-    hideTip(tip, view);
-  }));
+  describeMap(stage, found, points);
+  const covers = stage.querySelectorAll(".panel, .zoom, .stale:not([hidden])");
+  const thumbnail = (i) => `${images}${points.id[i]}/thumbnail`;
+  const view = new View(stage.querySelector("canvas"), points, { marksOf: (isDark) => marks(marked.length, isDark), thumbnail, covers });
+  const isKept = keepView(view, found.computed_at);
+  drawLegend(stage.querySelector(".legend"), view, rowsOf(points, marked, ranked.length - marked.length));
+  view.resize();
+  markSearch(stage, view, !isKept);
+  explore(stage, view);
+}
+
+/** Say what the map shows, and whether it is out of date. */
+function describeMap(stage, found, points) {
   const day = new Date(found.computed_at).toLocaleDateString([], { dateStyle: "medium" });
   const part = points.count < found.total ? `${points.count.toLocaleString()} of ${found.total.toLocaleString()}` : found.total.toLocaleString();
   stage.querySelector(".about").textContent = `${part} photos, computed on ${day}. Similar photos are close together.`;
+  if (!found.changed) return;
+  const stale = stage.querySelector(".stale");
+  stale.querySelector("span").textContent = `${found.changed.toLocaleString()} ${found.changed === 1 ? "photo has" : "photos have"} changed since the map was computed.`;
+  offer(stale);
+}
+
+/** Preview and open photos with mouse, fingers and keyboard. */
+function explore(stage, view) {
+  const tip = stage.querySelector(".tip");
+  const address = (point) => `${photo}${view.points.id[point]}`;
+  steer(view, {
+    show: (point) => {
+      const name = view.points.nameOf(point) ?? "No label";
+      fillTip(tip, { name, source: view.thumbnail(point), address: address(point) });
+      view.select(point);
+      announce(`${name}. Enter opens the photo.`);
+    },
+    hide: () => view.selected !== null && view.select(null),
+    open: (point) => location.assign(address(point)),
+  });
+  view.afterDraw(() => placeTip(tip, view));
+  stage.querySelectorAll("[data-zoom]").forEach((button) => button.addEventListener("click", () => {
+    if (button.dataset.zoom === "whole") view.camera.whole();
+    else if (Number(button.dataset.zoom)) view.camera.zoomBy(Number(button.dataset.zoom));
+  }));
+}
+
+function fillTip(tip, { name, source, address }) {
+  tip.href = address;
+  tip.querySelector("bdi").textContent = name;
+  tip.querySelector("img").src = source;
+}
+
+/** Place the preview of the selected point beside it, or above or below it on narrow screens. */
+function placeTip(tip, { selected, camera, points }) {
+  tip.hidden = selected === null;
+  if (tip.hidden) return;
+  const [x, y] = camera.toScreen(points.x[selected], points.y[selected]);
+  const [width, height] = [tip.offsetWidth, tip.offsetHeight];
+  const within = (at, size, end) => Math.max(8, Math.min(end - size - 8, at));
+  const isBeside = Math.max(x, camera.width - x) > width + GAP;
+  const left = isBeside ? (x + GAP + width > camera.width ? x - GAP - width : x + GAP) : within(x - width / 2, width, camera.width);
+  const top = isBeside ? within(y - height / 2, height, camera.height) : y > height + GAP ? y - GAP - height : y + GAP;
+  tip.style.transform = `translate(${left}px, ${top}px)`;
 }
 
 /** The labels and their number of points, most frequent first. */
@@ -75,61 +121,10 @@ function rank({ label, labels }) {
   return [...counts].map(([one, count]) => ({ label: one, name: labels[one], count })).sort((a, b) => b.count - a.count);
 }
 
-/** Colours for `count` labels, with distant hues and alternating lightness, followed by the grey of all others. */
-function colours(count) {
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const coloured = Array.from({ length: COLOURED }, (_, at) => {
-    const light = (dark ? 0.74 : 0.6) + (at % 2 ? 0.07 : -0.05);
-    return `oklch(${light} 0.16 ${(at * 360) / count + 20})`;
-  });
-  return [...coloured, dark ? "#8a8680" : "#918b82"];
-}
-
-function drawLegend(view, shown, rest) {
-  const others = rest.reduce((sum, { count }) => sum + count, view.points.label.filter((label) => label === null).length);
-  const rows = shown.map(({ name, count }, at) => ({ name, count, at }));
-  if (others) rows.push({ name: rest.length ? `${rest.length.toLocaleString()} other labels` : "No label", count: others, at: COLOURED });
-  const palette = view.colours();
-  const legend = main().querySelector(".legend");
-  legend.append(...rows.map(({ name, count, at }) => {
-    const item = document.createElement("li");
-    const button = Object.assign(document.createElement("button"), { className: "plain", ariaPressed: "false" });
-    const swatch = Object.assign(document.createElement("i"), { ariaHidden: "true" });
-    swatch.style.background = palette[at];
-    const label = Object.assign(document.createElement("bdi"), { textContent: name });
-    const number = Object.assign(document.createElement("span"), { className: "count", textContent: count.toLocaleString() });
-    button.append(swatch, label, number);
-    button.addEventListener("click", () => highlight(view, button, at));
-    item.append(button);
-    return item;
-  }));
-}
-
-function highlight(view, button, at) {
-  if (view.lit.delete(at)) button.ariaPressed = "false";
-  else {
-    view.lit.add(at);
-    button.ariaPressed = "true";
-  }
-  view.redraw();
-}
-
-/** Show the photo of a point beside it. */
-function showTip(tip, view, point, source) {
-  view.select(point);
-  const name = view.points.nameOf(point) ?? "No label";
-  const [x, y] = view.toScreen(point);
-  tip.querySelector("img").src = source;
-  tip.querySelector("bdi").textContent = name;
-  tip.href = `${search}?id=${view.points.id[point]}`;
-  tip.hidden = false;
-  const [width, height] = [tip.offsetWidth, tip.offsetHeight];
-  const left = x + 20 + width > view.width ? x - 20 - width : x + 20;
-  tip.style.transform = `translate(${Math.max(8, left)}px, ${Math.max(8, Math.min(view.height - height - 8, y - height / 2))}px)`;
-  announce(`${name}. Enter searches from this photo.`);
-}
-
-function hideTip(tip, view) {
-  tip.hidden = true;
-  if (view.selected !== null) view.select(null);
+/** The rows of the legend: the labels with a mark of their own, and all others. */
+function rowsOf(points, marked, further) {
+  const rows = marked.map(({ name, count }, mark) => ({ name, count, mark }));
+  const others = points.count - marked.reduce((sum, { count }) => sum + count, 0);
+  if (others) rows.push({ name: further ? `${further.toLocaleString()} other labels` : "No label", count: others, mark: marked.length });
+  return rows;
 }
