@@ -19,6 +19,7 @@ COMMANDS = {
     "train": ("trainer.cli:train", "Train an embedding on labelled photos and write a model bundle."),
     "recipes": ("trainer.cli:recipes", "List the training recipes."),
     "backbones": ("trainer.cli:backbones", "List the backbones."),
+    "import": ("retrieval.importing.cli:import_command", "Make a model bundle of an existing network."),
     "evaluate": ("trainer.cli:evaluate", "Measure the retrieval quality of a bundle."),
     "compare": ("trainer.cli:compare", "Compare the metrics of several bundles in a table and a chart."),
     "check": ("retrieval.check_cli:check", "Check which photos of a folder can be read, and why others can't."),

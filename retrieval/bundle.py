@@ -15,7 +15,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from retrieval.bundle_format import FORMAT_VERSION, PHOTOS, READ_VERSIONS, FileName, Manifest, Versioned
+from retrieval.bundle_format import (
+    FORMAT_VERSION,
+    PHOTOS,
+    READ_VERSIONS,
+    TEXT_NETWORK,
+    TOKENIZER,
+    FileName,
+    Manifest,
+    Versioned,
+)
 from retrieval.errors import BadBundle, os_errors_as
 from retrieval.files import make_folder, replace_folder
 from retrieval.images import ResizeRule
@@ -74,6 +83,21 @@ class Bundle:
         """
         return self.folder / NETWORK
 
+    @property
+    def has_text(self) -> bool:
+        """Whether it can embed texts, to search by words."""
+        return TEXT_NETWORK in self.manifest.files
+
+    @property
+    def text_network(self) -> Path:
+        """The ONNX file: `input_ids` and `attention_mask` int64 [batch, tokens] → `embeddings` like those of photos."""
+        return self.folder / TEXT_NETWORK
+
+    @property
+    def tokenizer(self) -> Path:
+        """The tokenizer of the text network, which also truncates and pads."""
+        return self.folder / TOKENIZER
+
 
 def load_bundle(folder: Path) -> Bundle:
     """Read a bundle and check it.
@@ -82,7 +106,10 @@ def load_bundle(folder: Path) -> Bundle:
     manifest describes.
     """
     if not (folder / MANIFEST).is_file():
-        raise BadBundle(f"{folder} is not a model bundle: it has no {MANIFEST}.", "Make one with `lookalike train`.")
+        raise BadBundle(
+            f"{folder} is not a model bundle: it has no {MANIFEST}.",
+            "Make one with `lookalike train` or `lookalike import`.",
+        )
     manifest = _read_manifest(folder / MANIFEST)
     digest = _sha256(folder / NETWORK)
     if manifest.model_id != model_id(manifest.backbone, digest):

@@ -15,7 +15,7 @@ from retrieval.decoding.profiles import ColourProfile, profile_of
 from retrieval.decoding.rgb import stored_box, upright_part
 from retrieval.errors import UnreadablePhoto, first_line
 from retrieval.formats import ImageFormat, by_name
-from retrieval.images import Crop, DecodedPhoto, ResizeRule, crop_box, fit
+from retrieval.images import Crop, DecodedPhoto, ResizeRule, crop_box, fit, pad
 from retrieval.source_policy import DEFAULT_POLICY, SourcePolicy
 
 LARGE_CROP = 25_000_000  # pixels
@@ -48,7 +48,7 @@ class UprightPhoto:
 
     def fit(self, rule: ResizeRule) -> npt.NDArray[np.uint8]:
         """The photo as the network's input, uint8 [size, size, 3]."""
-        return np.asarray(self.profile.to_srgb(fit(self.pixels, rule)))
+        return np.asarray(pad(self.profile.to_srgb(fit(self.pixels, rule)), rule))
 
 
 class PhotoDecoder:

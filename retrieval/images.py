@@ -13,19 +13,33 @@ from retrieval.errors import BadQuery
 Box = tuple[int, int, int, int]  # left, upper, right and lower edge of a part of an image, in pixels
 
 
+Interpolation = Literal["bilinear", "bicubic", "lanczos"]
+RESAMPLING = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
 class ResizeRule(BaseModel):
     """How a photo is resized to the square input of the network.
 
     `crop` keeps the aspect ratio: the shorter side becomes `shorter_side` pixels, and the central `size` × `size`
-    pixels are used. `squash` ignores the aspect ratio. The 2020 notebooks squashed, without antialiasing.
+    pixels are used. `squash` ignores the aspect ratio. The 2020 notebooks squashed, without antialiasing. `pad` keeps
+    the aspect ratio and the whole photo: the longer side becomes `size` pixels, and the rest is filled with grey.
     """
 
     model_config = ConfigDict(frozen=True)
 
     size: int = Field(gt=0, description="side of the network's input, in pixels")
     shorter_side: int = Field(gt=0, description="length of the shorter side before cropping, in pixels")
-    mode: Literal["crop", "squash"] = "crop"
+    mode: Literal["crop", "squash", "pad"] = "crop"
     antialias: bool = Field(True, description="whether a photo is smoothed when it is reduced")
+    interpolation: Interpolation = Field("bilinear", description="the filter of resizing, if it is with antialiasing")
+    whole_pixels: bool = Field(
+        False, description="whether a photo is resized to whole pixels before it is cropped, as Transformers does"
+    )
+    fill: int = Field(0, ge=0, le=255, description="the grey level of the padding of `pad`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +67,22 @@ class Crop:
 
 
 def fit(image: Image.Image, rule: ResizeRule) -> Image.Image:
-    """Resize and crop an image of any colour space by the rule, to size × size pixels."""
+    """Resize and crop an image of any colour space by the rule: to size × size pixels, or less before `pad`."""
     target, box = (rule.size, rule.size), _input_box(*image.size, rule)
+    if rule.mode == "pad":
+        target = _scaled(*image.size, rule.size / max(image.size))
     if not rule.antialias:
         return image.transform(target, Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
-    return image.resize(target, Image.Resampling.BILINEAR, box=box)
+    return image.resize(target, RESAMPLING[rule.interpolation], box=box)
+
+
+def pad(image: Image.Image, rule: ResizeRule) -> Image.Image:
+    """Put an RGB image that `fit` resized in the middle of size × size pixels."""
+    if image.size == (rule.size, rule.size):
+        return image
+    padded = Image.new("RGB", (rule.size, rule.size), (rule.fill,) * 3)
+    padded.paste(image, ((rule.size - image.width) // 2, (rule.size - image.height) // 2))
+    return padded
 
 
 def seen_part(photo: DecodedPhoto, rule: ResizeRule, crop: Crop | None = None) -> Crop:
@@ -82,8 +107,18 @@ def crop_box(crop: Crop, width: int, height: int) -> Box:
 
 def _input_box(width: int, height: int, rule: ResizeRule) -> tuple[float, float, float, float]:
     """The part of a photo that is resampled to the input: left, upper, right and lower edge, in pixels."""
-    if rule.mode == "squash":
+    if rule.mode != "crop":
         return 0.0, 0.0, float(width), float(height)
+    if rule.whole_pixels:
+        shorter = min(width, height)
+        resized = rule.shorter_side * width // shorter, rule.shorter_side * height // shorter
+        x, y = (resized[0] - rule.size) // 2, (resized[1] - rule.size) // 2
+        across, down = width / resized[0], height / resized[1]
+        return x * across, y * down, (x + rule.size) * across, (y + rule.size) * down
     side = min(width, height) * rule.size / rule.shorter_side
     left, top = (width - side) / 2, (height - side) / 2
     return left, top, left + side, top + side
+
+
+def _scaled(width: int, height: int, factor: float) -> tuple[int, int]:
+    return max(1, round(width * factor)), max(1, round(height * factor))

@@ -55,6 +55,7 @@ class Session:
     """A network that ONNX Runtime has loaded on a device.
 
     Args:
+        network: an ONNX file, or its content.
         device: where to run it; `auto` for the first device whose provider is installed and loads the network.
         threads: how many threads of the `cpu` provider compute one batch; 0 for one per core.
 
@@ -67,7 +68,7 @@ class Session:
         Exception: ONNX Runtime can't load the network; its own classes share no other base.
     """
 
-    def __init__(self, network: Path, device: Device = "cpu", threads: int = 0) -> None:
+    def __init__(self, network: Path | bytes, device: Device = "cpu", threads: int = 0) -> None:
         self.device: str = device
         self.reason = f"LOOKALIKE_DEVICE is {device}"
         if device == "auto":
@@ -102,7 +103,7 @@ class Session:
         (computed,) = self._session.run([output], inputs)
         return np.asarray(computed, np.float32)
 
-    def _open_first(self, network: Path, threads: int) -> None:
+    def _open_first(self, network: Path | bytes, threads: int) -> None:
         """Open the network on the first device that is available, and log why it is not an accelerator."""
         failed = []
         for device in installed_devices():
@@ -144,7 +145,7 @@ def require_installed(device: Device) -> None:
         )
 
 
-def _open_named(network: Path, device: Device, threads: int) -> onnxruntime.InferenceSession:
+def _open_named(network: Path | bytes, device: Device, threads: int) -> onnxruntime.InferenceSession:
     """Open a network on an accelerator; raise LookalikeError if the accelerator can't be used."""
     require_installed(device)
     provider = PROVIDERS[device]
@@ -158,7 +159,7 @@ def _open_named(network: Path, device: Device, threads: int) -> onnxruntime.Infe
         ) from None
 
 
-def _open(network: Path, provider: Provider, threads: int) -> onnxruntime.InferenceSession:
+def _open(network: Path | bytes, provider: Provider, threads: int) -> onnxruntime.InferenceSession:
     """Open a network with a provider, whose unsupported operators run on the CPU; raise if it is not in use."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads

@@ -1,5 +1,6 @@
 """A photo is cropped and resized to the network's input by the bundle's rule."""
 
+import make
 import numpy as np
 import pytest
 from PIL import Image
@@ -48,6 +49,29 @@ def test_squash_keeps_everything() -> None:
     pixels = fit(image, ResizeRule(size=32, shorter_side=32, mode="squash"))
     np.testing.assert_allclose(pixels[:, :15], np.broadcast_to(RED, (32, 15, 3)), atol=3)
     np.testing.assert_allclose(pixels[:, 17:], 255, atol=3)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize("size", [(201, 133), (133, 201), (64, 64), (40, 51)])
+def test_a_photo_resized_to_whole_pixels_is_as_if_it_was_resized_and_then_cropped(
+    size: tuple[int, int], interpolation: str
+) -> None:
+    photo = make.photo(size=size)
+    rule = ResizeRule(size=56, shorter_side=64, interpolation=interpolation, whole_pixels=True)
+    resized = photo.resize(
+        tuple(64 * side // min(size) for side in size), getattr(Image.Resampling, interpolation.upper())
+    )
+    left, top = (resized.width - 56) // 2, (resized.height - 56) // 2
+    expected = np.asarray(resized.crop((left, top, left + 56, top + 56)), int)
+    assert np.abs(fit(photo, rule) - expected).max() <= 1
+
+
+def test_padding_keeps_everything_in_the_middle_of_grey() -> None:
+    rule = ResizeRule(size=32, shorter_side=32, mode="pad", fill=7)
+    pixels = np.asarray(images.pad(images.fit(Image.new("RGB", (200, 100), RED), rule), rule))
+    assert pixels.shape == (32, 32, 3)
+    assert np.unique(pixels[8:24].reshape(-1, 3), axis=0).tolist() == [list(RED)]
+    assert set(np.concatenate([pixels[:8], pixels[24:]]).ravel()) == {7}
 
 
 def test_small_photos_are_enlarged() -> None:

@@ -1,0 +1,1 @@
+"""Model bundles of existing networks: `lookalike import`."""

@@ -1,0 +1,271 @@
+"""Reading an ONNX file, and finding the input and the output of an embedding in its graph."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import TensorProto
+
+from retrieval.errors import BadSource, first_line
+
+Shape = tuple[int | None, ...]  # None for an axis of any length
+
+MOST_BYTES: Final = 2**31 - 1  # of a protocol buffer
+PICKLES: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+FLOATS: Final = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
+INTEGERS: Final = (TensorProto.INT64, TensorProto.INT32)
+CLASSIFIERS: Final = (365, 1000, 1001, 10450, 11821, 21841, 21843)  # numbers of classes of well-known data sets
+OF_CLASSES: Final = re.compile(r"logit|prob|softmax|sigmoid|class|score|pred", re.IGNORECASE)
+ACTIVATIONS: Final = ("Softmax", "LogSoftmax", "Sigmoid", "ArgMax")
+PREFERRED: Final = (
+    ("image_embeds", "text_embeds"),
+    ("image_embeddings", "text_embeddings", "image_features", "text_features"),
+    ("embeddings", "embedding", "sentence_embedding", "embeds"),
+    ("pooler_output", "pooled_output"),
+    ("features",),
+    ("last_hidden_state",),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """An input or output of a graph."""
+
+    name: str
+    type: int  # of its elements, as in `onnx.TensorProto`
+    shape: Shape
+
+
+def read_graph(path: Path) -> tuple[onnx.ModelProto, list[Path]]:
+    """Read an ONNX file and the files of its weights; return its model and the names of all files.
+
+    Raises `BadSource` if it is none, is not complete or is larger than 2 GB.
+    """
+    check_kind(path)
+    try:
+        model = onnx.load(path, load_external_data=False)
+        files = [path, *sorted(path.parent / name for name in _external_files(model))]
+        _check_files(files)
+        onnx.load_external_data_for_model(model, str(path.parent))
+    except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise damaged(path, error) from None
+    if not model.graph.node:
+        raise damaged(path, ValueError("it has no operators"))
+    return model, files
+
+
+def check_kind(path: Path) -> None:
+    """Raise `BadSource` if a file can't be an ONNX file; a pickle is recognized by its first bytes, and not opened."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise BadSource(f"{path} can't be read ({error.strerror}).", "Check the name.") from None
+    if start.startswith(PICKLES):
+        raise BadSource(
+            f"{path} is a pickle of PyTorch, not an ONNX file; it was not opened, since a pickle can run any program.",
+            "Export the network as ONNX: docs/models.md says how.",
+        )
+    if start.startswith(b"vers"):
+        raise BadSource(f"{path} is a pointer of Git LFS, not an ONNX file.", "Fetch the file itself: git lfs pull.")
+
+
+def _check_files(files: Sequence[Path]) -> None:
+    """Raise `BadSource` if files of weights are missing, or are too large together with the ONNX file, the first."""
+    path = files[0]
+    for file in files:
+        if not file.is_file():
+            raise BadSource(f"{path} has weights in {file.name}, which is missing.", f"Put it into {path.parent}.")
+    if sum(file.stat().st_size for file in files) > MOST_BYTES:
+        raise BadSource(f"{path} has more than 2 GB with its weights.", "Export it with float16 weights.")
+
+
+def damaged(path: Path, error: Exception) -> BadSource:
+    """The error of a file that is no complete ONNX file."""
+    return BadSource(
+        f"{path} is not an ONNX file, or is not complete ({first_line(error)}).", "Copy it again from its source."
+    )
+
+
+def _external_files(model: onnx.ModelProto) -> set[str]:
+    """The names of the files, beside the ONNX file, that hold the weights of a model."""
+    return {
+        entry.value
+        for tensor in model.graph.initializer
+        if tensor.data_location == TensorProto.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+
+
+def inputs_of(model: onnx.ModelProto) -> list[Tensor]:
+    """The inputs that have no default."""
+    defaults = {tensor.name for tensor in model.graph.initializer}
+    return [_tensor(value) for value in model.graph.input if value.name not in defaults]
+
+
+def outputs_of(model: onnx.ModelProto) -> list[Tensor]:
+    """The declared outputs."""
+    return [_tensor(value) for value in model.graph.output]
+
+
+def image_input(path: Path, inputs: Sequence[Tensor]) -> Tensor:
+    """Return the input of photos; raises `BadSource` if there is none, or more than one."""
+    images = [tensor for tensor in inputs if tensor.type in (*FLOATS, TensorProto.UINT8) and len(tensor.shape) == 4]
+    listed = ", ".join(tensor.name for tensor in images or inputs)
+    if len(images) != 1:
+        what = f"{len(images)} inputs of images: {listed}" if images else f"no input of images; its inputs are {listed}"
+        raise BadSource(f"{path} has {what}.", "Export the part of the network that embeds one photo.")
+    return images[0]
+
+
+def choose_output(path: Path, model: onnx.ModelProto, wanted: str | None, *, text: bool = False) -> str:
+    """Return the name of the output that is the embedding.
+
+    Args:
+        wanted: the output that the user named, or another tensor of the graph.
+        text: whether it is the embedding of a text, in a graph that may have both.
+
+    Raises:
+        BadSource: there is no such tensor; or the network is a classifier.
+    """
+    outputs = outputs_of(model)
+    if wanted is not None:
+        if wanted not in produced(model):
+            listed = ", ".join(output.name for output in outputs)
+            raise BadSource(f"{path} has no tensor {wanted}.", f"Its outputs are {listed}.")
+        return wanted
+    other = "image" if text else "text"
+    candidates = [
+        output
+        for output in outputs
+        if output.type in FLOATS and len(output.shape) != 1 and not output.name.startswith(other)
+    ]
+    usable = [output for output in candidates if not _is_of_classes(model, output)]
+    if not usable:
+        raise _no_embedding(path, model, candidates or outputs)
+    for names in PREFERRED:
+        for output in usable:
+            if output.name in names:
+                return output.name
+    return min(usable, key=lambda output: len(output.shape) or 9).name
+
+
+def prune(model: onnx.ModelProto, output: str) -> None:
+    """Leave only what computes one tensor of a graph, which becomes its only output."""
+    needed, kept = {output}, []
+    for node in reversed(model.graph.node):
+        if needed & set(node.output):
+            kept.append(node)
+            needed.update(used_by(node))
+    if len(kept) < len(model.graph.node):
+        kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in reversed(kept)]
+        del model.graph.node[:]
+        model.graph.node.extend(kept)
+    for field in (model.graph.initializer, model.graph.input):
+        for place in reversed(range(len(field))):
+            if field[place].name not in needed:
+                del field[place]
+    declared = {value.name: value for value in model.graph.output}
+    value = declared.get(output) or onnx.helper.make_empty_tensor_value_info(output)
+    copied = onnx.ValueInfoProto.FromString(value.SerializeToString())
+    del model.graph.output[:]
+    model.graph.output.append(copied)
+    del model.graph.value_info[:]
+
+
+def rename(graph: onnx.GraphProto, names: Iterable[str]) -> dict[str, str]:
+    """Rename tensors of a graph and its subgraphs, so that others can have their names; return the new names."""
+    taken = {name for node in nodes_within(graph) for name in (*node.input, *node.output)}
+    taken |= {entry.name for field in (graph.input, graph.output, graph.initializer) for entry in field}
+    renamed = {name: f"original/{name}" for name in names if name in taken}
+    if renamed:
+        _rename(graph, renamed)
+    return renamed
+
+
+def nodes_within(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a graph and of its subgraphs."""
+    for node in graph.node:
+        yield node
+        for subgraph in _subgraphs(node):
+            yield from nodes_within(subgraph)
+
+
+def used_by(node: onnx.NodeProto) -> set[str]:
+    """The tensors that a node uses, in its subgraphs, too."""
+    used = {name for name in node.input if name}
+    for subgraph in _subgraphs(node):
+        for inner in nodes_within(subgraph):
+            used.update(name for name in inner.input if name)
+        used.update(output.name for output in subgraph.output)
+    return used
+
+
+def produced(model: onnx.ModelProto) -> set[str]:
+    """The tensors that the nodes of a graph compute."""
+    return {name for node in model.graph.node for name in node.output if name}
+
+
+def _rename(graph: onnx.GraphProto, renamed: dict[str, str]) -> None:
+    for field in (graph.input, graph.output, graph.initializer, graph.value_info):
+        for entry in field:
+            entry.name = renamed.get(entry.name, entry.name)
+    for node in graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+        node.output[:] = [renamed.get(name, name) for name in node.output]
+        for subgraph in _subgraphs(node):
+            _rename(subgraph, renamed)
+
+
+def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def _tensor(value: onnx.ValueInfoProto) -> Tensor:
+    type = value.type.tensor_type
+    return Tensor(value.name, type.elem_type, tuple(dim.dim_value or None for dim in type.shape.dim))
+
+
+def _is_of_classes(model: onnx.ModelProto, output: Tensor) -> bool:
+    """Whether an output is likely to be the scores of classes."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    activated = output.name in makers and makers[output.name].op_type in ACTIVATIONS
+    counted = len(output.shape) == 2 and output.shape[1] in CLASSIFIERS
+    return bool(activated or counted or OF_CLASSES.search(output.name))
+
+
+def _no_embedding(path: Path, model: onnx.ModelProto, outputs: Sequence[Tensor]) -> BadSource:
+    """The error of a classifier, with the tensors from which it computes its classes."""
+    makers = {name: node for node in model.graph.node for name in node.output}
+    weights = {tensor.name for tensor in model.graph.initializer} | {
+        name for name, node in makers.items() if node.op_type == "Constant"
+    }
+    found: list[str] = []
+    name: str | None = next((output.name for output in outputs), None)
+    while name in makers and len(found) < 3:
+        node: Any = makers[name]
+        data = next((str(each) for each in node.input if each and each not in weights), None)
+        if data is None:
+            break
+        if node.op_type in ("Gemm", "MatMul", "Conv", "Flatten", "GlobalAveragePool", "ReduceMean") and data in makers:
+            found.append(data)
+        name = data
+    listed = ", ".join(f"{output.name} [{_dimensions(output.shape)}]" for output in outputs)
+    remedy = (
+        f"Name the tensor that is one with --output; {' or '.join(found)} could be."
+        if found
+        else ("Export the network without its classifier.")
+    )
+    return BadSource(f"{path} has no embedding: its output seems to be scores of classes, {listed}.", remedy)
+
+
+def _dimensions(shape: Shape) -> str:
+    return ", ".join(str(length or "n") for length in shape)
