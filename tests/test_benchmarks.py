@@ -48,6 +48,7 @@ def run(script: str, *options: object) -> dict[str, Any]:
     return dict(json.loads(done.stdout))
 
 
+@pytest.mark.slow
 def test_a_report_shows_what_a_script_found_and_names_what_failed(bundle: Bundle, library: Path, tmp_path: Path):
     from report import Failed, write_report  # noqa: PLC0415 - imports matplotlib
 

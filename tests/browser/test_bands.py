@@ -72,5 +72,6 @@ def test_a_copy_is_folded_into_the_card_of_its_photo(page: Page, site: tuple[str
     expect(page.get_by_role("dialog", name="Photo details")).to_contain_text(re.compile("copy.png|0.jpg"))
 
 
+@pytest.mark.slow
 def test_bands_are_accessible(page: Page, check: Callable[[Page], None]) -> None:
     check(page)

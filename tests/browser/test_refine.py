@@ -114,6 +114,7 @@ def test_a_box_drawn_with_the_mouse_searches_that_part(found: Page) -> None:
     expect(found.locator(".box")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_a_box_drawn_with_the_keyboard_searches_that_part_of_an_upload(page: Page, photos: list[PhotoRef]) -> None:
     page.set_input_files(CHOOSE, photos[2].path)
     draw = page.get_by_role("button", name="Search a part")
@@ -354,6 +355,7 @@ def test_results_that_cannot_be_loaded_are_reported_below_the_others(large_page:
     expect(cards(page)).to_be_in_viewport()
 
 
+@pytest.mark.slow
 def test_one_of_many_labels_is_found(large_page: Page) -> None:
     page = large_page
     search_from(page, page.locator(".card:not(:has(img[alt^='زهرة']))").first)

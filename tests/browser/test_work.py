@@ -221,6 +221,7 @@ def record(home: Path, number: int, **fields: object) -> None:
     (folder / "job.json").write_text(json.dumps(job))
 
 
+@pytest.mark.slow
 def test_the_state_of_a_job_is_honest_and_it_can_be_run_again(
     browser: Browser, bundle: Bundle, folder: Path, tmp_path: Path
 ) -> None:

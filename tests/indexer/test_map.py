@@ -35,6 +35,7 @@ def test_a_job_keeps_the_map(settings: Settings, store: IndexStore, bundle: Bund
     assert all(0 <= place <= 1 for axis in "xy" for place in kept["points"][axis])
 
 
+@pytest.mark.slow
 def test_a_large_index_is_sampled(
     settings: Settings, store: IndexStore, bundle: Bundle, library: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,6 +105,7 @@ def test_a_bucket_that_vanishes_midway_loses_nothing(s3, indexer: BatchIndexer, 
     assert index.count() == 24
 
 
+@pytest.mark.slow
 def test_the_command_line_indexes_a_bucket(s3, command, bundle: Bundle) -> None:
     result = command("index", f"s3://{BUCKET}/2026", "--bundle", bundle.folder, "--sync", "--json").json
     assert (result["seen"], result["indexed"], result["crosscheck"]["passed"]) == (24, 24, True)

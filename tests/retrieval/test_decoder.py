@@ -245,7 +245,7 @@ WHOLE, MIDDLE = ("0", "0", "1", "1"), ("0.1", "0.1", "0.8", "0.8")
     [
         slow("RGBA", 8000, 1, (), 450),
         ("RGBA", 4000, 8, (), 450),
-        ("RGBA", 4000, 8, MIDDLE, 450),
+        slow("RGBA", 4000, 8, MIDDLE, 450),
         slow("RGBA", 8000, 8, WHOLE, 450),
         slow("RGBA", 8000, 8, MIDDLE, 450),
         slow("RGB", 8000, 8, MIDDLE, 450),

@@ -115,6 +115,7 @@ def test_few_points_need_no_graph(index: EmbeddedIndex, monkeypatch: pytest.Monk
     assert not index.optimize()
 
 
+@pytest.mark.slow
 def test_a_graph_holds_every_point_and_finds_the_neighbours(
     index: EmbeddedIndex, points: list[Point], folder: Path
 ) -> None:
@@ -288,7 +289,7 @@ def test_without_room_no_build_is_begun(
     assert contents(index) == expected(points)
 
 
-@pytest.mark.parametrize(("builds", "longest"), [(1, 0), slow(0, 3), slow(0, 3), slow(1, 3), slow(1, 3)])
+@pytest.mark.parametrize(("builds", "longest"), [slow(1, 0), slow(0, 3), slow(0, 3), slow(1, 3), slow(1, 3)])
 def test_a_kill_at_any_moment_of_a_build_loses_nothing(
     index: EmbeddedIndex, folder: Path, builds: int, longest: float
 ) -> None:

@@ -100,6 +100,7 @@ def test_evaluate_shows_a_table_with_intervals(lookalike: Command, trained: tupl
         assert text in run.out
 
 
+@pytest.mark.slow
 def test_evaluate_needs_no_tensorflow(trained: tuple[Path, dict[str, object]]) -> None:
     home, _ = trained
     script = (

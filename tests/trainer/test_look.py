@@ -67,7 +67,10 @@ def test_few_and_equal_photos_are_fitted_too() -> None:
     assert np.isfinite(embed(network.whole(), IMAGES)).all()
 
 
-@pytest.mark.parametrize("layers", [(), ("conv1b", "conv2b")], ids=["last map", "two maps"])
+@pytest.mark.parametrize(
+    "layers",
+    [pytest.param((), id="last map"), pytest.param(("conv1b", "conv2b"), id="two maps", marks=pytest.mark.slow)],
+)
 def test_both_parts_have_unit_length_times_the_root_of_their_weight(layers: tuple[str, ...], tmp_path: Path) -> None:
     network = network_of_two_parts(layers)
     assert network.parts == [Part(name="kind", length=16, weight=0.6), Part(name="look", length=12, weight=0.4)]

@@ -223,6 +223,7 @@ def test_an_interruption_keeps_the_best_so_far(digits: tuple[LabelledImages, Lab
     assert map_at_r(network, digits[1]) == pytest.approx(epochs[0].map_at_r, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_an_interruption_in_the_first_epoch_is_raised(
     digits: tuple[LabelledImages, LabelledImages],
 ) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import fsspec
 import make
 import pytest
+from marks import slow
 from PIL import Image
 from serving import ROOT, Site, client_of, with_key
 
@@ -25,7 +26,7 @@ from web.services import EXTENSION
 
 LIBRARY = "s3://photos/2026"
 RED, BLUE = f"{LIBRARY}/red/0.jpg", f"{LIBRARY}/blue/0.jpg"
-PARTS = pytest.mark.parametrize("part", ["file", "thumbnail"])
+PARTS = pytest.mark.parametrize("part", [slow("file"), "thumbnail"])
 
 
 def index(own: Site, source: str) -> None:

@@ -307,6 +307,7 @@ def test_an_upload_that_a_restart_cut_off_leaves_nothing(indexed: Settings, bund
         assert index.count() == 24
 
 
+@pytest.mark.slow
 def test_only_names_of_this_machine_are_answered(served: Served, indexed: Settings) -> None:
     """A website can let its own name point to this machine."""
     for host in ("localhost", "LOCALHOST:80", "127.0.0.1", "[::1]:5000"):
