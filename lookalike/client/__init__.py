@@ -1,0 +1,61 @@
+"""A client of the JSON API, which imports neither NumPy nor the libraries of the server.
+
+from lookalike.client import Client
+
+with Client("http://127.0.0.1:5000") as client:
+    for result in client.search("photo.jpg", k=5).results:
+        print(f"{result.score:.2f} {result.label} {result.path}")
+"""
+
+from lookalike.client.client import Client, Options
+from lookalike.client.errors import (
+    ApiError,
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    ServerUnreachable,
+    TooLarge,
+    TooManyRequests,
+    Unauthorized,
+    Unavailable,
+    UnreadablePhoto,
+)
+from lookalike.client.photos import Photo
+from lookalike.client.responses import (
+    Embeddings,
+    FailedPhoto,
+    IndexedPhoto,
+    Job,
+    LabelCount,
+    Part,
+    PredictedLabel,
+    SearchResult,
+    SearchResults,
+)
+
+__all__ = [
+    "ApiError",
+    "Client",
+    "Conflict",
+    "Embeddings",
+    "FailedPhoto",
+    "Forbidden",
+    "IndexedPhoto",
+    "InvalidRequest",
+    "Job",
+    "LabelCount",
+    "NotFound",
+    "Options",
+    "Part",
+    "Photo",
+    "PredictedLabel",
+    "SearchResult",
+    "SearchResults",
+    "ServerUnreachable",
+    "TooLarge",
+    "TooManyRequests",
+    "Unauthorized",
+    "Unavailable",
+    "UnreadablePhoto",
+]
