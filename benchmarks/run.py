@@ -56,6 +56,7 @@ SCRIPTS = (
     Script("indexing_speed", f"indexing_speed {BOTH}", quick="--runs 1", thorough="--photos {photos}"),
     Script("large_photos", f"indexing_speed {BOTH} --megapixels 12 --runs 2", quick="--runs 1", thorough="--runs 5"),
     Script("http_query", f"http_query {BOTH}", quick="--requests 40", thorough="--requests 1000"),
+    Script("http_overhead", "http_overhead --bundle {bundle} --photos {sample}", quick="--requests 100"),
     Script("cold_search", "cold_search --bundle {bundle} --photos {sample} --runs 3", quick="--runs 1"),
     Script("http_rate", f"http_rate {BOTH} --seconds 3", quick="--seconds 1 --runs 1", thorough="--runs 5"),
     Script("pipeline", "pipeline --bundle {bundle} --photos {sample}", quick="--runs 1", thorough="--photos {photos}"),

@@ -80,7 +80,7 @@ class Searcher(Closing):
         """
         vector, took_ms = self.embed(data, crop)
         sha256 = hashlib.sha256(data).hexdigest() if crop is None else None
-        first = next((photo.id for photo in self.index.named([uri] if uri else []).values()), None)
+        first = next((photo.id for photo in self.index.named([uri]).values()), None) if uri else None
         response = self.by_vector(vector, parameters, first=first, sha256=sha256)
         return replace(response, took_ms=took_ms | response.took_ms)
 

@@ -59,7 +59,7 @@ def register(app: Flask) -> None:
 def current() -> Key | None:
     """The key of the current request; None if it sends no valid one."""
     if "key" not in g:
-        g.key = known(_sent()) or _of_cookie(request.cookies.get(cookie_name(), ""))
+        g.key = (known(_sent()) if request.authorization else None) or _of_cookie()
     found: Key | None = g.key
     return found
 
@@ -134,7 +134,8 @@ def _sent() -> str:
     return given.token.encode("latin-1").decode(errors="replace") if given.token else given.password or ""
 
 
-def _of_cookie(cookie: str) -> Key | None:
+def _of_cookie() -> Key | None:
+    cookie = request.cookies.get(cookie_name(), "") if "Cookie" in request.headers else ""
     return _only_match([(key, key.cookie) for key in services().keys], cookie) if cookie else None
 
 

@@ -1,22 +1,24 @@
 """Forms with a photo as clients really send them: without a file name, or with one that is not UTF-8.
 
-Werkzeug takes a part without a file name for text, and fails at a header that is not UTF-8. This parser uses its
-decoder in the same way, but treats the part `image` as a file in any case.
+Werkzeug takes a part without a file name for text, and fails at a header that is not UTF-8; and it needs half a
+millisecond to find the boundary in a photo of 40 kB. This parser treats the part `image` as a file in any case.
 """
 
 import io
+import re
 from collections.abc import Iterator
-from typing import IO, Any
+from itertools import count as count_from
+from typing import IO
 
 from flask import Request
 from werkzeug.datastructures import FileStorage, Headers, MultiDict
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
-from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
+from werkzeug.http import parse_options_header
 
 PHOTO = "image"  # the name of the part
-CHUNK_BYTES = 64 * 1024
-
-Part = tuple[Field | File, bytes]
+BLANK_LINE = re.compile(rb"\r?\n\r?\n")
+CONTINUED_LINE = re.compile(r"\r?\n[ \t]+")
 
 
 class PhotoFormParser(FormDataParser):
@@ -28,21 +30,19 @@ class PhotoFormParser(FormDataParser):
         """See `FormDataParser.parse`; a form that can't be parsed is empty.
 
         Raises:
-            RequestEntityTooLarge: it has too many parts, or a long text.
+            RequestEntityTooLarge: it has too many parts.
         """
         boundary = (options or {}).get("boundary", "")
         if mimetype != "multipart/form-data" or not boundary.isascii() or not boundary:
             return super().parse(stream, mimetype, content_length, options)
         fields: list[tuple[str, str]] = []
         files: list[tuple[str, FileStorage]] = []
-        decoder = _Decoder(boundary.encode(), self.max_form_memory_size, max_parts=self.max_form_parts)
         try:
-            for part, content in _parts(decoder, stream):
-                if isinstance(part, Field) and part.name != PHOTO:
-                    fields.append((part.name, content.decode(errors="replace")))
+            for name, filename, headers, content in _parts(stream.read(), boundary.encode(), self.max_form_parts):
+                if filename is None and name != PHOTO:
+                    fields.append((name, content.decode(errors="replace")))
                 else:
-                    name = part.filename if isinstance(part, File) else ""
-                    files.append((part.name, FileStorage(io.BytesIO(content), name, part.name, headers=part.headers)))
+                    files.append((name, FileStorage(io.BytesIO(content), filename or "", name, headers=headers)))
         except ValueError:
             fields, files = [], []
         return stream, self.cls(fields), self.cls(files)
@@ -54,33 +54,38 @@ class PhotoRequest(Request):
     form_data_parser_class = PhotoFormParser
 
 
-class _Decoder(MultipartDecoder):
-    """A decoder that replaces bytes of headers that are not UTF-8.
+def _parts(body: bytes, boundary: bytes, most: int | None) -> Iterator[tuple[str, str | None, Headers, bytes]]:
+    """Yield the name, file name, headers and content of each part (RFC 7578); raises `ValueError` for another body."""
+    delimiter = b"--" + boundary
+    start = 0 if body.startswith(delimiter) else _find(b"\n" + delimiter, body, 0) + 1
+    for count in count_from(1):
+        start += len(delimiter)
+        if body.startswith(b"--", start):
+            return
+        if most is not None and count > most:
+            raise RequestEntityTooLarge
+        end = _find(b"\n" + delimiter, body, start)
+        line = BLANK_LINE.search(body, start, end + 1)  # an empty part may share its last line break with the delimiter
+        if line is None:
+            raise ValueError("A part has no content.")
+        headers = _headers(body[start : line.start()])
+        _, options = parse_options_header(headers.get("Content-Disposition"))
+        if "name" not in options:
+            raise ValueError("A part has no name.")
+        content = body[line.end() : end - body.endswith(b"\r", start, end)]
+        yield options["name"], options.get("filename"), headers, content
+        start = end + 1
 
-    It overrides a method that Werkzeug does not document; tests/web/test_multipart.py fails if it changes.
-    """
 
-    def _parse_headers(self, data: bytes | bytearray) -> Headers:
-        return super()._parse_headers(bytes(data).decode(errors="replace").encode())
-
-
-def _parts(decoder: MultipartDecoder, stream: IO[bytes]) -> Iterator[Part]:
-    """Yield each part with its content."""
-    part: Field | File = Field("", Headers())
-    content = bytearray()
-    for event in _events(decoder, stream):
-        if isinstance(event, Field | File):
-            part, content = event, bytearray()
-        elif isinstance(event, Data):
-            content += event.data
-            if not event.more_data:
-                yield part, bytes(content)
+def _find(text: bytes, body: bytes, start: int) -> int:
+    found = body.find(text, start)
+    if found < 0:
+        raise ValueError("The form is incomplete.")
+    return found
 
 
-def _events(decoder: MultipartDecoder, stream: IO[bytes]) -> Iterator[Event]:
-    chunk: Any = b""
-    while chunk is not None:
-        chunk = stream.read(CHUNK_BYTES) or None  # None ends the form
-        decoder.receive_data(chunk)
-        while not isinstance(event := decoder.next_event(), Epilogue | NeedData):
-            yield event
+def _headers(head: bytes) -> Headers:
+    """Return the headers of a part; bytes that are not UTF-8 are replaced."""
+    lines = CONTINUED_LINE.sub(" ", head.decode(errors="replace")).splitlines()
+    named = [line.partition(":") for line in lines if line.strip()]
+    return Headers([(name.strip(), value.strip()) for name, _, value in named])

@@ -1,5 +1,6 @@
 """Response headers and host checks that protect the server and its users in a browser."""
 
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -79,6 +80,7 @@ def _sent_host() -> str:
     return sent
 
 
+@lru_cache(maxsize=64)
 def _is_local(host: str) -> bool:
     try:
         name = urlsplit(f"//{host}").hostname

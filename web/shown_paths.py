@@ -77,10 +77,11 @@ class ShownPaths:
 def _below(uri: str, folders: Collection[str]) -> str | None:
     """The path of a URI below the outermost of these folders that contains it; None if none does."""
     path, chain, archive = uri.partition("::")
-    names = path.split("/")
-    for count in range(2, len(names)):
-        if "/".join(names[:count]) + "/" + chain + archive in folders:
-            return display(os.fsdecode(unquote_to_bytes("/".join(names[count:]))))
+    slash = path.find("/", path.find("/") + 1)
+    while slash >= 0:
+        if f"{path[: slash + 1]}{chain}{archive}" in folders:
+            return display(os.fsdecode(unquote_to_bytes(path[slash + 1 :])))
+        slash = path.find("/", slash + 1)
     return None
 
 

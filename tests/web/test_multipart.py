@@ -1,9 +1,16 @@
 """Uploads as clients really send them."""
 
+import io
+
 import make
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.datastructures import MultiDict
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.formparser import FormDataParser
 from werkzeug.test import TestResponse
+
+from web.multipart import PhotoFormParser
 
 SEARCH = "/api/v1/search"
 PHOTO = make.encoded(make.photo("red", 0))
@@ -55,3 +62,36 @@ def test_other_fields_are_text(client: FlaskClient) -> None:
 def test_a_broken_form_is_a_form_without_a_photo(client: FlaskClient, body: bytes) -> None:
     answer = client.post(SEARCH, data=body, content_type="multipart/form-data; boundary=b")
     assert answer.status_code == 422 and answer.get_json()["errors"][0]["field"] == "image"
+
+
+A_FIELD = b'Content-Disposition: form-data; name="k"\r\n\r\n'
+A_FILE = b'Content-Disposition: form-data; name="image";\r\n filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
+FORMS = {
+    "field and file": b"--b\r\n" + A_FIELD + b"3\r\n--b\r\n" + A_FILE + PHOTO + b"\r\n--b--\r\n",
+    "text around it": b"before\r\n--b\r\n" + A_FIELD + b"3\r\n--b--\r\nafter",
+    "line feeds alone": (b"--b\r\n" + A_FIELD + b"3\r\n--b--\r\n").replace(b"\r", b""),
+    "spaces after the boundary": b"--b  \r\n" + A_FIELD + b"3\r\n--b--  ",
+    "line breaks in the content": b"--b\r\n" + A_FIELD + b"\r\n\n3\r\n\r\n--b--\r\n",
+    "no content": b"--b\r\n" + A_FIELD + b"\r\n--b--\r\n",
+    "no content and one line break less": b"--b\r\n" + A_FIELD + b"--b--\r\n",
+    "no part": b"--b--\r\n",
+    "no end": b"--b\r\n" + A_FIELD + b"3\r\n",
+    "no name": b"--b\r\nContent-Type: x\r\n\r\n3\r\n--b--\r\n",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_are_parsed_as_werkzeug_does(form: str) -> None:
+    def parsed(parser: FormDataParser) -> tuple[MultiDict[str, str], dict[str, tuple[str | None, bytes]]]:
+        body, options = FORMS[form], {"boundary": "b"}
+        _, fields, files = parser.parse(io.BytesIO(body), "multipart/form-data", len(body), options)
+        return fields, {name: (file.filename, file.read()) for name, file in files.items()}
+
+    assert parsed(PhotoFormParser()) == parsed(FormDataParser())
+
+
+def test_a_form_of_too_many_parts_is_refused() -> None:
+    body = FORMS["field and file"]
+    with pytest.raises(RequestEntityTooLarge):
+        parser = PhotoFormParser(max_form_parts=1)
+        parser.parse(io.BytesIO(body), "multipart/form-data", len(body), {"boundary": "b"})

@@ -1,6 +1,7 @@
 """`POST /search`."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from flask import Response
@@ -10,7 +11,7 @@ from retrieval.search import SearchParameters
 from retrieval.search_response import SearchResponse, SearchResult
 from web import schemas
 from web.indexed import photo_bytes
-from web.links import place_fields
+from web.links import place_fields_of_many
 from web.problems import problem_of
 from web.services import services
 from web.validation import Blueprint
@@ -77,8 +78,9 @@ def respond(response: SearchResponse) -> Response:
 
 def results_of(response: SearchResponse) -> schemas.SearchResults:
     """Return the results of a search as the current request may see them."""
-    services().metrics.observe_search(response)
-    index = services().searcher.index
+    served, place_fields = services(), place_fields_of_many()
+    served.metrics.observe_search(response)
+    index = served.searcher.index
     return schemas.SearchResults(
         model=index.model,
         took_ms=schemas.TookMs(**response.took_ms),
@@ -88,11 +90,11 @@ def results_of(response: SearchResponse) -> schemas.SearchResults:
         bands=response.bands,
         look=response.look,
         index_empty=not response.results and not index.count(),
-        results=[_found(result) for result in response.results],
+        results=[_found(result, place_fields(result.id, result.uri)) for result in response.results],
     )
 
 
-def _found(result: SearchResult) -> schemas.Found:
+def _found(result: SearchResult, place: dict[str, Any]) -> schemas.Found:
     return schemas.Found(
         id=result.id,
         label=result.label,
@@ -102,5 +104,5 @@ def _found(result: SearchResult) -> schemas.Found:
         distance=result.distance,
         scores=result.scores,
         duplicate_of=result.duplicate_of,
-        **place_fields(result.id, result.uri),
+        **place,
     )
