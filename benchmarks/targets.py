@@ -148,8 +148,8 @@ ROWS = (
         "http_overhead",
         "overhead_p50_ms",
         1.5,
-        "section http overhead has `/healthz` of the same run, which takes most of it: gunicorn, Flask, and two context "
-        "switches between processes on the same cores.",
+        "section http overhead has `/healthz` of the same run, which takes most of it: gunicorn, Flask, and two "
+        "context switches between processes on the same cores.",
         at_most=True,
         unit=" ms",
     ),
