@@ -115,12 +115,25 @@ def outputs_of(model: onnx.ModelProto) -> list[Tensor]:
 
 def image_input(path: Path, inputs: Sequence[Tensor]) -> Tensor:
     """Return the input of photos; raises `BadSource` if there is none, or more than one."""
-    images = [tensor for tensor in inputs if tensor.type in (*FLOATS, TensorProto.UINT8) and len(tensor.shape) == 4]
-    listed = ", ".join(tensor.name for tensor in images or inputs)
-    if len(images) != 1:
-        what = f"{len(images)} inputs of images: {listed}" if images else f"no input of images; its inputs are {listed}"
-        raise BadSource(f"{path} has {what}.", "Export the part of the network that embeds one photo.")
-    return images[0]
+    check_takes_photos(path, inputs)
+    image, *others = _images(inputs)
+    if others:
+        listed = ", ".join(tensor.name for tensor in (image, *others))
+        raise BadSource(
+            f"{path} has {1 + len(others)} inputs of images: {listed}.",
+            "Export the part of the network that embeds one photo.",
+        )
+    return image
+
+
+def check_takes_photos(path: Path, inputs: Sequence[Tensor]) -> None:
+    """Raise `BadSource` if none of the inputs can be a photo."""
+    if not _images(inputs):
+        listed = ", ".join(tensor.name for tensor in inputs)
+        raise BadSource(
+            f"{path} has no input of images; its inputs are {listed}.",
+            "Export the part of the network that embeds one photo.",
+        )
 
 
 def choose_output(path: Path, model: onnx.ModelProto, wanted: str | None, *, text: bool = False) -> str:
@@ -232,6 +245,10 @@ def _subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
 def _tensor(value: onnx.ValueInfoProto) -> Tensor:
     type = value.type.tensor_type
     return Tensor(value.name, type.elem_type, tuple(dim.dim_value or None for dim in type.shape.dim))
+
+
+def _images(inputs: Sequence[Tensor]) -> list[Tensor]:
+    return [tensor for tensor in inputs if tensor.type in (*FLOATS, TensorProto.UINT8) and len(tensor.shape) == 4]
 
 
 def _is_of_classes(model: onnx.ModelProto, output: Tensor) -> bool:

@@ -53,8 +53,9 @@ def fetch(source: str) -> Fetched:
     try:
         info = api.model_info(repository, revision=revision or None)
         names = _needed(repository, [file.rfilename for file in info.siblings or ()])
-        folder = api.snapshot_download(repository, revision=info.sha, allow_patterns=names)
-        return Fetched(Path(folder), str(info.sha), _licence(info))
+        for name in names:
+            path = Path(api.hf_hub_download(repository, name, revision=info.sha))
+        return Fetched(path.parents[name.count("/")], str(info.sha), _licence(info))
     except BadSource:
         raise
     except errors.GatedRepoError:

@@ -18,6 +18,7 @@ from retrieval.errors import BadSource, LookalikeError, os_errors_as
 from retrieval.images import Interpolation
 from retrieval.importing.graph import (
     Tensor,
+    check_takes_photos,
     choose_output,
     image_input,
     inputs_of,
@@ -136,6 +137,7 @@ def _inspected(source: Source, options: Options, work: Path) -> tuple[ImageNetwo
     """
     model, files = read_graph(source.graph)
     choices = _Choices(options, source)
+    check_takes_photos(source.graph, inputs_of(model))
     output = choose_output(source.graph, model, options.output)
     choices.choose("output", None, lambda: output, "graph")
     needed, declared = len(inputs_of(model)), {tensor.name for tensor in outputs_of(model)}

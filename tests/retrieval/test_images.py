@@ -52,7 +52,7 @@ def test_squash_keeps_everything() -> None:
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
-@pytest.mark.parametrize("size", [(201, 133), (133, 201), (64, 64), (40, 51)])
+@pytest.mark.parametrize("size", [(201, 133), (133, 201), (64, 64), (32, 77), (400, 51)])
 def test_a_photo_resized_to_whole_pixels_is_as_if_it_was_resized_and_then_cropped(
     size: tuple[int, int], interpolation: str
 ) -> None:
@@ -63,7 +63,7 @@ def test_a_photo_resized_to_whole_pixels_is_as_if_it_was_resized_and_then_croppe
     )
     left, top = (resized.width - 56) // 2, (resized.height - 56) // 2
     expected = np.asarray(resized.crop((left, top, left + 56, top + 56)), int)
-    assert np.abs(fit(photo, rule) - expected).max() <= 1
+    assert np.abs(fit(photo, rule) - expected).max() <= (0 if max(size) < 4 * min(size) else 10)
 
 
 def test_padding_keeps_everything_in_the_middle_of_grey() -> None:
