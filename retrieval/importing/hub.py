@@ -53,6 +53,7 @@ def fetch(source: str) -> Fetched:
     try:
         info = api.model_info(repository, revision=revision or None)
         names = _needed(repository, [file.rfilename for file in info.siblings or ()])
+        api.hf_hub_download(repository, names[0], revision=revision or None)  # its cache then knows the branch
         for name in names:
             path = Path(api.hf_hub_download(repository, name, revision=info.sha))
         return Fetched(path.parents[name.count("/")], str(info.sha), _licence(info))
