@@ -122,7 +122,8 @@ ROWS = (
         "format_indexing",
         "raw_preview.ratio_to_bound",
         0.9,
-        "hashing the file, looking the photo up and writing it durably.",
+        "hashing the file of 25 MB, as long as embedding the photo, by which a photo is recognized wherever it moves; "
+        "with hashing as a third step of the bound, see `ratio_to_bound_with_hashing`.",
         unit="",
     ),
     Row(

@@ -6,24 +6,24 @@ reporting, the batch is run again; photos that carry its time already then count
 
 import hashlib
 import math
-import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from indexer.batch_writing import BatchWriter, Displaced, Embedded, Exclusive, Kept, Link, Moved, Written
 from indexer.batches import batches
 from indexer.decoder_version import version_if_alike
-from indexer.identity import add_names, described, keeps_other_label, listed, merge_links, moved, united, with_free_ids
+from indexer.identity import keeps_other_label, listed, moved
 from indexer.known_photos import Known, KnownPhotos, is_same_file
-from indexer.removed_photos import restore_photos
 from retrieval.closing import Closing
 from retrieval.decoder import PhotoDecoder
 from retrieval.decoding.version import HEAD, VERSION, looks_different
@@ -68,42 +68,17 @@ class _New:
     photo: PhotoRef
     data: bytes
     payload: Payload  # without width and height
-    former: IndexedPhoto | None  # its former version
+    former: IndexedPhoto | None  # what the index has in its place
 
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """A point to be embedded: its payload, and its pixels, uint8 [size, size, 3]."""
+    """A photo to be embedded: its payload as a new photo, and its pixels, uint8 [size, size, 3]."""
 
-    id: uuid.UUID
+    photo: PhotoRef
     payload: Payload
     pixels: npt.NDArray[np.uint8]
-    is_new: bool  # False if the index has a former version of the photo under this id
-
-
-@dataclass(frozen=True, slots=True)
-class _Embedded:
-    """A point to be written."""
-
-    point: Point
-    is_new: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """A photo that is indexed, and what to do with its payload."""
-
-    id: uuid.UUID
-    payload: Payload | None  # None to leave it
-    counted: Literal["indexed", "unchanged", "moved"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Link:
-    """A further name of an indexed photo's file."""
-
-    id: uuid.UUID
-    photo: PhotoRef
+    former: IndexedPhoto | None  # what the index has in its place
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +88,8 @@ class _Excluded:
     uri: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Restored:
-    """A photo that a sync had removed, and that has come back."""
-
-    photo: IndexedPhoto
-
-
-_Known = _Kept | _Link | _Excluded | _Restored  # needs no embedding
-_Result = _Known | _Embedded | Failure | PhotoRef  # of a photo; a PhotoRef is unprocessed
+_Result = Written | _Excluded | Failure | PhotoRef  # of a photo; a PhotoRef is unprocessed
+_Examined = _Result | _Pending
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +113,7 @@ class BatchIndexer(Closing):
         embedder: the model, on one thread.
         threads: how many groups are worked on at a time.
         heeds_removals: whether photos that a person removed are left out, and those that a sync removed restored.
+        exclusive: returns a context in which no other process writes to the index; needed if there are several.
     """
 
     def __init__(
@@ -155,11 +124,13 @@ class BatchIndexer(Closing):
         threads: int = 1,
         *,
         heeds_removals: bool = True,
+        exclusive: Exclusive = nullcontext,
     ) -> None:
         self._embedder = embedder
         self._index = index
         self._decoder = decoder
         self._known = KnownPhotos(index, heeds_removals=heeds_removals)
+        self._writer = BatchWriter(index, exclusive)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="embed")
         self._group = embedder.session.provider.batch
         self._batch = max(BATCH, threads * self._group)
@@ -209,44 +180,22 @@ class BatchIndexer(Closing):
         self._threads.shutdown(cancel_futures=True)
 
     def _store(self, results: Sequence[_Result]) -> BatchResult:
-        embedded = [result for result in results if isinstance(result, _Embedded)]
-        kept = [result for result in results if isinstance(result, _Kept)]
-        links = [(result.id, result.photo) for result in results if isinstance(result, _Link)]
-        unprocessed = tuple(result for result in results if isinstance(result, PhotoRef))
-        restored = [result.photo for result in results if isinstance(result, _Restored)]
         excluded = tuple(result.uri for result in results if isinstance(result, _Excluded))
-        self._write(embedded, kept, links, restored)
-        counts = Counter(result.counted for result in kept)
+        unprocessed = tuple(result for result in results if isinstance(result, PhotoRef))
+        failures = tuple(result for result in results if isinstance(result, Failure))
+        written = [result for result in results if isinstance(result, Written)]
+        self._writer.write(written)
+        counts = Counter(_counted(result) for result in written)
         return BatchResult(
-            seen=len(results) - len(unprocessed) - len(excluded),
-            indexed=len(embedded) + len(restored) + counts["indexed"],
-            unchanged=len(links) + counts["unchanged"],
+            seen=len(failures) + counts["indexed"] + counts["unchanged"] + counts["moved"],
+            indexed=counts["indexed"],
+            unchanged=counts["unchanged"],
             moved=counts["moved"],
             excluded=excluded,
-            failures=tuple(result for result in results if isinstance(result, Failure)),
+            failures=failures,
             unprocessed=unprocessed,
             slowed_by=self._index.slowed_by(),
         )
-
-    def _write(
-        self,
-        embedded: Sequence[_Embedded],
-        kept: Sequence[_Kept],
-        links: Sequence[tuple[uuid.UUID, PhotoRef]],
-        restored: Sequence[IndexedPhoto],
-    ) -> None:
-        # Photos that moved are written first: new ones may be in their former places.
-        self._index.replace_payloads(united((one.id, one.payload) for one in kept if one.payload is not None))
-        new = with_free_ids(self._index, [result.point for result in embedded if result.is_new])
-        points = [*new, *(result.point for result in embedded if not result.is_new)]
-        payloads = united((point.id, point.payload) for point in points)
-        vectors = {point.id: point.vector for point in points}
-        self._index.upsert([Point(photo, vectors[photo], payload) for photo, payload in payloads.items()])
-        if restored:
-            restore_photos(self._index, restored)
-        add_names(self._index, links)
-        merge_links(self._index, new)
-        self._index.flush()
 
     def _embed_group(
         self,
@@ -258,7 +207,7 @@ class BatchIndexer(Closing):
     ) -> list[_Result]:
         if monotonic() > deadline:
             return list(photos)
-        examined: list[_Result | _Pending] = [_Excluded(photo.uri) for photo in photos if photo.uri in excluded]
+        examined: list[_Examined] = [_Excluded(photo.uri) for photo in photos if photo.uri in excluded]
         for some in batches([photo for photo in photos if photo.uri not in excluded], READ_AT_ONCE):
             examined += self._examine(some, known, time)
         pending = [result for result in examined if isinstance(result, _Pending)]
@@ -268,26 +217,25 @@ class BatchIndexer(Closing):
         vectors = self._embedder.embed(np.stack([point.pixels for point in pending]))
         return finished + [_embedded(point, vector) for point, vector in zip(pending, vectors, strict=True)]
 
-    def _examine(
-        self, photos: Sequence[PhotoRef], known: Mapping[str, IndexedPhoto], time: str
-    ) -> list[_Result | _Pending]:
+    def _examine(self, photos: Sequence[PhotoRef], known: Mapping[str, IndexedPhoto], time: str) -> list[_Examined]:
         """Find out what to do with each photo; new and changed ones are read and decoded."""
         examined = [_caught(photo, partial(self._look, photo, known, time)) for photo in photos]
-        new = [(one.photo, one.payload.sha256) for one in examined if isinstance(one, _New) and one.former is None]
-        relatives = self._known.relatives(new, time) if new else {}
-        return [
-            _caught(result.photo, partial(self._resolve, result, relatives.get(result.photo.uri)))
-            if isinstance(result, _New)
-            else result
-            for result in examined
-        ]
+        new = [one for one in examined if isinstance(one, _New)]
+        relatives = self._known.relatives([(one.photo, one.payload.sha256) for one in new], time) if new else {}
+        results: list[_Examined] = [one for one in examined if not isinstance(one, _New)]
+        for one in new:
+            relative = relatives.get(one.photo.uri)
+            results.append(_caught(one.photo, partial(self._resolve, one, relative)))
+            if relative is not None and one.former is not None:
+                results.append(Displaced(one.former))
+        return results
 
-    def _look(self, photo: PhotoRef, known: Mapping[str, IndexedPhoto], time: str) -> _Known | _New | _Pending:
+    def _look(self, photo: PhotoRef, known: Mapping[str, IndexedPhoto], time: str) -> Kept | Link | _New | _Pending:
         """Compare a photo with what the index has under its URI."""
         found = known.get(photo.uri)
         if found is not None and found.payload.uri != photo.uri:
             if is_same_file(photo.uri, found.payload.uri):
-                return _Link(found.id, photo)
+                return Link(found.id, photo)
             found = None  # the link has been replaced by a file
         if found is not None and _has_same_status(photo, found.payload):
             version = version_if_alike(photo, found.payload.decoder)
@@ -295,14 +243,14 @@ class BatchIndexer(Closing):
                 return _same_content(found, replace(listed(photo, found.payload), decoder=version), time)
         return self._read(photo, found, time)
 
-    def _read(self, photo: PhotoRef, found: IndexedPhoto | None, time: str) -> _Known | _New | _Pending:
+    def _read(self, photo: PhotoRef, found: IndexedPhoto | None, time: str) -> Kept | Link | _New | _Pending:
         data, status = _content(photo, self._decoder.policy.max_bytes)
         sha256 = hashlib.sha256(data).hexdigest()
         fields: dict[str, Any] = {"bytes": len(data), "modified_at": status.modified_at, "etag": status.etag}
         if found is not None and found.payload.sha256 == sha256:
             if looks_different(data[:HEAD], lambda: data, found.payload.decoder):
                 fields |= {"indexed_at": time}
-                return self._decode(replace(listed(photo, found.payload), **fields), data, found.id)
+                return self._decode(_New(photo, data, replace(listed(photo, found.payload), **fields), found))
             fields |= {"decoder": VERSION}
             return _same_content(found, replace(listed(photo, found.payload), **fields), time)
         payload = Payload(
@@ -318,31 +266,22 @@ class BatchIndexer(Closing):
         )
         return _New(photo, data, payload, found)
 
-    def _resolve(self, new: _New, relative: Known | None) -> _Known | _Pending:
-        """Decode a new photo, unless the index has it under another URI.
-
-        A changed photo keeps its point, unless what was there before has moved and takes it along.
-        """
-        if new.former is not None and self._known.claim(new.former.id, new.payload.indexed_at):
-            kept = described(new.photo, new.former.payload)
-            payload = replace(new.payload, label=kept.label, extra=kept.extra, also_at=kept.also_at)
-            return self._decode(payload, new.data, new.former.id)
+    def _resolve(self, new: _New, relative: Known | None) -> Moved | Link | _Excluded | _Pending:
+        """Decode a new or changed photo, unless the index has its content under another URI."""
         if relative is None:
-            return self._decode(new.payload, new.data)
-        photo, known = relative.photo.id, relative.photo.payload
+            return self._decode(new)
+        photo = relative.photo
         if relative.relation == "link":
-            return _Link(photo, new.photo)
+            return Link(photo.id, new.photo)
         if relative.relation == "excluded":
             return _Excluded(new.photo.uri)
-        if relative.relation == "removed":
-            return _Restored(IndexedPhoto(photo, moved(new.photo, new.payload, known)))
-        return _Kept(photo, moved(new.photo, new.payload, known), "moved")
+        is_back = photo.payload.removed_by == "sync"
+        return Moved(photo, moved(new.photo, new.payload, photo.payload), "indexed" if is_back else "moved")
 
-    def _decode(self, payload: Payload, data: bytes, photo: uuid.UUID | None = None) -> _Pending:
-        """Decode a photo to be embedded as a new point, or as that of the given id."""
-        decoded = self._decoder.read_pixels(data, self._embedder.bundle.resize)
-        payload = replace(payload, width=decoded.width, height=decoded.height, decoder=VERSION)
-        return _Pending(photo or photo_id(payload.uri), payload, decoded.pixels, is_new=photo is None)
+    def _decode(self, new: _New) -> _Pending:
+        decoded = self._decoder.read_pixels(new.data, self._embedder.bundle.resize)
+        payload = replace(new.payload, width=decoded.width, height=decoded.height, decoder=VERSION)
+        return _Pending(new.photo, payload, decoded.pixels, new.former)
 
 
 def now() -> str:
@@ -362,19 +301,33 @@ def _caught(photo: PhotoRef, work: Callable[[], Result]) -> Result | Failure:
         return Failure(photo.uri, f"It can't be decoded ({type(error).__name__}: {error}).")
 
 
-def _embedded(pending: _Pending, vector: Vector) -> _Embedded | Failure:
+def _embedded(pending: _Pending, vector: Vector) -> Embedded | Failure:
     if not has_direction(vector):
         return Failure(pending.payload.uri, "The model has no embedding for it; a photo of one colour may have none.")
-    return _Embedded(Point(pending.id, vector, pending.payload), pending.is_new)
+    point = Point(photo_id(pending.payload.uri), vector, pending.payload)
+    return Embedded(pending.photo, point, pending.former)
 
 
-def _same_content(found: IndexedPhoto, payload: Payload, time: str) -> _Kept:
+def _counted(change: Written) -> str | None:
+    """Return as what a photo counts; None for one that is not listed."""
+    match change:
+        case Kept() | Moved():
+            return change.counted
+        case Embedded():
+            return "indexed"
+        case Link():
+            return "unchanged"
+        case Displaced():
+            return None
+
+
+def _same_content(found: IndexedPhoto, payload: Payload, time: str) -> Kept:
     """Return what to do with a photo whose content is indexed: nothing, or replace its payload."""
     known = found.payload
     if replace(payload, sources=known.sources, decoder=known.decoder) != known:
-        return _Kept(found.id, replace(payload, indexed_at=time), "indexed")
+        return Kept(found.id, replace(payload, indexed_at=time), "indexed")
     by_this_batch = known.indexed_at == time
-    return _Kept(found.id, payload if payload != known else None, "indexed" if by_this_batch else "unchanged")
+    return Kept(found.id, payload if payload != known else None, "indexed" if by_this_batch else "unchanged")
 
 
 def _has_same_status(photo: PhotoRef, known: Payload) -> bool:

@@ -2,10 +2,11 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Self
 
 from indexer.batch import BatchIndexer, BatchResult
+from indexer.batch_writing import Exclusive
 from indexer.crosscheck import CrossCheck, cross_check
 from indexer.index_calibration import calibrate
 from indexer.removal import Removal, RemovalLimits, remove_gone
@@ -79,15 +80,32 @@ class LocalExecutor(BatchExecutor):
     """
 
     def __init__(
-        self, embedder: Embedder, index: VectorIndex, decoder: PhotoDecoder, threads: int, keep_removed_days: float = 30
+        self,
+        embedder: Embedder,
+        index: VectorIndex,
+        decoder: PhotoDecoder,
+        threads: int,
+        *,
+        keep_removed_days: float = 30,
+        exclusive: Exclusive = nullcontext,
     ) -> None:
         self._keep_removed_days = keep_removed_days
         self._index, self._embedder, self._decoder = index, embedder, decoder
-        self._batches = BatchIndexer(embedder, index, decoder, threads)
+        self._batches = BatchIndexer(embedder, index, decoder, threads, exclusive=exclusive)
 
     @classmethod
-    def open(cls, settings: Settings, store: IndexStore, bundle: Bundle, decoder: PhotoDecoder) -> Self:
+    def open(
+        cls,
+        settings: Settings,
+        store: IndexStore,
+        bundle: Bundle,
+        decoder: PhotoDecoder,
+        exclusive: Exclusive = nullcontext,
+    ) -> Self:
         """Return the executor of a bundle, with its index opened.
+
+        Args:
+            exclusive: see `BatchIndexer`.
 
         Raises:
             BadBundle: ONNX Runtime can't load the bundle.
@@ -98,7 +116,14 @@ class LocalExecutor(BatchExecutor):
         embedder = Embedder(bundle, threads=1, device=settings.device)
         index = store.open(bundle.model_id, bundle.dimension, bundle.look)
         index.upgrade()
-        return cls(embedder, index, decoder, settings.embedding_threads, settings.keep_removed_days)
+        return cls(
+            embedder,
+            index,
+            decoder,
+            settings.embedding_threads,
+            keep_removed_days=settings.keep_removed_days,
+            exclusive=exclusive,
+        )
 
     def index(self, photos: Iterable[PhotoRef]) -> Iterator[BatchResult]:
         return self._batches.run(photos)

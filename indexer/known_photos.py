@@ -28,7 +28,7 @@ class Known:
 
     photo: IndexedPhoto
     relation: Literal["moved", "link", "removed", "excluded"]
-    """The other one is its new place, or another name of its file; or it was removed by a sync, or by a person."""
+    """The other one is its new place, or another name of its file; or it was removed by a job, or by a person."""
 
 
 class KnownPhotos:
@@ -75,14 +75,6 @@ class KnownPhotos:
         found = self._index.removed().named([photo.uri for photo in photos])
         return frozenset(photo.uri for photo in photos if photo.uri in found and _is_excluded(photo, found[photo.uri]))
 
-    def claim(self, photo: uuid.UUID, batch: str) -> bool:
-        """Claim an indexed photo in order to change it; return False if it has been claimed."""
-        with self._lock:
-            is_free = photo not in self._claimed
-            if is_free:
-                self._claimed[photo] = batch
-        return is_free
-
     def release(self, batch: str) -> None:
         """Release the photos of a batch, after it was written or has failed."""
         with self._lock:
@@ -100,12 +92,20 @@ class KnownPhotos:
             folders = [path_of(mount) for mount in self._mounts if contains(mount, uri)]
         return any(folder.is_dir() and not os.path.ismount(folder) for folder in folders)
 
+    def _claim(self, photo: uuid.UUID, batch: str) -> bool:
+        """Claim a photo for its new place; return False if it has been claimed."""
+        with self._lock:
+            is_free = photo not in self._claimed
+            if is_free:
+                self._claimed[photo] = batch
+        return is_free
+
     def _relative(self, photo: PhotoRef, same: Sequence[IndexedPhoto], batch: str) -> Known | None:
         for other in same:
             if is_same_file(photo.uri, other.payload.uri):
                 return Known(other, "link")
         for other in sorted(same, key=lambda other: _in_common(photo.uri, other.payload.uri), reverse=True):
-            if not self._is_unmounted(other.payload.uri) and is_gone(other.payload) and self.claim(other.id, batch):
+            if not self._is_unmounted(other.payload.uri) and is_gone(other.payload) and self._claim(other.id, batch):
                 return Known(other, "moved")
         return None
 
@@ -114,7 +114,7 @@ class KnownPhotos:
             if other.payload.removed_by == "person":
                 return Known(other, "excluded")
         for other in same:
-            if self.claim(other.id, batch):
+            if self._claim(other.id, batch):
                 return Known(other, "removed")
         return None
 

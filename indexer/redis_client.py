@@ -1,6 +1,7 @@
 """The Redis server of the settings: requests that are retried, errors as sentences, values shared by all machines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import redis
@@ -16,6 +17,7 @@ DEFAULT_URL = "redis://127.0.0.1:6379/0"
 TIMEOUT_SECONDS = 5
 ATTEMPTS = 11  # about half a minute in total; Redis restarts in less
 WAITS = wait_exponential(multiplier=0.2, max=5)  # seconds between attempts
+LOCK_SECONDS = 60  # after which a lock is free if the process that held it has died
 ERRORS = (redis.RedisError, OperationalError)
 # Redis is unreachable, restarting (ResponseError: loading its data, not writable yet) or full.
 TRANSIENT_ERRORS = (redis.ConnectionError, redis.TimeoutError, redis.ResponseError, OperationalError)
@@ -58,6 +60,21 @@ def eviction_policy(settings: Settings) -> str:
     """
     with connect(settings) as client:
         return str(once(lambda: client.info("memory")).get("maxmemory_policy", "noeviction"))
+
+
+@contextmanager
+def exclusive(client: "redis.Redis", name: str) -> Iterator[None]:
+    """Within the context, no other process is in one of this name; raises `LookalikeError` if Redis is unavailable.
+
+    If the process dies, others wait until `LOCK_SECONDS` have passed.
+    """
+    lock = client.lock(name, timeout=LOCK_SECONDS, sleep=0.01)
+    retry(lock.acquire)
+    try:
+        yield
+    finally:
+        with suppress(*ERRORS):
+            lock.release()
 
 
 def require_redis(settings: Settings) -> None:

@@ -1,18 +1,20 @@
 """The state that a worker process shares among its tasks."""
 
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 
 import redis
 from celery.signals import worker_process_shutdown
 
 from indexer.executor import LocalExecutor
-from indexer.redis_client import connect
+from indexer.redis_client import connect, exclusive
 from retrieval.bundle import Bundle, load_bundle
 from retrieval.closing import Closing
 from retrieval.decoder import PhotoDecoder
 from retrieval.errors import IndexMismatch
 from retrieval.index import IndexStore, open_store
 from retrieval.settings import Settings, load_settings
+
+WRITING = "lookalike-writing-"  # before a model, in the name of the lock of those that write to its index
 
 
 class WorkerContext(Closing):
@@ -46,7 +48,11 @@ class WorkerContext(Closing):
         if self._executor is None or self._model != model:
             self._close_executor()
             self._executor = LocalExecutor.open(
-                self.settings, self.store, self._bundle(model), PhotoDecoder(self.settings.source_policy())
+                self.settings,
+                self.store,
+                self._bundle(model),
+                PhotoDecoder(self.settings.source_policy()),
+                partial(exclusive, self.redis, f"{WRITING}{model}"),
             )
             self._model = model
         return self._executor

@@ -13,7 +13,7 @@ from retrieval.photo_ref import Extra
 INDEXED_FIELDS = {"label": "keyword"}  # and the type of each payload index, by its name in Qdrant
 LISTS = ("sources", "also_at")
 
-RemovedBy = Literal["sync", "person"]
+RemovedBy = Literal["sync", "person", "replaced"]  # replaced: another photo is in its place; until the job ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class Payload:
     decoder: int | None = None  # the version of the decoder that made the embedding; None: the first
     removed_at: str | None = None  # when it was removed from the index; ISO 8601 in UTC
     removed_by: RemovedBy | None = None
+    successor: dict[str, Any] = field(default_factory=dict)  # what the source says about the photo that replaced it
 
     def as_dict(self) -> dict[str, Any]:
         """Return the payload as JSON types, without the fields that are None or empty."""

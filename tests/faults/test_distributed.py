@@ -3,6 +3,7 @@
 `LOOKALIKE_TEST_KILLS=50` kills fifty times; without it there are a few, for every day.
 """
 
+import hashlib
 import json
 import os
 import random
@@ -26,6 +27,7 @@ from retrieval.embedder import Embedder
 from retrieval.index import Point
 from retrieval.index.embedded import EmbeddedStore
 from retrieval.listing import list_photos
+from retrieval.photo_ref import uri_of
 from retrieval.settings import Settings
 
 KILLS = int(os.environ.get("LOOKALIKE_TEST_KILLS", "4"))
@@ -123,3 +125,28 @@ def test_an_index_server_that_is_temporarily_unavailable_loses_no_photo(
     result = finish(job)
     assert (result["seen"], result["indexed"], result["failed"]) == (PHOTOS, PHOTOS, 0)
     assert_same(machines.points(), expected)
+
+
+@pytest.mark.slow
+def test_renumbered_photos_keep_their_points_on_several_workers(
+    machines: Machines, large_library: Path, tmp_path: Path, bundle: Bundle
+) -> None:
+    """Each batch finds photos in the places of those of others, which workers write at the same time."""
+    library = tmp_path / "renumbered"
+    library.mkdir()
+    for number, photo in enumerate(sorted(large_library.rglob("*.jpg"))):
+        (library / f"{number:03}.jpg").write_bytes(photo.read_bytes() + b"%d" % number)
+    assert finish(machines.start_index(library))["indexed"] == PHOTOS
+    before = machines.points()
+    contents = [photo.read_bytes() for photo in sorted(library.iterdir())]
+    for photo, content in zip(sorted(library.iterdir()), contents[200:] + contents[:200], strict=True):
+        photo.write_bytes(content)
+    result = finish(machines.start_index(library))
+    assert (result["moved"], result["indexed"], result["failed"]) == (PHOTOS, 0, 0)
+    after = machines.points()
+    assert {one.payload.sha256: photo for photo, one in after.items()} == {
+        one.payload.sha256: photo for photo, one in before.items()
+    }
+    assert {one.payload.uri: one.payload.sha256 for one in after.values()} == {
+        uri_of(photo): hashlib.sha256(photo.read_bytes()).hexdigest() for photo in library.iterdir()
+    }

@@ -43,17 +43,25 @@ def indexed(home: Path, bundle: Bundle) -> dict[str, str]:
 
 
 def disturb(library: Path, rng: random.Random) -> None:
-    """Delete a photo, rename a folder, or empty one as if it were unmounted, and undo the last of these."""
+    """Delete a photo, rename a folder, swap photos, or empty a folder as if it were unmounted.
+
+    The last of these is undone the next time.
+    """
     aside = library.parent / "unmounted"
     for folder in aside.glob("*"):
         shutil.rmtree(library / folder.name)
         folder.rename(library / folder.name)
     folders = sorted(library.iterdir())
-    match rng.randrange(3):
+    match rng.randrange(4):
         case 0:
             rng.choice(sorted(library.rglob("*.jpg"))).unlink()
         case 1:
             folders[0].rename(library / f"folder-{rng.randrange(1_000_000)}")
+        case 2:
+            photos = rng.sample(sorted(library.rglob("*.jpg")), 10)
+            contents = [photo.read_bytes() for photo in photos]
+            for photo, content in zip(photos, contents[1:] + contents[:1], strict=True):
+                photo.write_bytes(content)
         case _:
             aside.mkdir(exist_ok=True)
             folders[-1].rename(aside / folders[-1].name)

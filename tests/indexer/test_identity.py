@@ -1,5 +1,6 @@
 """Which point a photo is: photos that move keep theirs, and the names of one file share one."""
 
+import hashlib
 import os
 import shutil
 from dataclasses import replace
@@ -265,3 +266,138 @@ def test_a_copy_of_a_photo_on_an_unmounted_share_has_not_moved(
     save_records(index, {f"{uri_of(own)}/": record})
     assert run(indexer, own / "green") == (3, 1, 2, 0)
     assert index.count() == 7
+
+
+def renumber(places: list[Path], order: list[int]) -> None:
+    """Give each of these files the name of another one."""
+    contents = [place.read_bytes() for place in places]
+    for place, number in enumerate(order):
+        if place != number:
+            places[place].write_bytes(contents[number])
+
+
+def numbered(folder: Path, count: int) -> list[Path]:
+    """Photos 000.jpg, 001.jpg …, in folders of labels that sort after each other."""
+    folder.mkdir()
+    places = [folder / f"{number:03}.jpg" for number in range(count)]
+    for number, place in enumerate(places):
+        place.write_bytes(make.encoded(make.photo(seed=number)))
+    return places
+
+
+def relabel(index: VectorIndex) -> None:
+    """Give each photo a label that its source does not give, as a correction does."""
+    index.replace_payloads(
+        {photo: replace(one, label=f"of {one.sha256[:8]}") for photo, one in index.scroll_payloads()}
+    )
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64])
+@pytest.mark.parametrize("order", [[1, 0, 2], [9, *range(9)]])
+def test_renumbered_photos_keep_their_points(
+    order: list[int], batch: int, tmp_path: Path, indexer: BatchIndexer, index: VectorIndex, monkeypatch
+) -> None:
+    places = numbered(tmp_path / "photos", len(order))
+    run(indexer, tmp_path / "photos")
+    relabel(index)
+    before = by_content(index)
+    vectors = index.vectors([*dict(index.scroll_payloads())])
+    renumber(places, order)
+    monkeypatch.setattr(Embedder, "embed", None)
+    monkeypatch.setattr(indexer, "_batch", batch)
+    moved = sum(place != number for place, number in enumerate(order))
+    assert run(indexer, tmp_path / "photos") == (len(order), 0, len(order) - moved, moved)
+    assert by_content(index) == before
+    for place in places:
+        assert photo_at(index, place).payload.sha256 == hashlib.sha256(place.read_bytes()).hexdigest()
+    for photo, vector in index.vectors([*vectors]).items():
+        np.testing.assert_allclose(vector, vectors[photo], atol=1e-6)
+    forget_removed(index, 30)
+    assert not index.has_removed() or index.removed().count() == 0
+    assert run(indexer, tmp_path / "photos") == (len(order), 0, len(order), 0)
+
+
+@pytest.mark.parametrize("batch", [1, 64])
+@pytest.mark.parametrize("elsewhere", ["0.jpg", "zzz.jpg"])
+def test_a_photo_in_the_place_of_another_takes_nothing_over(
+    elsewhere: str, batch: int, tmp_path: Path, indexer: BatchIndexer, index: VectorIndex, monkeypatch
+) -> None:
+    """The former photo is listed before the place, or after it."""
+    places = numbered(tmp_path / "photos", 4)
+    run(indexer, tmp_path / "photos")
+    relabel(index)
+    first = photo_at(index, places[1])
+    places[1].rename(tmp_path / "photos" / elsewhere)
+    places[1].write_bytes(make.encoded(make.photo("blue", 9)))
+    monkeypatch.setattr(indexer, "_batch", batch)
+    assert run(indexer, tmp_path / "photos") == (5, 1, 3, 1)
+    moved, other = photo_at(index, tmp_path / "photos" / elsewhere), photo_at(index, places[1])
+    assert (moved.id, moved.payload.label) == (first.id, first.payload.label)
+    assert (other.id, other.payload.label) == (photo_id(uri_of(places[1]), other.payload.sha256), "photos")
+    np.testing.assert_allclose(index.vectors([moved.id])[moved.id], index.vectors([first.id])[first.id], atol=1e-6)
+    assert index.count() == 5
+    assert run(indexer, tmp_path / "photos") == (5, 0, 5, 0)
+
+
+def test_a_changed_photo_keeps_its_id_and_its_former_version_is_forgotten(
+    own: Path, indexer: BatchIndexer, index: VectorIndex
+) -> None:
+    run(indexer, own)
+    place = own / "red" / "0.jpg"
+    before = photo_at(index, place)
+    content = place.read_bytes()
+    for data in (make.encoded(make.photo("blue", 9)), make.encoded(make.photo("green", 9)), content):
+        place.write_bytes(data)
+        run(indexer, own)
+        after = photo_at(index, place)
+        assert (after.id, after.payload.sha256) == (before.id, hashlib.sha256(data).hexdigest())
+        assert index.removed().count() == 1
+        assert forget_removed(index, 30) == 0
+        assert index.removed().count() == 0
+    assert index.count() == 6
+
+
+def test_a_photo_that_another_one_overwrote_is_kept_like_a_removed_one(
+    own: Path, indexer: BatchIndexer, index: VectorIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(indexer, own)
+    over, place = photo_at(index, own / "red" / "1.jpg"), own / "red" / "0.jpg"
+    gone, content = photo_at(index, place), place.read_bytes()
+    (own / "red" / "1.jpg").rename(place)
+    monkeypatch.setattr(Embedder, "embed", None)
+    assert run(indexer, own) == (5, 0, 4, 1)
+    assert photo_at(index, place).id == over.id
+    assert forget_removed(index, 30) == 0
+    assert list_indexed_sources(index)[1].by_sync == 1
+    (own / "red" / "again.jpg").write_bytes(content)
+    assert run(indexer, own) == (6, 1, 5, 0)
+    assert photo_at(index, own / "red" / "again.jpg").id == gone.id
+
+
+def test_a_photo_that_a_person_removed_stays_out_in_the_place_of_another(
+    own: Path, indexer: BatchIndexer, index: VectorIndex
+) -> None:
+    run(indexer, own)
+    removed, place = own / "red" / "0.jpg", own / "red" / "1.jpg"
+    remove_photos(index, [photo_at(index, removed)], "person")
+    other = photo_at(index, place)
+    place.rename(own / "red" / "2.jpg")
+    removed.rename(place)
+    (result,) = indexer.run(list_sources([str(own)]))
+    assert (result.seen, result.moved, result.excluded) == (5, 1, (uri_of(place),))
+    assert photo_at(index, own / "red" / "2.jpg").id == other.id
+    assert index.count() == 5
+
+
+def test_removed_photos_of_one_id_are_both_kept(own: Path, indexer: BatchIndexer, index: VectorIndex) -> None:
+    run(indexer, own)
+    place = own / "red" / "0.jpg"
+    contents = [place.read_bytes(), make.encoded(make.photo("blue", 9))]
+    for content in contents:
+        place.write_bytes(content)
+        run(indexer, own)
+        remove_photos(index, [photo_at(index, place)], "person")
+    assert index.removed().count() == 2
+    for content in contents:
+        place.write_bytes(content)
+        assert run(indexer, own) == (5, 0, 5, 0)
