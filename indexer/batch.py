@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
@@ -21,10 +21,13 @@ import numpy.typing as npt
 
 from indexer.batch_writing import BatchWriter, Displaced, Embedded, Exclusive, Kept, Link, Moved, Written
 from indexer.batches import batches
-from indexer.decoder_version import version_if_alike
+from indexer.decoder_version import payload_if_alike
 from indexer.identity import keeps_other_label, listed, moved
+from indexer.index_columns import ColumnsSoFar, IndexColumns, JobColumns
 from indexer.known_photos import Known, KnownPhotos, is_same_file
 from retrieval.closing import Closing
+from retrieval.columns.capture import captured
+from retrieval.columns.kinds import Kind
 from retrieval.decoder import PhotoDecoder
 from retrieval.decoding.version import HEAD, VERSION, looks_different
 from retrieval.embedder import Embedder
@@ -37,6 +40,7 @@ from retrieval.stores import Failure, photo_status, read_photo
 
 BATCH = 64  # photos looked up and written at once; more if an accelerator embeds larger groups
 
+NO_COLUMNS = JobColumns()
 READ_AT_ONCE = 8  # photos of a group in memory at the same time
 
 Result = TypeVar("Result")
@@ -59,6 +63,7 @@ class BatchResult:
     unprocessed: tuple[PhotoRef, ...] = ()  # photos that were not started before the deadline
     labels_kept: int = 0  # photos that keep a label in the index that differs from the name of their folder
     slowed_by: str | None = None  # what slowed the batch down, for example a server that limits the rate of requests
+    columns: dict[str, Kind] = field(default_factory=dict)  # the kinds with which the columns of the job are indexed
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,7 @@ class PreparedBatch:
 
     time: str
     labels_kept: frozenset[str]  # the URIs of photos that keep a label that differs from the name of their folder
+    columns: dict[str, Kind]  # the kinds with which the columns of the job are indexed
     groups: Sequence[Future[list[_Result]]]
 
 
@@ -130,31 +136,37 @@ class BatchIndexer(Closing):
         self._index = index
         self._decoder = decoder
         self._known = KnownPhotos(index, heeds_removals=heeds_removals)
-        self._writer = BatchWriter(index, exclusive)
+        self._columns = IndexColumns(index)
+        self._writer = BatchWriter(index, self._columns, exclusive)
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="embed")
         self._group = embedder.session.provider.batch
         self._batch = max(BATCH, threads * self._group)
 
-    def run(self, photos: Iterable[PhotoRef]) -> Iterator[BatchResult]:
+    def run(self, photos: Iterable[PhotoRef], columns: ColumnsSoFar = JobColumns) -> Iterator[BatchResult]:
         """Index a stream of photos, and yield the result of each batch once its points are written.
 
+        `columns` returns what is known of the columns of the photos that were listed so far.
         Raises `IndexWriteFailed` if the index can't be written; the batches before are indexed.
         """
         prepared: deque[PreparedBatch] = deque()
         for batch in batches(photos, self._batch):
-            prepared.append(self.prepare(batch, now()))
+            prepared.append(self.prepare(batch, now(), columns=columns()))
             if len(prepared) > 1:  # the threads work on the next batch while this one is written
                 yield self.store(prepared.popleft())
         while prepared:
             yield self.store(prepared.popleft())
 
-    def prepare(self, photos: Sequence[PhotoRef], time: str, deadline: float = math.inf) -> PreparedBatch:
+    def prepare(
+        self, photos: Sequence[PhotoRef], time: str, deadline: float = math.inf, columns: JobColumns = NO_COLUMNS
+    ) -> PreparedBatch:
         """Look the photos up in the index, and start reading, decoding and embedding those that are new or changed.
 
         Args:
             time: identifies the batch, see `now`.
             deadline: seconds on the monotonic clock after which no group of photos is started.
+            columns: what is known of the columns of the photos.
         """
+        kinds = self._columns.learn(columns)
         known = self._index.named([photo.uri for photo in photos])
         excluded = self._known.excluded([photo for photo in photos if photo.uri not in known])
         kept = (
@@ -164,14 +176,15 @@ class BatchIndexer(Closing):
         embedding = [
             self._threads.submit(self._embed_group, group, known, excluded, time, deadline) for group in groups
         ]
-        return PreparedBatch(time, frozenset(kept), embedding)
+        return PreparedBatch(time, frozenset(kept), kinds, embedding)
 
     def store(self, prepared: PreparedBatch) -> BatchResult:
         """Wait for a prepared batch, write it to the index, and flush it, so that its result may be acknowledged."""
         try:
             results = [result for group in prepared.groups for result in group.result()]
             result = self._store(results)
-            return replace(result, labels_kept=len(prepared.labels_kept - {photo.uri for photo in result.unprocessed}))
+            kept = prepared.labels_kept - {photo.uri for photo in result.unprocessed}
+            return replace(result, labels_kept=len(kept), columns=prepared.columns)
         finally:
             self._known.release(prepared.time)
 
@@ -238,9 +251,9 @@ class BatchIndexer(Closing):
                 return Link(found.id, photo)
             found = None  # the link has been replaced by a file
         if found is not None and _has_same_status(photo, found.payload):
-            version = version_if_alike(photo, found.payload.decoder)
-            if version is not None:
-                return _same_content(found, replace(listed(photo, found.payload), decoder=version), time)
+            alike = payload_if_alike(photo, found.payload, places=self._columns.asks_for_places)
+            if alike is not None:
+                return self._same_content(found, listed(photo, alike), time)
         return self._read(photo, found, time)
 
     def _read(self, photo: PhotoRef, found: IndexedPhoto | None, time: str) -> Kept | Link | _New | _Pending:
@@ -248,11 +261,12 @@ class BatchIndexer(Closing):
         sha256 = hashlib.sha256(data).hexdigest()
         fields: dict[str, Any] = {"bytes": len(data), "modified_at": status.modified_at, "etag": status.etag}
         if found is not None and found.payload.sha256 == sha256:
+            fields |= {"columns": {**found.payload.columns, **captured(data)}}
             if looks_different(data[:HEAD], lambda: data, found.payload.decoder):
                 fields |= {"indexed_at": time}
                 return self._decode(_New(photo, data, replace(listed(photo, found.payload), **fields), found))
             fields |= {"decoder": VERSION}
-            return _same_content(found, replace(listed(photo, found.payload), **fields), time)
+            return self._same_content(found, replace(listed(photo, found.payload), **fields), time)
         payload = Payload(
             uri=photo.uri,
             label=photo.label,
@@ -262,6 +276,7 @@ class BatchIndexer(Closing):
             indexed_at=time,
             extra=photo.extra,
             sources=() if photo.source is None else (photo.source,),
+            columns=captured(data),
             **fields,
         )
         return _New(photo, data, payload, found)
@@ -282,6 +297,14 @@ class BatchIndexer(Closing):
         decoded = self._decoder.read_pixels(new.data, self._embedder.bundle.resize)
         payload = replace(new.payload, width=decoded.width, height=decoded.height, decoder=VERSION)
         return _Pending(new.photo, payload, decoded.pixels, new.former)
+
+    def _same_content(self, found: IndexedPhoto, payload: Payload, time: str) -> Kept:
+        """Return what to do with a photo whose content is indexed: nothing, or replace its payload."""
+        known, payload = found.payload, self._columns.applied(payload)
+        if replace(payload, sources=known.sources, decoder=known.decoder, columns=known.columns) != known:
+            return Kept(found.id, replace(payload, indexed_at=time), "indexed")
+        by_this_batch = known.indexed_at == time
+        return Kept(found.id, payload if payload != known else None, "indexed" if by_this_batch else "unchanged")
 
 
 def now() -> str:
@@ -319,15 +342,6 @@ def _counted(change: Written) -> str | None:
             return "unchanged"
         case Displaced():
             return None
-
-
-def _same_content(found: IndexedPhoto, payload: Payload, time: str) -> Kept:
-    """Return what to do with a photo whose content is indexed: nothing, or replace its payload."""
-    known = found.payload
-    if replace(payload, sources=known.sources, decoder=known.decoder) != known:
-        return Kept(found.id, replace(payload, indexed_at=time), "indexed")
-    by_this_batch = known.indexed_at == time
-    return Kept(found.id, payload if payload != known else None, "indexed" if by_this_batch else "unchanged")
 
 
 def _has_same_status(photo: PhotoRef, known: Payload) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from indexer.identity import add_names, listed, merge_links, united, with_free_ids
+from indexer.index_columns import IndexColumns
 from indexer.removed_photos import keep_versions, remove_photos, restore_photos
 from retrieval.index import Payload, Point, VectorIndex
 from retrieval.index.base import IndexedPhoto
@@ -70,11 +71,13 @@ class BatchWriter:
     """Writes batches to an index.
 
     Args:
+        columns: sets the values that filters compare.
         exclusive: returns a context in which no other process writes to the index; needed if there are several.
     """
 
-    def __init__(self, index: VectorIndex, exclusive: Exclusive = nullcontext) -> None:
+    def __init__(self, index: VectorIndex, columns: IndexColumns, exclusive: Exclusive = nullcontext) -> None:
         self._index = index
+        self._columns = columns
         self._exclusive = exclusive
 
     def write(self, changes: Sequence[Written]) -> None:
@@ -93,6 +96,7 @@ class BatchWriter:
         displaced = [one.photo for one in _only(Displaced, changes)]
         formers = [one.former for one in embedded if one.former is not None]
         now = self._now([*(one.photo.id for one in moved), *(photo.id for photo in (*displaced, *formers))])
+        moved = [replace(one, payload=self._columns.applied(one.payload)) for one in moved]
         found = [one for one in moved if _is_found(one, now)]
         taken = {one.photo.id for one in found}
         changed = [
@@ -111,7 +115,7 @@ class BatchWriter:
 
     def _upsert(self, points: Iterable[Point]) -> None:
         points = list(points)
-        payloads = united((point.id, point.payload) for point in points)
+        payloads = united((point.id, self._columns.applied(point.payload)) for point in points)
         vectors = {point.id: point.vector for point in points}
         self._index.upsert([Point(photo, vectors[photo], payload) for photo, payload in payloads.items()])
 

@@ -8,6 +8,7 @@ from indexer.batch import BATCH, BatchResult, now
 from indexer.batches import batches
 from indexer.crosscheck import CrossCheck
 from indexer.executor import BatchExecutor
+from indexer.index_columns import ColumnsSoFar, JobColumns
 from indexer.messages import (
     MAX_CRASHES,
     BatchMessage,
@@ -44,12 +45,12 @@ class CeleryExecutor(BatchExecutor):
         self._model = model
         self._tasks = OutstandingTasks(settings)
 
-    def index(self, photos: Iterable[PhotoRef]) -> Iterator[BatchResult]:
+    def index(self, photos: Iterable[PhotoRef], columns: ColumnsSoFar = JobColumns) -> Iterator[BatchResult]:
         """See `BatchExecutor.index`; batches that are outstanding when the caller stops are revoked."""
         polled = monotonic()
         try:
             for batch in batches(photos, BATCH):
-                self._tasks.send(BatchMessage(model=self._model, photos=batch, time=now()))
+                self._tasks.send(BatchMessage(model=self._model, photos=batch, time=now(), columns=columns()))
                 while len(self._tasks) >= MAX_OUTSTANDING:
                     yield self._next_result(POLL_SECONDS)
                 if monotonic() - polled > POLL_SECONDS:

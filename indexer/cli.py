@@ -21,6 +21,7 @@ from indexer.progress import INTERRUPTED, cancel_on_interrupt, progress_bar
 from indexer.removal import REMOVABLE
 from indexer.runner import FinishedJob, run_job
 from indexer.scheduled_sync import load_sync
+from retrieval.columns.kinds import KINDS
 from retrieval.console import Exclude, IncludeHidden, JsonFlag, print_result, say
 from retrieval.current_model import bundle_in_use
 from retrieval.errors import LookalikeError, NoModel
@@ -30,7 +31,7 @@ from retrieval.photo_ref import display_uri
 from retrieval.settings import load_settings
 
 COUNTS = {"seen", "indexed", "unchanged", "moved", "removed", "removal_refused", "failed", "seconds"}
-COUNTS |= {"skipped", "skipped_reasons", "notices"}
+COUNTS |= {"skipped", "skipped_reasons", "notices", "column_kinds"}
 FIRST_DISAGREEMENTS = 5
 MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}
 
@@ -70,6 +71,14 @@ def index(
             help="Let --sync remove up to N photos, or N % of the photos, of each source, even if that seems too many.",
         ),
     ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME:KIND",
+            help=f"The kind of a column of a manifest: {', '.join(KINDS)}; repeat for several. Default: inferred. "
+            "`place:place` also stores where photos were taken (EXIF GPS).",
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if any photo fails.")] = False,
     bundle: Annotated[Path | None, typer.Option(help="The model bundle. Default: that of the current model.")] = None,
     as_json: JsonFlag = False,
@@ -85,6 +94,7 @@ def index(
         relabel=relabel,
         allow_removing=allow_removing,
         urls=True,
+        columns=tuple(column or ()),
     )
     _run(request, strict, as_json)
 

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from typing import Self
 
-from indexer.batch import BatchIndexer, BatchResult
+from indexer.batch import NO_COLUMNS, BatchIndexer, BatchResult
 from indexer.batch_writing import Exclusive
 from indexer.crosscheck import CrossCheck, cross_check
 from indexer.index_calibration import calibrate
+from indexer.index_columns import ColumnsSoFar, JobColumns, renew_columns, upgrade_columns
 from indexer.removal import Removal, RemovalLimits, remove_gone
 from indexer.removed_photos import forget_removed
 from indexer.source_record import SourceRecord, update_records
@@ -28,10 +29,11 @@ class BatchExecutor(Closing):
     """Runs the steps of a job on the index of one model."""
 
     @abstractmethod
-    def index(self, photos: Iterable[PhotoRef]) -> Iterator[BatchResult]:
+    def index(self, photos: Iterable[PhotoRef], columns: ColumnsSoFar = JobColumns) -> Iterator[BatchResult]:
         """Index a stream of photos, and yield the result of each batch once its points are written.
 
         Empty results are yielded while no batch is finished, so that the caller can check for cancellation.
+        `columns` returns what is known of the columns of the photos that were listed so far.
 
         Raises:
             IndexWriteFailed: the index can't be written; the batches before are indexed.
@@ -57,7 +59,8 @@ class BatchExecutor(Closing):
     ) -> None:
         """Save what sources are that were indexed completely, by their URI; see `indexer.source_record`.
 
-        Photos that syncs removed long ago are forgotten. `keep_mounts` keeps folders recorded as mount points.
+        Photos that syncs removed long ago are forgotten, and columns are renewed (`renew_columns`). `keep_mounts` keeps
+        folders recorded as mount points.
         """
 
     @abstractmethod
@@ -115,6 +118,7 @@ class LocalExecutor(BatchExecutor):
         """
         embedder = Embedder(bundle, threads=1, device=settings.device)
         index = store.open(bundle.model_id, bundle.dimension, bundle.look)
+        upgrade_columns(index)
         index.upgrade()
         return cls(
             embedder,
@@ -125,12 +129,14 @@ class LocalExecutor(BatchExecutor):
             exclusive=exclusive,
         )
 
-    def index(self, photos: Iterable[PhotoRef]) -> Iterator[BatchResult]:
-        return self._batches.run(photos)
+    def index(self, photos: Iterable[PhotoRef], columns: ColumnsSoFar = JobColumns) -> Iterator[BatchResult]:
+        return self._batches.run(photos, columns)
 
-    def index_batch(self, photos: Sequence[PhotoRef], time: str, deadline: float) -> BatchResult:
+    def index_batch(
+        self, photos: Sequence[PhotoRef], time: str, deadline: float, columns: JobColumns = NO_COLUMNS
+    ) -> BatchResult:
         """Index one batch; see `BatchIndexer.prepare`."""
-        return self._batches.store(self._batches.prepare(photos, time, deadline))
+        return self._batches.store(self._batches.prepare(photos, time, deadline, columns))
 
     def remove_gone(
         self,
@@ -146,6 +152,7 @@ class LocalExecutor(BatchExecutor):
         self, records: dict[str, SourceRecord], cancellation: CancellationToken, *, keep_mounts: bool
     ) -> None:
         update_records(self._index, records, keep_mounts=keep_mounts)
+        renew_columns(self._index)
         forget_removed(self._index, self._keep_removed_days)
 
     def optimize(self, cancellation: CancellationToken) -> None:

@@ -30,6 +30,7 @@ def retry_request(settings: Settings, job_id: str) -> IndexRequest:
         include_hidden=job.include_hidden,
         exclude=job.exclude,
         relabel=job.relabel,
+        columns=job.columns,
         urls=job.urls,
         retry_of=job_id,
     )

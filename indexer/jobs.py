@@ -23,6 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from indexer.batch import BatchResult
 from indexer.removal import RefusedRemoval, Removal
 from retrieval.cancellation import CancellationToken
+from retrieval.columns.kinds import Kind as ColumnKind
+from retrieval.columns.schema import PLACE
 from retrieval.errors import LookalikeError, NotFound, os_errors_as
 from retrieval.files import flush, make_folder, write_atomically
 from retrieval.listing import LabelFrom
@@ -63,6 +65,7 @@ class IndexRequest:
     retry_of: str | None = None  # a job, to index only the photos that failed in it; None for all photos
     kind: Kind = "index"  # "map" (`indexer.map`) and "activate" (`indexer.activation`) need no sources
     max_loss: float = 0.05  # of MAP@R, that activating a model may cost
+    columns: Sequence[str] = ()  # the kinds of columns that a person chose, each as NAME:KIND
     started_by: str | None = None  # the name of the key with which it was started; None on the command line
 
     def listing_options(self, home: Path) -> ListingOptions:
@@ -90,6 +93,7 @@ class Job(BaseModel):
     urls: bool = False
     retry_of: str | None = None
     started_by: str | None = Field(None, description="name of the key with which it was started over HTTP")
+    columns: list[str] = Field([], description="the kinds of columns that were chosen for it, each as NAME:KIND")
     model: str
     state: State = "running"
     error: str | None = None
@@ -104,6 +108,9 @@ class Job(BaseModel):
     skipped: int = Field(0, description="number of files in the folders that are not indexed; `seen` excludes them")
     skipped_reasons: list[SkippedReason] = Field([], description="grouped by reason")
     notices: list[str] = Field([], description="what was noticed about labels and splits, in sentences")
+    column_kinds: dict[str, ColumnKind] = Field(
+        {}, description="the columns of its manifests, and the kind with which each is indexed"
+    )
     slowed_by: str | None = Field(None, description="what has slowed the job down, if anything")
     seconds: float = 0.0
 
@@ -246,6 +253,7 @@ class JobRecord:
         self.job.failed += len(result.failures)
         self._labels_kept += result.labels_kept
         self.job.slowed_by = result.slowed_by or self.job.slowed_by
+        self.job.column_kinds |= result.columns
         self.set_seconds()
         self._append(result.failures)
         if time.monotonic() - self._saved >= SAVED_EVERY_SECONDS:
@@ -256,6 +264,11 @@ class JobRecord:
         self.job.skipped = report.skipped
         self.job.skipped_reasons = [replace(reason) for reason in report.skipped_reasons]
         self.job.notices = report.notices + report.missing_labels
+        kinds = self.job.column_kinds
+        self.job.notices += report.columns.notices(kinds)
+        unknown = {column.rpartition(":")[0] for column in self.job.columns} - {*kinds, PLACE}
+        if unknown:
+            self.job.notices.append(f"No photo that was listed has a column {', '.join(sorted(unknown))}.")
         if self._labels_kept:
             self.job.notices.append(
                 f"{self._labels_kept:,} photos keep the label that they have in the index, although the names of their "

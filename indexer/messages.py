@@ -6,12 +6,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from indexer.batch import BatchResult
 from indexer.crosscheck import CrossCheck
+from indexer.index_columns import JobColumns
 from indexer.removal import Removal, RemovalLimits
 from indexer.source_record import SourceRecord
 from retrieval.errors import LookalikeError
 from retrieval.photo_ref import PhotoRef
 
-MESSAGE_VERSION: Literal[4] = 4
+MESSAGE_VERSION: Literal[5] = 5
 HEARTBEAT_SECONDS = 5.0  # between the messages of a worker on a task that it works on
 MAX_CRASHES = 3  # of workers, before a batch is not tried again
 
@@ -22,7 +23,7 @@ class TaskMessage(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     task_name: ClassVar[str]
 
-    version: Literal[4] = MESSAGE_VERSION
+    version: Literal[5] = MESSAGE_VERSION
     model: str
 
     @classmethod
@@ -54,6 +55,7 @@ class BatchMessage(TaskMessage):
 
     photos: list[PhotoRef]
     time: str
+    columns: JobColumns = JobColumns()
 
     def halves(self) -> list[Self]:
         """The message in two, of the same time."""

@@ -10,6 +10,7 @@ from itertools import groupby, repeat
 import numpy as np
 
 from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
+from indexer.index_columns import copy_columns
 from indexer.model_registry import open_index
 from indexer.source_record import read_records, save_records
 from retrieval.cancellation import CancellationToken
@@ -81,6 +82,7 @@ def migrate(
             _require_equal(source, target)
             target.optimize(cancellation)
             _copy_calibration(source, target)
+            copy_columns(source, target)
             _copy_removed(source, target)
             save_records(target, read_records(source))
         complete = not cancellation.cancelled

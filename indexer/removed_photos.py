@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from indexer.batches import batches
 from indexer.identity import with_free_ids
+from indexer.index_columns import IndexColumns
 from retrieval.errors import IndexWriteFailed, NotFound
 from retrieval.index import Point, VectorIndex
 from retrieval.index.base import IndexedPhoto
@@ -155,10 +156,9 @@ def _make_way(index: VectorIndex, photos: Sequence[IndexedPhoto]) -> None:
     found = index.get([*replaced]) if replaced else {}
     vectors = index.vectors([*found])
     successors = {photo: one for photo, one in found.items() if one.sha256 != replaced[photo].sha256}
-    points = [
-        Point(photo_id(one.uri, one.sha256), vectors[photo], replace(one, **replaced[photo].successor, also_at=()))
-        for photo, one in successors.items()
-    ]
+    own = {photo: replace(one, **replaced[photo].successor, also_at=()) for photo, one in successors.items()}
+    columns = IndexColumns(index)
+    points = [Point(photo_id(one.uri, one.sha256), vectors[photo], columns.applied(one)) for photo, one in own.items()]
     index.upsert(points)
     index.delete([*successors])
 

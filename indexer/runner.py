@@ -9,6 +9,7 @@ from pathlib import Path
 from indexer.batch import BatchResult
 from indexer.crosscheck import CrossCheck, save_cross_check
 from indexer.executor import BatchExecutor, LocalExecutor
+from indexer.index_columns import JobColumns, declared_columns, upgrade_columns
 from indexer.job_retry import failed_photos
 from indexer.jobs import IndexRequest, Job, JobRecord, start_record
 from indexer.removal import Removal, RemovalLimits
@@ -67,6 +68,7 @@ def run_job(
     """
     request = replace(request, sources=[lasting_name(source) for source in request.sources])
     policy = settings.source_policy(allow_urls=request.urls)
+    declared = declared_columns(request.columns)
     unlisted: list[Failure] = []
     report, survey = ListingReport(), SourceSurvey()
     photos = survey.counted(_photos(settings, request, policy, report, unlisted.append))
@@ -78,7 +80,11 @@ def run_job(
         current = _CurrentModel(store, store.current())
         with record.ended_by_errors():
             on_progress(record.job)
-            for result in _results(executor, photos, unlisted):
+
+            def columns() -> JobColumns:
+                return JobColumns(report.columns.kinds(), declared)
+
+            for result in _results(executor.index(photos, columns), unlisted):
                 record.count(result)
                 for uri in result.excluded:
                     report.skip("excluded", BY_A_PERSON, file_name(uri))
@@ -126,9 +132,9 @@ class _CurrentModel:
             self.model = self.store.activate_first(model)
 
 
-def _results(executor: BatchExecutor, photos: Iterable[PhotoRef], unlisted: list[Failure]) -> Iterator[BatchResult]:
+def _results(indexed: Iterable[BatchResult], unlisted: list[Failure]) -> Iterator[BatchResult]:
     """Yield the results of an executor, with what could not be listed meanwhile among the failures."""
-    for result in executor.index(photos):
+    for result in indexed:
         yield replace(result, seen=result.seen + len(unlisted), failures=(*result.failures, *unlisted))
         unlisted.clear()
     yield BatchResult(seen=len(unlisted), failures=tuple(unlisted))
@@ -142,6 +148,7 @@ def _open_executor(settings: Settings, store: IndexStore, bundle: Bundle, decode
         Embedder(bundle, threads=1)
         if store.allows_many_processes:  # otherwise the worker that opens the index upgrades it
             with store.open(bundle.model_id, bundle.dimension, bundle.look) as index:
+                upgrade_columns(index)
                 index.upgrade()
         return CeleryExecutor(settings, bundle.model_id)
     return LocalExecutor.open(settings, store, bundle, decoder)
@@ -156,7 +163,7 @@ def _photos(
     """
 
     def listed(sources: Sequence[str]) -> Iterator[PhotoRef]:
-        own = report if request.retry_of is None else None
+        own = report if request.retry_of is None else ListingReport(report.columns)
         options = request.listing_options(settings.home)
         return list_sources(sources, request.label_from, on_skipped, policy, options=options, report=own)
 

@@ -127,7 +127,7 @@ def index_batch(task: Task, executor: LocalExecutor, message: BatchMessage) -> R
     with delivery_count(worker_context().redis, task.request.id) as deliveries:
         if deliveries > MAX_CRASHES:
             return ResultMessage(task=task.request.id, crashed=True)
-        result = executor.index_batch(message.photos, message.time, deadline)
+        result = executor.index_batch(message.photos, message.time, deadline, message.columns)
         return ResultMessage(task=task.request.id, batch=result)
 
 

@@ -45,7 +45,9 @@ def list_photos(
     if is_url(source) and not policy.allow_urls:
         raise BadSource(f"{display(source)} is a URL.", "Name a folder or manifest on this machine.")
     if _is_manifest(source):
-        photos = PhotoManifest(source, policy).photos(on_skipped, None if label_from == "none" else report)
+        report = report or ListingReport()
+        own = ListingReport(report.columns) if label_from == "none" else report  # without notices about labels
+        photos = PhotoManifest(source, policy).photos(on_skipped, own)
     elif label_from == "manifest":
         raise BadSource(f"{display(source)} is not a {LISTED_SUFFIXES} manifest.", "Name one, or omit --label-from.")
     else:

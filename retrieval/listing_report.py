@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from retrieval.columns.evidence import ColumnEvidence
 from retrieval.photo_ref import display
 
 Reason = Literal["format", "hidden", "system", "excluded", "home"]
@@ -42,9 +43,14 @@ class SkippedReason:
 
 
 class ListingReport:
-    """Collects what the listing of one or several sources skipped, and notices about what it found."""
+    """Collects what the listing of one or several sources skipped, and notices about what it found.
 
-    def __init__(self) -> None:
+    Args:
+        columns: collects the kinds of columns; None for a new one.
+    """
+
+    def __init__(self, columns: ColumnEvidence | None = None) -> None:
+        self.columns = columns or ColumnEvidence()  # the kinds of the columns of manifests
         self.skipped = 0  # number of files
         self.notices: list[str] = []  # sentences, each once
         self.missing_labels: list[str] = []  # sentences about manifests without a column of labels

@@ -73,7 +73,7 @@ class PhotoManifest:
         """
         report = report or ListingReport()
         with store_of(self._source).open_file(self._source) as file:
-            repeated = self._repeated(file)
+            repeated = self._repeated(file, report)
             file.seek(0)
             without_column = 0
             for photo in self._rows(file, on_skipped, report):
@@ -86,9 +86,15 @@ class PhotoManifest:
             report.missing_labels.append(f"{self._name} has no column label: {without_column:,} photos without one.")
         repeated.report_to(report, self._name)
 
-    def _repeated(self, file: BinaryIO) -> "_Repeated":
-        """The photos that several rows name; memory is a few bytes per row."""
-        hashes = array("q", (hash(photo.uri) for photo in self._rows(file, lambda _: None, ListingReport())))
+    def _repeated(self, file: BinaryIO, report: ListingReport) -> "_Repeated":
+        """The photos that several rows name; memory is a few bytes per row.
+
+        The report gets the kinds of the columns.
+        """
+        hashes = array("q")
+        for photo in self._rows(file, lambda _: None, ListingReport()):
+            report.columns.see(photo.extra)
+            hashes.append(hash(photo.uri))
         return _Repeated(hashes)
 
     def _rows(self, file: BinaryIO, on_skipped: OnSkipped | None, report: ListingReport) -> Iterator[PhotoRef]:
@@ -171,14 +177,15 @@ class PhotoManifest:
         extra: Extra = {}
         for column, name in columns.others:
             value = row[column]
-            if value is None or value == "":
+            if value is None or value in ("", []):
                 continue
-            if isinstance(value, str):
-                extra[name] = display(self._readable(value, report))
-            elif isinstance(value, int | float) and _is_storable(value):
-                extra[name] = value
+            found = [one for one in value if one is not None] if isinstance(value, list) else [value]
+            if all(isinstance(one, str) or (isinstance(one, int | float) and _is_storable(one)) for one in found):
+                values = [display(self._readable(one, report)) if isinstance(one, str) else one for one in found]
+                extra[name] = values if isinstance(value, list) else values[0]
             elif self._is_strict:
-                raise BadSource(f"{where}: {name} is {_shown(value)}.", "Give it text, a number, true or false.")
+                remedy = "Give it text, a number, true or false, or a list of these."
+                raise BadSource(f"{where}: {name} is {_shown(value)}.", remedy)
             else:
                 report.notice(f"The column {name} of {self._name} is left out: its values can't be stored.")
         return extra

@@ -9,7 +9,9 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
 
 from retrieval.errors import UnreadablePhoto
 
-Extra = dict[str, str | int | float | bool]
+Scalar = str | int | float | bool
+Value = Scalar | list[Scalar]
+Extra = dict[str, Value]
 URL = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*:(//|:)")
 
 

@@ -24,11 +24,13 @@ from indexer.removal import REMOVABLE
 from indexer.scheduled_sync import LastSync
 from retrieval import formats
 from retrieval.bundle_format import Part
+from retrieval.columns.kinds import KINDS
 from retrieval.images import Crop
 from retrieval.index import Filter
 from retrieval.label_prediction import PredictedLabel
 from retrieval.labels import composed
 from retrieval.listing import LabelFrom
+from retrieval.photo_ref import Extra
 from retrieval.search import MOST_RESULTS, SearchParameters
 from retrieval.search_response import Distance, Score, ScoreBands, Scores
 
@@ -362,7 +364,7 @@ class Photo(BaseModel):
     bytes: int = Field(description="size of the file")
     modified_at: str = Field(description="modification time of the file, ISO 8601 in UTC")
     indexed_at: str = Field(description="ISO 8601 in UTC")
-    extra: dict[str, str | int | float | bool] = Field({}, description="further columns of its manifest")
+    extra: Extra = Field({}, description="further columns of its manifest")
     image_url: str
     thumbnail_url: str
 
@@ -412,6 +414,9 @@ class IndexJob(RequestModel):
         None,
         pattern=f"^({REMOVABLE})$",
         description="how many photos of each source `sync` may remove, even if that seems too many: N or N%",
+    )
+    columns: list[Annotated[str, Field(pattern=f"^.+:({'|'.join(KINDS)})$", max_length=1000)]] = Field(
+        [], max_length=200, description="the kinds of columns of manifests, each as NAME:KIND; by default inferred"
     )
     model: str | None = Field(None, description="the id of an installed model; null: the current one")
 

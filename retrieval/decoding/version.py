@@ -10,7 +10,9 @@ from retrieval.decoding.profiles import profile_of
 from retrieval.decoding.tones import has_more_than_8_bits
 
 # 1: before versions were recorded. 2: profiles are converted to sRGB; 16 and 32 bits are scaled as the file says.
-VERSION = 2
+# 3: the same pixels; capture date, camera and place are read.
+VERSION = 3
+COLOURS = 2  # the last version in which photos look different
 HEAD = 256 << 10  # bytes at the start of a file, in which its profile begins
 PROFILES = (b"ICC_PROFILE\0", b"iCCP", b"ICCP", b"colrprof", b"colrrICC")  # of JPEG, PNG, WebP, AVIF
 TIFF = (b"II*\0", b"MM\0*")  # and most camera raw files
@@ -26,7 +28,7 @@ def looks_different(head: bytes, whole: Callable[[], bytes], version: int | None
         whole: reads the whole file, if its header is longer.
         version: of the decoder that read the photo; None: version 1.
     """
-    if (version or 1) >= VERSION or not (head.startswith(TIFF) or any(mark in head for mark in PROFILES)):
+    if (version or 1) >= COLOURS or not (head.startswith(TIFF) or any(mark in head for mark in PROFILES)):
         return False
     with suppress(Exception):
         return _is_changed(open_image(head))

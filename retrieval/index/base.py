@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from retrieval.cancellation import CancellationToken
 from retrieval.closing import Closing
+from retrieval.columns.kinds import Kind
 from retrieval.errors import IndexMismatch, IndexUnreadable, NotFound
 from retrieval.index.filter import NO_FILTER, Filter
-from retrieval.index.payload import Payload
+from retrieval.index.payload import INDEXED_FIELDS, Payload
 from retrieval.photo_ref import photo_id
 
 if TYPE_CHECKING:
@@ -222,8 +223,17 @@ class VectorIndex(Closing):
             IndexWriteFailed: the engine refused.
         """
 
+    @abstractmethod
+    def index_fields(self, fields: Mapping[str, Kind]) -> None:
+        """Create the payload indexes of fields, by their names and what they hold, where they are missing.
+
+        Raises:
+            IndexWriteFailed: the engine refused.
+        """
+
     def upgrade(self) -> None:
         """Bring an existing index up to date with the settings and this version; called when a job starts."""
+        self.index_fields(INDEXED_FIELDS)
 
     def slowed_by(self) -> str | None:
         """Return what has slowed the index down since the last call, as a sentence for the progress of a job."""

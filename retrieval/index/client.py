@@ -129,7 +129,7 @@ def versions_apart(server: str, client: str) -> str | None:
 
     Qdrant supports a client with servers of its own, the previous and the next minor version.
     """
-    (major, minor), (of_client, minor_of_client) = _numbers(server), _numbers(client)
+    (major, minor), (of_client, minor_of_client) = numbers(server), numbers(client)
     if major == of_client and abs(minor - minor_of_client) <= 1:
         return None
     return f"The Qdrant server has version {server} and its client {client}; at most one minor version apart is safe."
@@ -137,7 +137,7 @@ def versions_apart(server: str, client: str) -> str | None:
 
 def _check_version(server: str, client: str) -> None:
     """Warn of versions that differ; raise `LookalikeError` if the server is too old."""
-    if _numbers(server) < OLDEST_SERVER:
+    if numbers(server) < OLDEST_SERVER:
         oldest = ".".join(map(str, OLDEST_SERVER))
         raise LookalikeError(
             f"The Qdrant server has version {server}; version {oldest} or later is required (the client is {client}).",
@@ -147,7 +147,8 @@ def _check_version(server: str, client: str) -> None:
         log.warning(warning)
 
 
-def _numbers(version: str) -> tuple[int, int]:
+def numbers(version: str) -> tuple[int, int]:
+    """Return the major and the minor version."""
     major, minor = version.split(".")[:2]
     return int(major), int(minor)
 

@@ -18,24 +18,27 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import qdrant_edge as qdrant
 
 from retrieval.cancellation import CancellationToken
+from retrieval.columns.kinds import Kind
 from retrieval.errors import IndexUnreadable, IndexWriteFailed, LookalikeError
 from retrieval.files import flush_tree, write_atomically
 from retrieval.index import records
 from retrieval.index.base import Hit, IndexedPhoto, IndexStore, Point
+from retrieval.index.edge_filter import compiled, kind_of, payload_index
 from retrieval.index.filter import Filter
 from retrieval.index.filtered_search import Nearest, filtered_search
 from retrieval.index.folder import COUNT, DESCRIPTION, OPENING_BYTES, SPARE_BYTES, hold, release, require_space
 from retrieval.index.graph import bring_up_to_date, build_graph
 from retrieval.index.lookup import Lookup
-from retrieval.index.payload import INDEXED_FIELDS, Payload
+from retrieval.index.payload import Payload
 from retrieval.index.planned_search import PlannedSearch
 from retrieval.index.shard import Batch, as_edge, batch_of, create_shard, stored_vector
 from retrieval.index.vectors import LOOK, WHOLE, Vector
@@ -79,6 +82,7 @@ class EmbeddedIndex(PlannedSearch):
         IndexWriteFailed: the disk is full.
     """
 
+    INDEXED_POINTS = 2_000  # from so many points on, fields other than the label have payload indexes
     FILTERED_SCAN_POINTS = 100_000  # up to so many points that match a filter are compared one by one
 
     def __init__(self, store: IndexStore, folder: Path, model: str, dimension: int, look: int = 0) -> None:
@@ -120,10 +124,15 @@ class EmbeddedIndex(PlannedSearch):
         """See `VectorIndex.replace_payloads`: sets what changed, since a new label moves a point out of the graph."""
         before = self.get([*payloads])
         self._remember((photo, payload) for photo, payload in payloads.items() if photo in before)
+        indexed = {field.partition(".")[0] for field in self._indexed()}
+        changes: dict[str, _Change] = {}
         for photo, old in before.items():
-            is_filtered = any(getattr(old, name) != getattr(payloads[photo], name) for name in INDEXED_FIELDS)
-            for operation in _payload_changes(photo, old.as_dict(), payloads[photo].as_dict()):
-                self._write(operation, [photo], changes=int(is_filtered))
+            change = _Change.between(old.as_dict(), payloads[photo].as_dict())
+            changes.setdefault(repr(change), change).photos.append(photo)
+        for change in changes.values():
+            moved = len(change.photos) if indexed & {*change.values, *change.gone} else 0
+            for operation in change.operations():
+                self._write(operation, change.photos, changes=moved)
 
     def delete(self, ids: Sequence[uuid.UUID]) -> None:
         if ids:
@@ -195,7 +204,8 @@ class EmbeddedIndex(PlannedSearch):
         try:
             with self._writing():
                 require_space(self._folder, SPARE_BYTES + 2 * _size(self._place))
-                built = build_graph(copy, self.dimension, self.look, self._batches(), CancellationToken(is_cancelled))
+                token = CancellationToken(is_cancelled)
+                built = build_graph(copy, self.dimension, self.look, self._batches(), token, fields=self._indexed())
                 if built:
                     self._replace_shard(copy)
         finally:
@@ -203,6 +213,19 @@ class EmbeddedIndex(PlannedSearch):
             self._sweep()
             self._building.release()
         return built
+
+    def index_fields(self, fields: Mapping[str, Kind]) -> None:
+        """See `VectorIndex.index_fields`: the graph stays as it is.
+
+        Filters are as fast without payload indexes if there are few points, and creating an index of the fields takes
+        a second.
+        """
+        if self.count(exact=False) < self.INDEXED_POINTS:
+            return
+        indexed = self._indexed()
+        for name, kind in fields.items():
+            if name not in indexed:
+                self._write(payload_index(name, kind), [])
 
     def has_removed(self) -> bool:
         return (self._folder / REMOVED / DESCRIPTION).exists()
@@ -373,7 +396,7 @@ class EmbeddedIndex(PlannedSearch):
                 of_look = qdrant.Query.Nearest(as_edge(query[-self.look :]), using=LOOK)
                 limit = max(self.CANDIDATES, k)
                 prefetches = [
-                    qdrant.Prefetch(limit, query=part, params=params, filter=_compiled(filter))
+                    qdrant.Prefetch(limit, query=part, params=params, filter=compiled(filter))
                     for part in (whole, of_look)
                 ]
                 last = qdrant.SearchParams(exact=True)
@@ -381,7 +404,7 @@ class EmbeddedIndex(PlannedSearch):
                 limit=k,
                 query=whole,
                 prefetches=prefetches,
-                filter=_compiled(filter),
+                filter=compiled(filter),
                 params=last,
                 with_payload=True,
             )
@@ -389,13 +412,18 @@ class EmbeddedIndex(PlannedSearch):
 
     def _matching(self, filter: Filter) -> int:
         with self._reading():
-            return self._shard.count(qdrant.CountRequest(filter=_compiled(filter), exact=False))
+            return self._shard.count(qdrant.CountRequest(filter=compiled(filter), exact=False))
 
     def _candidates(self, by_look: bool) -> int:
         """How many candidates a search in the graph keeps: a quarter suffices in a small graph, half for look."""
         if self._few is None:
             self._few = self._shard.count(qdrant.CountRequest(exact=False)) <= FEW_POINTS
         return self.EF // (2 if by_look else 4) if self._few else self.EF
+
+    def _indexed(self) -> dict[str, Kind]:
+        """Return the fields that have payload indexes, and what they hold."""
+        with self._reading():
+            return {name: kind_of(index) for name, index in self._shard.info().payload_schema.items()}
 
     def _outside_graph(self) -> int:
         """About how many points the graph lacks or holds in an older version, which Edge does not count."""
@@ -477,22 +505,27 @@ class EmbeddedIndex(PlannedSearch):
                 self._written.update(ids)
 
 
-def _compiled(filter: Filter) -> qdrant.Filter | None:
-    """Return a filter as Edge understands it; None matches every point."""
-    if not filter:
-        return None
-    return qdrant.Filter(must=[qdrant.FieldCondition("label", match=qdrant.MatchAny(filter.stored_labels))])
+@dataclass(slots=True)
+class _Change:
+    """What makes the payloads of some points from their former ones."""
 
+    values: dict[str, Any]
+    gone: list[str]
+    photos: list[uuid.UUID] = field(default_factory=list, repr=False)
 
-def _payload_changes(
-    photo: uuid.UUID, old: Mapping[str, Any], new: Mapping[str, Any]
-) -> Iterator[qdrant.UpdateOperation]:
-    """Yield the operations that make a payload from another."""
-    gone = [name for name in old if name not in new]
-    if changed := {name: value for name, value in new.items() if old.get(name) != value}:
-        yield qdrant.UpdateOperation.set_payload([photo], changed)
-    if gone:
-        yield qdrant.UpdateOperation.delete_payload([photo], gone)
+    @classmethod
+    def between(cls, old: Mapping[str, Any], new: Mapping[str, Any]) -> Self:
+        """Return the change from a payload to another one, without points."""
+        values = {name: value for name, value in new.items() if old.get(name) != value}
+        return cls(values, [name for name in old if name not in new])
+
+    def operations(self) -> Iterator[qdrant.UpdateOperation]:
+        """Yield the operations on the points."""
+        photos: list[int | uuid.UUID | str] = [*self.photos]
+        if self.values:
+            yield qdrant.UpdateOperation.set_payload(photos, self.values)
+        if self.gone:
+            yield qdrant.UpdateOperation.delete_payload(photos, self.gone)
 
 
 def _is_empty(shard: Path) -> bool:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import chain
@@ -23,6 +23,7 @@ from typing import IO, Any, cast
 import qdrant_edge as qdrant
 
 from retrieval.cancellation import CancellationToken
+from retrieval.columns.kinds import Kind
 from retrieval.errors import IndexWriteFailed
 from retrieval.index.shard import Batch, create_shard, vector_params, write_batch
 
@@ -38,7 +39,13 @@ END = None  # after the last batch
 
 
 def build_graph(
-    shard: Path, dimension: int, look: int, batches: Iterable[Batch], cancellation: CancellationToken
+    shard: Path,
+    dimension: int,
+    look: int,
+    batches: Iterable[Batch],
+    cancellation: CancellationToken,
+    *,
+    fields: Mapping[str, Kind],
 ) -> bool:
     """Create a shard of points, and build its graphs; return whether that was completed and not cancelled.
 
@@ -47,6 +54,7 @@ def build_graph(
         dimension: length of the vectors.
         look: length of their part look; 0 if they have one part.
         batches: the points, which are read in this process.
+        fields: the fields that get payload indexes, and what they hold.
 
     Raises:
         IndexWriteFailed: the process that builds it failed.
@@ -56,10 +64,10 @@ def build_graph(
     with tempfile.TemporaryFile() as complaints:
         # A builder that ended breaks the pipe; its status says why.
         with suppress(BrokenPipeError), subprocess.Popen(command, stderr=complaints, **pipes) as builder:
-            for batch in chain(batches, [END]):
+            for message in chain([dict(fields)], batches, [END]):
                 if cancellation.cancelled:
                     return False
-                pickle.dump(batch, cast(IO[bytes], builder.stdin))
+                pickle.dump(message, cast(IO[bytes], builder.stdin))
             cast(IO[bytes], builder.stdin).flush()
             while builder.poll() is None:
                 if cancellation.wait(POLL_SECONDS):
@@ -97,8 +105,8 @@ def main() -> None:
 
 
 def _write(folder: Path, dimension: int, look: int) -> None:
-    """Create a shard of the batches on standard input."""
-    shard = create_shard(folder, dimension, look)
+    """Create a shard of what is on standard input: its fields, then batches."""
+    shard = create_shard(folder, dimension, look, pickle.load(sys.stdin.buffer))
     for batch in iter(partial(pickle.load, sys.stdin.buffer), END):
         write_batch(shard, batch, look)
     shard.flush()

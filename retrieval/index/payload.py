@@ -7,10 +7,22 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from retrieval.columns.kinds import Columns, Kind
 from retrieval.errors import IndexUnreadable
 from retrieval.photo_ref import Extra
 
-INDEXED_FIELDS = {"label": "keyword"}  # and the type of each payload index, by its name in Qdrant
+COLUMNS = "columns"  # the field with the values for filters
+INDEXED_FIELDS: dict[str, Kind] = {  # and what they hold, by their names in Qdrant; columns are in `ColumnSchema`
+    "label": "text",
+    "uri": "text",
+    "bytes": "number",
+    "modified_at": "date",
+    "columns.taken": "date",
+    "columns.camera": "text",
+    "columns.orientation": "text",
+    "columns.place": "place",
+}
+ON_DISK = frozenset({"uri"})  # fields with another value for each photo, which would take much memory
 LISTS = ("sources", "also_at")
 
 RemovedBy = Literal["sync", "person", "replaced"]  # replaced: another photo is in its place; until the job ends
@@ -36,6 +48,7 @@ class Payload:
     removed_at: str | None = None  # when it was removed from the index; ISO 8601 in UTC
     removed_by: RemovedBy | None = None
     successor: dict[str, Any] = field(default_factory=dict)  # what the source says about the photo that replaced it
+    columns: Columns = field(default_factory=dict)  # what filters compare, by `retrieval.columns.schema`; set by jobs
 
     def as_dict(self) -> dict[str, Any]:
         """Return the payload as JSON types, without the fields that are None or empty."""

@@ -4,22 +4,28 @@ A collection is marked in its metadata by who made it. Collections of version 0.
 """
 
 import logging
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 
 from qdrant_client import QdrantClient
 from qdrant_client import models as qdrant
 from qdrant_client.http.exceptions import UnexpectedResponse
 
-from retrieval.errors import IndexMismatch, LookalikeError
-from retrieval.index.client import Connection
+from retrieval.columns.kinds import Kind
+from retrieval.errors import IndexMismatch, IndexWriteFailed, LookalikeError
+from retrieval.index.client import Connection, numbers
 from retrieval.index.payload import INDEXED_FIELDS
+from retrieval.index.payload import ON_DISK as DISK_FIELDS
+from retrieval.index.server_filter import payload_index
 from retrieval.index.vectors import LOOK, WHOLE
 from retrieval.settings import DEFAULT_QDRANT_PREFIX
 
 MAKER = "lookalike"
 SCHEMA = 1  # of payload and vectors
 REMOVED = ".removed"  # the kind of the collections of removed points
-LOOKED_UP = ("uri", "also_at", "sha256")  # fields by which single photos are found
+LOOKED_UP = ("also_at", "sha256")  # fields by which single photos are found, like `uri`
+FINDS_PREFIXES = (1, 19)  # the first version that finds texts by their beginning
 ON_DISK = qdrant.KeywordIndexParams(type=qdrant.KeywordIndexType.KEYWORD, on_disk=True)
 
 log = logging.getLogger("lookalike")
@@ -40,6 +46,7 @@ class Collections:
         self._start = f"{self.prefix}{kind}-"
         self._connection, self._settings = connection, connection.settings
         self._known: set[str] = set()  # the names of collections that are ours
+        self._finds_prefixes: bool | None = None  # None: the server was not asked yet
 
     def name(self, model: str) -> str:
         """Return the name of a model's collection."""
@@ -78,7 +85,7 @@ class Collections:
         info = self._info(name)
         if info is None:
             self._connection.request(lambda client: self._create(client, model, dimension, look))
-            self._connection.request(lambda client: self._index_payload(client, name, {}))
+            self.index_fields(model, INDEXED_FIELDS, {})
             info = cast(qdrant.CollectionInfo, self._info(name))
         self.require_ours(name, info)
         return info
@@ -112,8 +119,7 @@ class Collections:
         try:
             if changes:
                 self._connection.request(lambda client: client.update_collection(name, **changes), _NotUpgraded)
-            existing = info.payload_schema
-            self._connection.request(lambda client: self._index_payload(client, name, existing), _NotUpgraded)
+            self.index_fields(model, INDEXED_FIELDS, info.payload_schema, _NotUpgraded)
         except _NotUpgraded as error:
             log.warning("The collection %s can be used, but not brought up to date: %s", name, error)
 
@@ -177,23 +183,52 @@ class Collections:
             if not client.collection_exists(self.name(model)):
                 raise
 
-    @staticmethod
-    def _index_payload(client: QdrantClient, name: str, existing: Any) -> None:
+    def index_fields(
+        self,
+        model: str,
+        fields: Mapping[str, Kind],
+        existing: Mapping[str, qdrant.PayloadIndexInfo] | None = None,
+        failure: type[LookalikeError] = IndexWriteFailed,
+    ) -> None:
         """Create the payload indexes that are missing: before the first point is written, as Qdrant recommends.
 
         See https://qdrant.tech/documentation/concepts/indexing/.
+
+        Args:
+            fields: further ones than those by which single photos are found.
+            existing: the payload indexes that exist; None to ask the server.
+            failure: what is raised if the server refuses.
         """
-        for field, kind in INDEXED_FIELDS.items():
-            if field not in (existing or {}):
-                client.create_payload_index(name, field, qdrant.PayloadSchemaType(kind))
-        for field in LOOKED_UP:
-            if field not in (existing or {}):
-                client.create_payload_index(name, field, ON_DISK)
+        name, prefix = self.name(model), self.finds_prefixes()
+        if existing is None:
+            info = self._info(name)
+            existing = info.payload_schema if info else {}
+        wanted = {field: payload_index(field, kind, prefix=prefix) for field, kind in fields.items()}
+        wanted |= dict.fromkeys(LOOKED_UP, ON_DISK)
+        for field, schema in wanted.items():
+            if field not in existing or (prefix and field in DISK_FIELDS and not _has_prefix(existing[field])):
+                self._connection.request(partial(_create_index, name=name, field=field, schema=schema), failure)
+
+    def finds_prefixes(self) -> bool:
+        """Whether the server finds texts by their beginning."""
+        if self._finds_prefixes is None:
+            found = self._connection.request(lambda client: client.info()).version
+            self._finds_prefixes = numbers(found) >= FINDS_PREFIXES
+        return self._finds_prefixes
 
 
 def removed_collections(connection: Connection) -> Collections:
     """Return the collections of the points that were removed from the index of each model."""
     return Collections(connection, REMOVED)
+
+
+def _create_index(client: QdrantClient, name: str, field: str, schema: Any) -> None:
+    client.create_payload_index(name, field, schema)
+
+
+def _has_prefix(index: qdrant.PayloadIndexInfo) -> bool:
+    """Whether texts of the index are found by their beginning."""
+    return bool(getattr(index.params, "prefix", None))
 
 
 def lengths(info: qdrant.CollectionInfo) -> tuple[int, int]:

@@ -8,17 +8,20 @@ from typing import Any, TypeVar
 from qdrant_client import QdrantClient, models
 
 from retrieval.cancellation import CancellationToken
-from retrieval.errors import IndexWriteFailed
+from retrieval.columns.kinds import Kind
+from retrieval.errors import BadQuery, IndexWriteFailed
 from retrieval.index import records
 from retrieval.index.base import MOST_COPIES, Hit, IndexedPhoto, IndexStore, Point
 from retrieval.index.client import Connection, Result
-from retrieval.index.filter import Filter
+from retrieval.index.conditions import StartsWith
+from retrieval.index.filter import NO_FILTER, Filter
 from retrieval.index.filtered_search import Nearest
 from retrieval.index.payload import Payload
 from retrieval.index.planned_search import PlannedSearch
 from retrieval.index.refusals import RequestTooLarge
 from retrieval.index.retries import time_limit
 from retrieval.index.server_collections import Collections, lengths, removed_collections
+from retrieval.index.server_filter import compiled
 from retrieval.index.vectors import LOOK, WHOLE, Vector
 
 NOTE = "lookalike-"  # before the name of a note in the metadata of a collection
@@ -85,6 +88,9 @@ class ServerIndex(PlannedSearch):
     def upgrade(self) -> None:
         """See `VectorIndex.upgrade`, and `Collections.upgrade`."""
         self._collections.upgrade(self.model)
+
+    def index_fields(self, fields: Mapping[str, Kind]) -> None:
+        self._collections.index_fields(self.model, fields)
 
     def slowed_by(self) -> str | None:
         return self._connection.slowed_by()
@@ -223,6 +229,16 @@ class ServerIndex(PlannedSearch):
 
         return [record for part in _in_parts(read, ids) for record in part]
 
+    def search(
+        self, vector: Vector, k: int, filter: Filter = NO_FILTER, *, exact: bool = False, by_look: bool = False
+    ) -> list[Hit]:
+        """See `VectorIndex.search`; raises `BadQuery` if the server is too old for the filter."""
+        if any(isinstance(one, StartsWith) for one in filter.parts()) and not self._collections.finds_prefixes():
+            raise BadQuery(
+                "The Qdrant server is too old for a filter by the beginning of a text.", "Upgrade it to 1.19 or later."
+            )
+        return super().search(vector, k, filter, exact=exact, by_look=by_look)
+
     def _filtered(self, nearest: Nearest, k: int, filter: Filter) -> list[Hit]:
         """See `PlannedSearch`: a count, which takes a millisecond, and one search.
 
@@ -254,7 +270,7 @@ class ServerIndex(PlannedSearch):
             vectors = {WHOLE: query.tolist(), LOOK: query[-self.look :].tolist()}
             limit = max(self.CANDIDATES, k)
             prefetch = [
-                models.Prefetch(query=part, using=name, params=params, filter=_compiled(filter), limit=limit)
+                models.Prefetch(query=part, using=name, params=params, filter=compiled(filter), limit=limit)
                 for name, part in vectors.items()
             ]
             params = models.SearchParams(exact=True, quantization=models.QuantizationSearchParams(ignore=True))
@@ -265,7 +281,7 @@ class ServerIndex(PlannedSearch):
                 using=WHOLE if self.look else None,
                 prefetch=prefetch,
                 limit=k,
-                query_filter=_compiled(filter),
+                query_filter=compiled(filter),
                 search_params=params,
                 with_payload=True,
                 consistency=self._consistency,
@@ -284,7 +300,7 @@ class ServerIndex(PlannedSearch):
         return {WHOLE: whole, LOOK: whole[-self.look :]} if self.look else whole
 
     def _matching(self, filter: Filter) -> int:
-        return self._request(lambda client: client.count(self._collection, _compiled(filter), exact=False)).count
+        return self._request(lambda client: client.count(self._collection, compiled(filter), exact=False)).count
 
     @property
     def _ordering(self) -> models.WriteOrdering:
@@ -313,13 +329,6 @@ def _in_parts(request: Callable[[Sequence[Item]], Result], items: Sequence[Item]
             raise
     middle = len(items) // 2
     return _in_parts(request, items[:middle]) + _in_parts(request, items[middle:])
-
-
-def _compiled(filter: Filter) -> models.Filter | None:
-    """Return a filter as Qdrant understands it; None matches every point."""
-    if not filter:
-        return None
-    return models.Filter(must=[models.FieldCondition(key="label", match=models.MatchAny(any=filter.stored_labels))])
 
 
 def _only(photo: uuid.UUID) -> models.Filter:

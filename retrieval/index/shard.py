@@ -1,12 +1,14 @@
 """The layout of an Edge shard: its vectors, its payload indexes, and the points of an index as it stores them."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import qdrant_edge as qdrant
 
+from retrieval.columns.kinds import Kind
+from retrieval.index.edge_filter import payload_index
 from retrieval.index.payload import INDEXED_FIELDS
 from retrieval.index.records import matrix
 from retrieval.index.vectors import LOOK, WHOLE, Vector
@@ -14,16 +16,21 @@ from retrieval.index.vectors import LOOK, WHOLE, Vector
 EdgeVector = list[float] | qdrant.SparseVector | list[list[float]]
 VectorParams = qdrant.EdgeVectorParams | dict[str, qdrant.EdgeVectorParams]
 
+FIRST_FIELDS: dict[str, Kind] = {"label": INDEXED_FIELDS["label"]}  # that have a payload index from the beginning
+
 # Points as they are sent to another process: ids, vectors float32 [points, d], and payloads.
 Batch = tuple[list[uuid.UUID], Vector, list[dict[str, Any]]]
 
 
-def create_shard(folder: Path, dimension: int, look: int) -> qdrant.EdgeShard:
+def create_shard(
+    folder: Path, dimension: int, look: int, fields: Mapping[str, Kind] = FIRST_FIELDS
+) -> qdrant.EdgeShard:
     """Create an empty shard in a new folder.
 
     Args:
         dimension: length of the vectors.
         look: length of their part look, which gets a graph of its own; 0 if they have one part.
+        fields: the fields that get payload indexes, and what they hold.
     """
     folder.mkdir(parents=True)
     created = qdrant.EdgeShard.create(
@@ -33,9 +40,8 @@ def create_shard(folder: Path, dimension: int, look: int) -> qdrant.EdgeShard:
             optimizers=qdrant.EdgeOptimizersConfig(default_segment_number=1),
         ),
     )
-    for field, kind in INDEXED_FIELDS.items():
-        schema = getattr(qdrant.PayloadSchemaType, kind.capitalize())
-        created.update(qdrant.UpdateOperation.create_field_index(field, schema))
+    for field, kind in fields.items():
+        created.update(payload_index(field, kind))
     return created
 
 

@@ -228,7 +228,7 @@ def test_a_line_of_the_wrong_shape_is_told_and_the_rest_goes_on(
     rows = [
         {"path": "red/0.jpg", "label": "red", "price": 9.5, "sold": False, "note": None},
         {"path": 7},
-        {"path": "red/1.jpg", "tags": ["a"]},
+        {"path": "red/1.jpg", "tags": {"a": 1}},
         {"path": "red/2.jpg", "big": 2**70},
         {"path": "red/3.jpg"},
     ]
@@ -240,7 +240,7 @@ def test_a_line_of_the_wrong_shape_is_told_and_the_rest_goes_on(
     )
     assert sum(outcome.indexed for outcome in outcomes) == 2
     assert [uri.rpartition("#")[2] for uri, _ in told] == ["line=2", "line=3", "line=4", "line=6"]
-    assert 'line 3: tags is ["a"]' in told[1][1]
+    assert 'line 3: tags is {"a": 1}' in told[1][1]
     assert [p.payload.extra for p in index.scroll() if p.payload.label] == [{"price": 9.5, "sold": False}]
 
 

@@ -132,6 +132,7 @@ def _index_request(new: IndexJob) -> IndexRequest:
         exclude=new.exclude,
         relabel=new.relabel,
         allow_removing=new.allow_removing,
+        columns=new.columns,
     )
 
 

@@ -1,0 +1,108 @@
+"""The columns of an index while a job runs: their kinds, their payload indexes, and the values that photos store."""
+
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from threading import Lock
+
+from indexer.batches import batches
+from retrieval.columns.evidence import ColumnEvidence
+from retrieval.columns.kinds import KINDS, Kind
+from retrieval.columns.schema import PLACE, ColumnSchema, read_schema, save_schema
+from retrieval.errors import BadQuery
+from retrieval.index import Payload, VectorIndex
+from retrieval.index.payload import INDEXED_FIELDS
+from retrieval.photo_ref import display
+
+WRITTEN_AT_ONCE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class JobColumns:
+    """What a job knows of the columns of its manifests: the kinds that it has seen, and those that a person chose."""
+
+    seen: dict[str, Kind] = field(default_factory=dict)
+    declared: dict[str, Kind] = field(default_factory=dict)
+
+
+ColumnsSoFar = Callable[[], JobColumns]  # returns what is known of the columns of the photos that were listed so far
+
+
+class IndexColumns:
+    """The schema of an index, for the threads of a process; it learns new columns before photos with them are written.
+
+    Raises `IndexWriteFailed` if the index can't be written.
+    """
+
+    def __init__(self, index: VectorIndex) -> None:
+        self._index = index
+        self._schema = read_schema(index) or ColumnSchema()
+        self._lock = Lock()
+        self.asks_for_places = False
+
+    def learn(self, columns: JobColumns) -> dict[str, Kind]:
+        """Add the columns of a job to the schema, create their payload indexes, and return their kinds."""
+        with self._lock:
+            self.asks_for_places = columns.declared.get(PLACE) == "place"
+            if self._schema.merged(columns.seen, columns.declared) != self._schema:
+                saved = read_schema(self._index) or self._schema  # another process may have changed it
+                self._schema = saved.merged(columns.seen, columns.declared)
+                save_schema(self._index, self._schema)
+                self._index.index_fields(self._schema.fields())
+            return {name: kind for name, kind in self._schema.kinds.items() if name in columns.seen}
+
+    def applied(self, photo: Payload) -> Payload:
+        """Return the payload of a photo with the values that filters compare."""
+        return self._schema.applied(photo)
+
+
+def declared_columns(texts: Iterable[str]) -> dict[str, Kind]:
+    """Return the kinds of columns that are written as `NAME:KIND`; raises `BadQuery` if one is not."""
+    declared: dict[str, Kind] = {}
+    for text in texts:
+        name, _, kind = text.rpartition(":")
+        if not name or kind not in KINDS:
+            raise BadQuery(
+                f"{display(text)} is no column with its kind.", f"Write NAME:KIND; kinds are {', '.join(KINDS)}."
+            )
+        declared[name] = kind
+    return declared
+
+
+def upgrade_columns(index: VectorIndex) -> None:
+    """Give an index of an older version its schema, and its photos the values that filters compare.
+
+    Called when a job starts, before payload indexes are created: photos that change afterwards leave the graph.
+    """
+    if read_schema(index) is not None:
+        return
+    evidence = ColumnEvidence()
+    for _, photo in index.scroll_payloads():
+        evidence.see(photo.extra)
+    schema = ColumnSchema().merged(evidence.kinds(), {})
+    save_schema(index, schema.model_copy(update={"outdated": True}))
+    renew_columns(index)
+
+
+def renew_columns(index: VectorIndex) -> None:
+    """Replace values of former kinds, if there may be any, and create missing payload indexes; at the end of a job."""
+    schema = read_schema(index) or ColumnSchema()
+    if schema.outdated:
+        _apply(index, schema, index.scroll_payloads())
+        save_schema(index, schema.model_copy(update={"outdated": False}))
+    index.index_fields(INDEXED_FIELDS | schema.fields())
+
+
+def copy_columns(source: VectorIndex, target: VectorIndex) -> None:
+    """Give a copy of an index the schema of the original; without one, the next job gives it one."""
+    schema = read_schema(source)
+    if schema is not None and schema != read_schema(target):
+        save_schema(target, schema)
+    renew_columns(target)
+
+
+def _apply(index: VectorIndex, schema: ColumnSchema, photos: Iterable[tuple[uuid.UUID, Payload]]) -> None:
+    for some in batches(photos, WRITTEN_AT_ONCE):
+        new = {photo: schema.applied(payload) for photo, payload in some}
+        index.replace_payloads({photo: new[photo] for photo, payload in some if new[photo] != payload})
+    index.flush()
