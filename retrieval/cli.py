@@ -1,8 +1,9 @@
 """`lookalike search`."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,13 +13,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from retrieval.batch_search import photos_of, require_known_suffix, search_all
+from retrieval.columns.schema import ColumnSchema, read_schema
+from retrieval.columns.where import parse_where
 from retrieval.console import JsonFlag, messages, print_result, say
 from retrieval.current_model import open_searcher
 from retrieval.errors import BadQuery, UnreadablePhoto
 from retrieval.index import Filter, open_store
 from retrieval.listing import no_photos
 from retrieval.listing_options import ListingOptions
-from retrieval.photo_ref import display, display_uri, uri_of
+from retrieval.photo_ref import display, display_uri, file_uri, is_url, uri_of
 from retrieval.search import MOST_RESULTS, Searcher, SearchParameters
 from retrieval.search_response import SearchResponse
 from retrieval.settings import Settings, load_settings
@@ -34,6 +37,10 @@ def search(  # noqa: PLR0917 - a command line is all options
     ],
     k: Annotated[int, typer.Option("-k", min=1, max=MOST_RESULTS, help="The number of results.")] = 10,
     label: Annotated[list[str] | None, typer.Option(help="Only photos with this label; repeat for several.")] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(metavar="JSON", help="""Only photos with these values of columns: '{"price": {"gte": 10}}'."""),
+    ] = None,
     exact: Annotated[bool, typer.Option(help="Compare with every photo instead of using the HNSW graph.")] = False,
     look: Annotated[
         float | None,
@@ -50,7 +57,7 @@ def search(  # noqa: PLR0917 - a command line is all options
     parameters = SearchParameters(k=k, filter=Filter(tuple(label or ())), exact=exact, look=look)
     if to is not None:
         require_known_suffix(to)
-        _search_all(settings, photos, parameters, to, as_json)
+        _search_all(settings, photos, parameters, to, as_json, where=where)
         return
     if len(photos) > 1 or photos[0].is_dir():
         raise BadQuery(
@@ -60,7 +67,7 @@ def search(  # noqa: PLR0917 - a command line is all options
     data = read_file(photo, settings.source_policy().max_bytes)
     with open_store(settings) as store, open_searcher(settings, store) as searcher:
         try:
-            response = searcher.by_photo(data, parameters, uri=uri_of(photo))
+            response = searcher.by_photo(data, _with_filter(searcher, parameters, where), uri=uri_of(photo))
         except UnreadablePhoto as error:
             raise UnreadablePhoto(f"{display(photo)} can't be used. {error.message}", error.remedy) from None
         if not response.results:
@@ -69,7 +76,13 @@ def search(  # noqa: PLR0917 - a command line is all options
 
 
 def _search_all(
-    settings: Settings, names: Sequence[Path], parameters: SearchParameters, to: Path, as_json: bool
+    settings: Settings,
+    names: Sequence[Path],
+    parameters: SearchParameters,
+    to: Path,
+    as_json: bool,
+    *,
+    where: str | None,
 ) -> None:
     """Search for photos and those of folders; exit with 1 if none could be used."""
     failures: list[Failure] = []
@@ -78,7 +91,7 @@ def _search_all(
     if not photos:
         raise no_photos(names[0], policy)
     with open_store(settings) as store, open_searcher(settings, store) as searcher, _progress(len(photos)) as advance:
-        done = search_all(searcher, photos, parameters, to, advance)
+        done = search_all(searcher, photos, _with_filter(searcher, parameters, where), to, advance)
         _say_if_empty(searcher)
     failures += done.failures
     for failure in failures[:SHOWN_FAILURES]:
@@ -90,6 +103,19 @@ def _search_all(
     print_result(result, as_json, escape(text))
     if len(done.failures) == done.searched:
         raise typer.Exit(1)
+
+
+def _with_filter(searcher: Searcher, parameters: SearchParameters, where: str | None) -> SearchParameters:
+    """Add a filter to the parameters of a search; raises `BadQuery` if it is wrong."""
+    if where is None:
+        return parameters
+    condition = parse_where(where, read_schema(searcher.index) or ColumnSchema(), _uri_starts)
+    return replace(parameters, filter=replace(parameters.filter, where=condition))
+
+
+def _uri_starts(path: str) -> list[str]:
+    """The beginning of the URIs of photos with a path that starts with a text, as results show paths."""
+    return [path if is_url(path) else file_uri(os.path.join(Path.cwd(), path))]
 
 
 def _say_if_empty(searcher: Searcher) -> None:

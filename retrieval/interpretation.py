@@ -107,5 +107,5 @@ def _result(hit: Hit, scores: PartScores | None, duplicate_of: uuid.UUID | None)
     score, photo = round(hit.score, 6), hit.payload
     distance = round(sqrt(2 - 2 * score), 6)
     return SearchResult(
-        hit.id, photo.uri, photo.label, photo.width, photo.height, score, distance, scores, duplicate_of
+        hit.id, photo.uri, photo.label, photo.width, photo.height, score, distance, scores, duplicate_of, photo.extra
     )

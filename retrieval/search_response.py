@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from retrieval.label_prediction import PredictedLabel
+from retrieval.photo_ref import Extra
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class SearchResult:
         uuid.UUID | None,
         Field(description="an earlier result that this one is a near-identical copy of, by the part look"),
     ] = None
+    extra: Extra = field(default_factory=dict)  # the other columns of its manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,9 @@ class Settings(BaseSettings):
     library_roots: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="folders and URLs whose photos may be shown; unset: all indexed photos"
     )
+    hidden_columns: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="columns that only keys of the scope write see, in results and filters"
+    )
     max_upload_mb: int = Field(20, gt=0, description="the largest accepted upload, in megabytes")
     max_file_mb: int = Field(
         DEFAULT_MAX_BYTES // 1_000_000, gt=0, description="the largest file of a photo that is read, in megabytes"
@@ -116,7 +119,7 @@ class Settings(BaseSettings):
     proxies: int = Field(0, ge=0, description="the number of trusted proxies in front of the server")
     reads_need_key: bool = Field(False, description="searching and viewing photos require an API key, too")
 
-    @field_validator("api_keys", "library_roots", "cors_origins", "sync_sources", mode="before")
+    @field_validator("api_keys", "library_roots", "cors_origins", "sync_sources", "hidden_columns", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value

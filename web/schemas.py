@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -33,6 +33,7 @@ from retrieval.listing import LabelFrom
 from retrieval.photo_ref import Extra
 from retrieval.search import MOST_RESULTS, SearchParameters
 from retrieval.search_response import Distance, Score, ScoreBands, Scores
+from web.columns import condition_of
 
 
 def _new_label(label: str) -> str:
@@ -56,6 +57,9 @@ Look = Annotated[
     Fraction | SkipJsonSchema[None],
     Field(description="weight of the part look, from 0, same kind, to 1, same look; by default, that of the model"),
 ]
+WHERE = 'only photos with these values of columns, for example {"price": {"gte": 10}}; docs/api.md describes filters'
+WhereText = Annotated[str | SkipJsonSchema[None], Field(max_length=100_000, description=f"{WHERE}; JSON as text")]
+Where = Annotated[dict[str, Any] | SkipJsonSchema[None], Field(description=WHERE)]
 Uri = Annotated[str | None, Field(description="null for requests that may not see where photos are on the server")]
 ShownPath = Annotated[str, Field(description="below the library or, outside of it, below the source that was indexed")]
 Width = Annotated[int, Field(description="in pixels, with the EXIF orientation applied")]
@@ -130,10 +134,18 @@ class SearchOptions(RequestModel):
     min_score: float = Field(-1, ge=-1, le=1, description="only photos with at least this cosine similarity")
     exact: bool = Field(False, description="compare with every photo instead of searching the graph")
     look: Look = None
+    where: WhereText = None
 
     def parameters(self) -> SearchParameters:
-        """Convert them for the searcher."""
-        return SearchParameters(self.k, self.offset, Filter(self.label), self.min_score, self.exact, self.look)
+        """Convert them for the searcher; raises `BadQuery` if the filter is wrong."""
+        filter = Filter(self.label, condition_of(self.where))
+        return SearchParameters(self.k, self.offset, filter, self.min_score, self.exact, self.look)
+
+
+class JsonSearchOptions(SearchOptions):
+    """The options of a search in a JSON document."""
+
+    where: Where = None  # type: ignore[assignment]  # an object rather than its text
 
 
 class UploadedPhoto(SearchOptions):
@@ -143,27 +155,27 @@ class UploadedPhoto(SearchOptions):
     crop: CropText = CropBox()
 
 
-class EncodedPhoto(SearchOptions):
+class EncodedPhoto(JsonSearchOptions):
     """Search by a photo that the JSON document contains."""
 
     image_base64: Base64Bytes = Field(description="the photo's file, base64-encoded")
     crop: CropBox = Field(CropBox(), description="search this part of the photo")
 
 
-class IndexedPhoto(SearchOptions):
+class IndexedPhoto(JsonSearchOptions):
     """Search by an indexed photo, which is excluded from the results."""
 
     id: uuid.UUID
     crop: CropBox = Field(CropBox(), description="search this part of the photo")
 
 
-class QueryVector(SearchOptions):
+class QueryVector(JsonSearchOptions):
     """Search by an embedding of the current model."""
 
     vector: list[Annotated[float, Field(ge=-1e6, le=1e6)]] = Field(max_length=MAX_VECTOR_LENGTH)
 
 
-class Examples(SearchOptions):
+class Examples(JsonSearchOptions):
     """Search by positive and negative examples, which are indexed photos and excluded from the results."""
 
     positive: Ids = Field(min_length=1, description="ids of photos that results should resemble")
@@ -232,6 +244,7 @@ class Found:
         uuid.UUID | None,
         Field(description="id of an earlier result of this page, of which this photo is a near-identical copy"),
     ]
+    extra: Annotated[Extra, Field(description="further columns of its manifest")]
     image_url: str
     thumbnail_url: str
 

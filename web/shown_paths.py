@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 from threading import Lock
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from indexer.jobs import load_job
 from retrieval.errors import NotFound
@@ -36,6 +36,12 @@ class ShownPaths:
         A photo of an unknown source has only its name.
         """
         return _below(uri, self._roots) or _below(uri, self._indexed()) or file_name(uri)
+
+    def uri_starts(self, path: str) -> list[str]:
+        """The beginnings of the URIs of photos with a path, as in `of`, that starts with a text."""
+        folders = {*self._roots, *self._indexed()}
+        outermost = [folder for folder in folders if not _is_within(folder, folders)]
+        return [_joined(folder.partition("::")[0], path) for folder in sorted(outermost)]
 
     def of_source(self, source: str) -> str:
         """The path of a folder or manifest below a root of the library; otherwise, and for a root, its name."""
@@ -83,6 +89,16 @@ def _below(uri: str, folders: Collection[str]) -> str | None:
             return display(os.fsdecode(unquote_to_bytes(path[slash + 1 :])))
         slash = path.find("/", slash + 1)
     return None
+
+
+def _is_within(folder: str, others: Collection[str]) -> bool:
+    """Whether another of these folders contains a folder."""
+    return any(folder != other and folder.startswith(other) for other in others)
+
+
+def _joined(folder: str, path: str) -> str:
+    """The URI of a path in a folder; URIs of files on this machine are percent-encoded."""
+    return folder + (quote_from_bytes(os.fsencode(path)) if folder.startswith("file:") else path)
 
 
 def _without(text: str, folder: str, name: str) -> str:

@@ -26,7 +26,7 @@ def captured(data: bytes) -> Columns:
     Args:
         data: the file, or its beginning, in which mostly all of this is.
     """
-    with suppress(Exception):  # damaged metadata are no reason to refuse a photo
+    with suppress(Exception):  # damaged metadata is no reason to refuse a photo
         exif = _exif(data)
         if exif is not None:
             return {name: value for name, read in READ.items() if (value := _read(read, exif))}

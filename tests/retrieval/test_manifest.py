@@ -157,11 +157,12 @@ def test_parquet(tmp_path: Path) -> None:
     pq = pytest.importorskip("pyarrow.parquet", exc_type=ImportError)
     pa = pytest.importorskip("pyarrow")
     columns = {"path": ["a.jpg", "b/c.jpg"], "label": [7, 0], "price": [1.5, float("nan")], "tags": [["x"], []]}
+    columns["parts"] = [{"a": 1}, None]
     pq.write_table(pa.table(columns), tmp_path / "m.parquet")
     report = ListingReport()
     assert rows(tmp_path / "m.parquet", report) == [("a.jpg", "7"), ("b/c.jpg", "0")]
-    assert [photo.extra for photo in list_photos(tmp_path / "m.parquet")] == [{"price": 1.5}, {}]
-    assert report.notices == [f"The column tags of {tmp_path}/m.parquet is left out: its values can't be stored."]
+    assert [photo.extra for photo in list_photos(tmp_path / "m.parquet")] == [{"price": 1.5, "tags": ["x"]}, {}]
+    assert report.notices == [f"The column parts of {tmp_path}/m.parquet is left out: its values can't be stored."]
 
 
 def test_faults_do_not_stop_the_other_lines(tmp_path: Path) -> None:

@@ -228,7 +228,8 @@ def test_a_new_collection_has_the_layout_of_the_settings(peer: Peer) -> None:
     assert (body["shard_number"], body["replication_factor"], body["write_consistency_factor"]) == (6, 2, 2)
     assert body["hnsw_config"] == {"m": 32, "ef_construct": 200}
     assert body["metadata"] == {"made_by": "lookalike", "prefix": "lookalike", "model": "net-1", "schema": 1}
-    assert {"field_name": "label", "field_schema": "keyword"} in peer.bodies[("PUT", f"{COLLECTION}/index")]
+    label = {"field_name": "label", "field_schema": {"type": "keyword", "prefix": True}}
+    assert label in peer.bodies[("PUT", f"{COLLECTION}/index")]
     assert body["vectors"] == {"size": 4, "distance": "Cosine", "on_disk": True}
     assert body["quantization_config"]["scalar"] == {"type": "int8", "always_ram": True}
 
@@ -239,7 +240,8 @@ def test_a_missing_payload_index_is_created_when_a_job_starts(peer: Peer) -> Non
     index = store(peer).open("net-1", 4)
     assert ("PUT", f"{COLLECTION}/index") not in peer.asked
     index.upgrade()
-    assert {"field_name": "label", "field_schema": "keyword"} in peer.bodies[("PUT", f"{COLLECTION}/index")]
+    label = {"field_name": "label", "field_schema": {"type": "keyword", "prefix": True}}
+    assert label in peer.bodies[("PUT", f"{COLLECTION}/index")]
 
 
 def test_both_aliases_move_in_one_call_and_only_if_no_other_activation_came_first(peer: Peer) -> None:

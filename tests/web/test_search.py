@@ -49,6 +49,7 @@ def test_an_uploaded_photo_finds_itself_first(client: FlaskClient, photos: list[
         "distance": 0.0,
         "scores": None,
         "duplicate_of": None,
+        "extra": {},
         "image_url": f"/api/v1/images/{photo.id}/file",
         "thumbnail_url": f"/api/v1/images/{photo.id}/thumbnail",
     }

@@ -13,6 +13,7 @@ from retrieval.errors import NotFound, os_errors_as
 from retrieval.index.base import IndexedPhoto
 from retrieval.photo_ref import display
 from web.api.search import respond
+from web.columns import shown_extra
 from web.indexed import indexed
 from web.keys import WRITES
 from web.links import place_fields
@@ -116,7 +117,8 @@ def _jpeg(photo: uuid.UUID, name: str, make: Callable[[PhotoFile], bytes]) -> Re
 
 def _photo(photo: uuid.UUID) -> Photo:
     payload = indexed(photo)
-    return Photo(**{"id": photo, "label": None, **payload.as_dict(), **place_fields(photo, payload.uri)})
+    fields = payload.as_dict() | {"extra": shown_extra(payload.extra)}
+    return Photo(**{"id": photo, "label": None, **fields, **place_fields(photo, payload.uri)})
 
 
 def _whole(original: PhotoFile) -> Response:

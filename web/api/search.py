@@ -10,6 +10,7 @@ from retrieval.errors import BadQuery, NotFound, UnreadablePhoto
 from retrieval.search import SearchParameters
 from retrieval.search_response import SearchResponse, SearchResult
 from web import schemas
+from web.columns import shown_extra
 from web.indexed import photo_bytes
 from web.links import place_fields_of_many
 from web.problems import problem_of
@@ -104,5 +105,6 @@ def _found(result: SearchResult, place: dict[str, Any]) -> schemas.Found:
         distance=result.distance,
         scores=result.scores,
         duplicate_of=result.duplicate_of,
+        extra=shown_extra(result.extra),
         **place,
     )

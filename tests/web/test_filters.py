@@ -1,0 +1,89 @@
+"""`where` over HTTP: in JSON, forms and queries, and columns that are hidden."""
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from serving import Site
+from werkzeug.test import TestResponse
+
+from retrieval.columns.schema import ColumnSchema, save_schema
+from retrieval.photo_ref import file_name
+from web.services import EXTENSION
+
+SEARCH = "/api/v1/search"
+
+
+@pytest.fixture
+def priced(own: Site) -> Iterator[Site]:
+    """A site with the columns price and buyer; the price is the number in the name of the file."""
+    schema = ColumnSchema(kinds={"price": "number", "buyer": "text"})
+    index = own.searcher.index
+    extras = {
+        photo: replace(payload, extra={"price": int(file_name(payload.uri).partition(".")[0]), "buyer": "Ann"})
+        for photo, payload in index.scroll_payloads()
+    }
+    index.replace_payloads({photo: schema.applied(payload) for photo, payload in extras.items()})
+    save_schema(index, schema)
+    yield own
+
+
+def names(response: TestResponse) -> set[str]:
+    assert response.status_code == 200, response.text
+    return {f"{result['label']}/{file_name(result['path'])}" for result in response.get_json()["results"]}
+
+
+def test_where_filters_every_kind_of_search(priced: Site) -> None:
+    client, photo = priced.client, priced.photos[0]
+    where: dict[str, Any] = {"price": {"lte": 1}, "not": {"label": "red"}}
+    expected = {
+        f"{one.label}/{one.path.name}" for one in priced.photos if int(one.path.stem) <= 1 and one.label != "red"
+    }
+    found = client.post(SEARCH, json={"vector": [1.0] * priced.searcher.index.dimension, "k": 100, "where": where})
+    assert names(found) == expected
+    assert all(result["extra"].keys() == {"price", "buyer"} for result in found.get_json()["results"])
+    form = {"image": (io.BytesIO(photo.path.read_bytes()), "a.jpg"), "k": 100, "where": json.dumps(where)}
+    assert names(client.post(SEARCH, data=form)) == expected
+    similar = f"/api/v1/images/{photo.id}/similar"
+    query = {"k": 100, "where": json.dumps(where)}
+    assert names(client.get(similar, query_string=query)) == expected - {f"{photo.label}/{photo.path.name}"}
+    only_green = names(client.get(similar, query_string={**query, "label": "green"}))
+    assert only_green == {name for name in expected if name.startswith("green/")} - {f"{photo.label}/{photo.path.name}"}
+    path = client.get(f"/api/v1/images/{photo.id}").get_json()["path"]
+    assert names(client.post(SEARCH, json={"id": str(priced.photos[1].id), "where": {"path": path}})) <= {
+        f"{photo.label}/{photo.path.name}"
+    }
+
+
+@pytest.mark.parametrize(
+    ("where", "detail"),
+    [
+        ({"colour": "red"}, "There is no column colour."),
+        ({"price": {"prefix": "1"}}, "price holds numbers, for which there is no prefix."),
+        ({"taken": "2024-02-30"}, 'taken is compared with "2024-02-30", which is no date.'),
+    ],
+)
+def test_a_wrong_filter_is_a_problem_that_names_the_columns(where: Any, detail: str, priced: Site) -> None:
+    answer = priced.client.post(SEARCH, json={"id": str(priced.photos[0].id), "where": where})
+    assert (answer.status_code, answer.mimetype) == (422, "application/problem+json")
+    assert detail in answer.get_json()["detail"]
+    assert "orientation" in answer.get_json()["remedy"] or "colour" not in detail
+    similar = f"/api/v1/images/{priced.photos[0].id}/similar"
+    assert priced.client.get(similar, query_string={"where": "{"}).status_code == 422
+
+
+def test_hidden_columns_are_for_writers(priced: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    services = priced.app.extensions[EXTENSION]
+    monkeypatch.setattr(services, "settings", services.settings.model_copy(update={"hidden_columns": ("buyer",)}))
+    photo = f"/api/v1/images/{priced.photos[0].id}"
+    body = {"id": str(priced.photos[0].id), "k": 1, "where": {"buyer": "Ann"}}
+    refused = priced.client.post(SEARCH, json=body)
+    assert refused.status_code == 422 and "There is no column buyer" in refused.get_json()["detail"]
+    assert "buyer" not in priced.client.get(photo).get_json()["extra"]
+    key = {"Authorization": f"Bearer {services.keys[0].secret}"}
+    found = priced.client.post(SEARCH, json=body, headers=key)
+    assert [result["extra"]["buyer"] for result in found.get_json()["results"]] == ["Ann"]
+    assert priced.client.get(photo, headers=key).get_json()["extra"]["buyer"] == "Ann"
