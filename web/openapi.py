@@ -8,6 +8,7 @@ from flask import Blueprint, current_app, render_template, request
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from web.logs import REQUEST_ID
 from web.problems import MEDIA_TYPE, PROBLEM_TYPES
 from web.schemas import Problem
 
@@ -19,6 +20,15 @@ REFERENCES = "#/components/schemas/{model}"
 ANYWHERE = {
     "401": "A key is required, and missing or wrong",
     "429": "Too many requests (`LOOKALIKE_RATE_LIMIT`)",
+}
+
+# Without an optional parameter, openapi-python-client 0.29 generates invalid code for an operation of two media types.
+REQUEST_ID_HEADER = {
+    "name": REQUEST_ID,
+    "in": "header",
+    "required": False,
+    "description": "identifies the request in the server's log and in problem documents; generated if there is none",
+    "schema": {"type": "string"},
 }
 
 
@@ -86,8 +96,9 @@ def _add_json_bodies(spec: dict[str, Any]) -> None:
     """Document `Blueprint.input(…, or_json=…)`."""
     for rule in current_app.url_map.iter_rules():
         if model := getattr(current_app.view_functions[rule.endpoint], "or_json", None):
-            content = spec["paths"][rule.rule]["post"]["requestBody"]["content"]
-            content["application/json"] = {"schema": _add_schema(spec, model)}
+            operation = spec["paths"][rule.rule]["post"]
+            operation["requestBody"]["content"]["application/json"] = {"schema": _add_schema(spec, model)}
+            operation["parameters"].append(REQUEST_ID_HEADER)
 
 
 def _add_schema(spec: dict[str, Any], model: type[BaseModel], mode: JsonSchemaMode = "validation") -> dict[str, str]:

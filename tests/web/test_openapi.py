@@ -122,14 +122,28 @@ def test_scripts_and_styles_are_cached_for_a_year_by_their_content(client: Flask
 
 @pytest.mark.slow
 def test_a_generated_python_client_searches(served: Served, tmp_path: Path) -> None:
-    """By an indexed photo: openapi-python-client 0.29 generates no valid code for a form with a JSON alternative."""
+    """By an indexed photo, by an uploaded one, and by an id in JSON."""
     tool = [sys.executable, "-m", "openapi_python_client", "generate", "--meta", "none"]
     subprocess.run([*tool, "--url", f"{served.url}/openapi.json", "--output-path", tmp_path / "generated"], check=True)
-    script = (
-        "import sys, uuid; from generated import Client; "
-        "from generated.api.photos import find_similar_photos as similar; "
-        "client = Client(base_url=sys.argv[1]); "
-        "print(len(similar.sync(uuid.UUID(sys.argv[2]), client=client, k=3).results))"
-    )
-    command = [sys.executable, "-c", script, served.url, str(served.photos[0].id)]
-    assert subprocess.check_output(command, cwd=tmp_path, text=True).strip() == "3"
+    photo = served.photos[0]
+    command = [sys.executable, "-c", GENERATED_CLIENT, served.url, str(photo.id), photo.path]
+    assert subprocess.check_output(command, cwd=tmp_path, text=True).split() == ["3", "4", "5"]
+
+
+GENERATED_CLIENT = """
+import sys
+import uuid
+from generated import Client
+from generated.api.photos import find_similar_photos
+from generated.api.search import search_photos
+from generated.models import IndexedPhoto, UploadedPhoto
+from generated.types import File
+
+url, photo, path = sys.argv[1:]
+client = Client(base_url=url)
+print(len(find_similar_photos.sync(uuid.UUID(photo), client=client, k=3).results))
+with open(path, "rb") as file:
+    uploaded = UploadedPhoto(image=File(file, "photo.jpg"), k=4)
+    print(len(search_photos.sync(client=client, body=uploaded).results))
+print(len(search_photos.sync(client=client, body=IndexedPhoto(id=uuid.UUID(photo), k=5)).results))
+"""
