@@ -29,6 +29,7 @@ from retrieval.index import open_store
 from retrieval.listing import LabelFrom
 from retrieval.photo_ref import display_uri
 from retrieval.settings import load_settings
+from retrieval.wording import count_of
 
 COUNTS = {"seen", "indexed", "unchanged", "moved", "removed", "removal_refused", "failed", "seconds"}
 COUNTS |= {"skipped", "skipped_reasons", "notices", "column_kinds"}
@@ -291,8 +292,8 @@ def _index_text(finished: FinishedJob) -> str:
     job = finished.job
     moved = f"{job.moved} moved, " if job.moved else ""
     counts = (
-        f"{job.indexed} photos indexed, {job.unchanged} unchanged, {moved}{job.removed} removed, {job.failed} failed, "
-        f"in {job.seconds:.1f} s ({job.images_per_second:.0f} photos/s)."
+        f"{count_of(job.indexed)} indexed, {job.unchanged} unchanged, {moved}{job.removed} removed, "
+        f"{job.failed} failed, in {job.seconds:.1f} s ({job.images_per_second:.0f} photos/s)."
     )
     return f"{counts}\nSkipped: {', '.join(map(str, job.skipped_reasons))}." if job.skipped else counts
 
@@ -309,7 +310,7 @@ def _report_failures(finished: FinishedJob) -> None:
 def _report_refused_removals(job: Job) -> None:
     for refused in job.removal_refused:
         say(
-            f"Nothing was removed of {refused.source}: {refused.would_remove:,} of its {refused.of:,} photos seem to "
+            f"Nothing was removed of {refused.source}: {refused.would_remove:,} of its {count_of(refused.of)} seem to "
             f"be gone. {refused.reason} If they are gone for good, add --allow-removing {refused.would_remove}.",
             "red",
         )

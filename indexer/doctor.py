@@ -16,6 +16,7 @@ from retrieval.errors import IndexBusy, LookalikeError, NotFound
 from retrieval.index import IndexStore, open_store
 from retrieval.session import Session, installed_devices, require_installed, runtime_version
 from retrieval.settings import Settings, load_settings, unknown_settings
+from retrieval.wording import count_of
 
 Status = Literal["ok", "warning", "problem"]
 LOW_DISK_BYTES = 1_000_000_000
@@ -133,7 +134,7 @@ def _index(settings: Settings, store: IndexStore) -> Check:
         with store.open(bundle.model_id, bundle.dimension, bundle.look) as index:
             if not index.count():
                 return Check("index", "warning", f"The index is empty ({store.location}).", "Run `lookalike index`.")
-            message, advice = f"{index.count():,} photos, {store.location}", index.advice() or store.advice()
+            message, advice = f"{count_of(index.count())}, {store.location}", index.advice() or store.advice()
             return Check("index", "warning" if advice else "ok", message, advice or "")
     except IndexBusy as error:  # a server or a job is running, which is not an error
         return Check("index", "warning", error.message, error.remedy)

@@ -33,6 +33,7 @@ from retrieval.listing_report import ListingReport, SkippedReason
 from retrieval.photo_ref import display, file_uri, is_url
 from retrieval.settings import Settings
 from retrieval.stores import Failure
+from retrieval.wording import count_of
 
 Kind = Literal["index", "map", "activate"]
 State = Literal["running", "done", "failed", "interrupted", "cancelled"]
@@ -271,8 +272,8 @@ class JobRecord:
             self.job.notices.append(f"No photo that was listed has a column {', '.join(sorted(unknown))}.")
         if self._labels_kept:
             self.job.notices.append(
-                f"{self._labels_kept:,} photos keep the label that they have in the index, although the names of their "
-                "folders say another. To change their labels, index them with --relabel."
+                f"{count_of(self._labels_kept)} kept the label in the index, which differs from the name of the "
+                "folder. To use the names of the folders as labels, index with --relabel."
             )
 
     def count_removed(self, removal: Removal) -> None:

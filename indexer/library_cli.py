@@ -26,6 +26,7 @@ from retrieval.index import embedded_store, open_store, server_store
 from retrieval.parts import Parts
 from retrieval.photo_ref import display, display_uri
 from retrieval.settings import load_settings
+from retrieval.wording import count_of
 
 SHOWN = 50
 MIN_SCORE = 0.999  # of near-identical photos, if the model is not calibrated
@@ -112,7 +113,7 @@ def _duplicates_text(found: Duplicates) -> Text:
     groups = [("identical", group.photos) for group in found.identical]
     groups += [(f"{group.score:.4f}", group.photos) for group in found.near_identical]
     lines = ["\n  ".join([title, *map(display_uri, photos)]) for title, photos in groups[:SHOWN]]
-    return _text(lines, len(groups) - len(lines), f"No duplicates among {found.photos:,} photos.")
+    return _text(lines, len(groups) - len(lines), f"No duplicates among {count_of(found.photos)}.")
 
 
 def _text(lines: Sequence[str], hidden: int, empty: str) -> Text:
@@ -123,7 +124,7 @@ def _text(lines: Sequence[str], hidden: int, empty: str) -> Text:
 
 
 def _migration_text(done: Migration, to: Place) -> str:
-    counts = f"{done.points:,} photos seen, {done.copied:,} copied, {done.removed:,} removed, in {done.seconds:.1f} s."
+    counts = f"{count_of(done.points)} seen, {done.copied:,} copied, {done.removed:,} removed, in {done.seconds:.1f} s."
     if not done.complete:
         return f"Interrupted: {counts} Run the same command again to continue."
     check = f" {done.cross_check.summary()}" if done.cross_check else ""

@@ -18,6 +18,7 @@ from retrieval.current_model import bundle_in_use
 from retrieval.errors import IndexMismatch
 from retrieval.index import IndexStore, Point, VectorIndex
 from retrieval.settings import Settings
+from retrieval.wording import count_of
 
 WRITTEN_AT_ONCE = 256
 TOLERANCE = 1e-5  # by which storing a unit vector may change each of its numbers
@@ -158,7 +159,7 @@ def _equal(mine: Point, theirs: Point) -> bool:
 def _require_equal(source: VectorIndex, target: VectorIndex) -> None:
     if source.count() != target.count():
         raise IndexMismatch(
-            f"The source holds {source.count()} photos and its copy {target.count()}: photos were indexed or removed "
-            "during the migration.",
+            f"The source holds {count_of(source.count())} and its copy {target.count()}: photos were indexed or "
+            "removed during the migration.",
             "Run the same command again.",
         )

@@ -20,6 +20,7 @@ from retrieval.index import IndexStore, VectorIndex
 from retrieval.index.base import no_index
 from retrieval.metrics import Metrics
 from retrieval.settings import Settings
+from retrieval.wording import count_of
 
 MAX_LOSS = 0.05
 MOST_CACHED = 100  # manifests, for listing
@@ -219,7 +220,7 @@ def _require_no_loss(evaluation: IndexEvaluation, before: IndexEvaluation, max_l
     """Raise `WorseModel` if a model's MAP@R is too far below that of the current one."""
     if evaluation.map_at_r < before.map_at_r - max_loss:
         raise WorseModel(
-            f"{evaluation.model} was not activated: its MAP@R on {evaluation.photos} photos is "
+            f"{evaluation.model} was not activated: its MAP@R on {count_of(evaluation.photos)} is "
             f"{evaluation.map_at_r:.4f}, and that of {before.model} {before.map_at_r:.4f}.",
             "Keep the current model, or allow the loss with --max-loss.",
         )

@@ -20,6 +20,7 @@ from retrieval.errors import JobRunning, LookalikeError
 from retrieval.files import write_atomically
 from retrieval.index import IndexStore
 from retrieval.settings import Settings
+from retrieval.wording import count_of
 
 STARTED_BY = "schedule"  # in the records of the jobs
 SHARED_NAME = "last-sync"
@@ -44,7 +45,7 @@ class LastSync(BaseModel):
 
     def summary(self) -> str:
         """Return the result as a sentence."""
-        counts = f"{self.indexed:,} photos indexed, {self.removed:,} removed, {self.failed:,} failed"
+        counts = f"{count_of(self.indexed)} indexed, {self.removed:,} removed, {self.failed:,} failed"
         return f"Last scheduled sync, at {self.ended_at}: {counts}.{f' {self.error}' if self.error else ''}"
 
 
@@ -99,7 +100,7 @@ def _is_due(settings: Settings) -> bool:
 
 def _result(started: datetime, job: Job) -> LastSync:
     refused = " ".join(
-        f"{one.source}: {one.would_remove:,} of {one.of:,} photos were not removed. {one.reason}"
+        f"{one.source}: {one.would_remove:,} of {count_of(one.of)} were not removed. {one.reason}"
         for one in job.removal_refused
     )
     error = job.error or refused or (None if job.state == "done" else f"It was {job.state}.")

@@ -22,6 +22,7 @@ from retrieval.index import VectorIndex, open_store
 from retrieval.photo_ref import display_uri, is_url
 from retrieval.settings import load_settings
 from retrieval.stores import store_of
+from retrieval.wording import count_of
 
 sources = typer.Typer(help="List and forget sources of the index, and restore removed photos.", no_args_is_help=True)
 
@@ -54,7 +55,7 @@ def forget(
     settings = load_settings()
     with _open_index() as index:
         removed = forget_source(index, lasting_name(source), keep=settings.keep_removed_days > 0)
-    print_result({"source": source, "removed": removed}, as_json, f"{removed:,} photos removed from the index.")
+    print_result({"source": source, "removed": removed}, as_json, f"{count_of(removed)} removed from the index.")
 
 
 @sources.command("restore")

@@ -17,6 +17,7 @@ from retrieval.errors import LookalikeError
 from retrieval.listing import LabelFrom
 from retrieval.listing_options import ListingOptions
 from retrieval.settings import Settings, load_settings
+from retrieval.wording import count_of
 from trainer.datasets import DIGITS, TFDS_PREFIX, locate
 from trainer.labels import names_kinds
 
@@ -104,8 +105,8 @@ def _summary(result: dict[str, Any]) -> str:
     indexed = result["index"]
     return (
         f"\n{_trained(result) if result['labels'] else _not_trained(result)}\n"
-        f"Indexed {indexed['indexed'] + indexed['unchanged']} photos, {indexed['images_per_second']:.0f} per second. "
-        f"The index returns {result['crosscheck']['recall_at_k']:.1%} of the exact nearest neighbours.\n"
+        f"Indexed {count_of(indexed['indexed'] + indexed['unchanged'])}, {indexed['images_per_second']:.0f} per "
+        f"second. The index returns {result['crosscheck']['recall_at_k']:.1%} of the exact nearest neighbours.\n"
         f"Report: {escape(result['bundle'])}/training/report.html"
     )
 

@@ -26,6 +26,7 @@ from retrieval.search import MOST_RESULTS, Searcher, SearchParameters
 from retrieval.search_response import SearchResponse
 from retrieval.settings import Settings, load_settings
 from retrieval.stores import Failure, read_file
+from retrieval.wording import count_of
 
 SHOWN_FAILURES = 10
 
@@ -99,7 +100,7 @@ def _search_all(
         say(failure.reason if name in failure.reason else f"{name}: {failure.reason}", "yellow")
     listed = [asdict(failure) for failure in failures]
     result = {"to": str(to), "searched": done.searched, "failed": len(failures), "failures": listed}
-    text = f"{done.searched:,} photos, {len(failures):,} failed; the results are in {display(to)}."
+    text = f"{count_of(done.searched)}, {len(failures):,} failed; the results are in {display(to)}."
     print_result(result, as_json, escape(text))
     if len(done.failures) == done.searched:
         raise typer.Exit(1)

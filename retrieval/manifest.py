@@ -20,6 +20,7 @@ from retrieval.source_policy import SourcePolicy
 from retrieval.stores import Failure, OnSkipped, store_of
 from retrieval.stores.base import CHAIN
 from retrieval.table import COMMENT, SUFFIXES, Values, read_table, table_suffix
+from retrieval.wording import count_of
 
 LISTED_SUFFIXES = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
 LINE = "#line="  # between a manifest's URI and the number of a line
@@ -50,6 +51,7 @@ class PhotoManifest:
         self._uri = store_of(source).canonical(source)
         inner, chain, archive = self._uri.partition(CHAIN)
         self._end = chain + archive
+        self._columns: tuple[str, ...] = ()  # of the first row
         self._is_strict = strict and _suffix(source) != ".parquet"
         self._folder = inner.rpartition("/")[0] if is_url(source) else os.fspath(path_of(self._uri).parent)
 
@@ -83,8 +85,16 @@ class PhotoManifest:
                 without_column += photo.label_is_default
                 yield photo
         if without_column:
-            report.missing_labels.append(f"{self._name} has no column label: {without_column:,} photos without one.")
+            report.missing_labels.append(
+                f"{self._name} has no column label: {count_of(without_column)} without one. {self._advice()}"
+            )
         repeated.report_to(report, self._name)
+
+    def _advice(self) -> str:
+        """What the columns are, and which of them may be the labels."""
+        alike = [name for name in self._columns if name.strip().lower() in LABELS]
+        advice = f" Rename {' or '.join(map(display, alike))} to label." if alike else ""
+        return f"Its columns are {', '.join(map(display, self._columns))}.{advice}"
 
     def _repeated(self, file: BinaryIO, report: ListingReport) -> "_Repeated":
         """The photos that several rows name; memory is a few bytes per row.
@@ -115,13 +125,14 @@ class PhotoManifest:
         if isinstance(row, BadSource):
             raise BadSource(f"{where}, {row.message}", row.remedy)
         columns = _columns_of(tuple(row), self._name)
+        self._columns = self._columns or tuple(row)
         if _is_comment(row) and not self._exists(row, columns):
             return None
         path, label, split = _value(row, columns.path), _value(row, columns.label), _value(row, columns.split)
         if not isinstance(path, str) or not path.strip():
             raise BadSource(f"{where}, has no path.", "Give it the columns path,label[,split].")
-        if isinstance(label, int) and not isinstance(label, bool) and not self._is_strict:
-            label = str(label)  # all values of the column have this type
+        if isinstance(label, int) and not isinstance(label, bool):
+            label = str(label)
         for column, value in (("label", label), ("split", split)):
             if not isinstance(value, str | None):
                 raise BadSource(f"{where}: the {column} {_shown(value)} is not text.", "Put it in quotes.")

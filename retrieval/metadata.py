@@ -15,6 +15,7 @@ from retrieval.source_policy import SourcePolicy
 from retrieval.stores import OnSkipped, store_of
 from retrieval.stores.base import CHAIN, Entry
 from retrieval.table import SUFFIXES, read_table, table_suffix
+from retrieval.wording import count_of
 
 NAMES = tuple(f"metadata{suffix}" for suffix in SUFFIXES)
 FILE_NAME = "file_name"
@@ -57,7 +58,7 @@ class FolderMetadata:
         if missing:
             example = display_uri(self._photos[min(missing)].uri)
             report.notice(
-                f"{display_uri(self.uri)} names {len(missing):,} photos that were not found, for example {example}."
+                f"{display_uri(self.uri)} names {count_of(len(missing))} that cannot be found, for example {example}."
             )
 
 

@@ -202,9 +202,16 @@ class _Walk:
     def _as_splits(self, folders: list[_Folder]) -> list[_Folder]:
         """The folders at the first level, as splits with folders of labels if that is what they are."""
         splits = [SPLIT_FOLDERS.get(folder.entry.name.lower()) for folder in folders]
-        if None in splits or len(set(splits)) < 2:
+        if len({split for split in splits if split}) < 2:
             return folders
         names = [folder.entry.name for folder in folders]
+        if None in splits:
+            others = [name for name, split in zip(names, splits, strict=True) if split is None]
+            self._report.notice(
+                f"The folders {' and '.join(name for name in names if name not in others)} are used as labels and not "
+                f"as splits, since there are other folders beside them, for example {display(others[0])}."
+            )
+            return folders
         listed = f"{', '.join(names[:-1])} and {names[-1]}"
         inside = [self._entries(folder) for folder in folders]
         have_metadata = folders[0].metadata or all(any(_file(of, name) for name in METADATA) for of in inside)

@@ -23,6 +23,7 @@ from retrieval.listing_options import DEFAULT_OPTIONS, ListingOptions
 from retrieval.listing_report import ListingReport
 from retrieval.photo_ref import PhotoRef, display
 from retrieval.stores import read_file
+from retrieval.wording import count_of
 from trainer.datasets import locate
 from trainer.labels import label_of
 from trainer.recipes import Facts
@@ -283,7 +284,7 @@ def _find(
         )
     if len(labelled) < len(photos):
         remedy = "" if needs_labels else " To use all photos, ignore the labels with --label-from none."
-        say(f"{len(photos) - len(labelled)} photos without a label are left out.{remedy}")
+        say(f"{count_of(len(photos) - len(labelled))} without a label left out.{remedy}")
     return labelled
 
 

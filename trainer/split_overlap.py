@@ -11,6 +11,7 @@ from retrieval.decoder import PhotoDecoder
 from retrieval.images import ResizeRule
 from retrieval.photo_ref import PhotoRef, display
 from retrieval.top_k import top_k
+from retrieval.wording import count_of
 
 # Near-identical photos are found by the correlation of colour thumbnails of 16 × 16 pixels. Nearly all copies with JPEG
 # quality 30, half size or 20 % more brightness correlate at 0.98 or more. Of the 1.1 million pairs of 1,500 flower
@@ -83,7 +84,7 @@ def warning(duplicates: Sequence[Duplicate]) -> str:
     lines = [str(duplicate) for duplicate in duplicates[:MAX_NAMES]]
     if len(duplicates) > MAX_NAMES:
         lines.append(f"… and {len(duplicates) - MAX_NAMES} more, which the report shows.")
-    photos = "1 photo" if len(duplicates) == 1 else f"{len(duplicates)} photos"
+    photos = count_of(len(duplicates))
     verb = "occurs" if len(duplicates) == 1 else "occur"
     inflated = f"Metrics are inflated: {photos} of the validation or test split also {verb} in an earlier split."
     return "\n  ".join([inflated, *lines])

@@ -10,6 +10,7 @@ import typer
 from retrieval.api_keys import load_keys
 from retrieval.console import JsonFlag, say
 from retrieval.settings import load_settings
+from retrieval.wording import count_of
 from web.server import listen, run
 
 OPEN_TO_ALL = (
@@ -34,7 +35,7 @@ def serve(
         login = f"{url}/login" if settings.api_keys else f"{url}/login?key={quote(key.secret, safe='')}"
 
         def ready(model: str, photos: int) -> None:
-            say(f"Serving {photos:,} photos with {model} at {url} (press Ctrl+C to stop)")
+            say(f"Serving {count_of(photos)} with {model} at {url} (press Ctrl+C to stop)")
             if not photos:
                 say("The index is empty. Index photos on the page Jobs, or with `lookalike index` before serving.")
             say(f"To add photos, run jobs and change models, sign in at {login}")

@@ -377,7 +377,7 @@ def test_a_subfolder_keeps_the_labels_of_its_library(command, settings: Settings
     for source in ("red", "red/2024"):
         called = command("index", own / source)
         assert labels() == {"red": 2, "green": 2, "blue": 2}
-        assert "1 photos keep the label that they have in the index" in called.err
+        assert "1 photo kept the label in the index" in called.err
     assert command("index", own / "red", "--relabel", "--json").json["notices"] == []
     assert labels() == {"red": 1, "2024": 1, "green": 2, "blue": 2}
 

@@ -59,6 +59,8 @@ def test_a_table_of_any_program_is_read(tmp_path: Path, text: str, encoding: str
 def test_labels_are_composed_and_trimmed(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text(f"path,label\na.jpg,{unicodedata.normalize('NFD', 'rosé')}\nb/c.jpg, tulip\n")
     assert rows(tmp_path / "list.csv") == TWO
+    (tmp_path / "numbers.jsonl").write_text('{"path": "a.jpg", "label": 0}\n{"path": "b/c.jpg", "label": "7"}\n')
+    assert [label for _, label in rows(tmp_path / "numbers.jsonl")] == ["0", "7"]
     (tmp_path / "list.jsonl").write_text(
         '{"Path": "a.jpg", "Label": " rosé "}\n{"path": "b/c.jpg", "label": "tulip"}\n'
     )
@@ -74,7 +76,7 @@ def test_labels_are_composed_and_trimmed(tmp_path: Path) -> None:
         ("m.csv", "path,x,x\n1.jpg,a,b\n", r"has several columns x: path, x, x\."),
         ("m.csv", "path,label\n1.jpg,rose,red\n", "line 2, has more columns than the first line names"),
         ("m.csv", "path,label\n1.jpg,\0\n", "is not a CSV file|is not text"),
-        ("m.jsonl", '{"path": "1.jpg", "label": 0}\n', "line 1: the label 0 is not text"),
+        ("m.jsonl", '{"path": "1.jpg", "label": 0.5}\n', "line 1: the label 0.5 is not text"),
         ("m.jsonl", '{"path": "1.jpg", "label": false}\n', "the label false is not text"),
         ("m.jsonl", '{"path": "1.jpg", "label": []}\n', r"the label \[\] is not text"),
         ("m.parquet", "no table", "is not a Parquet file|can't be read"),
@@ -95,8 +97,13 @@ def test_utf_16_that_is_cut_off_is_one_sentence(tmp_path: Path) -> None:
 
 def test_a_missing_column_of_labels_is_reported(tmp_path: Path) -> None:
     for text, expected in {
-        "path,price\na.jpg,5\nb.jpg,\n": [f"{tmp_path}/m.csv has no column label: 2 photos without one."],
-        "path,class,category\na.jpg,x,y\n": [f"{tmp_path}/m.csv has no column label: 1 photos without one."],
+        "path,price\na.jpg,5\nb.jpg,\n": [
+            f"{tmp_path}/m.csv has no column label: 2 photos without one. Its columns are path, price."
+        ],
+        "path,class,category\na.jpg,x,y\n": [
+            f"{tmp_path}/m.csv has no column label: 1 photo without one. Its columns are path, class, category. Rename "
+            "class or category to label."
+        ],
         "path,label\na.jpg,\n": [],
     }.items():
         (tmp_path / "m.csv").write_text(text)

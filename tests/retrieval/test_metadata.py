@@ -35,7 +35,7 @@ def test_metadata_describe_the_photos_of_their_folder(tmp_path: Path) -> None:
         "3.jpg": (None, None, {"price": "7"}),
     }
     assert report.notices == [
-        f"{tmp_path}/metadata.csv names 2 photos that were not found, for example {tmp_path}/.5.jpg."
+        f"{tmp_path}/metadata.csv names 2 photos that cannot be found, for example {tmp_path}/.5.jpg."
     ]
     assert report.skipped == 0
 

@@ -168,7 +168,10 @@ def test_folders_with_such_names_but_other_folders_in_them_are_labels(tmp_path: 
     assert set(listed(files(tmp_path / "one", "train/rose/1.jpg"), report).values()) == {("train", None)}
     files(tmp_path / "more", "train/rose/1.jpg", "test/rose/2.jpg", "bus/3.jpg")
     assert {label for label, _ in listed(tmp_path / "more", report).values()} == {"train", "test", "bus"}
-    assert report.notices == []
+    assert report.notices == [
+        "The folders test and train are used as labels and not as splits, since there are other folders beside them, "
+        "for example bus."
+    ]
 
 
 def test_real_folders_come_before_links(tmp_path: Path) -> None:

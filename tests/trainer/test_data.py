@@ -144,7 +144,7 @@ def test_labels_of_one_class_are_ignored_if_none_are_needed(colours: Path, tmp_p
     draw(colours / "stray.jpg", seed=77)
     dataset, said = load(colours, tmp_path, needs_labels=False)
     assert (dataset.classes, len(dataset.photos)) == (sorted(COLOURS), 36)
-    assert said[0].startswith("1 photos without a label are left out.") and "--label-from none" in said[0]
+    assert said[0].startswith("1 photo without a label left out.") and "--label-from none" in said[0]
     for label in ("blue", "green"):
         shutil.rmtree(colours / label)
     dataset, said = load(colours, tmp_path, needs_labels=False)
@@ -230,7 +230,7 @@ def test_photos_outside_the_class_folders_have_no_label(colours: Path, tmp_path:
     draw(colours / "stray.jpg")
     dataset, said = load(colours, tmp_path)
     assert len(dataset.photos) == 36
-    assert said == ["1 photos without a label are left out."]
+    assert said == ["1 photo without a label left out."]
 
 
 def test_data_without_classes_to_train_on(tmp_path: Path) -> None:
@@ -311,9 +311,9 @@ def test_an_invalid_manifest(colours: Path, tmp_path: Path, content: str, compla
     assert raised.value.remedy
 
 
-def test_a_numeric_label_is_reported(colours: Path, tmp_path: Path) -> None:
-    (colours / "list.jsonl").write_text('{"path": "green/0.jpg", "label": 7}\n')
-    with pytest.raises(LookalikeError, match="label 7 is not text"):
+def test_a_label_that_is_not_text_is_reported(colours: Path, tmp_path: Path) -> None:
+    (colours / "list.jsonl").write_text('{"path": "green/0.jpg", "label": 7.5}\n')
+    with pytest.raises(LookalikeError, match=r"label 7\.5 is not text"):
         load(colours / "list.jsonl", tmp_path)
 
 
