@@ -32,6 +32,8 @@ COMMANDS = {
     "duplicates": ("indexer.library_cli:duplicates", "List identical and near-identical photos in the index."),
     "doubtful": ("indexer.library_cli:doubtful", "List photos whose label disagrees with their nearest neighbours."),
     "migrate": ("indexer.library_cli:migrate", "Copy the index to a Qdrant server, or back to this machine."),
+    "export": ("indexer.export_cli:export", "Write the photos of the index, with their embeddings, to a file."),
+    "import-vectors": ("indexer.export_cli:import_vectors", "Add the photos of an exported file to an index."),
     "serve": ("web.cli:serve", "Serve the search page and the JSON API."),
     "worker": ("indexer.cli:worker", "Run a worker for distributed indexing jobs."),
     "doctor": ("indexer.cli:doctor", "Check settings, device, bundle, index, servers, disk and versions."),

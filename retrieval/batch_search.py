@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from retrieval.errors import BadQuery, LookalikeError, UnreadablePhoto, os_errors_as
+from retrieval.files import completed
 from retrieval.listing import list_photos
 from retrieval.listing_options import ListingOptions
 from retrieval.photo_ref import PhotoRef, display, uri_of
@@ -91,14 +92,13 @@ def require_known_suffix(target: Path) -> None:
 def _writing(target: Path) -> Iterator[Write]:
     """Yield a function that writes the response to a query; after the context, the file is in its place."""
     require_known_suffix(target)
-    unfinished = target.with_name(f".{target.name}.unfinished")
-    with os_errors_as(LookalikeError, f"{display(target)} can't be written", REMEDY):
-        try:
-            with unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-                yield WRITERS[target.suffix.lower()](file)
-            unfinished.replace(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
+    failing = os_errors_as(LookalikeError, f"{display(target)} can't be written", REMEDY)
+    with (
+        failing,
+        completed(target) as path,
+        path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        yield WRITERS[target.suffix.lower()](file)
 
 
 def _jsonl(file: IO[str]) -> Write:

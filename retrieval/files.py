@@ -5,7 +5,8 @@ import errno
 import os
 import shutil
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # Some network file systems can't flush a folder, and have nothing to flush there.
@@ -36,6 +37,20 @@ def write_atomically(path: Path, content: str | bytes, *, durable: bool = True) 
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def completed(target: Path) -> Iterator[Path]:
+    """Yield a path beside the target; the file that is written there takes its place at the end, if there is no error.
+
+    Raises `OSError` if it can't be written.
+    """
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    try:
+        yield unfinished
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> None:

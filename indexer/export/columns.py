@@ -1,0 +1,162 @@
+"""The columns of an export, and the rows of an index in batches."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from indexer.batches import batches
+from indexer.map import load_map
+from retrieval.bundle_format import Part
+from retrieval.errors import NotFound
+from retrieval.index import Payload, Point, VectorIndex
+from retrieval.index.vectors import Vector
+from retrieval.parts import KIND, LOOK
+from retrieval.settings import Settings
+
+Type = Literal["text", "integer", "number", "flag", "vector"]
+Values = (
+    Sequence[Any] | npt.NDArray[np.float32]
+)  # of a column: one for each photo; float32 [photos, length] for vectors
+
+ROWS_AT_ONCE = 2000
+OWN: Mapping[str, Type] = {
+    "id": "text",
+    "uri": "text",
+    "label": "text",
+    "width": "integer",
+    "height": "integer",
+    "bytes": "integer",
+    "modified_at": "text",
+}
+LAST: Mapping[str, Type] = {
+    KIND: "vector",
+    LOOK: "vector",
+    "predicted_label": "text",
+    "map_x": "number",
+    "map_y": "number",
+    "payload": "text",  # everything that the index stores of the photo, as JSON
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of an export; `length` is that of a vector, 0 if the model has no such part."""
+
+    name: str
+    type: Type
+    length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The rows of some photos, by column, and their whole embeddings, float32 [photos, d]."""
+
+    values: Mapping[str, Values]
+    vectors: Vector
+
+
+Predict = Callable[[Point], str | None]
+
+
+class Rows:
+    """The rows of an index.
+
+    Args:
+        index: whose photos are exported, in the order of their ids.
+        parts: of its embeddings.
+        map: the positions of photos on the map, by id; empty if it was not computed.
+        predict: returns the label that the neighbours of a photo predict; None to leave the column empty.
+    """
+
+    def __init__(
+        self,
+        index: VectorIndex,
+        parts: Sequence[Part],
+        map: Mapping[uuid.UUID, tuple[float, float]],
+        predict: Predict | None,
+    ) -> None:
+        self._index, self._parts, self._map, self._predict = index, parts, map, predict
+        self._extra = _types_of_extra(payload for _, payload in index.scroll_payloads())
+        lengths: dict[str, int] = {part.name: part.length for part in parts}
+        types = {**OWN, **{_column_name(name): type for name, type in self._extra.items()}, **LAST}
+        self.columns = [Column(name, type, lengths.get(name, 0)) for name, type in types.items()]
+
+    def __iter__(self) -> Iterator[Batch]:
+        for points in batches(self._index.scroll(ROWS_AT_ONCE), ROWS_AT_ONCE):
+            yield self._batch(points)
+
+    def _batch(self, points: Sequence[Point]) -> Batch:
+        payloads = [point.payload for point in points]
+        places = [self._map.get(point.id, (None, None)) for point in points]
+        vectors = np.stack([point.vector for point in points])
+        values: dict[str, Values] = {
+            "id": [str(point.id) for point in points],
+            **{name: [getattr(payload, name) for payload in payloads] for name in OWN if name != "id"},
+            **{_column_name(name): _extra_values(payloads, name, type) for name, type in self._extra.items()},
+            **{name: [None] * len(points) for name in (KIND, LOOK)},
+            **self._split(vectors),
+            "predicted_label": [self._predict(point) if self._predict else None for point in points],
+            "map_x": [x for x, _ in places],
+            "map_y": [y for _, y in places],
+            "payload": [json.dumps(payload.as_dict(), ensure_ascii=False) for payload in payloads],
+        }
+        return Batch(values, vectors)
+
+    def _split(self, vectors: Vector) -> dict[str, Vector]:
+        """The parts of embeddings, as they are stored."""
+        ends = np.cumsum([part.length for part in self._parts])[:-1]
+        return dict(zip((part.name for part in self._parts), np.split(vectors, ends, axis=1), strict=True))
+
+
+def read_map(settings: Settings, model: str) -> dict[uuid.UUID, tuple[float, float]]:
+    """Return the positions of photos on the map of a model, by id; empty if the map was not computed."""
+    with suppress(NotFound):
+        points = json.loads(load_map(settings, model))["points"]
+        places = zip(points["id"], points["x"], points["y"], strict=True)
+        return {uuid.UUID(photo): (x, y) for photo, x, y in places}
+    return {}
+
+
+def _column_name(name: str) -> str:
+    """The name of a column of the manifest, which may be that of a column of the export."""
+    return f"columns.{name}" if name in OWN or name in LAST else name
+
+
+def _types_of_extra(payloads: Iterable[Payload]) -> dict[str, Type]:
+    """The types of the columns of manifests, by name; a column with values of several types is text."""
+    found: dict[str, set[Type]] = {}
+    for payload in payloads:
+        for name, value in payload.extra.items():
+            found.setdefault(name, set()).add(_type_of(value))
+    return {name: _common(types) for name, types in sorted(found.items())}
+
+
+def _type_of(value: object) -> Type:
+    if isinstance(value, bool):
+        return "flag"
+    if isinstance(value, int) and abs(value) < 2**63:
+        return "integer"
+    return "number" if isinstance(value, int | float) else "text"
+
+
+def _common(types: set[Type]) -> Type:
+    if len(types) == 1:
+        return next(iter(types))
+    return "number" if types == {"integer", "number"} else "text"
+
+
+def _extra_values(payloads: Sequence[Payload], name: str, type: Type) -> list[Any]:
+    values = [payload.extra.get(name) for payload in payloads]
+    if type == "number":
+        return [None if value is None else float(value) for value in values]
+    return [_text(value) for value in values] if type == "text" else values
+
+
+def _text(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
