@@ -62,6 +62,7 @@ class BatchResult:
     failures: tuple[Failure, ...] = ()
     unprocessed: tuple[PhotoRef, ...] = ()  # photos that were not started before the deadline
     labels_kept: int = 0  # photos that keep a label in the index that differs from the name of their folder
+    ignored_profiles: int = 0  # embedded photos with a colour profile that can't be used
     slowed_by: str | None = None  # what slowed the batch down, for example a server that limits the rate of requests
     columns: dict[str, Kind] = field(default_factory=dict)  # the kinds with which the columns of the job are indexed
 
@@ -84,6 +85,7 @@ class _Pending:
     payload: Payload
     pixels: npt.NDArray[np.uint8]
     former: IndexedPhoto | None  # what the index has in its place
+    ignores_profile: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +209,7 @@ class BatchIndexer(Closing):
             excluded=excluded,
             failures=failures,
             unprocessed=unprocessed,
+            ignored_profiles=sum(isinstance(one, Embedded) and one.ignores_profile for one in written),
             slowed_by=self._index.slowed_by(),
         )
 
@@ -296,7 +299,7 @@ class BatchIndexer(Closing):
     def _decode(self, new: _New) -> _Pending:
         decoded = self._decoder.read_pixels(new.data, self._embedder.bundle.resize)
         payload = replace(new.payload, width=decoded.width, height=decoded.height, decoder=VERSION)
-        return _Pending(new.photo, payload, decoded.pixels, new.former)
+        return _Pending(new.photo, payload, decoded.pixels, new.former, decoded.ignores_profile)
 
     def _same_content(self, found: IndexedPhoto, payload: Payload, time: str) -> Kept:
         """Return what to do with a photo whose content is indexed: nothing, or replace its payload."""
@@ -328,7 +331,7 @@ def _embedded(pending: _Pending, vector: Vector) -> Embedded | Failure:
     if not has_direction(vector):
         return Failure(pending.payload.uri, "The model has no embedding for it; a photo of one colour may have none.")
     point = Point(photo_id(pending.payload.uri), vector, pending.payload)
-    return Embedded(pending.photo, point, pending.former)
+    return Embedded(pending.photo, point, pending.former, pending.ignores_profile)
 
 
 def _counted(change: Written) -> str | None:

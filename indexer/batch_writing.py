@@ -29,6 +29,7 @@ class Embedded:
     photo: PhotoRef
     point: Point  # as that of a new photo
     former: IndexedPhoto | None  # what the index had in its place; None if the photo is new
+    ignores_profile: bool = False  # whether its colour profile can't be used
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,7 +230,7 @@ class JobRecord:
         )
         self.folder = jobs_folder / self.job.id
         self.first_failures: list[Failure] = []
-        self._labels_kept = 0
+        self._labels_kept = self._ignored_profiles = 0
         self._start = self._saved = time.monotonic()
         with _writing(self.folder):
             make_folder(jobs_folder)
@@ -253,6 +253,7 @@ class JobRecord:
         self.job.moved += result.moved
         self.job.failed += len(result.failures)
         self._labels_kept += result.labels_kept
+        self._ignored_profiles += result.ignored_profiles
         self.job.slowed_by = result.slowed_by or self.job.slowed_by
         self.job.column_kinds |= result.columns
         self.set_seconds()
@@ -270,6 +271,11 @@ class JobRecord:
         unknown = {column.rpartition(":")[0] for column in self.job.columns} - {*kinds, PLACE}
         if unknown:
             self.job.notices.append(f"No photo that was listed has a column {', '.join(sorted(unknown))}.")
+        if self._ignored_profiles:
+            self.job.notices.append(
+                f"{count_of(self._ignored_profiles)} with a colour profile that is damaged or for other photos; it is "
+                "ignored. `lookalike check` shows an example."
+            )
         if self._labels_kept:
             self.job.notices.append(
                 f"{count_of(self._labels_kept)} kept the label in the index, which differs from the name of the "

@@ -69,7 +69,7 @@ class PhotoDecoder:
             UnreadablePhoto: its format is unknown, or it is damaged or too large.
         """
         with self.open(data, 2 * rule.shorter_side if rule.antialias else None, crop) as photo:
-            return DecodedPhoto(photo.fit(rule), photo.width, photo.height)
+            return DecodedPhoto(photo.fit(rule), photo.width, photo.height, photo.profile.is_ignored)
 
     def decode(self, data: bytes) -> Image.Image:
         """Decode an encoded photo to an upright sRGB image of its full size; raises as `read_pixels`.

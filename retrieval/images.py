@@ -50,6 +50,7 @@ class DecodedPhoto:
     pixels: npt.NDArray[np.uint8]
     width: int
     height: int
+    ignores_profile: bool = False  # whether its colour profile can't be used
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,6 +213,41 @@ def test_a_read_only_server_offers_no_change(browser: Browser, bundle: Bundle, f
             expect(page.locator("main button:visible, main .start")).to_have_count(0)
 
 
+@pytest.mark.slow
+def test_the_options_of_the_command_line_are_in_the_form(
+    browser: Browser, bundle: Bundle, folder: Path, tmp_path: Path
+) -> None:
+    with administered(browser, [bundle], folder, tmp_path) as page:
+        refused = {"source": str(folder), "would_remove": 60, "of": 90, "reason": "It is empty now."}
+        record(
+            tmp_path, 1, sources=[str(folder)], seen=30, unchanged=10, moved=20, removal_refused=[refused], seconds=1
+        )
+        (folder / "red" / ".hidden.jpg").write_bytes(make.encoded(make.photo("red", 5)))
+        page.goto("/jobs")
+        expect(number_of(page, "moved")).to_have_text("20")
+        expect(newest(page).locator(".remarks")).to_contain_text(
+            "60 of its 90 photos seem to be gone. It is empty now."
+        )
+        page.get_by_text("More options", exact=True).click()
+        page.get_by_label("Skip what matches").fill("broken.jpg\n\ngreen/\n")
+        page.get_by_label("Index hidden files").check()
+        page.get_by_label("Replace the labels").check()
+        page.get_by_label("Photos that may be removed").fill("100%")
+        with page.expect_request("**/jobs") as sent:
+            page.get_by_role("button", name="Index", exact=True).click()
+        assert sent.value.post_data_json == {
+            "sources": [str(folder)],
+            "label_from": None,
+            "sync": False,
+            "include_hidden": True,
+            "relabel": True,
+            "exclude": ["broken.jpg", "green/"],
+            "allow_removing": "100%",
+        }
+        expect(newest(page).locator(".pill")).to_have_text("done", timeout=30_000)
+        expect(newest(page).locator(".remarks")).to_contain_text("excluded by broken.jpg")
+
+
 def record(home: Path, number: int, **fields: object) -> None:
     """Write the record of a job that has ended, or whose process was killed."""
     folder = home / "jobs" / f"20260101-00000{number}-abcdef"

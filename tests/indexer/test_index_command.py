@@ -434,3 +434,13 @@ def test_a_source_that_is_gone_can_be_forgotten(command, bundle: Bundle, own: Pa
     assert command("sources", "restore", own / "red" / "9.jpg").status == 1
     assert command("sources", "list", "--json").json["removed"] == 1
     assert "1 that syncs removed, and 0 that were removed by hand" in command("sources", "list").err
+
+
+def test_colour_profiles_that_can_not_be_used_are_counted(command, bundle: Bundle, own: Path) -> None:
+    for name in ("2.jpg", "3.jpg"):
+        make.photo("red", 5).save(own / "red" / name, icc_profile=b"no profile")
+    notices = command("index", own, "--bundle", bundle.folder, "--json").json["notices"]
+    assert notices == [
+        "2 photos with a colour profile that is damaged or for other photos; it is ignored. `lookalike check` shows an "
+        "example."
+    ]

@@ -22,10 +22,16 @@ const totals = new Map(); // the sources of complete jobs → how many photos th
 attempt(show);
 main().querySelector(".start")?.addEventListener("submit", (event) => {
   event.preventDefault();
-  const fields = event.target.elements;
-  start({ sources: [fields.source.value], label_from: fields.label_from.value || null, sync: fields.sync.checked });
+  start(requestIn(event.target.elements));
 });
 main().querySelector("[data-map]")?.addEventListener("click", () => start({ kind: "map" }));
+
+/** The request of the form; an empty limit of removals is left out. */
+function requestIn({ source, label_from, sync, exclude, include_hidden, relabel, allow_removing: allowed }) {
+  const request = { sources: [source.value], label_from: label_from.value || null, sync: sync.checked, include_hidden: include_hidden.checked, relabel: relabel.checked };
+  const patterns = exclude.value.split("\n").filter((pattern) => pattern.trim());
+  return { ...request, exclude: patterns, ...(allowed.value && { allow_removing: allowed.value }) };
+}
 
 async function show() {
   const { jobs, last_sync: sync } = await fetchJson(address);
@@ -126,15 +132,16 @@ function requestOf({ kind, sources, label_from, sync, include_hidden, exclude, r
   return kind === "map" ? { kind } : { sources, label_from, sync, include_hidden, exclude, relabel };
 }
 
-function indexed({ seen, indexed, unchanged, removed, failed, skipped, images_per_second: rate, seconds }) {
+function indexed({ seen, indexed, unchanged, moved, removed, failed, skipped, images_per_second: rate, seconds }) {
   const speed = rate && indexed && { "photos per second": Math.round(rate) };
-  return { seen, indexed, unchanged, removed, failed, skipped, ...speed, seconds: Math.round(seconds) };
+  return { seen, indexed, unchanged, ...(moved && { moved }), removed, failed, skipped, ...speed, seconds: Math.round(seconds) };
 }
 
-/** Why files were skipped, and notices about labels: one line each. */
-function remarks({ skipped_reasons: reasons = [], notices = [] }) {
+/** What was not removed and why, notices about labels, and why files were skipped: one line each. */
+function remarks({ skipped_reasons: reasons = [], notices = [], removal_refused: refused = [] }) {
+  const kept = refused.map(({ source, would_remove: gone, of, reason }) => `Nothing was removed of ${source}: ${gone.toLocaleString()} of its ${of.toLocaleString()} photos seem to be gone. ${reason} If they are gone for good, index it again with ${gone} photos that may be removed (More options).`);
   const skipped = reasons.map(({ reason, detail, count, example }) => `${count.toLocaleString()} skipped: ${REASONS[reason](detail)}, for example ${example}`);
-  return [...notices, ...skipped];
+  return [...kept, ...notices, ...skipped];
 }
 
 /** A job that indexes no photos reports no numbers before its end. */
