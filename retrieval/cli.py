@@ -1,7 +1,7 @@
 """`lookalike search`."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from retrieval.search import MOST_RESULTS, Searcher, SearchParameters
 from retrieval.search_response import SearchResponse
 from retrieval.settings import Settings, load_settings
 from retrieval.stores import Failure, read_file
+from retrieval.terms import Term
 from retrieval.wording import count_of
 
 SHOWN_FAILURES = 10
@@ -33,9 +34,12 @@ SHOWN_FAILURES = 10
 
 def search(  # noqa: PLR0917 - a command line is all options
     photos: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(help="The photo to search with; several photos or folders with --to.", metavar="PHOTO..."),
-    ],
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="Words that describe the photos, alone or beside a photo, with equal weights.")
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=MOST_RESULTS, help="The number of results.")] = 10,
     label: Annotated[list[str] | None, typer.Option(help="Only photos with this label; repeat for several.")] = None,
     where: Annotated[
@@ -53,27 +57,43 @@ def search(  # noqa: PLR0917 - a command line is all options
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Find photos that look like a given photo, or like each of many."""
+    """Find photos that look like a given photo, or like each of many, or that words describe."""
     settings = load_settings()
     parameters = SearchParameters(k=k, filter=Filter(tuple(label or ())), exact=exact, look=look)
+    photos = photos or []
+    if not photos and text is None:
+        raise typer.BadParameter("name a photo, or describe the photos with --text", param_hint="PHOTO")
     if to is not None:
+        if text is not None:
+            raise BadQuery("The results of a search by words are not written to a file.", "Leave --to or --text out.")
         require_known_suffix(to)
         _search_all(settings, photos, parameters, to, as_json, where=where)
         return
-    if len(photos) > 1 or photos[0].is_dir():
+    if len(photos) > 1 or any(photo.is_dir() for photo in photos):
         raise BadQuery(
             "The results of searches for several photos are written to a file.", "Name it: --to results.jsonl"
         )
-    (photo,) = photos
-    data = read_file(photo, settings.source_policy().max_bytes)
+    contents = {photo: read_file(photo, settings.source_policy().max_bytes) for photo in photos}
     with open_store(settings) as store, open_searcher(settings, store) as searcher:
-        try:
-            response = searcher.by_photo(data, _with_filter(searcher, parameters, where), uri=uri_of(photo))
-        except UnreadablePhoto as error:
-            raise UnreadablePhoto(f"{display(photo)} can't be used. {error.message}", error.remedy) from None
+        response = _search_one(searcher, contents, text, _with_filter(searcher, parameters, where))
         if not response.results:
             _say_if_empty(searcher)
     print_result(asdict(response), as_json, _table(response))
+
+
+def _search_one(
+    searcher: Searcher, photos: Mapping[Path, bytes], text: str | None, parameters: SearchParameters
+) -> SearchResponse:
+    """Search for a photo, words or both; `photos` has the content of the photo, if there is one."""
+    terms = [] if text is None else [Term(text=text)]
+    for photo, data in photos.items():
+        try:
+            if text is None:
+                return searcher.by_photo(data, parameters, uri=uri_of(photo))
+            terms.append(Term(vector=searcher.embed(data)[0]))
+        except UnreadablePhoto as error:
+            raise UnreadablePhoto(f"{display(photo)} can't be used. {error.message}", error.remedy) from None
+    return searcher.by_terms(terms, parameters)
 
 
 def _search_all(

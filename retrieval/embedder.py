@@ -32,7 +32,7 @@ class Embedder:
         except Exception as error:  # ONNX Runtime raises its own classes, which share no base but Exception
             raise BadBundle(f"ONNX Runtime can't load {bundle.network}: {error}", "Train the model again.") from None
         self._require_shapes(bundle)
-        self._threads = threads
+        self.threads = threads
         self._creating = Lock()
         self._single: Session | None = None  # of one thread, created when it is first used
         self.bundle = bundle
@@ -55,7 +55,7 @@ class Embedder:
         return session.run(EMBEDDINGS, {IMAGES: images})
 
     def _one_thread(self) -> Session:
-        if self._threads == 1 or self.session.device != "cpu":
+        if self.threads == 1 or self.session.device != "cpu":
             return self.session
         with self._creating:
             self._single = self._single or Session(self.bundle.network, threads=1)

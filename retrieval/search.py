@@ -22,12 +22,14 @@ from retrieval.hit_order import hits_with_ties, in_order
 from retrieval.images import Crop
 from retrieval.index import Hit, VectorIndex
 from retrieval.index.filter import NO_FILTER, Filter
-from retrieval.index.vectors import Vector, check_query, has_direction
+from retrieval.index.vectors import Vector, check_query, has_direction, to_unit_length
 from retrieval.index_thresholds import IndexThresholds
 from retrieval.interpretation import FoundPhotos, Interpretation
 from retrieval.parts import LOOK, Parts
 from retrieval.photo_ref import display
 from retrieval.search_response import ScoreBands, SearchResponse
+from retrieval.terms import Term
+from retrieval.text_embedder import TextEmbedder, has_tokenizers
 
 MOST_RESULTS = 100
 
@@ -62,6 +64,7 @@ class Searcher(Closing):
         self._meaning = Interpretation(self.parts, self.thresholds)
         self._embedding = Lock()
         self._photos = 0
+        self._texts: TextEmbedder | None = None  # created when it is first used
 
     def close(self) -> None:
         """Close the index."""
@@ -144,13 +147,7 @@ class Searcher(Closing):
         if not positive and not unindexed:
             raise BadQuery("A search by examples needs at least one positive example.")
         start = time.perf_counter()
-        with self.index.search_time_limit():
-            vectors = self.index.vectors([*positive, *negative])
-        for photo in (*positive, *negative):
-            if photo not in vectors:
-                raise NotFound(
-                    f"There is no indexed photo {photo}.", "Search with the photo itself, or index it again."
-                )
+        vectors = self._stored([*positive, *negative])
         query = np.mean([*unindexed, *(vectors[photo] for photo in positive)], axis=0)
         if negative:
             query = 2 * query - np.mean([vectors[photo] for photo in negative], axis=0)
@@ -158,6 +155,90 @@ class Searcher(Closing):
         left_out = frozenset((*positive, *negative, *leave_out))
         response = self.by_vector(query, parameters, leave_out=left_out, sha256=sha256, is_photo=is_photo)
         return replace(response, took_ms={"search": _ms(time.perf_counter() - start)})
+
+    def by_words(self, text: str, parameters: SearchParameters) -> SearchResponse:
+        """Return the photos that words describe; raises as `by_terms`."""
+        return self.by_terms([Term(text=text)], parameters)
+
+    def by_terms(self, terms: Sequence[Term], parameters: SearchParameters) -> SearchResponse:
+        """Return the photos nearest to the sum of the terms, each of unit length times its weight.
+
+        If there are words among the terms, only the part look is compared, which their network embeds, too, and their
+        scores have no bands and predict no label: they are lower than those of photos. Indexed photos among the terms
+        are left out.
+
+        Raises:
+            BadQuery: there is no term, the terms cancel each other, the model has no text network, or `look` is given
+                beside words.
+            NotFound: as `by_examples`.
+        """
+        start = time.perf_counter()
+        has_words = any(term.text is not None for term in terms)
+        if has_words and parameters.look is not None:
+            raise BadQuery("look can't be weighted in a search by words.", "Leave look or the words out.")
+        photos = [term.photo for term in terms if term.photo is not None]
+        stored = self._stored(photos)
+        took_ms: dict[str, float] = {}
+        query = np.zeros(self.index.dimension, np.float32)
+        for term in terms:
+            if term.text is not None:
+                vector, of_text = self.embed_text(term.text)
+                took_ms["embed"] = took_ms.get("embed", 0) + of_text
+            elif term.photo is not None:
+                vector = stored[term.photo]
+            else:
+                vector = check_query(np.asarray(term.vector, np.float32), self.index.dimension)
+            query += np.float32(term.weight) * (self._as_look(vector) if has_words else to_unit_length(vector))
+        if has_words and self.parts.default_look is not None:
+            parameters = replace(parameters, look=1)
+        if not has_direction(query):
+            raise BadQuery("The terms of the query cancel each other.", "Change a weight, or leave a term out.")
+        response = self.by_vector(query, parameters, leave_out=frozenset(photos), is_photo=False)
+        if has_words:
+            response = replace(response, predicted_label=None, bands=None)
+        return replace(response, took_ms=took_ms | {"search": _ms(time.perf_counter() - start) - sum(took_ms.values())})
+
+    @property
+    def has_words(self) -> bool:
+        """Whether photos can be searched by words."""
+        return self.embedder.bundle.has_text and has_tokenizers()
+
+    def embed_text(self, text: str) -> tuple[Vector, float]:
+        """Return the embedding of a text, float32 [length of the part look], and the milliseconds that it took.
+
+        Raises `BadQuery` if the text is blank or the model has no text network.
+        """
+        bundle = self.embedder.bundle
+        if not bundle.has_text:
+            raise BadQuery(
+                f"The model {bundle.model_id} has no text network, so photos can't be searched by words.",
+                "Import a network that has one with `lookalike import`; docs/models.md names some.",
+            )
+        if not text.strip():
+            raise BadQuery("The text is blank.", "Describe the photos in words.")
+        start = time.perf_counter()
+        with self._embedding:
+            if self._texts is None:
+                self._texts = TextEmbedder(bundle.tokenizer, bundle.text_network, self.embedder.threads)
+        (vector,) = self._texts.embed([text])
+        return vector, _ms(time.perf_counter() - start)
+
+    def _as_look(self, vector: Vector) -> Vector:
+        """Return the part look of an embedding, or an embedding of this part alone, beside zeros for the part kind."""
+        look = self.embedder.bundle.look or self.index.dimension
+        part = to_unit_length(vector[-look:])
+        return np.concatenate([np.zeros(self.index.dimension - look, np.float32), part])
+
+    def _stored(self, photos: Sequence[uuid.UUID]) -> dict[uuid.UUID, Vector]:
+        """Return the embeddings of indexed photos; raises `NotFound`."""
+        with self.index.search_time_limit():
+            vectors = self.index.vectors(photos)
+        for photo in photos:
+            if photo not in vectors:
+                raise NotFound(
+                    f"There is no indexed photo {photo}.", "Search with the photo itself, or index it again."
+                )
+        return vectors
 
     def by_vector(
         self,
@@ -226,7 +307,7 @@ class Searcher(Closing):
         if parameters.filter or default is not None:
             by_kind = query if default is None else self.parts.query(vector, look=0)
             search_kind = partial(self.index.search, by_kind, exact=parameters.exact)
-            voters = hits_with_ties(search_kind, VOTERS + 1, leave_out)
+            voters = hits_with_ties(search_kind, VOTERS + 1, leave_out) if has_direction(by_kind) else []
         if first is not None and all(hit.id != first for hit in nearest):
             nearest += self._hit(first, query, nearest, parameters.filter)
         return in_order(nearest, first)[parameters.offset : wanted], in_order(voters, first)[: 2 * VOTERS]

@@ -1,6 +1,7 @@
 """Texts to embeddings, with the text network of a bundle."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -54,6 +55,11 @@ class TextEmbedder:
             ATTENTION_MASK: np.array([encoded.attention_mask], np.int64),
         }
         return self._session.run(EMBEDDINGS, inputs)
+
+
+def has_tokenizers() -> bool:
+    """Whether the package `tokenizers` is installed."""
+    return find_spec("tokenizers") is not None
 
 
 def open_tokenizer(path: Path) -> "Tokenizer":

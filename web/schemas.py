@@ -47,10 +47,12 @@ def _new_label(label: str) -> str:
 API = "/api/v1"
 MAX_EXAMPLES = 100
 MAX_BATCH = 100  # searches or photos in one request
+MAX_TERMS = 20
 MAX_OFFSET = 10_000
 MAX_VECTOR_LENGTH = 65_536
 
 Label = Annotated[str, Field(min_length=1, max_length=500)]
+Text = Annotated[str, Field(min_length=1, max_length=1000, description="a sentence or a few words")]
 NewLabel = Annotated[Label, AfterValidator(_new_label)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Look = Annotated[
@@ -182,7 +184,37 @@ class Examples(JsonSearchOptions):
     negative: Ids = Field([], description="ids of photos that results should not resemble")
 
 
-QUERIES = ("image_base64", "id", "vector", "positive")  # the field that tells the kind of a query
+class Words(SearchOptions):
+    """Search by words, if the model has a text network."""
+
+    text: Text
+
+
+class WeightedTerm(RequestModel):
+    """A part of a mixed query."""
+
+    weight: float = Field(1, ge=-100, le=100, description="negative for photos that should not resemble the term")
+
+
+class TextTerm(WeightedTerm):
+    """Words, if the model has a text network."""
+
+    text: Text
+
+
+class PhotoTerm(WeightedTerm):
+    """An indexed photo, which is excluded from the results."""
+
+    id: uuid.UUID
+
+
+class UploadedTerm(WeightedTerm):
+    """A photo that the JSON document contains."""
+
+    image_base64: Base64Bytes = Field(description="the photo's file, base64-encoded")
+
+
+QUERIES = ("image_base64", "id", "vector", "positive", "text", "terms")  # the field that tells the kind of a query
 BATCH = "queries"
 
 
@@ -197,16 +229,30 @@ def _only_one_of(*names: str) -> Discriminator:
     return Discriminator(kind, custom_error_type="query", custom_error_message=message)
 
 
+AnyTerm = Annotated[
+    Annotated[TextTerm, Tag("text")] | Annotated[PhotoTerm, Tag("id")] | Annotated[UploadedTerm, Tag("image_base64")],
+    _only_one_of("text", "id", "image_base64"),
+]
+
+
+class Terms(SearchOptions):
+    """Search by a weighted sum of words and photos; `look` is refused if there are words."""
+
+    terms: list[AnyTerm] = Field(min_length=1, max_length=MAX_TERMS)
+
+
 OneQuery = (
     Annotated[EncodedPhoto, Tag("image_base64")]
     | Annotated[IndexedPhoto, Tag("id")]
     | Annotated[QueryVector, Tag("vector")]
     | Annotated[Examples, Tag("positive")]
+    | Annotated[Words, Tag("text")]
+    | Annotated[Terms, Tag("terms")]
 )
 
 
 class Query(RootModel[Annotated[OneQuery, _only_one_of(*QUERIES)]]):
-    """Search by exactly one of: a photo, the id of an indexed photo, a vector, examples."""
+    """Search by exactly one of: a photo, the id of an indexed photo, a vector, examples, words, a sum of terms."""
 
 
 class Queries(RequestModel):

@@ -9,6 +9,7 @@ from flask import Response
 from retrieval.errors import BadQuery, NotFound, UnreadablePhoto
 from retrieval.search import SearchParameters
 from retrieval.search_response import SearchResponse, SearchResult
+from retrieval.terms import Term
 from web import schemas
 from web.columns import shown_extra
 from web.indexed import photo_bytes
@@ -27,9 +28,9 @@ blueprint = Blueprint("search", __name__, tag="Search")
 def search(sent: schemas.UploadedPhoto | schemas.QueryOrQueries) -> Response:
     """Find photos that look like a given photo, or like each of several.
 
-    Send `multipart/form-data` with a file `image`, or JSON with one of `image_base64`, `id`, `vector`, `positive`, or
-    `queries` with up to 100 of these. A query of several that can't be answered has an `error` in place of results; if
-    a field is wrong, all are refused.
+    Send `multipart/form-data` with a file `image`, or JSON with one of `image_base64`, `id`, `vector`, `positive`,
+    `text`, `terms`, or `queries` with up to 100 of these. A query of several that can't be answered has an `error` in
+    place of results; if a field is wrong, all are refused.
     """
     query = sent.root if isinstance(sent, schemas.QueryOrQueries) else sent
     if not isinstance(query, schemas.Queries):
@@ -58,6 +59,23 @@ def _answer(query: schemas.UploadedPhoto | schemas.OneQuery) -> SearchResponse:
             return searcher.by_vector(np.asarray(query.vector, np.float32), parameters)
         case schemas.Examples():
             return searcher.by_examples(query.positive, query.negative, parameters)
+        case schemas.Words():
+            with services().computing:
+                return searcher.by_words(query.text, parameters)
+        case schemas.Terms():
+            with services().computing:
+                return searcher.by_terms([_term(term) for term in query.terms], parameters)
+
+
+def _term(term: schemas.AnyTerm) -> Term:
+    match term:
+        case schemas.TextTerm():
+            return Term(term.weight, text=term.text)
+        case schemas.PhotoTerm():
+            return Term(term.weight, photo=term.id)
+        case schemas.UploadedTerm():
+            vector, _ = services().searcher.embed(term.image_base64)
+            return Term(term.weight, vector=vector)
 
 
 def _by_indexed(query: schemas.IndexedPhoto, parameters: SearchParameters) -> SearchResponse:

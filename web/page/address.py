@@ -29,8 +29,9 @@ class PageQuery(BaseModel):
 
     `crop` is the part of the photo to search by; `vector` is already the embedding of that part. While the server keeps
     the uploaded photo, `kept` is its token, and its exact embedding is used instead of `vector`. `find` filters the
-    labels that are offered, not the results. `look` is the weight of the part look, by default that of the model.
-    `band` is the last band of scores that is shown, and `min_score` the lowest score.
+    labels that are offered, not the results. `text` are words, searched for alone or beside the photo. `look` is the
+    weight of the part look, by default that of the model. `band` is the last band of scores that is shown, and
+    `min_score` the lowest score.
     """
 
     id: uuid.UUID | None = None
@@ -46,11 +47,12 @@ class PageQuery(BaseModel):
     look: float | None = Field(None, ge=0, le=1)
     offset: int = Field(0, ge=0, le=MAX_OFFSET)
     find: str = Field("", max_length=500)
+    text: str = Field("", max_length=500)
 
     @property
     def is_search(self) -> bool:
         """Whether there is something to search by."""
-        return bool(self.id or self.vector or self.like)
+        return bool(self.id or self.vector or self.like or self.text.strip())
 
     def parameters(self, bands: ScoreBands | None) -> SearchParameters:
         """Convert it for the searcher; `bands` are those at its weight of look."""
@@ -64,6 +66,7 @@ class PageQuery(BaseModel):
         query = self.model_copy(update=changes)
         whole = query.crop.crop() is None
         fields: dict[str, Any] = {
+            "text": query.text,
             "id": query.id,
             "vector": query.vector,
             "model": query.vector and query.model,

@@ -16,6 +16,7 @@ from retrieval.index.vectors import Vector
 from retrieval.labels import composed
 from retrieval.search import SearchParameters
 from retrieval.search_response import SearchResponse
+from retrieval.terms import Term
 from web.kept_queries import KeptQuery
 from web.links import photo_url
 from web.page.address import PAGE_SIZE, PageQuery, crop_text, decode_vector, encode_vector
@@ -136,7 +137,7 @@ def _results(query: PageQuery, subject: Subject) -> str:
         thresholds=response.bands,
         predicted=response.predicted_label,
         in_collection=known and Card.of(known, payloads([known])[known]),
-        look=response.look,
+        look=None if query.text.strip() else response.look,
         default_look=served.searcher.parts.default_look,
         unknown_labels=unknown,
         labels=choose_labels(served.label_counts.of(served.searcher.index), query.label, query.find),
@@ -165,7 +166,8 @@ def _search_by_known_labels(query: PageQuery, subject: Subject) -> tuple[PageQue
 
 
 def _search(query: PageQuery, subject: Subject) -> SearchResponse:
-    parameters = query.parameters(services().searcher.bands(query.look))
+    bands = None if query.text.strip() else services().searcher.bands(query.look)
+    parameters = query.parameters(bands)
     response = search_by(query, subject, parameters)
     response = replace(response, took_ms={**subject.took_ms, **response.took_ms})
     services().metrics.observe_search(response)
@@ -174,6 +176,8 @@ def _search(query: PageQuery, subject: Subject) -> SearchResponse:
 
 def search_by(query: PageQuery, subject: Subject, parameters: SearchParameters) -> SearchResponse:
     """Search by the photo and the examples of a query, with other parameters than its own."""
+    if query.text.strip():
+        return _search_by_words(query, subject, parameters)
     by_id = [query.id] if query.id is not None and subject.vector is None else []
     unindexed = [] if subject.vector is None else [subject.vector]
     return services().searcher.by_examples(
@@ -184,6 +188,20 @@ def search_by(query: PageQuery, subject: Subject, parameters: SearchParameters) 
         sha256=subject.sha256,
         leave_out=[query.id] if query.id else [],
     )
+
+
+def _search_by_words(query: PageQuery, subject: Subject, parameters: SearchParameters) -> SearchResponse:
+    """Search by words and, with equal weights, by the photo and the examples."""
+    terms = [Term(text=query.text)]
+    if subject.vector is not None:
+        terms.append(Term(vector=subject.vector))
+    elif query.id is not None:
+        terms.append(Term(photo=query.id))
+    terms += [Term(photo=photo) for photo in query.like]
+    terms += [Term(-1, photo=photo) for photo in query.unlike]
+    served = services()
+    with served.computing:
+        return served.searcher.by_terms(terms, replace(parameters, look=None))
 
 
 def _of_whole(sha256: str, query: PageQuery) -> str | None:
@@ -199,6 +217,7 @@ def _frame() -> dict[str, Any]:
         "count": served.searcher.index.count(exact=False),
         "max_upload_mb": settings.max_upload_mb,
         "keep_minutes": settings.query_keep_minutes,
+        "has_words": served.searcher.has_words,
     }
 
 

@@ -20,7 +20,7 @@ export function refine({ visit, load, onShow }) {
   let timer;
   onShow(() => clearTimeout(timer));
   document.addEventListener("input", ({ target }) => {
-    if (target.form !== form() || target.type === "checkbox" || target.tagName === "SELECT") return;
+    if (target.form !== form() || target.type === "checkbox" || target.tagName === "SELECT" || target.name === "text") return;
     clearTimeout(timer);
     if (target.name === "min_score") target.parentElement.querySelector("output").value = Number(target.value) ? Number(target.value).toFixed(2) : "any";
     timer = setTimeout(() => (target.name === "find" ? find(target) : submit(null, target.name)), DELAY);

@@ -1,0 +1,164 @@
+"""Searches by words and by mixed terms: searcher, command, API and page."""
+
+import base64
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import make
+import networks
+import numpy as np
+import pytest
+from commands import Command
+from flask.testing import FlaskClient
+from serving import Site, fill_index, site
+from tokenizers import Tokenizer
+
+from retrieval.bundle import Bundle, load_bundle, write_bundle
+from retrieval.errors import BadQuery, NotFound
+from retrieval.importing.importer import Options, import_network
+from retrieval.search import SearchParameters
+from retrieval.settings import Settings
+from retrieval.terms import Term
+
+SEARCH = "/api/v1/search"
+BROWSER = {"Accept": "text/html"}
+
+
+@pytest.fixture(scope="session")
+def two_towers(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("words")
+    return import_network(
+        str(networks.two_towers(folder / "clip")), folder / "bundle", Options(), lambda _: None
+    ).bundle
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory, two_towers: Bundle, library: Path) -> Iterator[Site]:
+    settings = Settings(home=tmp_path_factory.mktemp("home"), embedding_threads=1)
+    with site(settings, two_towers, library) as built:
+        yield built
+
+
+def scores(found: list) -> np.ndarray:
+    return np.array([result.score for result in found])
+
+
+def test_words_find_the_photos_nearest_to_their_embedding(words: Site) -> None:
+    searcher = words.searcher
+    response = searcher.by_words("a red tulip", SearchParameters(k=24))
+    vector, _ = searcher.embed_text("a red tulip")
+    stored = searcher.index.vectors([result.id for result in response.results])
+    expected = [float(vector @ stored[result.id]) for result in response.results]
+    np.testing.assert_allclose(scores(response.results), expected, atol=1e-5)
+    assert expected == sorted(expected, reverse=True)
+    assert response.bands is None and response.predicted_label is None and response.close_match is None
+
+
+def test_terms_are_weighted_and_summed_and_indexed_photos_are_left_out(words: Site) -> None:
+    searcher, photo = words.searcher, words.photos[3]
+    terms = [Term(text="a red tulip"), Term(2, photo=photo.id), Term(-0.5, text="fruit on a table")]
+    response = searcher.by_terms(terms, SearchParameters(k=24))
+    texts = [searcher.embed_text(term.text)[0] for term in (terms[0], terms[2])]
+    query = texts[0] + 2 * searcher.index.vectors([photo.id])[photo.id] - 0.5 * texts[1]
+    query /= np.linalg.norm(query)
+    stored = searcher.index.vectors([result.id for result in response.results])
+    assert photo.id not in stored and len(stored) == 23
+    expected = [float(query @ stored[result.id]) for result in response.results]
+    np.testing.assert_allclose(scores(response.results), expected, atol=1e-5)
+
+
+def test_terms_without_sense_are_refused(words: Site) -> None:
+    searcher, photo = words.searcher, words.photos[0].id
+    with pytest.raises(BadQuery, match="cancel each other"):
+        searcher.by_terms([Term(photo=photo), Term(-1, photo=photo)], SearchParameters())
+    with pytest.raises(BadQuery, match="blank"):
+        searcher.by_words("  ", SearchParameters())
+    with pytest.raises(BadQuery, match="look can't be weighted in a search by words"):
+        searcher.by_words("a tulip", SearchParameters(look=0.5))
+    with pytest.raises(NotFound):
+        searcher.by_terms([Term(text="red"), Term(photo=uuid.uuid4())], SearchParameters())
+
+
+def test_words_query_the_part_look_alone(tmp_path: Path, two_towers: Bundle, library: Path) -> None:
+    made = make.bundle(tmp_path / "two-parts", dimension=26, look=16)
+    fields = made.manifest.model_dump(exclude={"model_id", "format_version", "files"})
+    files = {"text.onnx": two_towers.text_network, "tokenizer.json": two_towers.tokenizer}
+    both = write_bundle(tmp_path / "with-words", made.network, files=files, **fields)
+    with site(Settings(home=tmp_path / "home", embedding_threads=1), load_bundle(both.folder), library) as built:
+        searcher = built.searcher
+        response = searcher.by_words("a red tulip", SearchParameters(k=24))
+        vector, _ = searcher.embed_text("a red tulip")
+        stored = searcher.index.vectors([result.id for result in response.results])
+        looks = searcher.parts.one(np.stack([stored[result.id] for result in response.results]), "look")
+        np.testing.assert_allclose(scores(response.results), looks @ vector, atol=1e-5)
+
+
+def test_the_api_searches_by_words_and_terms(words: Site) -> None:
+    client, photo = words.client, words.photos[2]
+    plain = client.post(SEARCH, json={"text": "a red tulip", "k": 5}).get_json()
+    alone = client.post(SEARCH, json={"terms": [{"text": "a red tulip", "weight": 3}], "k": 5}).get_json()
+    assert [found["id"] for found in plain["results"]] == [found["id"] for found in alone["results"]]
+    assert plain["took_ms"]["embed"] > 0
+    encoded = base64.b64encode(photo.path.read_bytes()).decode()
+    terms = [{"text": "fruit", "weight": -1}, {"id": str(words.photos[4].id)}, {"image_base64": encoded, "weight": 2}]
+    mixed = client.post(SEARCH, json={"terms": terms}).get_json()
+    assert mixed["results"][0]["id"] == str(photo.id)
+    assert str(words.photos[4].id) not in {found["id"] for found in mixed["results"]}
+    batch = client.post(SEARCH, json={"queries": [{"text": "a red tulip", "k": 5}]}).get_json()
+    assert batch["answers"][0]["results"] == plain["results"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"text": "red", "look": 0.5},
+        {"text": " "},
+        {"text": ""},
+        {"text": "red", "terms": [{"text": "red"}]},
+        {"terms": []},
+        {"terms": [{"text": "red", "id": "1"}]},
+        {"terms": [{"text": "red", "weight": "heavy"}]},
+    ],
+)
+def test_wrong_queries_by_words_are_refused(words: Site, query: dict[str, object]) -> None:
+    assert words.client.post(SEARCH, json=query).status_code == 422
+
+
+def test_a_model_without_a_text_network_says_so(client: FlaskClient) -> None:
+    answer = client.post(SEARCH, json={"text": "a red tulip"})
+    assert answer.status_code == 422
+    assert "has no text network" in answer.get_json()["detail"]
+    assert 'name="text"' not in client.get("/").text
+
+
+def test_the_page_searches_by_words_and_keeps_them_in_the_address(words: Site) -> None:
+    client = words.client
+    assert 'name="text"' in client.get("/").text
+    page = client.get("/?text=a+red+tulip", headers=BROWSER)
+    found = re.findall(r'class="card" href="/photo/([0-9a-f-]+)"', page.text)
+    answer = client.post(SEARCH, json={"text": "a red tulip", "k": 24}).get_json()
+    assert found == [result["id"] for result in answer["results"]]
+    assert "<title>a red tulip" in page.text and 'value="a red tulip"' in page.text
+    assert 'data-address="/?text=a+red+tulip"' in page.text
+    photo = words.photos[3].id
+    mixed = client.get(f"/?text=a+red+tulip&id={photo}&unlike={words.photos[9].id}", headers=BROWSER)
+    assert mixed.status_code == 200 and f"text=a+red+tulip&amp;id={photo}" in mixed.text
+    assert 'data-near="' in client.get("/map?text=a+red+tulip").text
+
+
+def test_the_command_searches_by_words(settings: Settings, two_towers: Bundle, library: Path, command: Command) -> None:
+    photos = fill_index(settings, two_towers, library)
+    alone = command("search", "--text", "a red tulip", "--json").json["results"]
+    assert len(alone) == 10
+    both = command("search", photos[0].path, "--text", "a red tulip", "--json").json["results"]
+    assert both != alone
+    assert command("search").status == 2
+    assert command("search", "--text", "a tulip", "--look", "0.5").status == 1
+    assert command("search", "--text", "a tulip", "--to", "results.csv").status == 1
+
+
+def test_over_long_texts_are_truncated_as_the_tokenizer_says(two_towers: Bundle) -> None:
+    tokenizer = Tokenizer.from_file(str(two_towers.tokenizer))
+    assert len(tokenizer.encode("very " * 500).ids) == 24
