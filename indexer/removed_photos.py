@@ -41,6 +41,15 @@ def keep_versions(index: VectorIndex, versions: Sequence[tuple[IndexedPhoto, Pay
         _keep(index, [_with_successor(photo, successor) for photo, successor in versions], "replaced")
 
 
+def photos_removed_by_person(index: VectorIndex) -> list[IndexedPhoto]:
+    """Return the photos that persons removed, the last one first."""
+    if not index.has_removed():
+        return []
+    found = (IndexedPhoto(photo, payload) for photo, payload in index.removed().scroll_payloads())
+    removed = [photo for photo in found if photo.payload.removed_by == "person"]
+    return sorted(removed, key=lambda photo: photo.payload.removed_at or "", reverse=True)
+
+
 def restore_photo(index: VectorIndex, photo: uuid.UUID) -> IndexedPhoto:
     """Move a removed photo back to the index; return it with its id, which is another one if that is taken.
 

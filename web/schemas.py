@@ -428,6 +428,23 @@ class Photo(BaseModel):
     thumbnail_url: str
 
 
+class RemovedPhoto(BaseModel):
+    """A photo that a person removed from the index, and that can be restored."""
+
+    id: uuid.UUID
+    uri: Uri
+    path: ShownPath
+    label: str | None
+    removed_at: str | None = Field(description="ISO 8601 in UTC")
+
+
+class RemovedPhotos(BaseModel):
+    """Photos that persons removed, the last one first."""
+
+    photos: list[RemovedPhoto]
+    total: int
+
+
 class LabelCount(BaseModel):
     """A label and the number of photos that carry it."""
 

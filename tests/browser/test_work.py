@@ -16,6 +16,7 @@ from serving import fill_index, serving, worker
 from retrieval.api_keys import load_keys
 from retrieval.bundle import Bundle
 from retrieval.index import open_store
+from retrieval.photo_ref import photo_id, uri_of
 from retrieval.settings import Settings
 
 
@@ -246,6 +247,14 @@ def test_the_options_of_the_command_line_are_in_the_form(
         }
         expect(newest(page).locator(".pill")).to_have_text("done", timeout=30_000)
         expect(newest(page).locator(".remarks")).to_contain_text("excluded by broken.jpg")
+        photo = photo_id(uri_of(folder / "red" / "0.jpg"))
+        assert (
+            page.evaluate(f"fetch('/api/v1/images/{photo}', {{ method: 'DELETE' }}).then((sent) => sent.status)") == 204
+        )
+        page.reload()
+        page.get_by_text("Removed photos (1)").click()
+        page.get_by_role("button", name=re.compile("^Restore .*0.jpg$")).click()
+        expect(page.get_by_text("Removed photos (1)")).to_be_hidden()
 
 
 def record(home: Path, number: int, **fields: object) -> None:

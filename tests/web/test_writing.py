@@ -286,6 +286,10 @@ def test_a_removed_photo_of_a_library_can_be_restored(client: FlaskClient, own: 
     assert client.get(f"{IMAGES}/{photo.id}").status_code == 404
     assert client.get(LABELS).get_json()["labels"] != []
     assert own.searcher.index.count() == 23
+    listed = client.get(f"{IMAGES}/removed").get_json()
+    assert listed["total"] == 1
+    assert (listed["photos"][0]["id"], listed["photos"][0]["label"]) == (str(photo.id), photo.label)
+    assert client.get(f"{IMAGES}/removed?offset=1").get_json() == {"photos": [], "total": 1}
     restored = client.post(f"{IMAGES}/{photo.id}/restore")
     assert (restored.status_code, restored.get_json()["id"]) == (200, str(photo.id))
     assert own.searcher.index.count() == 24

@@ -8,7 +8,7 @@ from pathlib import Path
 from apiflask import FileSchema
 from flask import Response, request, send_file, url_for
 
-from indexer.removed_photos import restore_photo
+from indexer.removed_photos import photos_removed_by_person, restore_photo
 from retrieval.errors import NotFound, os_errors_as
 from retrieval.index.base import IndexedPhoto
 from retrieval.photo_ref import display
@@ -16,9 +16,18 @@ from web.api.search import respond
 from web.columns import shown_extra
 from web.indexed import indexed
 from web.keys import WRITES
-from web.links import place_fields
+from web.links import place_fields, place_fields_of_many
 from web.photo_files import PhotoFile
-from web.schemas import NewPhoto, Photo, RemovalOptions, SearchOptions, SearchResults
+from web.schemas import (
+    NewPhoto,
+    PageOptions,
+    Photo,
+    RemovalOptions,
+    RemovedPhoto,
+    RemovedPhotos,
+    SearchOptions,
+    SearchResults,
+)
 from web.services import services
 from web.validation import Blueprint
 
@@ -40,6 +49,26 @@ def add(sent: NewPhoto) -> tuple[Photo, dict[str, str]]:
     served = services()
     added = served.uploads.add(served.searcher, sent.image, sent.label)
     return _photo(added), {"Location": url_for("images.show", photo=added)}
+
+
+@blueprint.get("/images/removed")
+@blueprint.input(PageOptions, location="query")
+@blueprint.output(RemovedPhotos)
+@blueprint.doc(operation_id="listRemovedPhotos", responses=[422])
+def show_removed(query_data: PageOptions) -> RemovedPhotos:
+    """List the photos that persons removed and that can be restored, the last one first."""
+    removed = photos_removed_by_person(services().searcher.index)
+    fields, start = place_fields_of_many(), query_data.offset
+    photos = [
+        RemovedPhoto(
+            id=one.id,
+            label=one.payload.label,
+            removed_at=one.payload.removed_at,
+            **{name: fields(one.id, one.payload.uri)[name] for name in ("uri", "path")},
+        )
+        for one in removed[start : start + query_data.limit]
+    ]
+    return RemovedPhotos(photos=photos, total=len(removed))
 
 
 @blueprint.get("/images/<uuid:photo>")

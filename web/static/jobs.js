@@ -15,11 +15,13 @@ const REASONS = {
   home: (name) => `in Lookalike’s own folder ${name}`,
 };
 const TITLES = { map: "Map", activate: "Activation of a model" };
-const { jobs: address } = main().dataset;
+const MOST_REMOVED = 100;
+const { jobs: address, images } = main().dataset;
 const list = main().querySelector(".list");
 const totals = new Map(); // the sources of complete jobs → how many photos they had, for the progress of later ones
 
 attempt(show);
+attempt(showRemoved);
 main().querySelector(".start")?.addEventListener("submit", (event) => {
   event.preventDefault();
   start(requestIn(event.target.elements));
@@ -41,6 +43,29 @@ async function show() {
   main().querySelector(".empty").hidden = jobs.length > 0;
   for (const job of jobs) if (job.state === "done" && !totals.has(sourcesOf(job))) totals.set(sourcesOf(job), job.seen);
   list.replaceChildren(...jobs.map(itemOf));
+}
+
+/** The photos that were removed by hand, the last ones first, each with a button that restores it. */
+async function showRemoved() {
+  const removed = main().querySelector(".removed");
+  if (!removed) return;
+  const { photos, total } = await fetchJson(`${images}/removed?limit=${MOST_REMOVED}`);
+  removed.hidden = !total;
+  removed.querySelector("summary").textContent = `Removed photos (${total.toLocaleString()})`;
+  removed.querySelector("ul").replaceChildren(...photos.map(removedItem));
+}
+
+function removedItem({ id, path, label }) {
+  const row = document.createElement("li");
+  const button = Object.assign(document.createElement("button"), { className: "button quiet", textContent: "Restore" });
+  button.setAttribute("aria-label", `Restore ${path}`);
+  button.addEventListener("click", () => attempt(async () => {
+    await post(`${images}/${id}/restore`);
+    await showRemoved();
+    announce(`${path} is in the index again.`);
+  }));
+  row.append(Object.assign(document.createElement("bdi"), { textContent: path }), label ? ` (${label}) ` : " ", button);
+  return row;
 }
 
 async function start(request) {
