@@ -9,6 +9,7 @@ from functools import partial
 from filelock import FileLock, Timeout
 
 from indexer.activation import run_activation
+from indexer.first_model import run_first_job
 from indexer.jobs import IndexRequest, Job, Kind
 from indexer.map import run_map
 from indexer.runner import run_job
@@ -76,7 +77,7 @@ class BackgroundJobs(Closing):
                 started.set_result(job.model_copy())
 
         runs: dict[Kind, Callable[..., object]] = {
-            "index": partial(run_job, decoder=self._decoder),
+            "index": partial(run_first_job if request.pretrained else run_job, decoder=self._decoder),
             "map": run_map,
             "activate": run_activation,
         }

@@ -68,6 +68,7 @@ class IndexRequest:
     max_loss: float = 0.05  # of MAP@R, that activating a model may cost
     columns: Sequence[str] = ()  # the kinds of columns that a person chose, each as NAME:KIND
     started_by: str | None = None  # the name of the key with which it was started; None on the command line
+    pretrained: bool = False  # if there is no model, make one of the installed network first (`indexer.first_model`)
 
     def listing_options(self, home: Path) -> ListingOptions:
         """How the sources are listed; never the home."""
@@ -95,7 +96,8 @@ class Job(BaseModel):
     retry_of: str | None = None
     started_by: str | None = Field(None, description="name of the key with which it was started over HTTP")
     columns: list[str] = Field([], description="the kinds of columns that were chosen for it, each as NAME:KIND")
-    model: str
+    pretrained: bool = Field(False, description="whether it makes a model of the installed network if there is none")
+    model: str = Field(description="its model; empty while it is being made")
     state: State = "running"
     error: str | None = None
     started_at: str
@@ -113,6 +115,7 @@ class Job(BaseModel):
         {}, description="the columns of its manifests, and the kind with which each is indexed"
     )
     slowed_by: str | None = Field(None, description="what has slowed the job down, if anything")
+    step: str | None = Field(None, description="what it does before it reads photos, in words")
     seconds: float = 0.0
 
     @computed_field  # type: ignore[prop-decorator]  # mypy does not support decorated properties
@@ -245,6 +248,19 @@ class JobRecord:
         """The file of failed photos; it exists if there are any."""
         return self.folder / FAILURES
 
+    def set_step(self, step: str) -> None:
+        """Set what the job does before it reads photos."""
+        is_new, self.job.step = step != self.job.step, step
+        self.set_seconds()
+        if is_new or time.monotonic() - self._saved >= SAVED_EVERY_SECONDS:
+            self._save()
+
+    def set_model(self, model: str) -> None:
+        """Set the model of a job that made one, and begin to measure how long indexing takes."""
+        self.job.model, self.job.step = model, None
+        self._start = time.monotonic()
+        self._save()
+
     def count(self, result: BatchResult) -> None:
         """Add the counts of a batch."""
         self.job.seen += result.seen
@@ -313,6 +329,8 @@ class JobRecord:
         try:
             yield
         except BaseException as error:
+            if self.job.state != "running":  # recorded by an inner context
+                raise
             with suppress(LookalikeError):  # the disk that caused the error may be the record's
                 if isinstance(error, KeyboardInterrupt):
                     self.end("interrupted")

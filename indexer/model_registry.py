@@ -5,13 +5,14 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
 from indexer.index_evaluation import IndexEvaluation, evaluate
 from retrieval.bundle import MANIFEST, Bundle, load_bundle
+from retrieval.bundle_archive import install_archive
 from retrieval.bundle_format import Manifest, Precision, TrainingData
 from retrieval.cancellation import CancellationToken, raise_if_cancelled
 from retrieval.errors import BadBundle, IndexBusy, IndexMismatch, LookalikeError, NotFound, WorseModel
@@ -90,6 +91,19 @@ def save_unknown_counts(settings: Settings, store: IndexStore) -> None:
 def installed(settings: Settings) -> dict[str, Path]:
     """Return the folders of the installed bundles, by model."""
     return {path.parent.name: path.parent for path in settings.models_folder.glob(f"*/{MANIFEST}")}
+
+
+def install(settings: Settings, store: IndexStore, archive: IO[bytes]) -> str:
+    """Install the bundle of a ZIP archive, and return its model.
+
+    If no model is current and no setting names one, it becomes the current one, with an empty index. Raises `BadBundle`
+    as `install_archive`.
+    """
+    bundle = install_archive(archive, settings.models_folder)
+    if settings.bundle is None and store.current() is None:
+        with store.open(bundle.model_id, bundle.dimension, bundle.look):
+            store.activate_first(bundle.model_id)
+    return bundle.model_id
 
 
 def metrics_of(settings: Settings, model: str) -> Metrics:

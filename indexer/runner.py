@@ -53,6 +53,7 @@ def run_job(
     on_progress: Callable[[Job], None],
     *,
     decoder: PhotoDecoder | None = None,
+    record: JobRecord | None = None,
 ) -> FinishedJob:
     """Run an indexing job, in this process or, if `LOOKALIKE_REDIS_URL` is set, on workers.
 
@@ -62,6 +63,7 @@ def run_job(
         cancellation: stops the job after the current batch, like `indexer.jobs.cancel_job`.
         on_progress: called with the counts at the start and after each batch.
         decoder: shared with other threads; None to create one.
+        record: of a job that has made its model; None to start one.
 
     Raises:
         LookalikeError: the job failed; its record has the reason, and what is indexed is kept.
@@ -75,7 +77,10 @@ def run_job(
     bundle = bundle_in_use(settings, store, request.bundle)
     with _open_executor(settings, store, bundle, decoder or PhotoDecoder(policy)) as executor:
         install_bundle(bundle, settings.models_folder)
-        record = start_record(settings, request, bundle.model_id)
+        if record is None:
+            record = start_record(settings, request, bundle.model_id)
+        else:
+            record.set_model(bundle.model_id)
         cancellation = record.cancellation(cancellation)
         current = _CurrentModel(store, store.current())
         with record.ended_by_errors():

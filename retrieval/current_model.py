@@ -5,7 +5,7 @@ from pathlib import Path
 from retrieval.bundle import MANIFEST, Bundle, load_bundle
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
-from retrieval.errors import BadBundle, NoModel, NotFound
+from retrieval.errors import BadBundle, NoModel
 from retrieval.index import IndexStore
 from retrieval.search import Searcher
 from retrieval.settings import Settings
@@ -55,13 +55,13 @@ def open_searcher(settings: Settings, store: IndexStore, decoder: PhotoDecoder |
     """A searcher on the model in use and its index, with the decoder of this process or a new one.
 
     Raises:
-        NotFound: no model is named and none is current, or its index does not exist.
+        NoModel: no model is named and none is current, or its index does not exist.
         BadBundle: the bundle is damaged.
         IndexBusy: another process holds the embedded index.
     """
     bundle = bundle_in_use(settings, store)
     if bundle.model_id not in store.models():
-        raise NotFound(
+        raise NoModel(
             f"No photos have been indexed with the model {bundle.model_id}.",
             f"Run `lookalike index FOLDER --bundle {bundle.folder}`.",
         )

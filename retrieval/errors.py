@@ -73,7 +73,7 @@ class NotFound(LookalikeError):
 
 
 class NoModel(NotFound):
-    """No model is named, and none is the current one."""
+    """No model is named and none is the current one, or no photos have been indexed with it yet."""
 
 
 class BadQuery(LookalikeError):

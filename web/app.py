@@ -14,7 +14,7 @@ from retrieval.index import IndexStore
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 from web import keys, limits, login, logs, openapi, page, problems, security, services
-from web.api import embeddings, explain, health, images, jobs, labels, map, models, prometheus, search
+from web.api import embeddings, explain, health, images, jobs, labels, map, models, prometheus, search, uploads
 from web.multipart import PhotoRequest
 from web.schemas import API
 
@@ -24,14 +24,20 @@ COMPRESSED = ["text/html", "text/css", "text/javascript", "image/svg+xml", "appl
 
 
 def create_app(
-    settings: Settings, store: IndexStore, searcher: Searcher, *, local: bool = False, stopping: Event | None = None
+    settings: Settings,
+    store: IndexStore,
+    searcher: Searcher | None,
+    *,
+    local: bool = False,
+    stopping: Event | None = None,
 ) -> APIFlask:
     """Return the application on an open searcher; `Services.close` closes the searcher that is current then.
 
     Args:
         settings: limits, keys, library roots and the home, which stores thumbnails and uploads.
         store: the indexes; it is not closed.
-        searcher: a searcher on the current model, used until another model is activated.
+        searcher: a searcher on the current model, used until another model is activated; None if there is no model
+            yet.
         local: whether the server listens on a loopback address; requests under any other host name are refused then.
         stopping: set when the server stops, which ends event streams.
     """
@@ -91,7 +97,7 @@ def _hash_of_files(folder: Path) -> str:
 
 
 def _mount(app: APIFlask) -> None:
-    for module in (search, embeddings, explain, images, labels, map, jobs, models):
+    for module in (search, embeddings, explain, images, uploads, labels, map, jobs, models):
         app.register_blueprint(module.blueprint, url_prefix=API)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(health.blueprint, url_prefix=API, name="health_below_api")

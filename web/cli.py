@@ -34,10 +34,10 @@ def serve(
         # A configured key is not printed: it is known, and log files are read by more people.
         login = f"{url}/login" if settings.api_keys else f"{url}/login?key={quote(key.secret, safe='')}"
 
-        def ready(model: str, photos: int) -> None:
-            say(f"Serving {count_of(photos)} with {model} at {url} (press Ctrl+C to stop)")
+        def ready(model: str | None, photos: int) -> None:
+            say(f"Serving {count_of(photos)}{f' with {model}' if model else ''} at {url} (press Ctrl+C to stop)")
             if not photos:
-                say("The index is empty. Index photos on the page Jobs, or with `lookalike index` before serving.")
+                say("There are no photos yet. The page offers to add some.")
             say(f"To add photos, run jobs and change models, sign in at {login}")
             if is_public and not settings.reads_need_key:
                 say(OPEN_TO_ALL, "yellow")

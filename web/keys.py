@@ -36,10 +36,7 @@ class WriteAuth(HTTPTokenAuth):
 
     def authenticate(self, auth: Authorization | None, stored_password: Any) -> bool:
         """Raise `Forbidden` or `Unauthorized` with the reason, or return True."""
-        if services().settings.read_only:
-            raise Forbidden("This server is read-only (LOOKALIKE_READ_ONLY).")
-        require(SCOPES.get(request.blueprint or "", Scope.WRITE))
-        refuse_other_websites()
+        require_writing(SCOPES.get(request.blueprint or "", Scope.WRITE))
         return True
 
 
@@ -76,6 +73,14 @@ def require(scope: Scope) -> None:
         raise Unauthorized("The key is wrong." if _sent() else "This request needs a key.", www_authenticate=_schemes())
     if key.scope < scope:
         raise Forbidden(f"The key {key.name} has the scope {key.scope}; this request needs {scope}.")
+
+
+def require_writing(scope: Scope) -> None:
+    """Raise `Forbidden` or `Unauthorized` unless the current request may change what a scope permits."""
+    if services().settings.read_only:
+        raise Forbidden("This server is read-only (LOOKALIKE_READ_ONLY).")
+    require(scope)
+    refuse_other_websites()
 
 
 def may(scope: Scope) -> bool:

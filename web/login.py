@@ -6,6 +6,7 @@ from werkzeug.exceptions import Unauthorized
 from werkzeug.wrappers import Response
 
 from web.keys import known, refuse_other_websites, remember
+from web.problems import accepts_page
 
 blueprint = Blueprint("login", __name__)
 
@@ -26,6 +27,9 @@ def sign_in() -> Response:
 def _sign_in(secret: str) -> Response:
     key = known(secret.strip())
     if key is None:
+        if accepts_page():
+            form = render_template("login.html", is_wrong=True)
+            return Response(form, 401, {"WWW-Authenticate": "Bearer"}, mimetype="text/html")
         raise Unauthorized("The key is wrong.", www_authenticate=WWWAuthenticate("bearer"))
     response = redirect(url_for("page.show"), 303)
     remember(response, key)

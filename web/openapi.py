@@ -20,6 +20,7 @@ REFERENCES = "#/components/schemas/{model}"
 ANYWHERE = {
     "401": "A key is required, and missing or wrong",
     "429": "Too many requests (`LOOKALIKE_RATE_LIMIT`)",
+    "503": "There is no model yet, or the index is unavailable",
 }
 
 # Without an optional parameter, openapi-python-client 0.29 generates invalid code for an operation of two media types.
@@ -108,12 +109,14 @@ def _add_schema(spec: dict[str, Any], model: type[BaseModel], mode: JsonSchemaMo
 
 
 def _complete(operation: dict[str, Any]) -> None:
-    operation["responses"] |= {status: {"description": description} for status, description in ANYWHERE.items()}
+    has_reasons = "503" in operation["responses"]
+    anywhere = {status: {"description": description} for status, description in ANYWHERE.items()}
+    operation["responses"] = anywhere | operation["responses"]
     for status, response in operation["responses"].items():
-        if status.startswith("4"):
-            response["content"] = {MEDIA_TYPE: {"schema": _reference("Problem")}}
-        elif status == "503":
+        if status == "503" and has_reasons:
             response["content"] = operation["responses"]["200"]["content"]
+        elif status.startswith(("4", "503")):
+            response["content"] = {MEDIA_TYPE: {"schema": _reference("Problem")}}
     for parameter in operation["parameters"]:
         if parameter["name"] == "photo":
             parameter["schema"]["format"] = "uuid"

@@ -12,7 +12,7 @@ from pathlib import Path
 from retrieval import formats
 from retrieval.decoder import PhotoDecoder
 from retrieval.decoding.version import VERSION
-from retrieval.errors import BadQuery, LookalikeError, NotFound, UnreadablePhoto
+from retrieval.errors import LookalikeError, NotFound, UnreadablePhoto
 from retrieval.files import write_atomically
 from retrieval.photo_ref import PhotoRef, display, file_name, file_uri, is_url, path_of
 from retrieval.settings import Settings
@@ -91,24 +91,6 @@ class PhotoFiles:
                 return read_file(photo.place, self._policy.max_bytes)
             except UnreadablePhoto as error:
                 raise NotFound(error.message, error.remedy) from None
-
-    def source(self, name: str) -> str:
-        """The real path of a folder or manifest in the library, named by an absolute path or one relative to a root.
-
-        Raises `BadQuery` if it is not in the library, or does not exist.
-        """
-        if is_url(name):
-            raise BadQuery(f"{display(name)} is a URL.", "Index it with `lookalike index` on the server.")
-        for root in self._folders:
-            path = os.path.realpath(os.path.join(root, name))
-            if os.path.commonpath((root, path)) == root and os.access(path, os.F_OK):
-                return path
-        raise BadQuery(
-            f"{display(name)} is not in the library.",
-            "Name a folder or manifest below one of LOOKALIKE_LIBRARY_ROOTS."
-            if self._folders
-            else "LOOKALIKE_LIBRARY_ROOTS must name the folders that may be indexed over HTTP.",
-        )
 
     def thumbnail(self, photo: PhotoFile) -> bytes:
         """A photo as a JPEG, no side longer than 320 pixels; it is cached.

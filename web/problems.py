@@ -26,7 +26,7 @@ log = logging.getLogger("lookalike")
 
 STATUS_OF = {
     errors.NotFound: 404,
-    errors.NoModel: 404,
+    errors.NoModel: 503,
     errors.UnreadablePhoto: 422,
     errors.BadQuery: 422,
     errors.BadSource: 422,
@@ -56,7 +56,7 @@ REMEDIES = {
 # have the type about:blank.
 PROBLEM_TYPES = {
     "not-found": ("A photo, label, model or job does not exist.", 404),
-    "no-model": ("No model is the current one.", 404),
+    "no-model": ("There is no model yet, or no photos have been indexed with it.", 503),
     "unreadable-photo": ("A file is not a photo, or it is damaged, too large or unavailable.", 422),
     "bad-query": ("A search has invalid parameters.", 422),
     "bad-source": ("A folder or manifest can't be listed, or has no photos.", 422),
@@ -120,12 +120,14 @@ def _handle_http(error: HTTPException) -> Response:
 
 def _too_large() -> tuple[str, str]:
     """Detail and remedy for a request that is too long, or whose form has too many parts."""
-    limit = current_app.config["MAX_CONTENT_LENGTH"]
+    limit = request.max_content_length or 0
     if request.content_length is not None and request.content_length <= limit:
         return f"The form has more than {request.max_form_parts} parts.", "Send the photo and each option once."
     return (
         f"The upload is larger than {limit // 1_000_000} MB.",
-        "Send a smaller photo, or raise LOOKALIKE_MAX_UPLOAD_MB.",
+        "Send a smaller photo, or raise LOOKALIKE_MAX_UPLOAD_MB."
+        if limit == current_app.config["MAX_CONTENT_LENGTH"]
+        else "Name the bundle on the server: `lookalike index FOLDER --bundle BUNDLE`.",
     )
 
 
@@ -157,17 +159,23 @@ def _shown(problem: Problem, *uris: str) -> Problem:
 
 
 def _respond(problem: Problem) -> Response:
-    if _accepts_page():
+    if accepts_page():
         kind = problem.type.rpartition("#")[2]
         title, detail, remedy = texts(problem.status, problem.detail, problem.remedy, kind)
         shown = problem.model_copy(update={"title": title, "detail": detail, "remedy": remedy})
-        page = render_template("problem.html", problem=shown, max_upload_mb=services().settings.max_upload_mb)
+        served = services()
+        page = render_template(
+            "problem.html",
+            problem=shown,
+            searchable=served.serving.model is not None,
+            max_upload_mb=served.settings.max_upload_mb,
+        )
         return Response(page, problem.status, mimetype="text/html")
     body = json.dumps(problem.model_dump(exclude_defaults=False))
     return Response(body, problem.status, mimetype=MEDIA_TYPE)
 
 
-def _accepts_page() -> bool:
+def accepts_page() -> bool:
     """Whether a browser requests a page; the API always returns JSON."""
     accepts_html = request.accept_mimetypes.best_match([MEDIA_TYPE, "application/json", "text/html"]) == "text/html"
     return accepts_html and not request.path.startswith("/api/")

@@ -397,6 +397,19 @@ class Explanation(BaseModel):
     result: HeatMap
 
 
+class PhotoToStore(RequestModel):
+    """Store a photo."""
+
+    image: bytes = Field(description=f"a {formats.LISTED} file")
+
+
+class StoredPhoto(BaseModel):
+    """A photo that is stored on the server, and not indexed by that."""
+
+    folder: str = Field(description="its folder on the server, a source for a job")
+    sha256: str = Field(description="of its file, in hexadecimal")
+
+
 class NewPhoto(RequestModel):
     """A photo to add."""
 
@@ -495,6 +508,11 @@ class IndexJob(RequestModel):
         [], max_length=200, description="the kinds of columns of manifests, each as NAME:KIND; by default inferred"
     )
     model: str | None = Field(None, description="the id of an installed model; null: the current one")
+    pretrained: bool = Field(
+        False,
+        description="if there is no model yet, make one of the installed network, which needs TensorFlow and a key of "
+        "the scope admin",
+    )
 
 
 class MapJob(RequestModel):
@@ -569,12 +587,19 @@ class ActivationOptions(RequestModel):
     )
 
 
+class NewModel(RequestModel):
+    """A model to install."""
+
+    bundle: bytes = Field(description="a ZIP archive of the folder of a bundle")
+
+
 class Models(BaseModel):
     """The installed models, sorted by id."""
 
     models: list[Model]
-    serves: str = Field(
-        description="the model with which this server searches: the current one, unless LOOKALIKE_BUNDLE names another"
+    serves: str | None = Field(
+        description="the model with which this server searches: the current one, unless LOOKALIKE_BUNDLE names "
+        "another; null if there is none yet"
     )
 
 
@@ -610,8 +635,8 @@ class Readiness(BaseModel):
     """Whether the server can answer searches, and with which model and index."""
 
     ready: bool
-    model: str
-    dimension: int
+    model: str | None = Field(description="null if there is none yet")
+    dimension: int | None
     photos: int = Field(description="number of indexed photos; 0 if the index does not respond")
     crosscheck: CrossCheck | None = Field(description="the last cross-check of this index; null: none yet")
     problems: list[str] = Field(description="why it is not ready, in sentences")

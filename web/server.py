@@ -36,7 +36,7 @@ from gunicorn.util import write_nonblock
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from retrieval.cores import usable_cores
-from retrieval.errors import LookalikeError
+from retrieval.errors import LookalikeError, NoModel
 from retrieval.index import open_store
 from retrieval.photo_ref import display
 from retrieval.settings import Settings
@@ -45,6 +45,7 @@ from web import logs
 if TYPE_CHECKING:
     from flask import Flask
 
+    from retrieval.search import Searcher
     from web.services import Services
     from web.serving import Serving
 
@@ -57,7 +58,7 @@ MAX_REQUEST_LINE = 8190  # bytes; the address of a search by an uploaded photo h
 # Status codes for requests that gunicorn cannot parse; 400 for all others.
 UNREADABLE = {LimitRequestLine: 414, LimitRequestHeaders: 431, UnsupportedTransferCoding: 501}
 
-Ready = Callable[[str, int], None]
+Ready = Callable[[str | None, int], None]
 
 log = logging.getLogger("lookalike")
 
@@ -67,11 +68,11 @@ def run(settings: Settings, listener: socket.socket, ready: Ready) -> None:
 
     Args:
         listener: a bound socket; it is closed in the end.
-        ready: called in the first worker once it accepts requests, with the model and the number of indexed photos.
+        ready: called in the first worker once it accepts requests, with the model, None if there is none yet, and the
+            number of indexed photos.
 
     Raises:
-        LookalikeError: if a worker can't start: there is no model, the bundle is damaged, another process holds the
-            index.
+        LookalikeError: if a worker can't start: the bundle is damaged, another process holds the index.
     """
     server = _Server(settings, listener, ready)
     arbiter = os.getpid()
@@ -152,12 +153,8 @@ class _Server(BaseApplication):  # type: ignore[misc]
         from indexer.model_registry import save_unknown_counts  # noqa: PLC0415 - after the fork
         from web.app import create_app  # noqa: PLC0415 - after the fork
         from web.services import EXTENSION  # noqa: PLC0415 - after the fork
-        from web.serving import open_warm  # noqa: PLC0415 - after the fork
 
-        try:
-            searcher = open_warm(self._settings, self._store)
-        except LookalikeError as error:
-            self._fail(error)
+        searcher = self._open_searcher()
         with suppress(LookalikeError):
             save_unknown_counts(self._settings, self._store)
         app = create_app(self._settings, self._store, searcher, local=self._local, stopping=self.stopping)
@@ -173,6 +170,17 @@ class _Server(BaseApplication):  # type: ignore[misc]
         sweep = services.kept_queries.sweep_until
         threading.Thread(target=sweep, args=[self.stopping], name="sweep", daemon=True).start()
         return app
+
+    def _open_searcher(self) -> "Searcher | None":
+        """In the worker: open index and network; None if there is no model yet."""
+        from web.serving import open_warm  # noqa: PLC0415 - after the fork
+
+        try:
+            return open_warm(self._settings, self._store)
+        except NoModel:
+            return None
+        except LookalikeError as error:
+            self._fail(error)
 
     def clean_up(self) -> None:
         """In the arbiter: remove the workers' metrics."""
@@ -207,8 +215,11 @@ class _Server(BaseApplication):  # type: ignore[misc]
 
     def _report_ready(self, worker: ThreadWorker) -> None:
         if worker.age == 1 and self._services is not None:
-            with self._services.serving.use() as searcher:
-                self._ready(searcher.index.model, searcher.index.count(exact=False))
+            try:
+                with self._services.serving.use() as searcher:
+                    self._ready(searcher.index.model, searcher.index.count(exact=False))
+            except NoModel:
+                self._ready(None, 0)
 
     def _close(self, _arbiter: Arbiter, _worker: ThreadWorker) -> None:
         if self._services is not None:

@@ -7,12 +7,14 @@ from flask import Flask, current_app, g
 
 from indexer.background import BackgroundJobs
 from retrieval.api_keys import load_keys
+from retrieval.decoder import PhotoDecoder
 from retrieval.index import IndexStore
 from retrieval.index.retries import brief_retries
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 from web.kept_queries import KeptQueries
 from web.label_counts import LabelCounts
+from web.library import Library
 from web.photo_files import PhotoFiles
 from web.prometheus import RequestMetrics
 from web.serving import Serving
@@ -27,19 +29,21 @@ class Services:
     """The objects that the requests of an application share; for the arguments see `web.app.create_app`."""
 
     def __init__(
-        self, settings: Settings, store: IndexStore, searcher: Searcher, local: bool, stopping: Event | None
+        self, settings: Settings, store: IndexStore, searcher: Searcher | None, local: bool, stopping: Event | None
     ) -> None:
         self.settings, self.store, self.local = settings, store, local
         self.stopping = stopping or Event()
         self.keys = load_keys(settings)
         self.computing = BoundedSemaphore(settings.embedding_threads)  # acquired to decode or embed a photo
         self.streams = BoundedSemaphore(MAX_STREAMS)  # acquired by each event stream
-        self.serving = Serving(settings, store, searcher)
-        self.photo_files = PhotoFiles(settings, searcher.decoder, self.computing)
+        decoder = searcher.decoder if searcher else PhotoDecoder(settings.source_policy())
+        self.serving = Serving(settings, store, searcher, decoder)
+        self.photo_files = PhotoFiles(settings, decoder, self.computing)
+        self.library = Library(settings, local)
         self.uploads = Uploads(settings, self.computing)
         self.shown_paths = ShownPaths(settings)
         self.kept_queries = KeptQueries(settings)
-        self.jobs = BackgroundJobs(settings, store, searcher.decoder)
+        self.jobs = BackgroundJobs(settings, store, decoder)
         self.label_counts = LabelCounts()
         self.metrics = RequestMetrics()
 
@@ -50,7 +54,10 @@ class Services:
 
     @property
     def searcher(self) -> Searcher:
-        """The searcher of the current request, which does not change while the request runs."""
+        """The searcher of the current request, which does not change while the request runs.
+
+        Raises `NoModel` if there is none yet.
+        """
         if "searcher" not in g:
             g.searcher = g.acquired.enter_context(self.serving.use())
         found: Searcher = g.searcher

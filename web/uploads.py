@@ -3,7 +3,8 @@
 import hashlib
 import os
 import uuid
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -49,10 +50,9 @@ class Uploads:
             BadQuery: if the label can't be the name of a folder.
             LookalikeError: if file or point can't be written.
         """
-        path = self._folder_of(label) / f"{hashlib.sha256(data).hexdigest()}{_suffix(data)}"
+        path = self._path_of(data, label)
         photo = PhotoRef(uri_of(path), label)
-        failing = os_errors_as(LookalikeError, "The photo can't be stored", "Free disk space on the server.")
-        with failing, _lock(path.parent):
+        with _storing(path.parent):
             is_new = not path.exists()
             if is_new:
                 write_atomically(path, data)
@@ -65,6 +65,19 @@ class Uploads:
                     _delete(path)
                 raise
             return searcher.index.named([photo.uri])[photo.uri].id
+
+    def store(self, data: bytes) -> Path:
+        """Store the file of a photo without a label, for a job to index, and return its path.
+
+        Raises:
+            UnreadablePhoto: if it is not a photo.
+            LookalikeError: if the file can't be written.
+        """
+        path = self._path_of(data, None)
+        with _storing(path.parent):
+            if not path.exists():
+                write_atomically(path, data)
+        return path
 
     def remove(self, index: VectorIndex, photo: IndexedPhoto, *, forget: bool = False) -> None:
         """Remove a photo from the index; its file is deleted if it was uploaded, but never from a library.
@@ -94,6 +107,9 @@ class Uploads:
         for failure in outcome.failures:
             raise UnreadablePhoto(failure.reason)
 
+    def _path_of(self, data: bytes, label: str | None) -> Path:
+        return self._folder_of(label) / f"{hashlib.sha256(data).hexdigest()}{_suffix(data)}"
+
     def _folder_of(self, label: str | None) -> Path:
         if label is None:
             return self._folder / "unlabelled"
@@ -115,6 +131,13 @@ def _remove(index: VectorIndex, photo: IndexedPhoto) -> None:
 def _delete(path: Path) -> None:
     path.unlink(missing_ok=True)
     flush(path.parent)
+
+
+@contextmanager
+def _storing(folder: Path) -> Iterator[None]:
+    """Within the context, a photo is stored in a folder, which is locked."""
+    with os_errors_as(LookalikeError, "The photo can't be stored", "Free disk space on the server."), _lock(folder):
+        yield
 
 
 def _lock(folder: Path) -> FileLock:

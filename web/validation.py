@@ -28,6 +28,7 @@ class Blueprint(APIBlueprint):
         arg_name: str | None = None,
         *args: Any,
         or_json: type[BaseModel] | None = None,
+        max_bytes: int | None = None,
         **options: Any,
     ) -> Callable[[View], View]:
         """Validate the request and pass it to the view as `arg_name`, by default `{location}_data`.
@@ -35,6 +36,7 @@ class Blueprint(APIBlueprint):
         Args:
             location: "query", "form_and_files" or "json".
             or_json: for a form, the model of a request whose body is JSON instead.
+            max_bytes: the largest body; None for the limit of all uploads.
 
         Raises:
             InvalidRequest: if a field is missing, unknown or wrong.
@@ -46,6 +48,8 @@ class Blueprint(APIBlueprint):
         def decorator(view: View) -> View:
             @wraps(document(view))  # takes over what APIFlask's document needs
             def validated(*args: Any, **kwargs: Any) -> Any:
+                if max_bytes is not None:
+                    request.max_content_length = max_bytes
                 return view(*args, **kwargs, **{arg_name or f"{location}_data": _validate(models)})
 
             validated.or_json = or_json  # type: ignore[attr-defined]

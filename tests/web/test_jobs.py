@@ -103,7 +103,7 @@ def test_nothing_outside_the_library_is_indexed(place: Place, source: str) -> No
 
 
 def test_without_library_roots_nothing_is_indexed(own: Site) -> None:
-    client = with_key(create_app(own.settings, own.store, own.searcher, local=True).test_client())
+    client = with_key(create_app(own.settings, own.store, own.searcher, local=False).test_client())
     answer = client.post(JOBS, json={"sources": ["/etc"]})
     assert answer.status_code == 422 and "LOOKALIKE_LIBRARY_ROOTS" in answer.get_json()["remedy"]
 

@@ -245,7 +245,7 @@ def test_a_wrong_upload_is_explained(client: FlaskClient, data: bytes, says: str
 def test_an_empty_index_says_what_to_do(settings: Settings, bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with site(settings, bundle, tmp_path / "empty") as built:
-        assert "lookalike index FOLDER" in built.client.get("/").text
+        assert "Add your first photos" in built.client.get("/").text
         page = upload(built.client, make.encoded(make.photo()))
         assert page.status_code == 200 and "Nothing found" in page.text
 

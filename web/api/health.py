@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from apiflask import APIBlueprint
 
 from indexer.crosscheck import Disagreement, load_cross_check
-from retrieval.errors import LookalikeError
+from retrieval.errors import LookalikeError, NoModel
 from web.keys import sees_uris
 from web.schemas import CrossCheck, Health, Readiness
 from web.services import Services, services
@@ -34,6 +34,10 @@ def readyz() -> tuple[Readiness, int]:
 
 
 def _readiness(served: Services) -> Readiness:
+    try:
+        served.searcher  # noqa: B018 - opens it
+    except NoModel as error:
+        return Readiness(ready=False, model=None, dimension=None, photos=0, crosscheck=None, problems=[error.message])
     bundle, index = served.searcher.embedder.bundle, served.searcher.index
     problems = []
     if not bundle.network.is_file():

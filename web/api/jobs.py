@@ -12,9 +12,10 @@ from indexer.job_retry import retry_request
 from indexer.jobs import IndexRequest, Job, cancel_job, count_jobs, list_jobs, load_job, read_failures
 from indexer.model_registry import installed
 from indexer.scheduled_sync import load_sync
+from retrieval.api_keys import Scope
 from retrieval.errors import NotFound
 from retrieval.stores import Failure
-from web.keys import WRITES, current, sees_uris
+from web.keys import WRITES, current, may, require, sees_uris
 from web.schemas import FailedPhoto, Failures, IndexJob, Jobs, MapJob, NewJob, PageOptions
 from web.services import Services, services
 from web.validation import Blueprint
@@ -37,7 +38,7 @@ Started = tuple[Job, int, dict[str, str]]
 def start(new: NewJob) -> Started:
     """Start a job: index photos that are on the server, or compute the map."""
     job = new.root
-    return start_job(IndexRequest((), kind="map") if isinstance(job, MapJob) else _index_request(job))
+    return start_job(IndexRequest((), kind="map")) if isinstance(job, MapJob) else start_indexing(job)
 
 
 @blueprint.get("/jobs")
@@ -121,10 +122,20 @@ def start_job(order: IndexRequest) -> Started:
     return job, 202, {"Location": url_for("jobs.show", job=job.id)}
 
 
+def start_indexing(new: IndexJob) -> Started:
+    """Start a job that indexes photos, and remember the folders that were chosen for it."""
+    order = _index_request(new)
+    started = start_job(order)
+    services().library.keep(order.sources)
+    return started
+
+
 def _index_request(new: IndexJob) -> IndexRequest:
-    served = services()
+    if new.pretrained:
+        require(Scope.ADMIN)
+    served, any_folder = services(), may(Scope.ADMIN)
     return IndexRequest(
-        sources=[served.photo_files.source(source) for source in new.sources],
+        sources=[served.library.source(source, any_folder=any_folder) for source in new.sources],
         bundle=_bundle_of(new.model) if new.model else None,
         label_from=new.label_from,
         sync=new.sync,
@@ -133,6 +144,7 @@ def _index_request(new: IndexJob) -> IndexRequest:
         relabel=new.relabel,
         allow_removing=new.allow_removing,
         columns=new.columns,
+        pretrained=new.pretrained,
     )
 
 

@@ -1,16 +1,20 @@
 """`/models`: list, activate and roll back models."""
 
+import io
+from typing import IO
+
 from flask import Response
 
 from indexer.activation import activation_request, has_few_points
-from indexer.model_registry import activate, list_models, rollback
+from indexer.model_registry import activate, install, list_models, rollback
 from retrieval.index.base import no_index
 from web.api.jobs import start_job
 from web.keys import WRITES, sees_uris
-from web.schemas import ActivationOptions, Models
+from web.schemas import ActivationOptions, Models, NewModel
 from web.services import services
 from web.validation import Blueprint
 
+MAX_BUNDLE_MB = 200  # of an archive, which is held in memory
 CHECKED_BY_JOB = "A job checks the model and makes it the current one; the same document as of `GET /jobs/{id}`"
 
 blueprint = Blueprint("models", __name__, tag="Models")
@@ -21,6 +25,20 @@ blueprint = Blueprint("models", __name__, tag="Models")
 @blueprint.doc(operation_id="listModels")
 def show() -> Models:
     """List the models with their metrics, and which of them is current."""
+    return _models()
+
+
+@blueprint.post("/models")
+@blueprint.auth_required(WRITES)
+@blueprint.input(NewModel, location="form_and_files", arg_name="sent", max_bytes=MAX_BUNDLE_MB * 1_000_000)
+@blueprint.output(Models, status_code=201)
+@blueprint.doc(operation_id="installModel", responses=[400, 403, 409, 413, 415, 422])
+def add(sent: NewModel) -> Models:
+    """Install a model bundle; if there is no model yet, it becomes the current one.
+
+    Otherwise, index the photos with it (`POST /jobs` with `model`), then activate it.
+    """
+    install_model(io.BytesIO(sent.bundle))
     return _models()
 
 
@@ -61,6 +79,13 @@ def make_previous_current() -> Models:
     rollback(served.settings, served.store)
     served.serving.follow()
     return _models()
+
+
+def install_model(archive: IO[bytes]) -> None:
+    """Install the bundle of a ZIP archive, and search with it if it is the first model."""
+    served = services()
+    install(served.settings, served.store, archive)
+    served.serving.follow()
 
 
 def _models() -> Models:

@@ -27,8 +27,9 @@ def _current_state() -> CollectorRegistry:
     def gauge(name: str, description: str, value: float) -> None:
         Gauge(f"lookalike_{name}", description, ["model"], registry=registry).labels(index.model).set(value)
 
-    index = services().searcher.index
-    with suppress(LookalikeError):  # /readyz reports an index that does not answer, `lookalike doctor` a damaged record
+    # /readyz reports a missing model and an index that does not answer, `lookalike doctor` a damaged record.
+    with suppress(LookalikeError):
+        index = services().searcher.index
         gauge("photos", "Photos in the index of the current model.", index.count(exact=False))
         if check := load_cross_check(services().settings, index.model):
             gauge("crosscheck_recall", "Recall of the last cross-check.", check.recall_at_k)

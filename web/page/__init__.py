@@ -2,7 +2,7 @@
 
 from flask import Blueprint
 
-from web.page import map, overview, photo, search
+from web.page import add, map, overview, photo, search
 from web.page.cards import shown_score
 
 blueprint = Blueprint("page", __name__)
@@ -11,5 +11,8 @@ blueprint.add_url_rule("/", "show", search.show)
 blueprint.add_url_rule("/", "upload", search.upload, methods=["POST"])
 blueprint.add_url_rule("/photo/<uuid:photo>", "photo", photo.show)
 blueprint.add_url_rule("/map", "map", map.show)
+blueprint.add_url_rule("/add", "add", add.show)
+blueprint.add_url_rule("/add", "start", add.start, methods=["POST"])
+blueprint.add_url_rule("/add/model", "install", add.install, methods=["POST"])
 blueprint.add_url_rule("/jobs", "jobs", overview.show_jobs)
 blueprint.add_url_rule("/models", "models", overview.show_models)

@@ -45,7 +45,13 @@ REMEDIES = {
     500: "Try again; if it happens again, tell the administrator of this server.",
     503: "Try again in a minute.",
 }
-UNREADABLE_REMEDY = "Choose another photo."
+# Titles, details and remedies of types of problems, instead of those above; None: as above.
+OF_TYPES = {
+    "no-model": (None, "There are no photos to search yet.", "Add photos on the start page."),
+    "bad-source": ("This folder can't be indexed", None, "Choose another folder."),
+    "bad-bundle": ("This model can't be used", None, "Choose a ZIP archive of the folder of a model."),
+    "unreadable-photo": (None, None, "Choose another photo."),
+}
 TECHNICAL = re.compile(r"LOOKALIKE_|/api/|--\w|\blookalike\b|Retry-After|header|server's log")
 
 
@@ -60,6 +66,7 @@ def texts(status: int, detail: str, remedy: str, kind: str) -> tuple[str, str, s
     """
     if kind in ("about:blank", "invalid-request"):
         detail = DETAILS.get(status, detail)
+    own_title, own_detail, own_remedy = OF_TYPES.get(kind, (None, None, None))
     if TECHNICAL.search(remedy) or not remedy:
-        remedy = UNREADABLE_REMEDY if kind == "unreadable-photo" else REMEDIES.get(status, "")
-    return TITLES.get(status, UNKNOWN_TITLE), detail, remedy
+        remedy = own_remedy or REMEDIES.get(status, "")
+    return own_title or TITLES.get(status, UNKNOWN_TITLE), own_detail or detail, remedy

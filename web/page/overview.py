@@ -9,7 +9,6 @@ from pathlib import Path
 from flask import render_template, request
 
 from retrieval.api_keys import Scope
-from retrieval.photo_ref import is_url
 from web.keys import offers, sees_uris
 from web.schemas import API
 from web.services import services
@@ -19,9 +18,11 @@ MOST_FOLDERS = 200  # that the page of jobs offers
 
 def show_jobs() -> str:
     """Jobs: start, follow, cancel and retry them. They can index folders, but not URLs."""
-    roots = [Path(root) for root in services().settings.library_roots if not is_url(root)]
-    folders = list(islice(_with_folders_below(roots), MOST_FOLDERS)) if sees_uris() else []
-    return _render("jobs.html", Scope.WRITE, can_index=bool(roots), folders=folders)
+    library = services().library
+    folders = library.folders()
+    can_index = bool(folders) or (library.is_open and offers(Scope.ADMIN))
+    shown = list(islice(_with_folders_below(folders), MOST_FOLDERS)) if sees_uris() else []
+    return _render("jobs.html", Scope.WRITE, can_index=can_index, folders=shown)
 
 
 def show_models() -> str:

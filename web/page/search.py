@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import render_template, request
 
-from retrieval.errors import BadQuery, NotFound
+from retrieval.errors import BadQuery, NoModel, NotFound
 from retrieval.images import Crop
 from retrieval.index.vectors import Vector
 from retrieval.labels import composed
@@ -19,6 +19,7 @@ from retrieval.search_response import SearchResponse
 from retrieval.terms import Term
 from web.kept_queries import KeptQuery
 from web.links import photo_url
+from web.page import add
 from web.page.address import PAGE_SIZE, PageQuery, crop_text, decode_vector, encode_vector
 from web.page.bands import in_bands
 from web.page.cards import Card, Picture, payloads
@@ -45,9 +46,11 @@ class Subject:
 
 
 def show() -> str:
-    """The start page, or the results of the search in the URL."""
+    """The start page, or the results of the search in the URL; without photos, the page that adds some."""
     query = check_fields(PageQuery, request.args)
     if not query.is_search:
+        if _is_empty():
+            return add.show_first()
         return render_template("start.html", **_frame(), photos=_starters())
     return _results(query, subject_of(query))
 
@@ -207,6 +210,14 @@ def _search_by_words(query: PageQuery, subject: Subject, parameters: SearchParam
 def _of_whole(sha256: str, query: PageQuery) -> str | None:
     """Return the hash of an upload; None if a part of it is searched, or together with examples."""
     return sha256 if query.crop.crop() is None and not query.like and not query.unlike else None
+
+
+def _is_empty() -> bool:
+    """Whether there is no model yet, or no photo."""
+    try:
+        return not services().searcher.index.count(exact=False)
+    except NoModel:
+        return True
 
 
 def _frame() -> dict[str, Any]:

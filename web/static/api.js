@@ -11,12 +11,22 @@ export async function fetchJson(address, options) {
 }
 
 /** Post JSON and return the JSON of the response; throws the problem document if the status is an error. */
-export async function post(address, body) {
+export function post(address, body) {
+  return postAs(address, { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) });
+}
+
+/** Post a form, like `post`. */
+export function postForm(address, body, signal) {
+  return postAs(address, { body, signal });
+}
+
+async function postAs(address, options) {
   for (;;) {
-    const response = await request(address, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) });
+    const response = await request(address, { method: "POST", ...options });
     const document = await documentOf(response);
     if (response.ok) return document;
-    if (response.status !== 401 || !(await signIn(document.detail))) throw document;
+    if (response.status === 401 && (await signIn(document.detail))) continue;
+    throw { ...document, retryAfter: Number(response.headers.get("Retry-After")) };
   }
 }
 

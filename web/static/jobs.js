@@ -108,12 +108,13 @@ function update(item, job) {
   const running = job.state === "running";
   fill(item, { ...titleOf(job), pill: pillOf(job), error: job.error });
   showProgress(item.querySelector("progress"), job, running);
-  showNumbers(item, TITLES[job.kind] ? computed(job) : indexed(job));
+  showNumbers(item, job.step ? { seconds: Math.round(job.seconds) } : TITLES[job.kind] ? computed(job) : indexed(job));
   item.querySelector(".remarks").replaceChildren(...remarks(job).map((text) => Object.assign(document.createElement("li"), { textContent: text })));
   const failures = item.querySelector(".failures");
   failures.hidden = !job.failed;
   failures.querySelector("summary").textContent = `Failed photos (${job.failed.toLocaleString()})`;
   reveal(item, "[data-cancel]", running);
+  reveal(item, "[data-search]", job.state === "done" && job.kind === "index" && job.seen > job.failed);
   reveal(item, "[data-retry]", !running && job.failed > 0);
   reveal(item, "[data-again]", ENDED_EARLY.includes(job.state) && job.kind !== "activate" && !job.urls && !job.retry_of);
 }
@@ -122,7 +123,7 @@ function titleOf(job) {
   const prefix = job.retry_of ? "Retry: " : "";
   return {
     title: TITLES[job.kind] ?? prefix + job.sources.join(", "),
-    note: `${new Date(job.started_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })} · ${job.model}`,
+    note: [new Date(job.started_at).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }), job.model].filter(Boolean).join(" · "),
   };
 }
 
@@ -137,7 +138,8 @@ function showProgress(bar, job, running) {
   bar.hidden = !running;
   const total = job.kind === "index" && !job.retry_of ? totals.get(sourcesOf(job)) : undefined;
   const note = bar.nextElementSibling;
-  note.hidden = !running || !(total > job.seen) || !job.seen;
+  note.hidden = !running || !(job.step || (total > job.seen && job.seen));
+  note.textContent = job.step ?? "";
   if (!(total > job.seen)) return bar.removeAttribute("value");
   [bar.max, bar.value] = [total, job.seen];
   note.textContent = `about ${total.toLocaleString()} photos, ${timeOf((job.seconds * (total - job.seen)) / job.seen)} left`;
@@ -153,8 +155,8 @@ function sourcesOf(job) {
 }
 
 /** The request that starts the same job again. */
-function requestOf({ kind, sources, label_from, sync, include_hidden, exclude, relabel }) {
-  return kind === "map" ? { kind } : { sources, label_from, sync, include_hidden, exclude, relabel };
+function requestOf({ kind, sources, label_from, sync, include_hidden, exclude, relabel, pretrained }) {
+  return kind === "map" ? { kind } : { sources, label_from, sync, include_hidden, exclude, relabel, pretrained };
 }
 
 function indexed({ seen, indexed, unchanged, moved, removed, failed, skipped, images_per_second: rate, seconds }) {

@@ -1,0 +1,23 @@
+"""`/uploads`: store photos that a job indexes later."""
+
+from web.keys import WRITES
+from web.schemas import PhotoToStore, StoredPhoto
+from web.services import services
+from web.validation import Blueprint
+
+blueprint = Blueprint("uploads", __name__, tag="Photos")
+
+
+@blueprint.post("/uploads")
+@blueprint.auth_required(WRITES)
+@blueprint.input(PhotoToStore, location="form_and_files", arg_name="sent")
+@blueprint.output(StoredPhoto, status_code=201)
+@blueprint.doc(operation_id="storePhoto", responses=[400, 403, 413, 415, 422])
+def store(sent: PhotoToStore) -> StoredPhoto:
+    """Store the file of a photo on the server without indexing it, even if there is no model yet.
+
+    A job whose source is the folder of the response indexes all stored photos. For many photos, this is faster than
+    `POST /images`. Sending the same photo again has no effect.
+    """
+    path = services().uploads.store(sent.image)
+    return StoredPhoto(folder=str(path.parent.resolve()), sha256=path.stem)

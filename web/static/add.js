@@ -1,0 +1,157 @@
+// The page that adds photos: uploads folders and photos of this device, then starts a job that indexes them.
+
+import { describe, post, postForm } from "./api.js";
+import { dismiss, main, warn } from "./notices.js";
+
+const AT_ONCE = 3; // uploads
+const MOST_PHOTOS = 20_000;
+const FIRST_REFUSED = 3; // files that a message names
+
+const form = main().querySelector(".uploads");
+const panel = main().querySelector(".sending");
+const { uploads, jobs, follow } = main().dataset;
+
+if (form) {
+  form.addEventListener("change", ({ target }) => {
+    if (target.type !== "file") return;
+    const files = [...target.files];
+    target.value = ""; // otherwise the same folder could not be chosen again
+    add(files);
+  });
+  acceptDrops();
+}
+
+/** Upload the photos among some files, and index them. */
+async function add(files) {
+  dismiss();
+  const photos = files.filter(isPhoto);
+  if (!panel.hidden) return warn("Wait for the end of the upload that is running, or cancel it.");
+  if (!photos.length) return warn(`There is no photo among ${files.length === 1 ? "this 1 file" : `these ${files.length.toLocaleString()} files`}.`);
+  if (photos.length > MOST_PHOTOS) return warn(`These are ${photos.length.toLocaleString()} photos, and at most ${MOST_PHOTOS.toLocaleString()} can be uploaded at once. Choose a part of them, or a folder on the server.`);
+  const sending = show(photos.length);
+  try {
+    const { folder, refused } = await sendAll(photos, sending);
+    if (sending.signal.aborted) return;
+    if (!folder) return warn(`No photo was stored. ${listed(refused)}`);
+    await post(jobs, { sources: [folder], label_from: "none", ...chosenModel() });
+    if (!refused.length) return location.assign(follow);
+    const link = Object.assign(document.createElement("a"), { href: follow, textContent: "Follow the job" });
+    warn(`${refused.length.toLocaleString()} of ${photos.length.toLocaleString()} photos were not stored. ${listed(refused)} The others are being indexed. `);
+    main().querySelector(".notice").append(link);
+  } catch (problem) {
+    if (!sending.signal.aborted) warn(`${describe(problem)} ${sending.stored.toLocaleString()} of ${photos.length.toLocaleString()} photos are stored; choose the same photos again to continue.`);
+  } finally {
+    panel.hidden = true;
+  }
+}
+
+/** Send photos, some at the same time; returns their folder on the server, and the files that it refused. */
+async function sendAll(photos, sending) {
+  const left = [...photos];
+  const refused = [];
+  let folder = null;
+  const sendNext = async () => {
+    const photo = left.shift();
+    try {
+      if (photo.size > Number(form.dataset.maxBytes)) throw { status: 413, detail: "It is too large." };
+      ({ folder } = await sendPatiently(photo, sending.signal));
+      sending.stored++;
+    } catch (problem) {
+      if (![413, 415, 422].includes(problem.status)) throw problem;
+      refused.push(`${photo.name}: ${problem.detail}`);
+    }
+    sending.progress(photos.length - left.length);
+  };
+  await sendNext(); // it may ask for a key, once
+  const line = async () => {
+    while (left.length && !sending.signal.aborted) await sendNext();
+  };
+  try {
+    await Promise.all(Array.from({ length: AT_ONCE }, line));
+  } catch (problem) {
+    left.length = 0;
+    throw problem;
+  }
+  return { folder, refused };
+}
+
+/** Send a photo; if there were too many requests, wait as long as the server says. */
+async function sendPatiently(photo, signal) {
+  for (;;) {
+    const body = new FormData();
+    body.set("image", photo);
+    try {
+      return await postForm(uploads, body, signal);
+    } catch (problem) {
+      if (problem.status !== 429 || signal.aborted) throw problem;
+      await new Promise((resolve) => setTimeout(resolve, 1000 * (problem.retryAfter || 1)));
+    }
+  }
+}
+
+/** Show the progress of an upload; `signal` is aborted if the user cancels it. */
+function show(total) {
+  const cancelling = new AbortController();
+  const bar = panel.querySelector("progress");
+  panel.querySelector("button").onclick = () => cancelling.abort();
+  panel.hidden = false;
+  const progress = (done) => {
+    bar.value = done / total;
+    panel.querySelector("p").textContent = `Uploading: ${done.toLocaleString()} of ${total.toLocaleString()} photos`;
+  };
+  progress(0);
+  panel.scrollIntoView({ block: "nearest" });
+  return { signal: cancelling.signal, stored: 0, progress };
+}
+
+/** The fields of a job that name its model, if there is none yet. */
+function chosenModel() {
+  const chosen = form.elements.model?.value;
+  if (!chosen) return {};
+  return chosen === "pretrained" ? { pretrained: true } : { model: chosen };
+}
+
+function listed(refused) {
+  const more = refused.length - FIRST_REFUSED;
+  return `${refused.slice(0, FIRST_REFUSED).join(" ")}${more > 0 ? ` And ${more.toLocaleString()} more.` : ""}`;
+}
+
+/** Whether the server reads the format of a file, and the file is not hidden. */
+function isPhoto({ name, type }) {
+  const accepted = form.elements.photos.accept.split(",").map((one) => one.trim());
+  const dot = name.lastIndexOf(".");
+  return dot > 0 && (type.startsWith("image/") || accepted.includes(name.slice(dot).toLowerCase()));
+}
+
+function acceptDrops() {
+  const veil = document.querySelector(".dropping");
+  const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
+  document.addEventListener("dragover", (event) => {
+    if (!holdsFiles(event)) return;
+    event.preventDefault();
+    veil.classList.add("shown");
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) veil.classList.remove("shown");
+  });
+  document.addEventListener("drop", (event) => {
+    if (!holdsFiles(event)) return;
+    event.preventDefault();
+    veil.classList.remove("shown");
+    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
+    Promise.all(entries.map(filesOf)).then((found) => add(found.flat()), () => warn("The files can't be read. Choose them with the button instead."));
+  });
+}
+
+/** The files of an entry: the file itself, or those of a folder and of the folders below it, without hidden ones. */
+async function filesOf(entry) {
+  if (entry.name.startsWith(".")) return [];
+  if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
+  const reader = entry.createReader();
+  const files = [];
+  for (;;) {
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)); // at most 100
+    if (!some.length) return files;
+    for (const one of some) files.push(...(await filesOf(one)));
+  }
+}
