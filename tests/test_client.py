@@ -23,6 +23,7 @@ from marks import slow
 from PIL import Image
 from pydantic import SecretStr
 from serving import Site, site
+from tenacity import wait_none
 from waiting import free_port
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
@@ -40,6 +41,7 @@ from lookalike.client import (
     Unavailable,
     UnreadablePhoto,
     client,
+    http,
     responses,
 )
 from lookalike.client.photos import encoded
@@ -191,6 +193,18 @@ def test_a_crop_is_searched(to: Client, place: Place) -> None:
     assert [one.id for one in by_id.results] == [one.id for one in by_file.results if one.id != photo][:2]
 
 
+def test_every_search_takes_a_filter(to: Client, place: Place) -> None:
+    where = {"path": {"prefix": "blue/"}}
+    (photo,) = (photo.id for photo in place.site.photos if photo.path == place.photo)
+    many = next(to.search_many([place.photo], where=where, k=3))
+    assert isinstance(many, SearchResults)
+    for found in (to.search(place.photo, where=where, k=3), to.search(photo, where=where, k=3), many):
+        assert [one.label for one in found.results] == ["blue"] * 3
+    assert to.similar(photo, where=where, k=3).results[0].label == "blue"
+    with pytest.raises(InvalidRequest, match="colour"):
+        to.similar(photo, where={"colour": "red"})
+
+
 def test_more_photos_than_a_request_holds_are_searched_for_in_order(to: Client, place: Place) -> None:
     ids = [photo.id for photo in place.site.photos] * 5
     found = list(to.search_many(iter([*ids, uuid.uuid4()]), k=1))
@@ -258,6 +272,13 @@ def labels() -> Response:
     return Response('{"labels": [], "total": 0}', mimetype="application/json")
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attempts follow each other without pauses, unless the server asks for one."""
+    monkeypatch.setattr(http, "BACKOFF", wait_none())
+
+
+@pytest.mark.usefixtures("at_once")
 def test_a_busy_server_is_asked_again_when_it_says() -> None:
     soon = format_datetime(datetime.now(UTC) - timedelta(seconds=1), usegmt=True)
     busy = [Response(status=503, headers={"Retry-After": after}) for after in ("0", soon)]
@@ -265,6 +286,7 @@ def test_a_busy_server_is_asked_again_when_it_says() -> None:
         assert list(to.labels()) == [] and log == ["GET"] * 3
 
 
+@pytest.mark.usefixtures("at_once")
 def test_it_gives_up_after_some_attempts_and_never_starts_a_job_twice() -> None:
     page = Response("<h1>Bad gateway</h1>", 502, mimetype="text/html")
     with answering(page, page, page) as (url, log), Client(url, attempts=2) as to:
@@ -276,6 +298,7 @@ def test_it_gives_up_after_some_attempts_and_never_starts_a_job_twice() -> None:
         assert log == ["GET", "GET", "POST"]
 
 
+@pytest.mark.usefixtures("at_once")
 def test_a_server_that_is_not_there_or_another_one_is_named() -> None:
     with (
         Client(f"http://127.0.0.1:{free_port()}/api/v1/", attempts=2) as to,

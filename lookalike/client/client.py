@@ -1,10 +1,11 @@
 """`Client`: the JSON API of a server as methods."""
 
 import base64
+import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
@@ -40,6 +41,7 @@ class Options(TypedDict, total=False):
     k: int  # number of results, 1 to 100
     offset: int  # number of results to skip
     label: str | Sequence[str]  # only photos with one of these labels
+    where: Mapping[str, Any]  # only photos with these values of columns: {"price": {"gte": 10}}
     min_score: float  # only photos with at least this score
     look: float  # weight of the part look, 0 (same kind) to 1 (same look)
     exact: bool  # compare with every photo
@@ -116,7 +118,7 @@ class Client:
         """
         if isinstance(photo, uuid.UUID):
             return self._search({**_query(photo, crop), **_json(options)})
-        fields: dict[str, Any] = {**options, **({"crop": ",".join(map(str, crop))} if crop else {})}
+        fields = _text(options) | ({"crop": ",".join(map(str, crop))} if crop else {})
         return self._http.read(SearchResults, "POST", "/search", data=fields, files={"image": _file(encoded(photo))})
 
     def search_vector(
@@ -168,7 +170,7 @@ class Client:
         >>> client.similar(client.search(photo).results[0].id, k=4).results[0].label
         'red'
         """
-        return self._http.read(SearchResults, "GET", f"/images/{photo}/similar", params=dict(options))
+        return self._http.read(SearchResults, "GET", f"/images/{photo}/similar", params=_text(options))
 
     def embeddings(self, photos: Iterable[Photo]) -> Embeddings:
         """Return the embeddings of photos, which are not stored.
@@ -343,6 +345,12 @@ def _json(options: Options) -> dict[str, Any]:
     """The options of a search as JSON fields, in which `label` is a list."""
     label = options.get("label")
     return {**options} if label is None else {**options, "label": [label] if isinstance(label, str) else list(label)}
+
+
+def _text(options: Options) -> dict[str, Any]:
+    """The options of a search as fields of a form or a query string, in which `where` is JSON."""
+    where = options.get("where")
+    return {**options} if where is None else {**options, "where": json.dumps(where)}
 
 
 def _query(photo: Photo | uuid.UUID, crop: Crop | None) -> dict[str, Any]:

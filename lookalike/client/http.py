@@ -14,7 +14,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 API = "/api/v1"
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-BACKOFF = wait_random_exponential(multiplier=0.5, max=10)  # seconds, if the server does not say when to try again
+BACKOFF = wait_random_exponential(multiplier=0.5, max=10)  # seconds
 
 
 class Http:
@@ -93,10 +93,10 @@ class Http:
 
 
 def _wait(state: RetryCallState) -> float:
+    """The seconds before the next attempt: at least those that the server asks for, which may be 0 by rounding."""
     error = state.outcome.exception() if state.outcome else None
-    if isinstance(error, ApiError) and error.retry_after is not None:
-        return error.retry_after
-    return BACKOFF(state)
+    asked = error.retry_after if isinstance(error, ApiError) else None
+    return max(asked or 0.0, BACKOFF(state))
 
 
 def _retry_after(response: httpx.Response) -> float | None:

@@ -39,6 +39,7 @@ class SearchResult(Response):
     distance: float
     scores: PartScores | None
     duplicate_of: uuid.UUID | None
+    extra: dict[str, Any]
     image_url: str
     thumbnail_url: str
 
