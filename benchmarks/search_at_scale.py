@@ -11,6 +11,9 @@ all points have. Within a cluster they vary in 24 directions with a little noise
 16 (TwoNN, Facco et al. 2017); the embeddings of 1,500 flower photos have 12. Uniform random vectors have no such
 structure, and no graph index works well on them; they do not resemble embeddings of photos.
 
+Each photo also has a number, a date and a text in typed columns, which depend on nothing else, so that a filter keeps
+photos all over the space; labels are the opposite.
+
 With `--look`, the vectors have a second part of this length with the weight 0.5. A third of it follows from the cluster
 of the first part; the rest varies in 24 further directions.
 """
@@ -22,6 +25,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +35,14 @@ from sklearn.neighbors import NearestNeighbors
 
 from retrieval.analysis.evaluation import LOOKS
 from retrieval.bundle_format import Part
+from retrieval.columns.schema import ColumnSchema
+from retrieval.columns.where import parse_where
 from retrieval.index import Filter, Hit, IndexStore, Payload, Point, VectorIndex, server_store
 from retrieval.index.embedded import EmbeddedStore
+from retrieval.index.payload import INDEXED_FIELDS
 from retrieval.index.vectors import to_unit_length
 from retrieval.parts import KIND, LOOK, Parts
-from retrieval.photo_ref import photo_id
+from retrieval.photo_ref import Extra, photo_id
 from retrieval.settings import load_settings
 
 DIMENSION = 128
@@ -48,6 +55,10 @@ K = 10
 BATCH = 1000
 PAUSE_SECONDS = 0.5
 SHARES = (0.001, 0.01, 0.1, 0.27, 0.5)  # of the photos, which filters keep
+COLUMN_SHARES = (0.001, 0.01, 0.1, 0.5)
+SCHEMA = ColumnSchema(kinds={"price": "number", "sold": "date", "shop": "text"})
+SHOPS = 1000
+MINUTES = 1_000_000  # of the dates, from 2020 on
 FEWER = -1.0  # the score to reach if a label has fewer than ten photos
 
 Vectors = npt.NDArray[np.float32]
@@ -88,6 +99,7 @@ def main() -> None:
         else:
             result |= measure(index, photos, queries)
             result |= measure_by_share(index, photos, queries)
+            result |= measure_by_column(index, photos, queries)
             if arguments.points <= arguments.most_brute:
                 result |= beside_brute_force(index, photos, queries)
     print(json.dumps(result) if arguments.json else "\n".join(f"{name}: {value}" for name, value in result.items()))
@@ -126,8 +138,11 @@ def _varied(vectors: Vectors, spread: float, rng: np.random.Generator) -> Vector
 def fill(index: VectorIndex, photos: Photos) -> dict[str, float]:
     """Write the points and build the graph; return the seconds of each."""
     start = time.perf_counter()
+    draws = _draws(len(photos.vectors))
     for first in range(0, len(photos.vectors), BATCH):
-        index.upsert([_point(photos, number) for number in range(first, min(first + BATCH, len(photos.vectors)))])
+        last = min(first + BATCH, len(photos.vectors))
+        index.upsert([_point(photos, number, draws[number]) for number in range(first, last)])
+    index.index_fields(INDEXED_FIELDS | SCHEMA.fields())
     written = time.perf_counter()
     index.optimize()
     return {
@@ -206,6 +221,44 @@ def measure_by_share(index: VectorIndex, photos: Photos, queries: Photos) -> dic
     return result
 
 
+def measure_by_column(index: VectorIndex, photos: Photos, queries: Photos) -> dict[str, float]:
+    """Milliseconds and recall@10 of searches with typed filters that keep these shares of the photos."""
+    result: dict[str, float] = {}
+    draws = _draws(len(photos.vectors))
+    for share in COLUMN_SHARES:
+        filters: dict[str, tuple[object, npt.NDArray[np.bool_]]] = {
+            "number": ({"price": {"lt": share}}, draws < share),
+            "date": ({"sold": {"lt": _date(share)}}, np.floor(draws * MINUTES) < share * MINUTES),
+            "text": ({"shop": [_shop(draw) for draw in np.arange(0, share, 1 / SHOPS)]}, draws < share),
+        }
+        for kind, (where, keeps) in filters.items():
+            filter = Filter(where=parse_where(where, SCHEMA, lambda _: []))
+            took, found = [], 0
+            for query, least in zip(queries.vectors, _best_scores(photos.vectors[keeps], queries.vectors), strict=True):
+                start = time.perf_counter()
+                hits = index.search(query, K, filter)
+                took.append((time.perf_counter() - start) * 1000)
+                found += sum(hit.score >= least - 1e-5 for hit in hits)
+            name = f"{kind}_{share:g}"
+            result[f"{name}_recall_at_10"] = round(found / (K * len(queries.vectors)), 4)
+            result[f"{name}_p50_ms"] = round(float(np.median(took)), 2)
+            result[f"{name}_p95_ms"] = round(float(np.percentile(took, 95)), 2)
+    return result
+
+
+def _draws(count: int) -> npt.NDArray[np.float64]:
+    """A number from 0 to 1 for each photo, from which its columns follow."""
+    return np.random.default_rng(2).random(count)
+
+
+def _date(draw: float) -> str:
+    return (datetime(2020, 1, 1, tzinfo=UTC) + timedelta(minutes=int(draw * MINUTES))).isoformat()
+
+
+def _shop(draw: float) -> str:
+    return f"shop {int(draw * SHOPS + 1e-9)}"
+
+
 def _labels_of_share(photos: Photos, share: float) -> list[int]:
     """Return labels that together have about this share of the photos; the largest label has 27 %."""
     labels, counts = np.unique(photos.labels, return_counts=True)
@@ -277,11 +330,12 @@ def _best_scores_within(photos: Photos, queries: Photos, labels: list[str]) -> V
     return np.asarray(worst, np.float32)
 
 
-def _point(photos: Photos, number: int) -> Point:
+def _point(photos: Photos, number: int, draw: float) -> Point:
     uri = f"file:///library/photos/{number}.jpg"
     now = "2026-01-01T00:00:00+00:00"
-    payload = Payload(uri, f"label {photos.labels[number]}", f"{number:064x}", 640, 480, 50_000, now, now)
-    return Point(photo_id(uri), photos.vectors[number], payload)
+    extra: Extra = {"price": float(draw), "sold": _date(draw), "shop": _shop(draw)}
+    payload = Payload(uri, f"label {photos.labels[number]}", f"{number:064x}", 640, 480, 50_000, now, now, extra=extra)
+    return Point(photo_id(uri), photos.vectors[number], SCHEMA.applied(payload))
 
 
 def _number(hit: Hit) -> int:
