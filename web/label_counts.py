@@ -1,14 +1,15 @@
-"""The number of photos per label, cached for a moment."""
+"""The number of photos per label, and per value of a column, cached for a moment."""
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from math import inf
 from weakref import WeakKeyDictionary
 
 from retrieval.index import VectorIndex
+from retrieval.index.conditions import Field
 
 CACHE_FACTOR = 20  # counts are cached for this many times as long as counting took
 FAILURE_SECONDS = 1.0  # for which a failure is cached
@@ -33,7 +34,7 @@ class LabelCounts:
     """
 
     def __init__(self) -> None:
-        self._cached: WeakKeyDictionary[VectorIndex, _Counting] = WeakKeyDictionary()
+        self._cached: WeakKeyDictionary[VectorIndex, dict[Field | None, _Counting]] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     def of(self, index: VectorIndex) -> Counts:
@@ -41,20 +42,28 @@ class LabelCounts:
 
         Raises as `VectorIndex.labels`.
         """
+        return self._of(index, None, lambda: index.labels(exact=False))
+
+    def of_column(self, index: VectorIndex, field: Field, most: int) -> Counts:
+        """Return the most frequent values of a column of texts, as `of` does for labels."""
+        return self._of(index, field, lambda: index.counts(field, most))
+
+    def _of(self, index: VectorIndex, field: Field | None, count: Callable[[], Counts]) -> Counts:
         with self._lock:
-            counting = self._cached.get(index)
+            cached = self._cached.setdefault(index, {})
+            counting = cached.get(field)
             is_due = counting is None or time.monotonic() > counting.expires
             if counting is None or is_due:
-                counting = self._cached[index] = _Counting()
+                counting = cached[field] = _Counting()
         if is_due:
-            _count(index, counting)
+            _count(count, counting)
         return counting.result.result()
 
 
-def _count(index: VectorIndex, counting: _Counting) -> None:
+def _count(count: Callable[[], Counts], counting: _Counting) -> None:
     start = time.monotonic()
     try:
-        counting.result.set_result(index.labels(exact=False))
+        counting.result.set_result(count())
     except BaseException as error:
         counting.expires = time.monotonic() + FAILURE_SECONDS
         counting.result.set_exception(error)

@@ -14,6 +14,7 @@ from retrieval.cancellation import CancellationToken
 from retrieval.closing import Closing
 from retrieval.columns.kinds import Kind
 from retrieval.errors import IndexMismatch, IndexUnreadable, NotFound
+from retrieval.index.conditions import Field
 from retrieval.index.filter import NO_FILTER, Filter
 from retrieval.index.payload import INDEXED_FIELDS, Payload
 from retrieval.photo_ref import photo_id
@@ -169,11 +170,23 @@ class VectorIndex(Closing):
         """
 
     @abstractmethod
+    def matching(self, filter: Filter) -> int:
+        """Return about how many points a filter matches."""
+
+    @abstractmethod
     def labels(self, *, exact: bool = True) -> dict[str, int]:
         """Return the labels with the number of points of each, the most frequent first, then by name.
 
         Args:
             exact: as for `count`.
+        """
+
+    @abstractmethod
+    def counts(self, field: Field, most: int) -> dict[str, int]:
+        """Return the values of a field of texts with the number of points of each, for display.
+
+        Args:
+            most: how many values; the most frequent ones are returned.
         """
 
     @abstractmethod

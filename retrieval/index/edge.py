@@ -16,6 +16,7 @@ import re
 import shutil
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from retrieval.errors import IndexUnreadable, IndexWriteFailed, LookalikeError
 from retrieval.files import flush_tree, write_atomically
 from retrieval.index import records
 from retrieval.index.base import Hit, IndexedPhoto, IndexStore, Point
+from retrieval.index.conditions import Field
 from retrieval.index.edge_filter import compiled, kind_of, payload_index
 from retrieval.index.filter import Filter
 from retrieval.index.filtered_search import Nearest, filtered_search
@@ -191,6 +193,14 @@ class EmbeddedIndex(PlannedSearch):
         with self._reading():
             request = qdrant.FacetRequest("label", limit=records.MOST_LABELS, exact=exact)
             return records.labels(self._shard.facet(request).hits)
+
+    def counts(self, field: Field, most: int) -> dict[str, int]:
+        """See `VectorIndex.counts`; without a payload index, there are few points, which are counted one by one."""
+        if field.key not in self._indexed():
+            counted = Counter(value for _, photo in self.scroll_payloads() for value in set(field.values(photo)))
+            return dict(counted.most_common(most))
+        with self._reading():
+            return records.labels(self._shard.facet(qdrant.FacetRequest(field.key, limit=most)).hits)
 
     def optimize(self, cancellation: CancellationToken | None = None) -> bool:
         """See `VectorIndex.optimize`; during it, the index takes three times its space on disk."""
@@ -378,7 +388,7 @@ class EmbeddedIndex(PlannedSearch):
             shutil.rmtree(shard, ignore_errors=True)
 
     def _filtered(self, nearest: Nearest, k: int, filter: Filter) -> list[Hit]:
-        if self._matching(filter) <= self.FILTERED_SCAN_POINTS:
+        if self.matching(filter) <= self.FILTERED_SCAN_POINTS:
             return nearest(k, filter, True)
         return filtered_search(nearest, k, filter, self.FILTERED_EF)
 
@@ -410,9 +420,11 @@ class EmbeddedIndex(PlannedSearch):
             )
             return records.hits(self._shard.query(request))
 
-    def _matching(self, filter: Filter) -> int:
+    def matching(self, filter: Filter) -> int:
+        """See `VectorIndex.matching`; without payload indexes, Edge can't estimate the number."""
+        exact = self.count(exact=False) < self.INDEXED_POINTS
         with self._reading():
-            return self._shard.count(qdrant.CountRequest(filter=compiled(filter), exact=False))
+            return self._shard.count(qdrant.CountRequest(filter=compiled(filter), exact=exact))
 
     def _candidates(self, by_look: bool) -> int:
         """How many candidates a search in the graph keeps: a quarter suffices in a small graph, half for look."""

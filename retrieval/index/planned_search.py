@@ -36,7 +36,3 @@ class PlannedSearch(VectorIndex):
         self, query: Vector, by_look: bool, k: int, filter: Filter, exact: bool, *, candidates: int = 0
     ) -> list[Hit]:
         """Search by the whole vectors; `by_look` scores the candidates of both graphs by the whole vectors, exactly."""
-
-    @abstractmethod
-    def _matching(self, filter: Filter) -> int:
-        """Return about how many points a filter matches."""

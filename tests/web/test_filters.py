@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -87,3 +88,42 @@ def test_hidden_columns_are_for_writers(priced: Site, monkeypatch: pytest.Monkey
     found = priced.client.post(SEARCH, json=body, headers=key)
     assert [result["extra"]["buyer"] for result in found.get_json()["results"]] == ["Ann"]
     assert priced.client.get(photo, headers=key).get_json()["extra"]["buyer"] == "Ann"
+
+
+def test_the_page_offers_filters_and_keeps_them_in_its_address(priced: Site) -> None:
+    photo = priced.photos[0]
+    start = priced.client.get("/", query_string={"id": str(photo.id)})
+    page = start.get_data(as_text=True)
+    assert 'name="only" value="buyer=Ann"' not in page, "one value is nothing to choose from"
+    assert '<input type="number" name="from.price" value="" step="any">' in page
+    assert re.search(r'name="only" value="orientation=\w+"', page) is None
+    filtered = priced.client.get(
+        "/", query_string={"id": str(photo.id), "from.price": "1", "to.price": "2", "only": ["buyer=Ann"]}
+    ).get_data(as_text=True)
+    assert 'name="from.price" value="1"' in filtered
+    assert 'value="buyer=Ann" checked' in filtered
+    assert "from.price=1&amp;to.price=2" in filtered or "to.price=2" in filtered
+    names = set(re.findall(r"(\d+)\.jpg", filtered[filtered.index('class="neighbours"') :]))
+    assert names and names <= {"1", "2"}
+
+
+@pytest.mark.parametrize(
+    "query", [{"only": "colour=red"}, {"from.size": "1"}, {"from.price": "x"}, {"only": "price=red"}]
+)
+def test_a_link_with_a_filter_of_another_index_is_shown_without_it(priced: Site, query: dict[str, str]) -> None:
+    answer = priced.client.get("/", query_string={"id": str(priced.photos[0].id), **query})
+    assert answer.status_code == 200
+    page = answer.get_data(as_text=True)
+    assert "with such values. The filter was removed." in page and 'class="card' in page
+
+
+def test_a_column_with_many_values_is_not_a_list_of_them(priced: Site) -> None:
+    index, schema = priced.searcher.index, ColumnSchema(kinds={"code": "text", "size": "text"})
+    photos = {
+        photo: replace(payload, extra={"code": f"c{number}", "size": "SML"[number % 3]})
+        for number, (photo, payload) in enumerate(index.scroll_payloads())
+    }
+    index.replace_payloads({photo: schema.applied(payload) for photo, payload in photos.items()})
+    save_schema(index, schema)
+    page = priced.client.get("/", query_string={"id": str(priced.photos[0].id)}).get_data(as_text=True)
+    assert 'value="size=M"' in page and ('value="code=c1"' in page) == (len(photos) <= 20)

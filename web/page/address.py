@@ -6,13 +6,14 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from flask import url_for
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from retrieval.errors import BadQuery
 from retrieval.index import Filter
 from retrieval.index.vectors import Vector, check_query, to_unit_length
 from retrieval.search import SearchParameters
 from retrieval.search_response import ScoreBands
+from web.page.column_filters import chosen
 from web.schemas import MAX_OFFSET, CropBox, CropText, Label
 
 PAGE_SIZE = 24
@@ -21,6 +22,8 @@ MAX_EXAMPLES = 50
 MAX_FLOAT16 = 2048  # numbers of an embedding that a URL holds as float16, in 5,462 characters
 FLOAT16 = "."  # before an embedding as float16; base64 does not use this character
 
+LIMITS = ("from.", "to.")  # before the name of a column, in a URL
+ShortText = Annotated[str, Field(max_length=500)]
 Examples = Annotated[list[uuid.UUID], Field(max_length=MAX_EXAMPLES)]
 
 
@@ -31,7 +34,7 @@ class PageQuery(BaseModel):
     the uploaded photo, `kept` is its token, and its exact embedding is used instead of `vector`. `find` filters the
     labels that are offered, not the results. `text` are words, searched for alone or beside the photo. `look` is the
     weight of the part look, by default that of the model. `band` is the last band of scores that is shown, and
-    `min_score` the lowest score.
+    `min_score` the lowest score. For `only` and `limits` see `web.page.column_filters`.
     """
 
     id: uuid.UUID | None = None
@@ -48,6 +51,14 @@ class PageQuery(BaseModel):
     offset: int = Field(0, ge=0, le=MAX_OFFSET)
     find: str = Field("", max_length=500)
     text: str = Field("", max_length=500)
+    only: Annotated[list[ShortText], Field(max_length=100)] = []
+    limits: Annotated[dict[str, ShortText], Field(max_length=100)] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _collect_limits(cls, values: dict[str, Any]) -> dict[str, Any]:
+        limits = {name: value for name, value in values.items() if name.startswith(LIMITS) and value}
+        return {**values, "limits": limits}
 
     @property
     def is_search(self) -> bool:
@@ -59,7 +70,8 @@ class PageQuery(BaseModel):
         labels = tuple(dict.fromkeys(self.label))
         lowest = {"same": bands.same_kind, "possible": bands.possible}.get(self.band) if bands else None
         min_score = max(self.min_score, lowest or 0) or None
-        return SearchParameters(PAGE_SIZE, self.offset, Filter(labels), min_score, look=self.look)
+        filter = Filter(labels, chosen(self.only, self.limits).condition)
+        return SearchParameters(PAGE_SIZE, self.offset, filter, min_score, look=self.look)
 
     def address(self, page: str = "page.show", **changes: object) -> str:
         """Return the shortest URL of this search on a page, with the given changes."""
@@ -75,6 +87,8 @@ class PageQuery(BaseModel):
             "like": query.like,
             "unlike": query.unlike,
             "label": query.label,
+            "only": query.only,
+            **query.limits,
             "min_score": query.min_score and f"{query.min_score:g}",
             "band": query.band,
             "look": None if query.look is None else f"{query.look:g}",

@@ -23,6 +23,7 @@ from web.page import add
 from web.page.address import PAGE_SIZE, PageQuery, crop_text, decode_vector, encode_vector
 from web.page.bands import in_bands
 from web.page.cards import Card, Picture, payloads
+from web.page.column_filters import chosen, offered
 from web.page.label_choices import choose_labels
 from web.photo_files import make_jpeg
 from web.schemas import API, MAX_OFFSET, CropBox
@@ -123,6 +124,8 @@ def _indexed_subject(photo: uuid.UUID, crop: Crop | None) -> Subject:
 
 def _results(query: PageQuery, subject: Subject) -> str:
     served = services()
+    filters = chosen(query.only, query.limits)
+    query = query.model_copy(update={"only": filters.values, "limits": filters.limits})
     query, response, unknown = _search_by_known_labels(query, subject)
     examples, known = payloads([*query.like, *query.unlike]), response.in_collection
     deeper = query.offset + PAGE_SIZE
@@ -144,6 +147,9 @@ def _results(query: PageQuery, subject: Subject) -> str:
         default_look=served.searcher.parts.default_look,
         unknown_labels=unknown,
         labels=choose_labels(served.label_counts.of(served.searcher.index), query.label, query.find),
+        columns=offered(query.only, query.limits),
+        unknown_columns=filters.unknown,
+        all_columns=query.address(only=[], limits={}, offset=0),
         first=query.offset + 1,
         no_close_match=response.close_match is False,
         address=query.address(),
