@@ -154,7 +154,7 @@ def _common(types: set[Type]) -> Type:
 def _extra_values(payloads: Sequence[Payload], name: str, type: Type) -> list[Any]:
     values = [payload.extra.get(name) for payload in payloads]
     if type == "number":
-        return [None if value is None else float(value) for value in values]
+        return [float(value) if isinstance(value, int | float) else None for value in values]
     return [_text(value) for value in values] if type == "text" else values
 
 
