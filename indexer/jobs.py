@@ -25,7 +25,7 @@ from indexer.removal import RefusedRemoval, Removal
 from retrieval.cancellation import CancellationToken
 from retrieval.columns.kinds import Kind as ColumnKind
 from retrieval.columns.schema import PLACE
-from retrieval.errors import LookalikeError, NotFound, os_errors_as
+from retrieval.errors import LookalikeError, NotFound, kind_of, os_errors_as
 from retrieval.files import flush, make_folder, write_atomically
 from retrieval.listing import LabelFrom
 from retrieval.listing_options import ListingOptions
@@ -100,6 +100,7 @@ class Job(BaseModel):
     model: str = Field(description="its model; empty while it is being made")
     state: State = "running"
     error: str | None = None
+    error_type: str | None = Field(None, description="kind of the error, as the last part of a problem's type")
     started_at: str
     seen: int = 0
     indexed: int = 0
@@ -335,6 +336,7 @@ class JobRecord:
                 if isinstance(error, KeyboardInterrupt):
                     self.end("interrupted")
                 else:
+                    self.job.error_type = kind_of(error)
                     self.end("failed", str(error) or type(error).__name__)
             raise
 

@@ -1,5 +1,6 @@
 """The errors that are shown to users: each says what is wrong and what to do about it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,11 @@ class LookalikeError(Exception):
         super().__init__(f"{message} {remedy}".strip())
         self.message = message
         self.remedy = remedy
+
+
+def kind_of(error: BaseException) -> str:
+    """Return the name of a kind of error in problem documents and job records: `index-busy` for `IndexBusy`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
 
 
 class UnreadablePhoto(LookalikeError):

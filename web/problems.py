@@ -1,7 +1,6 @@
 """Errors as RFC 9457 problem documents, or as pages if a browser requests one."""
 
 import logging
-import re
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -145,7 +144,7 @@ def _status(code: int) -> dict[str, Any]:
 
 def _type_of(error: Exception) -> str:
     """Return the address of the type of problem of an error: `/api/docs#index-busy` for `IndexBusy`."""
-    name = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
+    name = errors.kind_of(error)
     return url_for("docs.docs", _anchor=name) if name in PROBLEM_TYPES else "about:blank"
 
 

@@ -254,7 +254,8 @@ def test_a_second_ctrl_c_leaves_an_interrupted_job_and_an_error_a_failed_one(
         record = JobRecord(settings.jobs_folder, IndexRequest([str(own)]), bundle.model_id)
         with pytest.raises(type(error)), record.ended_by_errors():
             raise error
-        assert load_job(settings, record.job.id).state == state
+        job = load_job(settings, record.job.id)
+        assert (job.state, job.error_type) == (state, None if state == "interrupted" else "bad-source")
 
 
 def ignore(job: Job) -> None:

@@ -1,6 +1,7 @@
 // The page that adds photos: uploads folders and photos of this device, then starts a job that indexes them.
 
-import { describe, post, postForm } from "./api.js";
+import { post, postForm } from "./api.js";
+import { describe } from "./errors.js";
 import { dismiss, main, warn } from "./notices.js";
 
 const AT_ONCE = 3; // uploads

@@ -30,13 +30,6 @@ async function postAs(address, options) {
   }
 }
 
-/** The text of a problem document, or of an error of the page itself, which is reported to the browser's console. */
-export function describe(problem) {
-  if (problem.detail) return [problem.detail, problem.remedy].filter(Boolean).join(" ");
-  reportError(problem);
-  return "Something went wrong on this page. Reload it, then try again.";
-}
-
 function request(address, options) {
   return fetch(address, options).catch(() => {
     throw { detail: UNREACHABLE };

@@ -1,6 +1,7 @@
 // Explains a match: heat maps of the query and the result show how much each region contributes to their similarity.
 
-import { describe, fetchJson } from "./api.js";
+import { fetchJson } from "./api.js";
+import { describe } from "./errors.js";
 import { heatMap, legend } from "./heat.js";
 import { main } from "./notices.js";
 import { photoOf } from "./upload.js";

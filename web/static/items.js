@@ -8,7 +8,7 @@ export function fill(item, { title, pill, note, error }) {
   if (pill) [mark.textContent, mark.className] = [pill[0], `pill ${pill[1] ?? ""}`];
   const wrong = item.querySelector(".error");
   wrong.hidden = !error;
-  wrong.textContent = error ?? "";
+  wrong.textContent = error;
 }
 
 /** Show numbers with their names. */

@@ -1,6 +1,7 @@
 // The jobs page: starts, follows, cancels and retries jobs.
 
-import { describe, fetchJson, follow, post } from "./api.js";
+import { fetchJson, follow, post } from "./api.js";
+import { describe, plain } from "./errors.js";
 import { fill, reveal, showNumbers } from "./items.js";
 import { announce, dismiss, main, warn } from "./notices.js";
 
@@ -39,7 +40,7 @@ async function show() {
   const { jobs, last_sync: sync } = await fetchJson(address);
   const note = main().querySelector("[data-sync]");
   note.hidden = !sync;
-  if (sync) note.textContent = `Last scheduled sync, ${new Date(sync.ended_at).toLocaleString()}: ${sync.succeeded ? "completed" : "not completed"}, ${sync.indexed} photos indexed, ${sync.removed} removed, ${sync.failed} failed. ${sync.error ?? ""}`;
+  if (sync) note.textContent = `Last scheduled sync, ${new Date(sync.ended_at).toLocaleString()}: ${sync.succeeded ? "completed" : "not completed"}, ${sync.indexed} photos indexed, ${sync.removed} removed, ${sync.failed} failed. ${plain(sync.error ?? "")}`;
   main().querySelector(".empty").hidden = jobs.length > 0;
   for (const job of jobs) if (job.state === "done" && !totals.has(sourcesOf(job))) totals.set(sourcesOf(job), job.seen);
   list.replaceChildren(...jobs.map(itemOf));
@@ -106,7 +107,7 @@ function itemOf(job) {
 
 function update(item, job) {
   const running = job.state === "running";
-  fill(item, { ...titleOf(job), pill: pillOf(job), error: job.error });
+  fill(item, { ...titleOf(job), pill: pillOf(job), error: plain(job.error ?? "") });
   showProgress(item.querySelector("progress"), job, running);
   showNumbers(item, job.step ? { seconds: Math.round(job.seconds) } : TITLES[job.kind] ? computed(job) : indexed(job));
   item.querySelector(".remarks").replaceChildren(...remarks(job).map((text) => Object.assign(document.createElement("li"), { textContent: text })));
@@ -168,7 +169,7 @@ function indexed({ seen, indexed, unchanged, moved, removed, failed, skipped, im
 function remarks({ skipped_reasons: reasons = [], notices = [], removal_refused: refused = [] }) {
   const kept = refused.map(({ source, would_remove: gone, of, reason }) => `Nothing was removed of ${source}: ${gone.toLocaleString()} of its ${of.toLocaleString()} photos seem to be gone. ${reason} If they are gone for good, index it again with ${gone} photos that may be removed (More options).`);
   const skipped = reasons.map(({ reason, detail, count, example }) => `${count.toLocaleString()} skipped: ${REASONS[reason](detail)}, for example ${example}`);
-  return [...kept, ...notices, ...skipped];
+  return [...kept, ...notices.map(plain).filter(Boolean), ...skipped];
 }
 
 /** A job that indexes no photos reports no numbers before its end. */
@@ -180,7 +181,7 @@ async function listFailures(details, job) {
   const { failures, total } = await fetchJson(`${address}/${job}/failures?limit=${FIRST_FAILURES}`);
   const rows = failures.map(({ path, reason }) => {
     const row = document.createElement("li");
-    row.append(Object.assign(document.createElement("bdi"), { textContent: path }), ` ${reason}`);
+    row.append(Object.assign(document.createElement("bdi"), { textContent: path }), ` ${plain(reason)}`);
     return row;
   });
   if (total > failures.length) rows.push(Object.assign(document.createElement("li"), { textContent: `and ${(total - failures.length).toLocaleString()} more` }));

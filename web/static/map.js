@@ -1,6 +1,7 @@
 // The map page: fetches the map and draws it with a legend, or offers to compute it.
 
-import { describe, fetchJson, follow, post } from "./api.js";
+import { fetchJson, follow, post } from "./api.js";
+import { describe, plain } from "./errors.js";
 import { announce, main, warn } from "./notices.js";
 import { keepView } from "./map-kept.js";
 import { drawLegend } from "./map-legend.js";
@@ -30,7 +31,7 @@ async function compute(button, progress) {
     const job = await post(jobs, { kind: "map" });
     follow(`${jobs}/${job.id}/events`, (now) => {
       if (now.state === "done") location.reload();
-      else if (now.state !== "running") fail(now.error ?? `The job has ended: ${now.state}.`);
+      else if (now.state !== "running") fail(plain(now.error ?? "") || `The job has ended: ${now.state}.`);
     });
   } catch (problem) {
     fail(describe(problem));

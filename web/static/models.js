@@ -1,6 +1,7 @@
 // The models page: shows the models with their metrics and activates one of them.
 
-import { describe, fetchJson, follow, post } from "./api.js";
+import { fetchJson, follow, post } from "./api.js";
+import { describe, kindOf, plain } from "./errors.js";
 import { fill, reveal, showNumbers } from "./items.js";
 import { announce, dismiss, main, warn } from "./notices.js";
 
@@ -26,7 +27,7 @@ function itemOf(model, serves, current) {
     title: model.id,
     pill: model.id === serves ? ["Active", "good"] : model.current ? ["Current"] : model.previous ? ["Previous"] : null,
     note: [model.backbone, model.recipe && `recipe ${model.recipe}`, model.dimension && `${model.dimension} dimensions`, model.precision].filter(Boolean).join(" · "),
-    error: model.problem,
+    error: plain(model.problem ?? ""),
   });
   item.querySelector(".measured").textContent = measured(model, current);
   showNumbers(item, { ...(model.points !== null && { photos: model.points }), ...metricsOf(model.metrics) });
@@ -67,15 +68,15 @@ async function change({ target }, call) {
     const result = await post(call);
     if (result.models) return activated(result);
     announce("A job checks the model and activates it.");
-    follow(`${jobs}/${result.id}/events`, (job) => job.state !== "running" && ended(job, target));
+    follow(`${jobs}/${result.id}/events`, (job) => job.state !== "running" && ended(job, target, call));
   } catch (problem) {
     target.disabled = false;
-    warn(problem.type?.endsWith("#worse-model") ? worse(problem, target, call) : describe(problem));
+    warn(kindOf(problem) === "worse-model" ? worse(problem.detail, target, call) : describe(problem));
   }
 }
 
 /** A notice that a model retrieves worse than the current one, with a button to activate it all the same. */
-function worse({ detail }, target, call) {
+function worse(detail, target, call) {
   const notice = Object.assign(document.createElement("div"), { className: "notice", role: "alert", textContent: `${detail} ` });
   const button = Object.assign(document.createElement("button"), { className: "button quiet", textContent: "Activate it anyway" });
   button.addEventListener("click", () => change({ target }, `${call}?max_loss=1`));
@@ -89,8 +90,9 @@ function activated(result) {
   announce(isUsed ? "The model is active." : `The model is the current one, but this server uses ${result.serves}, which LOOKALIKE_BUNDLE names.`);
 }
 
-async function ended(job, button) {
+async function ended(job, button, call) {
   button.disabled = false;
   if (job.state === "done") return activated(await fetchJson(address));
-  warn(job.error ?? `The job has ended: ${job.state}.`);
+  const reason = plain(job.error ?? "") || `The job has ended: ${job.state}.`;
+  warn(job.error_type === "worse-model" ? worse(reason, button, call) : reason);
 }
