@@ -23,6 +23,7 @@ from indexer.model_registry import MAX_LOSS, Model
 from indexer.removal import REMOVABLE
 from indexer.scheduled_sync import LastSync
 from retrieval import formats
+from retrieval.browse import Browsing
 from retrieval.bundle_format import Part
 from retrieval.columns.kinds import KINDS
 from retrieval.images import Crop
@@ -66,6 +67,7 @@ Uri = Annotated[str | None, Field(description="null for requests that may not se
 ShownPath = Annotated[str, Field(description="below the library or, outside of it, below the source that was indexed")]
 Width = Annotated[int, Field(description="in pixels, with the EXIF orientation applied")]
 Height = Annotated[int, Field(description="in pixels, with the EXIF orientation applied")]
+Sort = Literal["", "name", "-name", "label", "-label", "bytes", "-bytes", "modified", "-modified", "taken", "-taken"]
 Ids = Annotated[list[uuid.UUID], Field(max_length=MAX_EXAMPLES)]
 
 
@@ -470,6 +472,32 @@ class PageOptions(RequestModel):
 
     limit: int = Field(100, ge=1, le=1000, description="maximum number of items")
     offset: int = Field(0, ge=0, le=1_000_000_000, description="number of items to skip")
+
+
+class BrowsingOptions(RequestModel):
+    """Which photos to list, and in which order."""
+
+    limit: int = Field(100, ge=1, le=1000, description="maximum number of photos")
+    offset: int = Field(0, ge=0, le=MAX_OFFSET, description="number of photos to skip")
+    after: uuid.UUID | SkipJsonSchema[None] = Field(
+        None, description="id of the last photo of the previous page; only without `sort`, for pages beyond `offset`"
+    )
+    sort: Sort = Field("", description="empty: by id; a minus sign is for descending order")
+    q: str = Field("", max_length=500, description="only photos with a file name or label that contains this text")
+    label: tuple[Label, ...] = Field((), max_length=100, description="only photos with one of these labels")
+    where: WhereText = None
+
+    def browsing(self) -> Browsing:
+        """Convert them; raises `BadQuery` if the filter is wrong, or the options can't be combined."""
+        filter = Filter(self.label, condition_of(self.where))
+        return Browsing(filter, self.q, self.sort, self.offset, self.limit, self.after)
+
+
+class ImageList(BaseModel):
+    """Indexed photos, and the number of all that match."""
+
+    images: list[Photo]
+    total: int
 
 
 class LabelOptions(PageOptions):

@@ -146,8 +146,25 @@ class VectorIndex(Closing):
         """Yield every point in the order of the ids, read in batches."""
 
     @abstractmethod
-    def scroll_payloads(self, batch: int = 1000) -> Iterator[tuple[uuid.UUID, Payload]]:
-        """Yield the id and payload of every point in the order of the ids, read in batches, without vectors."""
+    def scroll_payloads(
+        self, batch: int = 1000, filter: Filter = NO_FILTER, start: uuid.UUID | None = None
+    ) -> Iterator[tuple[uuid.UUID, Payload]]:
+        """Yield the id and payload of every point in the order of the ids, read in batches, without vectors.
+
+        Args:
+            batch: how many are read at once.
+            filter: only points that it matches.
+            start: the first id; None: that of the first point.
+        """
+
+    @abstractmethod
+    def ordered(
+        self, field: Field, count: int, filter: Filter = NO_FILTER, *, descending: bool = False
+    ) -> dict[uuid.UUID, Payload]:
+        """Return the first points in the order of a number or date, of those that have one and match a filter.
+
+        Call it for many points: it needs a payload index.
+        """
 
     @abstractmethod
     def scroll_vectors(self, batch: int = 1000) -> "Iterator[tuple[list[uuid.UUID], Vector]]":
@@ -170,8 +187,12 @@ class VectorIndex(Closing):
         """
 
     @abstractmethod
-    def matching(self, filter: Filter) -> int:
-        """Return about how many points a filter matches."""
+    def matching(self, filter: Filter, *, exact: bool = False) -> int:
+        """Return how many points a filter matches.
+
+        Args:
+            exact: count them; otherwise about how many, which takes less time.
+        """
 
     @abstractmethod
     def labels(self, *, exact: bool = True) -> dict[str, int]:

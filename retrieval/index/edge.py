@@ -35,7 +35,7 @@ from retrieval.index import records
 from retrieval.index.base import Hit, IndexedPhoto, IndexStore, Point
 from retrieval.index.conditions import Field
 from retrieval.index.edge_filter import compiled, kind_of, payload_index
-from retrieval.index.filter import Filter
+from retrieval.index.filter import NO_FILTER, Filter
 from retrieval.index.filtered_search import Nearest, filtered_search
 from retrieval.index.folder import COUNT, DESCRIPTION, OPENING_BYTES, SPARE_BYTES, hold, release, require_space
 from retrieval.index.graph import bring_up_to_date, build_graph
@@ -164,9 +164,19 @@ class EmbeddedIndex(PlannedSearch):
         for points in self._pages(records.points, batch, with_payload=True, with_vector=True):
             yield from points
 
-    def scroll_payloads(self, batch: int = 1000) -> Iterator[tuple[uuid.UUID, Payload]]:
-        for payloads in self._pages(records.payloads, batch, with_payload=True):
+    def scroll_payloads(
+        self, batch: int = 1000, filter: Filter = NO_FILTER, start: uuid.UUID | None = None
+    ) -> Iterator[tuple[uuid.UUID, Payload]]:
+        for payloads in self._pages(records.payloads, batch, start, with_payload=True, filter=compiled(filter)):
             yield from payloads.items()
+
+    def ordered(
+        self, field: Field, count: int, filter: Filter = NO_FILTER, *, descending: bool = False
+    ) -> dict[uuid.UUID, Payload]:
+        order = qdrant.OrderBy(field.key, qdrant.Direction.Desc if descending else qdrant.Direction.Asc)
+        request = qdrant.ScrollRequest(limit=count, filter=compiled(filter), with_payload=True, order_by=order)
+        with self._reading():
+            return records.payloads(self._shard.scroll(request)[0])
 
     def scroll_vectors(self, batch: int = 1000) -> Iterator[tuple[list[uuid.UUID], Vector]]:
         yield from self._pages(partial(records.matrix, dimension=self.dimension), batch, with_vector=True)
@@ -420,9 +430,9 @@ class EmbeddedIndex(PlannedSearch):
             )
             return records.hits(self._shard.query(request))
 
-    def matching(self, filter: Filter) -> int:
+    def matching(self, filter: Filter, *, exact: bool = False) -> int:
         """See `VectorIndex.matching`; without payload indexes, Edge can't estimate the number."""
-        exact = self.count(exact=False) < self.INDEXED_POINTS
+        exact = exact or self.count(exact=False) < self.INDEXED_POINTS
         with self._reading():
             return self._shard.count(qdrant.CountRequest(filter=compiled(filter), exact=exact))
 

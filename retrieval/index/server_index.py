@@ -114,9 +114,29 @@ class ServerIndex(PlannedSearch):
         for page in self._pages(batch, with_payload=True, with_vectors=self._whole):
             yield from records.points(page)
 
-    def scroll_payloads(self, batch: int = 1000) -> Iterator[tuple[uuid.UUID, Payload]]:
-        for page in self._pages(batch, with_payload=True):
+    def scroll_payloads(
+        self, batch: int = 1000, filter: Filter = NO_FILTER, start: uuid.UUID | None = None
+    ) -> Iterator[tuple[uuid.UUID, Payload]]:
+        self._require_support(filter)
+        for page in self._pages(batch, start, with_payload=True, scroll_filter=compiled(filter)):
             yield from records.payloads(page).items()
+
+    def ordered(
+        self, field: Field, count: int, filter: Filter = NO_FILTER, *, descending: bool = False
+    ) -> dict[uuid.UUID, Payload]:
+        self._require_support(filter)
+        order = models.OrderBy(key=field.key, direction=models.Direction.DESC if descending else models.Direction.ASC)
+        page, _ = self._request(
+            lambda client: client.scroll(
+                self._collection,
+                compiled(filter),
+                limit=count,
+                order_by=order,
+                with_payload=True,
+                consistency=self._consistency,
+            )
+        )
+        return records.payloads(page)
 
     def scroll_vectors(self, batch: int = 1000) -> Iterator[tuple[list[uuid.UUID], Vector]]:
         for page in self._pages(batch, with_payload=False, with_vectors=self._whole):
@@ -205,9 +225,9 @@ class ServerIndex(PlannedSearch):
 
         return {photo: payload for part in _in_parts(read, values) for photo, payload in part.items()}
 
-    def _pages(self, size: int, **request: Any) -> Iterator[list[models.Record]]:
-        """Yield all records in the order of the ids; the only page may be empty."""
-        offset: models.ExtendedPointId | None = None
+    def _pages(self, size: int, start: uuid.UUID | None = None, **request: Any) -> Iterator[list[models.Record]]:
+        """Yield the records from an id on, in the order of the ids; the only page may be empty."""
+        offset: models.ExtendedPointId | None = None if start is None else str(start)
 
         def read(client: QdrantClient) -> tuple[list[models.Record], Any]:
             return client.scroll(
@@ -239,10 +259,7 @@ class ServerIndex(PlannedSearch):
         self, vector: Vector, k: int, filter: Filter = NO_FILTER, *, exact: bool = False, by_look: bool = False
     ) -> list[Hit]:
         """See `VectorIndex.search`; raises `BadQuery` if the server is too old for the filter."""
-        if any(isinstance(one, StartsWith) for one in filter.parts()) and not self._collections.finds_prefixes():
-            raise BadQuery(
-                "The Qdrant server is too old for a filter by the beginning of a text.", "Upgrade it to 1.19 or later."
-            )
+        self._require_support(filter)
         return super().search(vector, k, filter, exact=exact, by_look=by_look)
 
     def _filtered(self, nearest: Nearest, k: int, filter: Filter) -> list[Hit]:
@@ -305,8 +322,16 @@ class ServerIndex(PlannedSearch):
         whole: list[float] = vector.tolist()
         return {WHOLE: whole, LOOK: whole[-self.look :]} if self.look else whole
 
-    def matching(self, filter: Filter) -> int:
-        return self._request(lambda client: client.count(self._collection, compiled(filter), exact=False)).count
+    def matching(self, filter: Filter, *, exact: bool = False) -> int:
+        self._require_support(filter)
+        return self._request(lambda client: client.count(self._collection, compiled(filter), exact=exact)).count
+
+    def _require_support(self, filter: Filter) -> None:
+        """Raise `BadQuery` if the server is too old for a filter."""
+        if any(isinstance(one, StartsWith) for one in filter.parts()) and not self._collections.finds_prefixes():
+            raise BadQuery(
+                "The Qdrant server is too old for a filter by the beginning of a text.", "Upgrade it to 1.19 or later."
+            )
 
     @property
     def _ordering(self) -> models.WriteOrdering:

@@ -127,3 +127,15 @@ def test_a_column_with_many_values_is_not_a_list_of_them(priced: Site) -> None:
     save_schema(index, schema)
     page = priced.client.get("/", query_string={"id": str(priced.photos[0].id)}).get_data(as_text=True)
     assert 'value="size=M"' in page and ('value="code=c1"' in page) == (len(photos) <= 20)
+
+
+def test_photos_are_listed_without_a_query(priced: Site) -> None:
+    query = {"where": json.dumps({"price": {"lte": 1}}), "sort": "-name", "limit": 2}
+    answer = priced.client.get("/api/v1/images", query_string=query).get_json()
+    expected = [photo for photo in priced.photos if int(photo.path.stem) <= 1]
+    assert answer["total"] == len(expected) and [file_name(one["path"]) for one in answer["images"]] == ["1.jpg"] * 2
+    assert answer["images"][0]["extra"] == {"price": 1, "buyer": "Ann"}
+    assert priced.client.get("/api/v1/images?q=0.JPG&label=red").get_json()["total"] == 1
+    assert priced.client.get("/api/v1/images?sort=size").status_code == 422
+    refused = priced.client.get("/api/v1/images", query_string={"where": '{"colour": 1}'})
+    assert refused.status_code == 422 and "There is no column colour" in refused.get_json()["detail"]

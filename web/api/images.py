@@ -4,13 +4,16 @@ import io
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from apiflask import FileSchema
 from flask import Response, request, send_file, url_for
 
 from indexer.removed_photos import photos_removed_by_person, restore_photo
+from retrieval.browse import browse
 from retrieval.errors import NotFound, os_errors_as
 from retrieval.index.base import IndexedPhoto
+from retrieval.index.payload import Payload
 from retrieval.photo_ref import display
 from web.api.search import respond
 from web.columns import shown_extra
@@ -19,6 +22,8 @@ from web.keys import WRITES
 from web.links import place_fields, place_fields_of_many
 from web.photo_files import PhotoFile
 from web.schemas import (
+    BrowsingOptions,
+    ImageList,
     NewPhoto,
     PageOptions,
     Photo,
@@ -49,6 +54,22 @@ def add(sent: NewPhoto) -> tuple[Photo, dict[str, str]]:
     served = services()
     added = served.uploads.add(served.searcher, sent.image, sent.label)
     return _photo(added), {"Location": url_for("images.show", photo=added)}
+
+
+@blueprint.get("/images")
+@blueprint.input(BrowsingOptions, location="query")
+@blueprint.output(ImageList)
+@blueprint.doc(operation_id="listPhotos", responses=[422])
+def list_photos(query_data: BrowsingOptions) -> ImageList:
+    """List the indexed photos, filtered and sorted.
+
+    Photos without the value by which they are sorted are last. More than 25,000 photos can neither be searched by words
+    nor sorted by name or label.
+    """
+    found, total = browse(services().searcher.index, query_data.browsing())
+    place_of = place_fields_of_many()
+    images = [_shown(photo.id, photo.payload, place_of(photo.id, photo.payload.uri)) for photo in found]
+    return ImageList(images=images, total=total)
 
 
 @blueprint.get("/images/removed")
@@ -146,8 +167,13 @@ def _jpeg(photo: uuid.UUID, name: str, make: Callable[[PhotoFile], bytes]) -> Re
 
 def _photo(photo: uuid.UUID) -> Photo:
     payload = indexed(photo)
+    return _shown(photo, payload, place_fields(photo, payload.uri))
+
+
+def _shown(photo: uuid.UUID, payload: Payload, place: dict[str, Any]) -> Photo:
+    """Return a photo as the current request may see it."""
     fields = payload.as_dict() | {"extra": shown_extra(payload.extra)}
-    return Photo(**{"id": photo, "label": None, **fields, **place_fields(photo, payload.uri)})
+    return Photo(**{"id": photo, "label": None, **fields, **place})
 
 
 def _whole(original: PhotoFile) -> Response:
