@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from indexer.batch_writing import BatchWriter, Displaced, Embedded, Exclusive, Kept, Link, Moved, Written
+from indexer.batch_writing import BatchWriter, Displaced, Embedded, Excluded, Exclusive, Kept, Link, Moved, Written
 from indexer.batches import batches
 from indexer.decoder_version import payload_if_alike
 from indexer.identity import keeps_other_label, listed, moved
@@ -86,6 +86,7 @@ class _Pending:
     pixels: npt.NDArray[np.uint8]
     former: IndexedPhoto | None  # what the index has in its place
     ignores_profile: bool
+    is_excluded: bool  # whether a person has removed its content from the index of another model
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +196,11 @@ class BatchIndexer(Closing):
         self._threads.shutdown(cancel_futures=True)
 
     def _store(self, results: Sequence[_Result]) -> BatchResult:
-        excluded = tuple(result.uri for result in results if isinstance(result, _Excluded))
+        excluded = tuple(
+            result.uri if isinstance(result, _Excluded) else result.point.payload.uri
+            for result in results
+            if isinstance(result, _Excluded | Excluded)
+        )
         unprocessed = tuple(result for result in results if isinstance(result, PhotoRef))
         failures = tuple(result for result in results if isinstance(result, Failure))
         written = [result for result in results if isinstance(result, Written)]
@@ -241,8 +246,10 @@ class BatchIndexer(Closing):
         results: list[_Examined] = [one for one in examined if not isinstance(one, _New)]
         for one in new:
             relative = relatives.get(one.photo.uri)
-            results.append(_caught(one.photo, partial(self._resolve, one, relative)))
-            if relative is not None and one.former is not None:
+            result = _caught(one.photo, partial(self._resolve, one, relative))
+            results.append(result)
+            is_other = relative is not None or (isinstance(result, _Pending) and result.is_excluded)
+            if is_other and one.former is not None:
                 results.append(Displaced(one.former))
         return results
 
@@ -287,7 +294,7 @@ class BatchIndexer(Closing):
     def _resolve(self, new: _New, relative: Known | None) -> Moved | Link | _Excluded | _Pending:
         """Decode a new or changed photo, unless the index has its content under another URI."""
         if relative is None:
-            return self._decode(new)
+            return self._decode(new, is_excluded=self._known.is_excluded(new.payload.sha256, new.payload.indexed_at))
         photo = relative.photo
         if relative.relation == "link":
             return Link(photo.id, new.photo)
@@ -296,10 +303,10 @@ class BatchIndexer(Closing):
         is_back = photo.payload.removed_by == "sync"
         return Moved(photo, moved(new.photo, new.payload, photo.payload), "indexed" if is_back else "moved")
 
-    def _decode(self, new: _New) -> _Pending:
+    def _decode(self, new: _New, *, is_excluded: bool = False) -> _Pending:
         decoded = self._decoder.read_pixels(new.data, self._embedder.bundle.resize)
         payload = replace(new.payload, width=decoded.width, height=decoded.height, decoder=VERSION)
-        return _Pending(new.photo, payload, decoded.pixels, new.former, decoded.ignores_profile)
+        return _Pending(new.photo, payload, decoded.pixels, new.former, decoded.ignores_profile, is_excluded)
 
     def _same_content(self, found: IndexedPhoto, payload: Payload, time: str) -> Kept:
         """Return what to do with a photo whose content is indexed: nothing, or replace its payload."""
@@ -327,10 +334,12 @@ def _caught(photo: PhotoRef, work: Callable[[], Result]) -> Result | Failure:
         return Failure(photo.uri, f"It can't be decoded ({type(error).__name__}: {error}).")
 
 
-def _embedded(pending: _Pending, vector: Vector) -> Embedded | Failure:
+def _embedded(pending: _Pending, vector: Vector) -> Embedded | Excluded | Failure:
     if not has_direction(vector):
         return Failure(pending.payload.uri, "The model has no embedding for it; a photo of one colour may have none.")
     point = Point(photo_id(pending.payload.uri), vector, pending.payload)
+    if pending.is_excluded:
+        return Excluded(point)
     return Embedded(pending.photo, point, pending.former, pending.ignores_profile)
 
 
@@ -343,7 +352,7 @@ def _counted(change: Written) -> str | None:
             return "indexed"
         case Link():
             return "unchanged"
-        case Displaced():
+        case Displaced() | Excluded():
             return None
 
 

@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 
 from indexer.identity import add_names, listed, merge_links, united, with_free_ids
 from indexer.index_columns import IndexColumns
-from indexer.removed_photos import keep_versions, remove_photos, restore_photos
+from indexer.removed_photos import keep_excluded, keep_versions, remove_photos, restore_photos
 from retrieval.index import Payload, Point, VectorIndex
 from retrieval.index.base import IndexedPhoto
 from retrieval.photo_ref import PhotoRef
@@ -65,7 +65,14 @@ class Displaced:
     photo: IndexedPhoto
 
 
-Written = Embedded | Kept | Moved | Link | Displaced
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """A photo that a person has removed from the index of another model; it is kept among the removed photos."""
+
+    point: Point
+
+
+Written = Embedded | Kept | Moved | Link | Displaced | Excluded
 
 
 class BatchWriter:
@@ -110,6 +117,7 @@ class BatchWriter:
         self._index.replace_payloads(united([*((one.photo.id, one.payload) for one in found), *same]))
         new = with_free_ids(self._index, [one.point for one in embedded if one not in changed])
         self._upsert([*new, *map(_changed, changed)])
+        keep_excluded(self._index, [one.point for one in _only(Excluded, changes)])
         restore_photos(self._index, [IndexedPhoto(one.photo.id, one.payload) for one in moved if one not in found])
         add_names(self._index, [(one.id, one.photo) for one in _only(Link, changes)])
         merge_links(self._index, new)

@@ -8,6 +8,7 @@ from typing import Self
 from indexer.batch import NO_COLUMNS, BatchIndexer, BatchResult
 from indexer.batch_writing import Exclusive
 from indexer.crosscheck import CrossCheck, cross_check
+from indexer.exclusions import adopt_exclusions
 from indexer.index_calibration import calibrate
 from indexer.index_columns import ColumnsSoFar, JobColumns, renew_columns, upgrade_columns
 from indexer.removal import Removal, RemovalLimits, remove_gone
@@ -120,6 +121,7 @@ class LocalExecutor(BatchExecutor):
         index = store.open(bundle.model_id, bundle.dimension, bundle.look)
         upgrade_columns(index)
         index.upgrade()
+        adopt_exclusions(store, index)
         return cls(
             embedder,
             index,

@@ -11,6 +11,7 @@ from itertools import takewhile
 from time import monotonic
 from typing import Literal
 
+from indexer.excluded_contents import excluded_contents
 from indexer.source_record import read_records
 from indexer.source_uri import contains
 from retrieval.errors import MissingPhoto, UnreadablePhoto
@@ -40,6 +41,8 @@ class KnownPhotos:
     def __init__(self, index: VectorIndex, *, heeds_removals: bool = True) -> None:
         self._index = index
         self._heeds_removals = heeds_removals
+        self._excluded = set[str]()
+        self._excluded_for = ""  # the batch
         self._mounts: list[str] = []
         self._mounts_until = 0.0
         self._claimed: dict[uuid.UUID, str] = {}
@@ -74,6 +77,15 @@ class KnownPhotos:
             return frozenset()
         found = self._index.removed().named([photo.uri for photo in photos])
         return frozenset(photo.uri for photo in photos if photo.uri in found and _is_excluded(photo, found[photo.uri]))
+
+    def is_excluded(self, sha256: str, batch: str) -> bool:
+        """Whether a person has removed a photo of this content, perhaps from the index of another model."""
+        if not self._heeds_removals:
+            return False
+        with self._lock:
+            if self._excluded_for != batch:
+                self._excluded, self._excluded_for = excluded_contents(self._index), batch
+        return sha256 in self._excluded
 
     def release(self, batch: str) -> None:
         """Release the photos of a batch, after it was written or has failed."""

@@ -10,6 +10,7 @@ from itertools import groupby, repeat
 import numpy as np
 
 from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
+from indexer.exclusions import copy_exclusions
 from indexer.index_columns import copy_columns
 from indexer.model_registry import open_index
 from indexer.source_record import read_records, save_records
@@ -86,6 +87,7 @@ def migrate(
             copy_columns(source, target)
             _copy_removed(source, target)
             save_records(target, read_records(source))
+            copy_exclusions(source, target)
         complete = not cancellation.cancelled
         check = cross_check(target) if complete and total else None
     if check is not None:

@@ -41,6 +41,17 @@ def keep_versions(index: VectorIndex, versions: Sequence[tuple[IndexedPhoto, Pay
         _keep(index, [_with_successor(photo, successor) for photo, successor in versions], "replaced")
 
 
+def keep_excluded(index: VectorIndex, points: Sequence[Point]) -> None:
+    """Add photos to those that persons removed."""
+    if not points:
+        return
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    index.removed().upsert(
+        [replace(point, payload=replace(point.payload, removed_at=time, removed_by="person")) for point in points]
+    )
+    index.removed().flush()
+
+
 def photos_removed_by_person(index: VectorIndex) -> list[IndexedPhoto]:
     """Return the photos that persons removed, the last one first."""
     if not index.has_removed():

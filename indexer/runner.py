@@ -8,6 +8,7 @@ from pathlib import Path
 
 from indexer.batch import BatchResult
 from indexer.crosscheck import CrossCheck, save_cross_check
+from indexer.exclusions import adopt_exclusions
 from indexer.executor import BatchExecutor, LocalExecutor
 from indexer.index_columns import JobColumns, declared_columns, upgrade_columns
 from indexer.job_retry import failed_photos
@@ -155,6 +156,7 @@ def _open_executor(settings: Settings, store: IndexStore, bundle: Bundle, decode
             with store.open(bundle.model_id, bundle.dimension, bundle.look) as index:
                 upgrade_columns(index)
                 index.upgrade()
+                adopt_exclusions(store, index)
         return CeleryExecutor(settings, bundle.model_id)
     return LocalExecutor.open(settings, store, bundle, decoder)
 

@@ -11,9 +11,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from indexer.exclusions import restore_excluded
 from indexer.index_sources import forget_source, list_indexed_sources
 from indexer.model_registry import open_index
-from indexer.removed_photos import restore_photo
 from indexer.sources import lasting_name
 from retrieval.console import JsonFlag, print_result, say
 from retrieval.current_model import bundle_in_use
@@ -65,7 +65,7 @@ def restore(
 ) -> None:
     """Restore a removed photo to the index."""
     with _open_index() as index:
-        restored = restore_photo(index, _id_of(index, photo))
+        restored = restore_excluded(index, _id_of(index, photo))
     result = {"id": restored.id, "uri": restored.payload.uri, "label": restored.payload.label}
     print_result(result, as_json, escape(f"{display_uri(restored.payload.uri)} is in the index again."))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from indexer.batch import BatchIndexer
-from indexer.removed_photos import remove_photos
+from indexer.exclusions import exclude_photo
 from retrieval import formats
 from retrieval.decoding.opening import open_image
 from retrieval.errors import BadQuery, LookalikeError, UnreadablePhoto, os_errors_as
@@ -89,7 +89,7 @@ class Uploads:
             if forget:
                 _remove(index, photo)
             else:
-                remove_photos(index, [photo], "person")
+                exclude_photo(index, photo)
             return
         failing = os_errors_as(LookalikeError, "The photo's file can't be deleted", "Correct its permissions.")
         with failing, _lock(file.path.parent):

@@ -406,6 +406,15 @@ class IndexStore(Closing):
                 return index.count(exact=False)
         return self._saved_count(model)
 
+    def note(self, model: str, name: str) -> str | None:
+        """Return a text that was saved with a model's index, without opening that; None if there is none."""
+        index = self._indexes.get(model)
+        return self._saved_note(model, name) if index is None else index.note(name)
+
+    @abstractmethod
+    def _saved_note(self, model: str, name: str) -> str | None:
+        """Return a text that was saved with an index that this store does not have open."""
+
     @abstractmethod
     def _saved_count(self, model: str) -> int | None:
         """Return the number of points of an index that this store does not have open."""

@@ -54,6 +54,12 @@ class EmbeddedStore(IndexStore):
         except (OSError, ValueError):  # not saved yet, or damaged
             return None
 
+    def _saved_note(self, model: str, name: str) -> str | None:
+        try:
+            return (self._folder / model / f"{name}.json").read_text("utf-8")
+        except (FileNotFoundError, UnicodeDecodeError):
+            return None
+
     def _remove(self, model: str) -> None:
         with hold(self._folder / model):
             shutil.rmtree(self._folder / model)

@@ -9,7 +9,7 @@ from retrieval.index.base import IndexStore
 from retrieval.index.client import Connection, connect, versions_apart
 from retrieval.index.server_aliases import Aliases
 from retrieval.index.server_collections import Collections, removed_collections
-from retrieval.index.server_index import ServerIndex
+from retrieval.index.server_index import NOTE, ServerIndex
 from retrieval.settings import Settings
 
 
@@ -63,6 +63,11 @@ class ServerStore(IndexStore):
     def _saved_count(self, model: str) -> int:
         name = self.collections.name(model)
         return self.connection.request(lambda client: client.count(name, exact=False)).count
+
+    def _saved_note(self, model: str, name: str) -> str | None:
+        collection = self.collections.name(model)
+        metadata = self.connection.request(lambda client: client.get_collection(collection)).config.metadata or {}
+        return metadata.get(NOTE + name)
 
     def _remove(self, model: str) -> None:
         name = self.collections.name(model)

@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 
 from indexer.batch import BatchIndexer
+from indexer.exclusions import adopt_exclusions, exclude_photo, restore_excluded
 from indexer.index_sources import forget_source, list_indexed_sources
 from indexer.removal import remove_gone
 from indexer.removed_photos import forget_removed, remove_photos, restore_photo
 from indexer.source_record import SourceRecord, save_records
 from indexer.sources import list_sources
+from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
 from retrieval.errors import NotFound
-from retrieval.index import Payload, VectorIndex
+from retrieval.index import IndexStore, Payload, VectorIndex
 from retrieval.index.base import IndexedPhoto
 from retrieval.photo_ref import photo_id, uri_of
 
@@ -401,3 +403,29 @@ def test_removed_photos_of_one_id_are_both_kept(own: Path, indexer: BatchIndexer
     for content in contents:
         place.write_bytes(content)
         assert run(indexer, own) == (5, 0, 5, 0)
+
+
+def test_what_a_person_removed_stays_out_of_the_index_of_another_model(
+    own: Path, tmp_path: Path, store: IndexStore, indexer: BatchIndexer, index: VectorIndex
+) -> None:
+    run(indexer, own)
+    store.activate_first(index.model)
+    place = own / "red" / "0.jpg"
+    photo = photo_at(index, place)
+    other = make.bundle(tmp_path / "other", seed=3)
+    with (
+        store.open(other.model_id, other.dimension) as second,
+        BatchIndexer(Embedder(other, threads=1), second, PhotoDecoder()) as making,
+    ):
+        assert run(making, own / "green") == (2, 2, 0, 0)
+        green = photo_at(index, own / "green" / "0.jpg")
+        for one in (photo, green):
+            exclude_photo(index, one)
+        adopt_exclusions(store, second)
+        assert second.count() == 1
+        assert run(making, own) == (4, 3, 1, 0)
+        (result,) = making.run(list_sources([str(own)]))
+        assert set(result.excluded) == {photo.payload.uri, green.payload.uri}
+        assert restore_excluded(second, photo.id).payload.uri == photo.payload.uri
+        assert run(making, own) == (5, 0, 5, 0)
+        assert second.count() == 5

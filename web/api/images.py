@@ -9,7 +9,8 @@ from typing import Any
 from apiflask import FileSchema
 from flask import Response, request, send_file, url_for
 
-from indexer.removed_photos import photos_removed_by_person, restore_photo
+from indexer.exclusions import restore_excluded
+from indexer.removed_photos import photos_removed_by_person
 from retrieval.browse import browse
 from retrieval.errors import NotFound, os_errors_as
 from retrieval.index.base import IndexedPhoto
@@ -122,7 +123,7 @@ def remove(photo: uuid.UUID, query_data: RemovalOptions) -> str:
 @blueprint.doc(operation_id="restorePhoto", responses=[403, 404])
 def restore(photo: uuid.UUID) -> Photo:
     """Restore a removed photo, without embedding it again; its id changes only if another photo has it now."""
-    return _photo(restore_photo(services().searcher.index, photo).id)
+    return _photo(restore_excluded(services().searcher.index, photo).id)
 
 
 @blueprint.get("/images/<uuid:photo>/similar")
