@@ -23,6 +23,14 @@ SCOPES = {"models": Scope.ADMIN}
 COOKIE_SECONDS = 30 * 24 * 3600
 
 
+class ScopeTooLow(Forbidden):
+    """A request whose key has a lower scope than it needs; the header of RFC 6750 tells that another key would do."""
+
+    def get_headers(self, *args: Any, **options: Any) -> list[tuple[str, str]]:
+        """See `HTTPException.get_headers`."""
+        return [*super().get_headers(*args, **options), ("WWW-Authenticate", 'Bearer error="insufficient_scope"')]
+
+
 class WriteAuth(HTTPTokenAuth):
     """Authorizes requests that change something, for `Blueprint.auth_required`.
 
@@ -67,12 +75,12 @@ def known(secret: str) -> Key | None:
 
 
 def require(scope: Scope) -> None:
-    """Raise `Unauthorized` if the current request has no valid key, and `Forbidden` if the key has a lower scope."""
+    """Raise `Unauthorized` if the current request has no valid key, and `ScopeTooLow` if the key has a lower scope."""
     key = current()
     if key is None:
         raise Unauthorized("The key is wrong." if _sent() else "This request needs a key.", www_authenticate=_schemes())
     if key.scope < scope:
-        raise Forbidden(f"The key {key.name} has the scope {key.scope}; this request needs {scope}.")
+        raise ScopeTooLow(f"The key {key.name} has the scope {key.scope}; this request needs {scope}.")
 
 
 def require_writing(scope: Scope) -> None:

@@ -63,6 +63,16 @@ def test_a_worse_model_can_be_activated_after_a_job_has_refused_it(page: Page, u
         notice.get_by_role("button", name="Activate it anyway").click()
 
 
+def test_a_key_of_a_lower_scope_can_be_replaced_in_the_dialog(page: Page, url: str) -> None:
+    """The page was opened before the browser was signed in with another key, for example in another tab."""
+    detail = "The key ann has the scope read; this request needs write."
+    refusal = {"status": 403, "headers": {"WWW-Authenticate": 'Bearer error="insufficient_scope"'}}
+    page.route(f"{API}/jobs", lambda route: route.fulfill(**refusal, json={"detail": detail, "status": 403}))
+    page.goto(f"{url}/jobs")
+    page.get_by_role("button", name="Compute the map").click()
+    expect(page.get_by_role("dialog", name="A key is required")).to_contain_text(detail)
+
+
 def describe(page: Page, problem: dict[str, object]) -> str:
     """What the scripts of the page say about a problem."""
     script = page.locator("script[src*='recent.js']").get_attribute("src") or ""

@@ -125,7 +125,15 @@ def test_a_scope_limits_what_a_key_permits(client: FlaskClient, secret: str, add
     for call in ("nothing/activate", "rollback"):
         assert client.post(f"/api/v1/models/{call}", headers=bearer(secret)).status_code == activated
     if added == 403:
-        assert "has the scope read; this request needs write" in add(client, bearer(secret)).get_json()["detail"]
+        refused = add(client, bearer(secret))
+        assert "has the scope read; this request needs write" in refused.get_json()["detail"]
+        assert "insufficient_scope" in refused.headers["WWW-Authenticate"]
+
+
+def test_of_two_keys_in_a_browser_the_last_one_counts(client: FlaskClient) -> None:
+    for secret, added in (("r-key", 403), ("w-key", 201), ("r-key", 403)):
+        assert client.get(f"/login?key={secret}").status_code == 303
+        assert add(client, {}).status_code == added
 
 
 def test_a_key_of_any_scope_reads_where_reading_needs_one(own: Site) -> None:

@@ -25,9 +25,13 @@ async function postAs(address, options) {
     const response = await request(address, { method: "POST", ...options });
     const document = await documentOf(response);
     if (response.ok) return document;
-    if (response.status === 401 && (await signIn(document.detail))) continue;
+    if (needsAnotherKey(response) && (await signIn(document.detail))) continue;
     throw { ...document, retryAfter: Number(response.headers.get("Retry-After")) };
   }
+}
+
+function needsAnotherKey({ status, headers }) {
+  return status === 401 || Boolean(headers.get("WWW-Authenticate")?.includes("insufficient_scope"));
 }
 
 function request(address, options) {
