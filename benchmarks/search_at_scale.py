@@ -232,6 +232,8 @@ def measure_by_column(index: VectorIndex, photos: Photos, queries: Photos) -> di
             "text": ({"shop": [_shop(draw) for draw in np.arange(0, share, 1 / SHOPS)]}, draws < share),
         }
         for kind, (where, keeps) in filters.items():
+            if keeps.sum() < K:
+                continue
             filter = Filter(where=parse_where(where, SCHEMA, lambda _: []))
             took, found = [], 0
             for query, least in zip(queries.vectors, _best_scores(photos.vectors[keeps], queries.vectors), strict=True):
