@@ -14,7 +14,8 @@ from retrieval.importing.graph import Tensor, nodes_within
 from retrieval.importing.preprocessing import IMAGENET, Colours, Layout
 
 DEFAULT_SIZE = 224
-SAME_VALUES = ("Cast", "Identity", "Transpose")
+# Operators after which the pixels are the same in another order; Keras reverses the colours of VGG16 and ResNet.
+SAME_VALUES = ("Cast", "Identity", "Transpose", "Reshape", "Slice", "Gather", "ReverseSequence")
 
 
 @dataclass(frozen=True, slots=True)
