@@ -2,6 +2,7 @@
 
 import io
 import re
+import uuid
 from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
@@ -369,3 +370,13 @@ def test_a_search_is_marked_on_the_map(client: FlaskClient, photos: list[PhotoRe
     assert 'data-itself=""' in client.get(f"/map?id={photo}&crop=0,0,0.5,0.5").text
     assert "data-near" not in client.get("/map").text
     assert client.get("/map?vector=AAAA&model=other").status_code == 422
+
+
+def test_examples_that_no_longer_exist_are_left_out_with_a_notice(client: FlaskClient, photos: list[PhotoRef]) -> None:
+    gone, photo, liked = uuid.UUID(int=1), photos[0].id, photos[9].id
+    page = client.get(f"/?id={photo}&like={gone}&like={liked}")
+    assert page.status_code == 200 and str(gone) not in page.text
+    assert "1 of the examples is no longer indexed, and was left out." in page.text
+    assert f'name="like" value="{liked}" checked' in page.text
+    assert "2 of the examples are no longer" in client.get(f"/?id={photo}&like={gone}&unlike={gone}").text
+    assert client.get(f"/?like={gone}").status_code == 404

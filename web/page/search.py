@@ -126,6 +126,7 @@ def _results(query: PageQuery, subject: Subject) -> str:
     served = services()
     filters = chosen(query.only, query.limits)
     query = query.model_copy(update={"only": filters.values, "limits": filters.limits})
+    query, gone = _without_gone_examples(query)
     query, response, unknown = _search_by_known_labels(query, subject)
     examples, known = payloads([*query.like, *query.unlike]), response.in_collection
     deeper = query.offset + PAGE_SIZE
@@ -145,6 +146,7 @@ def _results(query: PageQuery, subject: Subject) -> str:
         in_collection=known and Card.of(known, payloads([known])[known]),
         look=None if query.text.strip() else response.look,
         default_look=served.searcher.parts.default_look,
+        gone_examples=gone,
         unknown_labels=unknown,
         labels=choose_labels(served.label_counts.of(served.searcher.index), query.label, query.find),
         columns=offered(query.only, query.limits),
@@ -159,6 +161,15 @@ def _results(query: PageQuery, subject: Subject) -> str:
         on_map=query.address("page.map"),
         explain=f"{request.script_root}{API}/explain" if served.searcher.embedder.has_regions else None,
     )
+
+
+def _without_gone_examples(query: PageQuery) -> tuple[PageQuery, int]:
+    """Leave out the examples that are no longer indexed, if anything else remains; return the search and how many."""
+    examples = [*query.like, *query.unlike]
+    known = services().searcher.index.get(examples) if examples else {}
+    kept = {name: [photo for photo in getattr(query, name) if photo in known] for name in ("like", "unlike")}
+    found = query.model_copy(update=kept)
+    return (found, len(examples) - len(found.like) - len(found.unlike)) if found.is_search else (query, 0)
 
 
 def _search_by_known_labels(query: PageQuery, subject: Subject) -> tuple[PageQuery, SearchResponse, list[str]]:
