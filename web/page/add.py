@@ -98,15 +98,13 @@ def install() -> Response:
 
 
 def _page(*, is_first: bool = False) -> str:
-    served, lacking = services(), _lacking()
-    needs_model = lacking is not None
+    served, needs_model = services(), _needs_model()
     can_make = can_make_model(served.settings)
     models = sorted(installed(served.settings)) if needs_model and served.settings.bundle is None else []
     return render_template(
         "add.html",
         api=f"{request.script_root}{API}",
         is_first=is_first,
-        lacking=lacking if models else None,
         read_only=served.settings.read_only,
         key=current(),
         allowed=may(Scope.ADMIN if needs_model else Scope.WRITE),
@@ -128,13 +126,13 @@ def _has_folders(path: str) -> bool:
     return False
 
 
-def _lacking() -> str | None:
-    """What keeps searches from being answered, in a sentence; None if there is a model, even if it has no photos."""
+def _needs_model() -> bool:
+    """Whether there is no model to search with; one without photos suffices."""
     try:
         services().searcher  # noqa: B018 - opens it
-    except NoModel as error:
-        return error.message
-    return None
+    except NoModel:
+        return True
+    return False
 
 
 def _listing() -> Listing | None:

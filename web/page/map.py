@@ -12,6 +12,7 @@ from web.page.address import PageQuery
 from web.page.cards import Picture
 from web.page.search import search_by, subject_of
 from web.schemas import API
+from web.services import services
 from web.validation import check_fields
 
 NEAREST = 100  # the map may be that of a sample, in which many neighbours are missing
@@ -28,8 +29,12 @@ class Here:
 
 
 def show() -> str:
-    """The map of all photos, in which similar photos are close together, with the query of the search in the URL."""
+    """The map of all photos, in which similar photos are close together, with the query of the search in the URL.
+
+    Raises `NoModel` if there is no model yet.
+    """
     query = check_fields(PageQuery, request.args)
+    services().searcher  # noqa: B018 - opens it
     here = _here(query) if query.is_search else None
     return render_template("map.html", api=f"{request.script_root}{API}", writable=offers(Scope.WRITE), here=here)
 

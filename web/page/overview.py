@@ -40,4 +40,6 @@ def _with_folders_below(roots: Sequence[Path]) -> Iterator[Path]:
 
 def _render(template: str, scope: Scope, **more: object) -> str:
     """Render a page with the controls that need a scope."""
-    return render_template(template, api=f"{request.script_root}{API}", writable=offers(scope), **more)
+    has_model = services().serving.model is not None
+    api = f"{request.script_root}{API}"
+    return render_template(template, api=api, writable=offers(scope), has_model=has_model, **more)
