@@ -73,6 +73,8 @@ def united(payloads: Iterable[tuple[uuid.UUID, Payload]]) -> dict[uuid.UUID, Pay
 
 def add_names(index: VectorIndex, links: Sequence[tuple[uuid.UUID, PhotoRef]]) -> None:
     """Record further names of the files of indexed photos, and the sources that gave them."""
+    if not links:
+        return
     before = index.get([photo for photo, _ in links])
     after = dict(before)
     for photo, name in links:
@@ -88,6 +90,8 @@ def merge_links(index: VectorIndex, points: Sequence[Point]) -> None:
 
     Names that are indexed at the same time can't find each other before both are written.
     """
+    if not points:
+        return
     found = index.with_content([point.payload.sha256 for point in points])
     order = {point.id: number for number, point in enumerate(points)}
 

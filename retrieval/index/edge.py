@@ -124,6 +124,8 @@ class EmbeddedIndex(PlannedSearch):
 
     def replace_payloads(self, payloads: Mapping[uuid.UUID, Payload]) -> None:
         """See `VectorIndex.replace_payloads`: sets what changed, since a new label moves a point out of the graph."""
+        if not payloads:
+            return
         before = self.get([*payloads])
         self._remember((photo, payload) for photo, payload in payloads.items() if photo in before)
         indexed = {field.partition(".")[0] for field in self._indexed()}

@@ -4,7 +4,7 @@ A new field is added to `Payload`, and to `INDEXED_FIELDS` if searches filter by
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from retrieval.columns.kinds import Columns, Kind
@@ -52,8 +52,9 @@ class Payload:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the payload as JSON types, without the fields that are None or empty."""
-        fields = {**asdict(self), "sources": [*self.sources], "also_at": [*self.also_at]}
-        return {key: value for key, value in fields.items() if value is not None and value not in ({}, [])}
+        values = {name: getattr(self, name) for name in NAMES}
+        values |= {name: [*values[name]] for name in LISTS}
+        return {key: value for key, value in values.items() if value is not None and value not in ({}, [])}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any] | None) -> "Payload":
@@ -66,3 +67,6 @@ class Payload:
                 f"The index holds a photo whose payload is damaged ({error}).",
                 "Remove this index with `lookalike models remove`, and index the photos again.",
             ) from None
+
+
+NAMES = tuple(one.name for one in fields(Payload))
