@@ -14,7 +14,7 @@ from rich.table import Column, Table
 
 from retrieval.batch_search import photos_of, require_known_suffix, search_all
 from retrieval.columns.schema import ColumnSchema, read_schema
-from retrieval.columns.where import parse_where
+from retrieval.columns.where import group_field, parse_where
 from retrieval.console import JsonFlag, messages, print_result, say
 from retrieval.current_model import open_searcher
 from retrieval.errors import BadQuery, UnreadablePhoto
@@ -51,6 +51,12 @@ def search(  # noqa: PLR0917 - a command line is all options
         float | None,
         typer.Option(min=0, max=1, help="0: photos of the same kind, 1: of the same look. Default: set by the model."),
     ] = None,
+    group_by: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Only the nearest photo for each value of this column.")
+    ] = None,
+    diversity: Annotated[
+        float, typer.Option(min=0, max=1, help="0: the nearest photos, 1: photos that differ from each other.")
+    ] = 0,
     to: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write the results to this .jsonl or .csv file, for many photos."),
@@ -59,7 +65,7 @@ def search(  # noqa: PLR0917 - a command line is all options
 ) -> None:
     """Find photos that look like a given photo, or like each of many, or that words describe."""
     settings = load_settings()
-    parameters = SearchParameters(k=k, filter=Filter(tuple(label or ())), exact=exact, look=look)
+    parameters = SearchParameters(k=k, filter=Filter(tuple(label or ())), exact=exact, look=look, diversity=diversity)
     photos = photos or []
     if not photos and text is None:
         raise typer.BadParameter("name a photo, or describe the photos with --text", param_hint="PHOTO")
@@ -67,7 +73,7 @@ def search(  # noqa: PLR0917 - a command line is all options
         if text is not None:
             raise BadQuery("The results of a search by words are not written to a file.", "Leave --to or --text out.")
         require_known_suffix(to)
-        _search_all(settings, photos, parameters, to, as_json, where=where)
+        _search_all(settings, photos, parameters, to, as_json, where=where, group_by=group_by)
         return
     if len(photos) > 1 or any(photo.is_dir() for photo in photos):
         raise BadQuery(
@@ -75,7 +81,7 @@ def search(  # noqa: PLR0917 - a command line is all options
         )
     contents = {photo: read_file(photo, settings.source_policy().max_bytes) for photo in photos}
     with open_store(settings) as store, open_searcher(settings, store) as searcher:
-        response = _search_one(searcher, contents, text, _with_filter(searcher, parameters, where))
+        response = _search_one(searcher, contents, text, _with_columns(searcher, parameters, where, group_by))
         if not response.results:
             _say_if_empty(searcher)
     print_result(asdict(response), as_json, _table(response))
@@ -104,6 +110,7 @@ def _search_all(
     as_json: bool,
     *,
     where: str | None,
+    group_by: str | None,
 ) -> None:
     """Search for photos and those of folders; exit with 1 if none could be used."""
     failures: list[Failure] = []
@@ -112,7 +119,7 @@ def _search_all(
     if not photos:
         raise no_photos(names[0], policy)
     with open_store(settings) as store, open_searcher(settings, store) as searcher, _progress(len(photos)) as advance:
-        done = search_all(searcher, photos, _with_filter(searcher, parameters, where), to, advance)
+        done = search_all(searcher, photos, _with_columns(searcher, parameters, where, group_by), to, advance)
         _say_if_empty(searcher)
     failures += done.failures
     for failure in failures[:SHOWN_FAILURES]:
@@ -126,12 +133,14 @@ def _search_all(
         raise typer.Exit(1)
 
 
-def _with_filter(searcher: Searcher, parameters: SearchParameters, where: str | None) -> SearchParameters:
-    """Add a filter to the parameters of a search; raises `BadQuery` if it is wrong."""
-    if where is None:
-        return parameters
-    condition = parse_where(where, read_schema(searcher.index) or ColumnSchema(), _uri_starts)
-    return replace(parameters, filter=replace(parameters.filter, where=condition))
+def _with_columns(
+    searcher: Searcher, parameters: SearchParameters, where: str | None, group_by: str | None
+) -> SearchParameters:
+    """Add what refers to columns to the parameters of a search; raises `BadQuery` if it is wrong."""
+    schema = read_schema(searcher.index) or ColumnSchema()
+    condition = None if where is None else parse_where(where, schema, _uri_starts)
+    field = None if group_by is None else group_field(group_by, schema)
+    return replace(parameters, filter=replace(parameters.filter, where=condition), group_by=field)
 
 
 def _uri_starts(path: str) -> list[str]:

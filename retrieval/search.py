@@ -16,17 +16,20 @@ import numpy.typing as npt
 from retrieval.analysis.label_issues import VOTERS
 from retrieval.closing import Closing
 from retrieval.decoder import PhotoDecoder
+from retrieval.diversity import POOL, diverse_order
 from retrieval.embedder import Embedder
 from retrieval.errors import BadQuery, NotFound, UnreadablePhoto
 from retrieval.hit_order import hits_with_ties, in_order
 from retrieval.images import Crop
 from retrieval.index import Hit, VectorIndex
+from retrieval.index.conditions import Field
 from retrieval.index.filter import NO_FILTER, Filter
 from retrieval.index.vectors import Vector, check_query, has_direction, to_unit_length
 from retrieval.index_thresholds import IndexThresholds
 from retrieval.interpretation import FoundPhotos, Interpretation
 from retrieval.parts import LOOK, Parts
 from retrieval.photo_ref import display
+from retrieval.result_groups import first_of_groups, group_of, hits_of_groups, only_group
 from retrieval.search_response import ScoreBands, SearchResponse
 from retrieval.terms import Term
 from retrieval.text_embedder import TextEmbedder, has_tokenizers
@@ -44,12 +47,16 @@ class SearchParameters:
     min_score: float | None = None  # results below this score are left out
     exact: bool = False  # compare with every photo instead of using the graph
     look: float | None = None  # weight of the part look, 0 (same kind) to 1 (same look); None: that of the bundle
+    group_by: Field | None = None  # only the nearest photo for each value of this field
+    diversity: float = 0  # weight of the difference from the results before, 0 (the nearest first) to 1
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= MOST_RESULTS:
             raise BadQuery(f"k is {self.k}; it must be from 1 to {MOST_RESULTS}.")
         if self.offset < 0:
             raise BadQuery(f"offset is {self.offset}; it must not be negative.")
+        if not 0 <= self.diversity <= 1:
+            raise BadQuery(f"diversity is {self.diversity:g}; it must be from 0 to 1.")
 
 
 class Searcher(Closing):
@@ -265,14 +272,13 @@ class Searcher(Closing):
         with self.index.search_time_limit():
             hits, nearest = self._nearest(vector, parameters, leave_out, first)
             self._require_labels(vector, set(parameters.filter.labels) - {hit.payload.label for hit in hits})
-            if parameters.min_score is not None:
-                hits = [hit for hit in hits if round(hit.score, 6) >= parameters.min_score]
             stored = self._vectors([*hits, *nearest])
+            more = self._more_of_groups(hits, parameters, leave_out)
         found, near = FoundPhotos(hits, stored[: len(hits)]), FoundPhotos(nearest, stored[len(hits) :])
         copies = self._meaning.copies(vector, near, first, sha256) if is_photo else []
         close_match = self._is_close(hits, parameters) if is_photo else None
         return SearchResponse(
-            self._meaning.results(vector, found),
+            [replace(one, more=more.get(one.id)) for one in self._meaning.results(vector, found)],
             None if close_match is False else self._meaning.predicted_label(vector, near, copies),
             close_match,
             copies[0] if copies and not leave_out else None,
@@ -300,7 +306,11 @@ class Searcher(Closing):
         def search(depth: int) -> list[Hit]:
             return self.index.search(query, depth, parameters.filter, exact=parameters.exact, by_look=by_look)
 
-        found = hits_with_ties(search, max(wanted, VOTERS + 1), leave_out)
+        depth = max(wanted, VOTERS + 1, POOL if parameters.diversity else 0)
+        if parameters.group_by is None:
+            found = hits_with_ties(search, depth, leave_out)
+        else:
+            found = hits_of_groups(search, depth, leave_out, parameters.group_by)
         norm = float(np.linalg.norm(query))  # the index returns cosines
         nearest = [replace(hit, score=norm * hit.score) for hit in found]
         voters = nearest
@@ -310,7 +320,43 @@ class Searcher(Closing):
             voters = hits_with_ties(search_kind, VOTERS + 1, leave_out) if has_direction(by_kind) else []
         if first is not None and all(hit.id != first for hit in nearest):
             nearest += self._hit(first, query, nearest, parameters.filter)
-        return in_order(nearest, first)[parameters.offset : wanted], in_order(voters, first)[: 2 * VOTERS]
+        page = self._arranged(in_order(nearest, first), parameters)[parameters.offset : wanted]
+        return page, in_order(voters, first)[: 2 * VOTERS]
+
+    def _arranged(self, hits: list[Hit], parameters: SearchParameters) -> list[Hit]:
+        """Return hits in order as results: those that are similar enough, one of each group, and diverse."""
+        if parameters.min_score is not None:
+            hits = [hit for hit in hits if round(hit.score, 6) >= parameters.min_score]
+        if parameters.group_by is not None:
+            hits = first_of_groups(hits, parameters.group_by)
+        if not parameters.diversity:
+            return hits
+        stored = self.index.vectors([hit.id for hit in hits[:POOL]])
+        pool = [hit for hit in hits[:POOL] if hit.id in stored]
+        if not pool:
+            return hits
+        weighted = self.parts.weighted(np.stack([stored[hit.id] for hit in pool]), parameters.look)
+        scores = np.array([hit.score for hit in pool], np.float32)
+        order = diverse_order(scores, weighted, parameters.diversity)
+        return [*(pool[at] for at in order), *hits[POOL:]]
+
+    def _more_of_groups(
+        self, hits: Sequence[Hit], parameters: SearchParameters, leave_out: frozenset[uuid.UUID]
+    ) -> dict[uuid.UUID, int]:
+        """Return how many further photos the group of each hit has that the filter matches; empty without groups."""
+        field = parameters.group_by
+        if field is None:
+            return {}
+        left_out = self.index.get([*leave_out]).values() if leave_out else ()
+        found = {}
+        for hit in hits:
+            group = group_of(hit.payload, field)
+            if group is None:
+                found[hit.id] = 0
+            else:
+                same = only_group(parameters.filter, field, group)
+                found[hit.id] = self.index.matching(same, exact=True) - sum(map(same.matches, left_out)) - 1
+        return {photo: max(0, count) for photo, count in found.items()}
 
     def _hit(self, photo: uuid.UUID, query: Vector, hits: Sequence[Hit], filter: Filter) -> list[Hit]:
         """Return a photo that a search did not find, for example among many duplicates, as a hit.

@@ -24,6 +24,11 @@ Scores = Annotated[
     PartScores | None, Field(description="cosine similarity of each part; null if the model has one part")
 ]
 
+More = Annotated[
+    int | None,
+    Field(description="number of further photos of its group that the filter matches; null without `group_by`"),
+]
+
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
@@ -42,6 +47,7 @@ class SearchResult:
         Field(description="an earlier result that this one is a near-identical copy of, by the part look"),
     ] = None
     extra: Extra = field(default_factory=dict)  # the other columns of its manifest
+    more: More = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from typing import Any
 
 from retrieval.api_keys import Scope
 from retrieval.columns.schema import ColumnSchema, read_schema
-from retrieval.columns.where import parse_where
-from retrieval.index.conditions import Condition
+from retrieval.columns.where import group_field, parse_where
+from retrieval.index.conditions import Condition, Field
 from retrieval.photo_ref import Extra
 from web.keys import may
 from web.services import services
@@ -17,6 +17,11 @@ def condition_of(where: dict[str, Any] | str | None) -> Condition | None:
     if where is None:
         return None
     return parse_where(where, schema(), services().shown_paths.uri_starts, hidden_columns())
+
+
+def group_by(column: str | None) -> Field | None:
+    """Return the field by which results are grouped; raises `BadQuery` if there is no such column."""
+    return None if column is None else group_field(column, schema(), hidden_columns())
 
 
 def schema() -> ColumnSchema:

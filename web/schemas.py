@@ -33,8 +33,8 @@ from retrieval.labels import composed
 from retrieval.listing import LabelFrom
 from retrieval.photo_ref import Extra
 from retrieval.search import MOST_RESULTS, SearchParameters
-from retrieval.search_response import Distance, Score, ScoreBands, Scores
-from web.columns import condition_of
+from retrieval.search_response import Distance, More, Score, ScoreBands, Scores
+from web.columns import condition_of, group_by
 
 
 def _new_label(label: str) -> str:
@@ -59,6 +59,10 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Look = Annotated[
     Fraction | SkipJsonSchema[None],
     Field(description="weight of the part look, from 0, same kind, to 1, same look; by default, that of the model"),
+]
+GroupBy = Annotated[
+    str | SkipJsonSchema[None],
+    Field(max_length=1000, description="only the nearest photo for each value of this column: text, number or flag"),
 ]
 WHERE = 'only photos with these values of columns, for example {"price": {"gte": 10}}; docs/api.md describes filters'
 WhereText = Annotated[str | SkipJsonSchema[None], Field(max_length=100_000, description=f"{WHERE}; JSON as text")]
@@ -139,11 +143,18 @@ class SearchOptions(RequestModel):
     exact: bool = Field(False, description="compare with every photo instead of searching the graph")
     look: Look = None
     where: WhereText = None
+    group_by: GroupBy = None
+    diversity: Fraction = Field(
+        0, description="weight of the difference from the results before, 0 (the nearest first) to 1"
+    )
 
     def parameters(self) -> SearchParameters:
         """Convert them for the searcher; raises `BadQuery` if the filter is wrong."""
         filter = Filter(self.label, condition_of(self.where))
-        return SearchParameters(self.k, self.offset, filter, self.min_score, self.exact, self.look)
+        group = group_by(self.group_by)
+        return SearchParameters(
+            self.k, self.offset, filter, self.min_score, self.exact, self.look, group, self.diversity
+        )
 
 
 class JsonSearchOptions(SearchOptions):
@@ -293,6 +304,7 @@ class Found:
         Field(description="id of an earlier result of this page, of which this photo is a near-identical copy"),
     ]
     extra: Annotated[Extra, Field(description="further columns of its manifest")]
+    more: More
     image_url: str
     thumbnail_url: str
 

@@ -44,6 +44,8 @@ class Options(TypedDict, total=False):
     where: Mapping[str, Any]  # only photos with these values of columns: {"price": {"gte": 10}}
     min_score: float  # only photos with at least this score
     look: float  # weight of the part look, 0 (same kind) to 1 (same look)
+    group_by: str  # only the nearest photo for each value of this column
+    diversity: float  # weight of the difference from the results before, 0 to 1
     exact: bool  # compare with every photo
 
 

@@ -40,6 +40,7 @@ class SearchResult(Response):
     scores: PartScores | None
     duplicate_of: uuid.UUID | None
     extra: dict[str, Any]
+    more: int | None
     image_url: str
     thumbnail_url: str
 

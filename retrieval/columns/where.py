@@ -44,6 +44,7 @@ BUILT_IN = {
 }
 OF_MANIFEST = "columns."  # before the name of a column of manifests, which is needed if a built-in one has this name
 LIMITS = ("gte", "gt", "lte", "lt")
+GROUPED_KINDS = ("text", "number", "flag")
 OPERATORS: dict[Kind, tuple[str, ...]] = {
     "text": ("prefix", "exists"),
     "number": (*LIMITS, "exists"),
@@ -92,6 +93,14 @@ def columns_of(schema: ColumnSchema, hidden: Collection[str] = ()) -> dict[str, 
     return built_in | {shown: schema.field(name) for shown, name in own.items() if name not in hidden}
 
 
+def group_field(name: str, schema: ColumnSchema, hidden: Collection[str] = ()) -> Field:
+    """Return the field of a column by which results can be grouped; raises `BadQuery` if there is none."""
+    field = _Parser(schema, lambda _: [], hidden).field(name)
+    if field.kind not in GROUPED_KINDS or field == BUILT_IN["path"]:
+        raise BadQuery(f"Results can't be grouped by {display(name)}.", "Name a column with texts, numbers or flags.")
+    return field
+
+
 class _Parser:
     def __init__(self, schema: ColumnSchema, paths: Paths, hidden: Collection[str]) -> None:
         self._columns = columns_of(schema, hidden)
@@ -116,9 +125,9 @@ class _Parser:
         elif key == "not":
             yield Not(self.condition(value, depth + 1))
         else:
-            yield from self._of_column(key, self._field(key), value)
+            yield from self._of_column(key, self.field(key), value)
 
-    def _field(self, name: str) -> Field:
+    def field(self, name: str) -> Field:
         field = self._fields.get(name)
         if field is None:
             known = ", ".join(map(display, sorted(self._columns)))

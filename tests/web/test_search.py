@@ -50,6 +50,7 @@ def test_an_uploaded_photo_finds_itself_first(client: FlaskClient, photos: list[
         "scores": None,
         "duplicate_of": None,
         "extra": {},
+        "more": None,
         "image_url": f"/api/v1/images/{photo.id}/file",
         "thumbnail_url": f"/api/v1/images/{photo.id}/thumbnail",
     }

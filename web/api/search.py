@@ -124,5 +124,6 @@ def _found(result: SearchResult, place: dict[str, Any]) -> schemas.Found:
         scores=result.scores,
         duplicate_of=result.duplicate_of,
         extra=shown_extra(result.extra),
+        more=result.more,
         **place,
     )
