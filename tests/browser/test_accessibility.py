@@ -103,7 +103,7 @@ def test_jobs_in_each_state_and_the_question_for_a_key(checked: Page, check: Che
     check(checked)
 
 
-@pytest.mark.parametrize("place", [slow("map"), slow("jobs"), "models", slow("api/docs")])
+@pytest.mark.parametrize("place", [slow("map"), slow("photos"), slow("jobs"), "models", slow("api/docs")])
 def test_the_other_pages(checked: Page, check: Check, url: str, place: str) -> None:
     checked.goto(f"{url}/{place}", wait_until="networkidle")
     check(checked)

@@ -139,3 +139,12 @@ def test_photos_are_listed_without_a_query(priced: Site) -> None:
     assert priced.client.get("/api/v1/images?sort=size").status_code == 422
     refused = priced.client.get("/api/v1/images", query_string={"where": '{"colour": 1}'})
     assert refused.status_code == 422 and "There is no column colour" in refused.get_json()["detail"]
+
+
+def test_the_page_lists_photos_without_a_query(priced: Site) -> None:
+    page = priced.client.get("/photos?sort=-name&q=.jpg&to.price=1").get_data(as_text=True)
+    expected = [photo for photo in priced.photos if int(photo.path.stem) <= 1]
+    assert f"{len(expected)} photos</h1>" in page and page.count('class="card"') == len(expected)
+    assert '<option value="-taken">' in page and 'name="to.price" value="1"' in page and ">Next</a>" not in page
+    assert "The filter was removed." in priced.client.get("/photos?only=colour%3Dred").get_data(as_text=True)
+    assert priced.client.get("/photos?sort=size").status_code == 422

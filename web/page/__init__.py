@@ -2,7 +2,7 @@
 
 from flask import Blueprint
 
-from web.page import add, map, overview, photo, search
+from web.page import add, map, overview, photo, photos, search
 from web.page.cards import shown_score
 
 blueprint = Blueprint("page", __name__)
@@ -10,6 +10,7 @@ blueprint.add_app_template_filter(shown_score)
 blueprint.add_url_rule("/", "show", search.show)
 blueprint.add_url_rule("/", "upload", search.upload, methods=["POST"])
 blueprint.add_url_rule("/photo/<uuid:photo>", "photo", photo.show)
+blueprint.add_url_rule("/photos", "photos", photos.show)
 blueprint.add_url_rule("/map", "map", map.show)
 blueprint.add_url_rule("/add", "add", add.show)
 blueprint.add_url_rule("/add", "start", add.start, methods=["POST"])

@@ -27,7 +27,20 @@ ShortText = Annotated[str, Field(max_length=500)]
 Examples = Annotated[list[uuid.UUID], Field(max_length=MAX_EXAMPLES)]
 
 
-class PageQuery(BaseModel):
+class Limits(BaseModel):
+    """The filters by columns in a URL; see `web.page.column_filters`."""
+
+    only: Annotated[list[ShortText], Field(max_length=100)] = []
+    limits: Annotated[dict[str, ShortText], Field(max_length=100)] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _collect_limits(cls, values: dict[str, Any]) -> dict[str, Any]:
+        limits = {name: value for name, value in values.items() if name.startswith(LIMITS) and value}
+        return {**values, "limits": limits}
+
+
+class PageQuery(Limits):
     """A search by an indexed photo (`id`) or by the embedding of an uploaded one, refined by examples.
 
     `crop` is the part of the photo to search by; `vector` is already the embedding of that part. While the server keeps
@@ -51,14 +64,6 @@ class PageQuery(BaseModel):
     offset: int = Field(0, ge=0, le=MAX_OFFSET)
     find: str = Field("", max_length=500)
     text: str = Field("", max_length=500)
-    only: Annotated[list[ShortText], Field(max_length=100)] = []
-    limits: Annotated[dict[str, ShortText], Field(max_length=100)] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _collect_limits(cls, values: dict[str, Any]) -> dict[str, Any]:
-        limits = {name: value for name, value in values.items() if name.startswith(LIMITS) and value}
-        return {**values, "limits": limits}
 
     @property
     def is_search(self) -> bool:
