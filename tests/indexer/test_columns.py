@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from commands import Command
 from PIL import ExifTags, Image
 
 from indexer.index_columns import JobColumns, declared_columns, renew_columns, upgrade_columns
@@ -132,3 +133,15 @@ def test_a_wrong_declaration_is_refused(text: str) -> None:
     with pytest.raises(BadQuery, match="is no column with its kind"):
         declared_columns([text])
     assert JobColumns().seen == {}
+
+
+def test_columns_on_the_command_line(command: Command, bundle: Bundle, manifest: Path) -> None:
+    indexed = command("index", manifest, "--bundle", bundle.folder, "--column", "price:number", "--json")
+    assert indexed.status == 0 and indexed.json["column_kinds"]["price"] == "number"
+    photo = manifest.parent / "1.jpg"
+    found = command("search", photo, "--where", '{"price": {"lt": 10}, "path": {"prefix": "/"}}', "--json")
+    assert [Path(result["uri"]).name for result in found.json["results"]] == ["0.jpg"]
+    assert found.json["results"][0]["extra"]["code"] == "007"
+    wrong = command("search", photo, "--where", '{"prize": 1}')
+    assert wrong.status == 1 and "There is no column prize." in wrong.err
+    assert command("index", manifest, "--bundle", bundle.folder, "--column", "price").status == 1
