@@ -65,7 +65,9 @@ GroupBy = Annotated[
     Field(max_length=1000, description="only the nearest photo for each value of this column: text, number or flag"),
 ]
 WHERE = 'only photos with these values of columns, for example {"price": {"gte": 10}}; docs/api.md describes filters'
-WhereText = Annotated[str | SkipJsonSchema[None], Field(max_length=100_000, description=f"{WHERE}; JSON as text")]
+WhereText = Annotated[
+    Annotated[str, Field(max_length=100_000)] | SkipJsonSchema[None], Field(description=f"{WHERE}; JSON as text")
+]
 Where = Annotated[dict[str, Any] | SkipJsonSchema[None], Field(description=WHERE)]
 Uri = Annotated[str | None, Field(description="null for requests that may not see where photos are on the server")]
 ShownPath = Annotated[str, Field(description="below the library or, outside of it, below the source that was indexed")]
@@ -197,7 +199,7 @@ class Examples(JsonSearchOptions):
     negative: Ids = Field([], description="ids of photos that results should not resemble")
 
 
-class Words(SearchOptions):
+class Words(JsonSearchOptions):
     """Search by words, if the model has a text network."""
 
     text: Text
@@ -248,7 +250,7 @@ AnyTerm = Annotated[
 ]
 
 
-class Terms(SearchOptions):
+class Terms(JsonSearchOptions):
     """Search by a weighted sum of words and photos; `look` is refused if there are words."""
 
     terms: list[AnyTerm] = Field(min_length=1, max_length=MAX_TERMS)

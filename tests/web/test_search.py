@@ -2,16 +2,19 @@
 
 import base64
 import io
+import json
 import uuid
 from typing import Any
 
 import make
 import pytest
 from flask.testing import FlaskClient
+from pydantic import ValidationError
 from werkzeug.test import TestResponse
 
 from retrieval.photo_ref import PhotoRef
 from retrieval.search import Searcher
+from web.schemas import QueryOrQueries, UploadedPhoto
 
 SEARCH = "/api/v1/search"
 
@@ -232,3 +235,18 @@ def test_a_long_text_is_called_what_it_is(client: FlaskClient) -> None:
     assert response.status_code == 422 and response.get_json()["errors"][0]["field"] == "label.0"
     response = upload(client, make.encoded(make.photo()), label=["x"] * 1100)
     assert response.status_code == 413 and "more than 1000 parts" in response.get_json()["detail"]
+
+
+@pytest.mark.parametrize("query", [{"id": str(uuid.UUID(int=1))}, {"text": "red"}, {"terms": [{"text": "red"}]}])
+def test_each_query_in_json_has_a_filter_that_is_an_object_or_null(query: dict[str, object]) -> None:
+    for where in (None, {"label": "red"}):
+        parsed = QueryOrQueries.model_validate_json(json.dumps(query | {"where": where}), strict=True)
+        assert parsed.root.where == where
+    with pytest.raises(ValidationError):
+        QueryOrQueries.model_validate_json(json.dumps(query | {"where": '{"label": "red"}'}), strict=True)
+
+
+def test_a_filter_in_a_form_may_be_missing_but_not_too_long() -> None:
+    assert UploadedPhoto(image=b"photo", where=None).where is None
+    with pytest.raises(ValidationError, match="at most 100000"):
+        UploadedPhoto(image=b"photo", where="x" * 100_001)
