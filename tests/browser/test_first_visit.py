@@ -41,7 +41,7 @@ def search_the_photos(page: Page) -> None:
     page.get_by_role("link", name="Search the photos").click()
     page.locator(".card").first.click()
     page.get_by_role("link", name="Search from this photo").first.click()
-    expect(page.locator(".neighbours .card").first).to_be_visible()
+    expect(page.locator(".neighbours .card").first).to_be_visible(timeout=PATIENCE)
 
 
 def drop(page: Page, *paths: Path) -> None:
@@ -80,9 +80,11 @@ def test_a_dropped_folder_is_uploaded_and_searched(browser: Browser, bundle: Bun
     (folder / "red" / "broken.jpg").write_bytes(b"no photo")
     with browser.new_context() as context, first_page(context, tmp_path, bundle) as page:
         drop(page, folder / "notes.txt")
-        expect(page.get_by_role("alert")).to_have_text("There is no photo among this 1 file.")
+        expect(page.get_by_role("alert")).to_have_text("There is no photo among this 1 file.", timeout=PATIENCE)
         drop(page, folder)
-        expect(page.get_by_role("alert")).to_contain_text("1 of 7 photos were not stored. broken.jpg: ")
+        expect(page.get_by_role("alert")).to_contain_text(
+            "1 of 7 photos were not stored. broken.jpg: ", timeout=PATIENCE
+        )
         page.get_by_role("link", name="Follow the job").click()
         search_the_photos(page)
 
