@@ -13,6 +13,8 @@ import numpy.typing as npt
 from indexer.batches import batches
 from indexer.map import load_map
 from retrieval.bundle_format import Part
+from retrieval.columns.kinds import FLAGS, Kind, stored
+from retrieval.columns.schema import ColumnSchema, read_schema
 from retrieval.errors import NotFound
 from retrieval.index import Payload, Point, VectorIndex
 from retrieval.index.vectors import Vector
@@ -82,7 +84,8 @@ class Rows:
         predict: Predict | None,
     ) -> None:
         self._index, self._parts, self._map, self._predict = index, parts, map, predict
-        self._extra = _types_of_extra(payload for _, payload in index.scroll_payloads())
+        schema = read_schema(index)
+        self._extra = _types_of_extra(index.scroll_payloads()) if schema is None else _types_of(schema)
         lengths: dict[str, int] = {part.name: part.length for part in parts}
         types = {**OWN, **{_column_name(name): type for name, type in self._extra.items()}, **LAST}
         self.columns = [Column(name, type, lengths.get(name, 0)) for name, type in types.items()]
@@ -128,10 +131,16 @@ def _column_name(name: str) -> str:
     return f"columns.{name}" if name in OWN or name in LAST else name
 
 
-def _types_of_extra(payloads: Iterable[Payload]) -> dict[str, Type]:
-    """The types of the columns of manifests, by name; a column with values of several types is text."""
+def _types_of(schema: ColumnSchema) -> dict[str, Type]:
+    """The types of the columns of manifests, by name."""
+    types: Mapping[Kind, Type] = {"number": "number", "flag": "flag"}
+    return {name: types.get(kind, "text") for name, kind in sorted(schema.kinds.items())}
+
+
+def _types_of_extra(photos: Iterable[tuple[uuid.UUID, Payload]]) -> dict[str, Type]:
+    """The same for an index without a schema; a column with values of several types is text."""
     found: dict[str, set[Type]] = {}
-    for payload in payloads:
+    for _, payload in photos:
         for name, value in payload.extra.items():
             found.setdefault(name, set()).add(_type_of(value))
     return {name: _common(types) for name, types in sorted(found.items())}
@@ -153,9 +162,20 @@ def _common(types: set[Type]) -> Type:
 
 def _extra_values(payloads: Sequence[Payload], name: str, type: Type) -> list[Any]:
     values = [payload.extra.get(name) for payload in payloads]
-    if type == "number":
-        return [float(value) if isinstance(value, int | float) else None for value in values]
-    return [_text(value) for value in values] if type == "text" else values
+    match type:
+        case "number":
+            return [None if value is None else _single(stored(value, "number")) for value in values]
+        case "flag":
+            return [None if value is None else FLAGS.get(str(stored(value, "flag"))) for value in values]
+        case "text":
+            return [_text(value) for value in values]
+        case _:
+            return values
+
+
+def _single(value: object) -> float | None:
+    """A number; None for several, which a column of numbers can't hold."""
+    return value if isinstance(value, float) else None
 
 
 def _text(value: object) -> str | None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import make
@@ -15,6 +16,7 @@ from indexer.export.back import import_vectors
 from indexer.export.formats import require_known_suffix
 from indexer.export.run import export
 from retrieval.bundle import Bundle, install_bundle
+from retrieval.columns.schema import ColumnSchema, save_schema
 from retrieval.errors import BadQuery, BadSource, LookalikeError
 from retrieval.index import IndexStore, Payload, Point, VectorIndex
 from retrieval.photo_ref import photo_id
@@ -87,6 +89,18 @@ def test_parquet_has_typed_columns(
         assert row["price"] == point.payload.extra.get("price") and row["columns.id"] == point.payload.extra.get("id")
         assert np.array_equal(np.array(row["kind"], np.float32), point.vector) and row["look"] is None
         assert row["predicted_label"] is row["map_x"] is None
+
+
+def test_columns_have_the_types_of_the_schema(
+    settings: Settings, store: IndexStore, filled: VectorIndex, tmp_path: Path
+) -> None:
+    extra: list[dict] = [{"price": "2.50", "sold": "true", "sku": 7}, {"price": [1, 2], "sold": True}, {}]
+    known = dict(filled.scroll_payloads())
+    filled.replace_payloads({id: replace(old, extra=extra[at % 3]) for at, (id, old) in enumerate(known.items())})
+    save_schema(filled, ColumnSchema(kinds={"price": "number", "sold": "flag", "sku": "text"}))
+    rows = pq.read_table(exported(settings, store, tmp_path / "all.parquet")).to_pylist()
+    shown = [(row["price"], row["sold"], row["sku"]) for row in rows[:3]]
+    assert shown == [(2.5, True, "7"), (None, True, None), (None, None, None)]
 
 
 def test_an_embedding_of_two_parts_has_two_columns(settings: Settings, store: IndexStore, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_table_has_a_row_per_result(command: Command, library: Path, tmp_path:
 def test_if_no_photo_can_be_used_the_status_is_1(command: Command, tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"no photo")
     done = command("search", tmp_path / "broken.jpg", "--to", tmp_path / "found.jsonl")
-    assert (done.status, "1 photos, 1 failed" in done.out) == (1, True)
+    assert (done.status, "1 photo, 1 failed" in done.out) == (1, True)
 
 
 @pytest.mark.parametrize(
