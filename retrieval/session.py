@@ -58,6 +58,7 @@ class Session:
         network: an ONNX file, or its content.
         device: where to run it; `auto` for the first device whose provider is installed and loads the network.
         threads: how many threads of the `cpu` provider compute one batch; 0 for one per core.
+        lean: use less memory on the `cpu`, which takes longer.
 
     Attributes:
         device: where it runs: `cpu`, `cuda` or `openvino`.
@@ -68,13 +69,13 @@ class Session:
         Exception: ONNX Runtime can't load the network; its own classes share no other base.
     """
 
-    def __init__(self, network: Path | bytes, device: Device = "cpu", threads: int = 0) -> None:
+    def __init__(self, network: Path | bytes, device: Device = "cpu", threads: int = 0, *, lean: bool = False) -> None:
         self.device: str = device
         self.reason = f"LOOKALIKE_DEVICE is {device}"
         if device == "auto":
             self._open_first(network, threads)
         elif device == "cpu":
-            self._session = _open(network, PROVIDERS["cpu"], threads)
+            self._session = _open(network, PROVIDERS["cpu"], threads, lean=lean)
         else:
             self._session = _open_named(network, device, threads)
 
@@ -159,11 +160,16 @@ def _open_named(network: Path | bytes, device: Device, threads: int) -> onnxrunt
         ) from None
 
 
-def _open(network: Path | bytes, provider: Provider, threads: int) -> onnxruntime.InferenceSession:
+def _open(
+    network: Path | bytes, provider: Provider, threads: int, *, lean: bool = False
+) -> onnxruntime.InferenceSession:
     """Open a network with a provider, whose unsupported operators run on the CPU; raise if it is not in use."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    if lean:
+        options.enable_cpu_mem_arena = False
+        options.add_session_config_entry("session.disable_prepacking", "1")
     options.log_severity_level = 3  # it warns of every optional input
     if not _has_vnni():
         options.add_session_config_entry("session.x64quantprecision", "1")

@@ -83,7 +83,7 @@ class Reference:
     """An unchanged graph, and how its authors use it."""
 
     def __init__(self, graph: Path) -> None:
-        self._session = Session(graph)
+        self._session = Session(graph, lean=True)
 
     def output(self, network: ImageNetwork, values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Compute the output for one photo."""

@@ -96,7 +96,7 @@ def _first_difference(network: ImageNetwork, expected: Expected, parity: Parity,
 
 
 def _runner(graph: Path) -> Callable[[npt.NDArray[np.uint8]], Embeddings]:
-    session = Session(graph)
+    session = Session(graph, lean=True)
     return lambda pixels: session.run(EMBEDDINGS, {IMAGES: pixels})
 
 
