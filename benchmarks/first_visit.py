@@ -84,7 +84,7 @@ def clicked(page: Page, link: str, photos: Path, upload: bool, screenshots: Path
     ended("job_ended")
     page.get_by_role("link", name="Search the photos").click()
     page.locator(".card").first.click()
-    page.get_by_role("link", name="Search from this photo").first.click()
+    page.locator(".lightbox").get_by_role("link", name="Search from this photo").click()
     page.locator(".neighbours .card").first.wait_for()
     ended("first_search")
     return seconds

@@ -40,7 +40,7 @@ def search_the_photos(page: Page) -> None:
     expect(page.locator(".item .pill")).to_have_text("done", timeout=PATIENCE)
     page.get_by_role("link", name="Search the photos").click()
     page.locator(".card").first.click()
-    page.get_by_role("link", name="Search from this photo").first.click()
+    page.locator(".lightbox").get_by_role("link", name="Search from this photo").click()
     expect(page.locator(".neighbours .card").first).to_be_visible(timeout=PATIENCE)
 
 
