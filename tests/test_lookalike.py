@@ -91,6 +91,7 @@ def test_an_error_is_one_sentence_and_with_json_one_object(settings: Settings, t
     assert len(finished.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_name_that_is_no_utf8_is_escaped_in_json(settings: Settings) -> None:
     finished = run("-m", "lookalike", "evaluate", "--bundle", os.fsdecode(b"caf\xe9"), "--data", "x", "--json")
     assert finished.returncode == 1
@@ -154,6 +155,7 @@ def jobs_of(settings: Settings, source: str) -> None:
     JobRecord(settings.jobs_folder, IndexRequest([source]), "net-1").end("done")
 
 
+@pytest.mark.slow
 def test_what_the_output_can_not_encode_is_escaped(settings: Settings) -> None:
     jobs_of(settings, "/photos/tulpe-ü-花")
     listed = subprocess.run(

@@ -115,6 +115,7 @@ def test_onnx_runtime_is_imported_after_its_telemetry_is_turned_off() -> None:
     assert at_import == {"retrieval/session.py"}
 
 
+@pytest.mark.slow
 def test_importing_lookalike_loads_nothing_else() -> None:
     code = (
         "import sys, lookalike\n"

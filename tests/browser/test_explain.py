@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from retrieval.photo_ref import PhotoRef
@@ -42,6 +43,7 @@ def test_the_heat_differs_between_results(page: Page, photos: list[PhotoRef]) ->
     assert len({*second, *last}) == 4
 
 
+@pytest.mark.slow
 def test_an_upload_that_is_no_longer_held_is_explained_by_its_small_picture(page: Page, photos: list[PhotoRef]) -> None:
     page.set_input_files(CHOOSE, photos[2].path)
     expect(page.locator(".neighbours .card")).to_have_count(24)

@@ -115,6 +115,7 @@ def test_clicks_lead_on_and_back_leads_back(page: Page, photos: list[PhotoRef]) 
     expect(asked).to_have_attribute("src", re.compile("^data:image/jpeg"))
 
 
+@pytest.mark.slow
 def test_a_link_can_be_shared(page: Page, browser: Browser, photos: list[PhotoRef]) -> None:
     page.set_input_files(CHOOSE, photos[2].path)
     expect(page.locator(".neighbours .card")).to_have_count(24)
@@ -129,6 +130,7 @@ def test_a_link_can_be_shared(page: Page, browser: Browser, photos: list[PhotoRe
         expect(later.locator(".blank")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_shared_link_to_a_part_leads_to_the_whole_photo(page: Page, browser: Browser, photos: list[PhotoRef]) -> None:
     page.set_input_files(CHOOSE, photos[2].path)
     page.get_by_role("button", name="Search a part").click()
@@ -293,6 +295,7 @@ def picture(link: str) -> str:
     return f"/api/v1/images/{link.removeprefix('/?id=')}/thumbnail"
 
 
+@pytest.mark.slow
 def test_a_phone_takes_the_photo(browser: Browser, url: str, photos: list[PhotoRef]) -> None:
     with browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True) as context:
         page = context.new_page()

@@ -72,6 +72,7 @@ def number_of(page: Page, name: str):  # type: ignore[no-untyped-def]
     return newest(page).locator(".numbers div", has=page.get_by_text(name, exact=True)).locator("dd")
 
 
+@pytest.mark.slow
 def test_a_job_is_started_followed_and_repeated(browser: Browser, bundle: Bundle, folder: Path, tmp_path: Path) -> None:
     with administered(browser, [bundle], folder, tmp_path, signed_in=False, API_KEYS="open sesame") as page:
         page.goto("/jobs")

@@ -254,6 +254,7 @@ def test_a_photo_without_read_permission_fails_alone(settings: Settings, bundle:
     assert "0.jpg can't be read (Permission denied)." in done.stderr
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_listed_is_one_failure_and_loses_no_photo(
     command, settings: Settings, bundle: Bundle, own: Path
 ) -> None:

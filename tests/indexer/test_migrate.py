@@ -71,6 +71,7 @@ def filled(settings: Settings, bundle: Bundle) -> Settings:
     return settings
 
 
+@pytest.mark.slow
 def test_an_index_goes_to_a_server_and_back(command, filled: Settings, bundle: Bundle, server: str) -> None:
     before = contents(embedded(filled), bundle)
     there = command("migrate", "--to", "server", "--json")

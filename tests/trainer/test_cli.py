@@ -21,6 +21,7 @@ from trainer.tensorboard import TensorBoardLog
 CLASSES = ("blue", "green", "red", "scarlet")
 
 
+@pytest.mark.slow
 def test_train_writes_a_bundle(trained: tuple[Path, dict[str, object]]) -> None:
     home, printed = trained
     bundle = load_bundle(home / "bundle")
@@ -43,6 +44,7 @@ def test_train_writes_a_bundle(trained: tuple[Path, dict[str, object]]) -> None:
     assert made == {"embedder.weights.h5", "history.csv", "metrics.json", "report.html"}
 
 
+@pytest.mark.slow
 def test_the_bundle_records_content_and_split_of_each_photo(trained: tuple[Path, dict[str, object]]) -> None:
     home, _ = trained
     bundle = load_bundle(home / "bundle")
@@ -54,6 +56,7 @@ def test_the_bundle_records_content_and_split_of_each_photo(trained: tuple[Path,
     assert set(bundle.manifest.files) == {"photos.csv"}
 
 
+@pytest.mark.slow
 def test_every_seed_is_recorded_and_the_best_on_the_validation_split_is_kept(
     trained: tuple[Path, dict[str, object]],
 ) -> None:
@@ -77,6 +80,7 @@ def test_invalid_seeds_are_usage_errors(lookalike: Command, option: tuple[str, s
     assert run.status == 2
 
 
+@pytest.mark.slow
 def test_evaluate_computes_the_metrics_of_the_training(
     lookalike: Command, trained: tuple[Path, dict[str, object]]
 ) -> None:
@@ -92,6 +96,7 @@ def test_evaluate_computes_the_metrics_of_the_training(
     assert found["untrained"] == printed["metrics"]["untrained"]["test"]
 
 
+@pytest.mark.slow
 def test_evaluate_shows_a_table_with_intervals(lookalike: Command, trained: tuple[Path, dict[str, object]]) -> None:
     home, printed = trained
     run = lookalike("evaluate", "--bundle", "bundle", "--data", "colours", home=home)
@@ -112,6 +117,7 @@ def test_evaluate_needs_no_tensorflow(trained: tuple[Path, dict[str, object]]) -
     subprocess.run([sys.executable, "-c", script], cwd=home, env=environment, check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_other_data_has_no_metrics_of_the_untrained_backbone(
     lookalike: Command, trained: tuple[Path, dict[str, object]], colours: Path, tmp_path: Path
 ) -> None:
@@ -172,6 +178,7 @@ def test_a_recipe_is_shown_with_its_settings(lookalike: Command, tmp_path: Path)
     assert "--set schedule.factors=" in text
 
 
+@pytest.mark.slow
 def test_tensorboard_logs_contain_each_step_and_epoch(trained: tuple[Path, dict[str, object]]) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: PLC0415 - slow
     from tensorboard.util.tensor_util import make_ndarray  # noqa: PLC0415 - slow

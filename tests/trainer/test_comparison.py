@@ -24,6 +24,7 @@ def home(trained: tuple[Path, dict[str, object]], tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_one_table_of_several_bundles(lookalike: Command, trained: tuple[Path, dict[str, object]], home: Path) -> None:
     run = lookalike("compare", "first", "second <b>", "--json", home=home)
     first, second = run.json["bundles"]
@@ -56,6 +57,7 @@ def test_the_table_of_a_long_training_does_not_break_the_precision(lookalike: Co
     assert "in float32" in lookalike("compare", "first", home=home).out
 
 
+@pytest.mark.slow
 def test_a_page_and_a_picture(lookalike: Command, home: Path) -> None:
     for name in ("page.html", "figure.svg", "figure.png"):
         assert lookalike("compare", "first", "second <b>", "--out", name, home=home).status == 0

@@ -279,6 +279,7 @@ def test_the_digits_are_written_once_as_photos(tmp_path: Path) -> None:
     assert written.stat().st_mtime_ns == stamp
 
 
+@pytest.mark.slow
 def test_the_digits_can_be_written_by_two_at_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as threads:
         first, second = threads.map(lambda _: locate("digits", tmp_path), range(2))

@@ -24,6 +24,7 @@ class References(HTMLParser):
         self.loaded += [value or "" for name, value in attributes if name == names.get(tag)]
 
 
+@pytest.mark.slow
 def test_the_report_needs_nothing_else(trained: tuple[Path, dict[str, object]]) -> None:
     home, _ = trained
     page = (home / "bundle" / "training" / "report.html").read_text(encoding="utf-8")
@@ -34,6 +35,7 @@ def test_the_report_needs_nothing_else(trained: tuple[Path, dict[str, object]]) 
     assert page.count("<svg") == 4
 
 
+@pytest.mark.slow
 def test_the_report_has_every_part(trained: tuple[Path, dict[str, object]]) -> None:
     page = (trained[0] / "bundle" / "training" / "report.html").read_text(encoding="utf-8")
     headings = re.findall(r"<h[123]>(.*?)</h[123]>", page)
@@ -64,6 +66,7 @@ def test_the_report_has_every_part(trained: tuple[Path, dict[str, object]]) -> N
         assert text in page
 
 
+@pytest.mark.slow
 def test_charts_take_their_ink_from_the_page(trained: tuple[Path, dict[str, object]]) -> None:
     page = (trained[0] / "bundle" / "training" / "report.html").read_text(encoding="utf-8")
     drawn = re.findall(r"<svg.*?</svg>", page, re.DOTALL)

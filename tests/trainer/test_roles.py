@@ -75,6 +75,7 @@ def test_validation_needs_a_query_with_a_match(colours: Path, tmp_path: Path) ->
         check_trainable(dataset, print)
 
 
+@pytest.mark.slow
 def test_evaluate_searches_the_gallery_for_the_queries(
     lookalike: Command, trained: tuple[Path, dict[str, object]], tmp_path: Path, colours: Path
 ) -> None:

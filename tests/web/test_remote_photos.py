@@ -137,6 +137,7 @@ def test_an_object_that_is_gone_is_not_found(s3, bucket: Site, part: str) -> Non
     assert answer.get_json()["detail"] == f"{RED} is indexed, but no longer in its store."
 
 
+@pytest.mark.slow
 def test_a_store_that_refuses_is_unavailable_and_only_the_log_says_why(
     bucket: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -202,6 +203,7 @@ def test_only_what_lies_below_a_root_is_given_out(bucket: Site, root: str, given
         assert answer.status_code == 404 and "outside the library" in answer.get_json()["detail"]
 
 
+@pytest.mark.slow
 @PARTS
 def test_beside_a_url_folders_are_roots_too(bucket: Site, part: str) -> None:
     local = bucket.photos[0]

@@ -124,6 +124,7 @@ def test_a_strange_address_is_refused(indexed: Settings) -> None:
     fails(run("serve", "--json", "--port", "0", "--host", "203.0.113.7"), "203.0.113.7")
 
 
+@pytest.mark.slow
 def test_a_second_process_is_told_which_one_holds_the_index(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOOKALIKE_HOME", str(served.home))
     fails(run("serve", "--json", "--port", "0"), "is held by another process: `lookalike serve")

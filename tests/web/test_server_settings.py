@@ -55,6 +55,7 @@ def test_requests_are_counted_in_redis_for_all_processes(shared: Site, valkey_ur
     assert [client.get(LABELS).status_code for client in clients] == [200, 200, 429]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gone", [psutil.Process.kill, psutil.Process.suspend])
 def test_while_redis_is_away_each_process_counts_for_itself(
     shared: Site, valkey_url: str, gone: Callable[[psutil.Process], None]
