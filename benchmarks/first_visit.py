@@ -8,6 +8,7 @@ installed network, and searches from the first photo that the start page then sh
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -83,8 +84,7 @@ def clicked(page: Page, link: str, photos: Path, upload: bool, screenshots: Path
     expect(page.locator(".item .pill")).to_have_text("done", timeout=PATIENCE)
     ended("job_ended")
     page.get_by_role("link", name="Search the photos").click()
-    page.locator(".card").first.click()
-    page.locator(".lightbox").get_by_role("link", name="Search from this photo").click()
+    page.get_by_role("link", name=re.compile("^Search from this photo")).first.click()
     page.locator(".neighbours .card").first.wait_for()
     ended("first_search")
     return seconds

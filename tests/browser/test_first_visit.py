@@ -1,5 +1,6 @@
 """The first visit to a server without a model and photos."""
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,8 +40,7 @@ def search_the_photos(page: Page) -> None:
     """Follow the job on the page of jobs, then search from the first photo."""
     expect(page.locator(".item .pill")).to_have_text("done", timeout=PATIENCE)
     page.get_by_role("link", name="Search the photos").click()
-    page.locator(".card").first.click()
-    page.locator(".lightbox").get_by_role("link", name="Search from this photo").click()
+    page.get_by_role("link", name=re.compile("^Search from this photo")).first.click()
     expect(page.locator(".neighbours .card").first).to_be_visible(timeout=PATIENCE)
 
 
