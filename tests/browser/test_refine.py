@@ -153,7 +153,7 @@ def test_both_corners_are_dragged_by_touch_before_the_search(
         box = page.get_by_label(re.compile("^Part of the photo: (8|9|10|11|12|13)% from the left"))
         expect(box).to_be_visible()
         assert "crop=" not in page.url
-        page.get_by_role("button", name="Search this part").tap()
+        page.get_by_role("button", name="Search this part").click()
         expect(page).to_have_url(re.compile("crop=0"))
         expect(page.locator(".box i")).to_have_count(4)
 

@@ -189,8 +189,8 @@ def test_a_worker_with_another_model_refuses_the_batch(
 @on_one_server
 def test_a_poisoned_message_is_refused_with_a_sentence(worker, redis_url: str, settings: Settings) -> None:
     poisoned = [
-        ({"version": 99, "model": "m", "photos": []}, "message of version 99; it understands version 4"),
-        ("nonsense", "message of version None; it understands version 4"),
+        ({"version": 99, "model": "m", "photos": []}, "message of version 99; it understands version 5"),
+        ("nonsense", "message of version None; it understands version 5"),
         ({"version": 4, "model": "m", "photos": "all", "time": ""}, "a damaged message"),
     ]
     with redis.Redis.from_url(redis_url) as client, ResultQueue(client, "lookalike:results:test") as results:
