@@ -191,7 +191,7 @@ def test_a_poisoned_message_is_refused_with_a_sentence(worker, redis_url: str, s
     poisoned = [
         ({"version": 99, "model": "m", "photos": []}, "message of version 99; it understands version 5"),
         ("nonsense", "message of version None; it understands version 5"),
-        ({"version": 4, "model": "m", "photos": "all", "time": ""}, "a damaged message"),
+        ({"version": 5, "model": "m", "photos": "all", "time": ""}, "a damaged message"),
     ]
     with redis.Redis.from_url(redis_url) as client, ResultQueue(client, "lookalike:results:test") as results:
         for content, sentence in poisoned:
