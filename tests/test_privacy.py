@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import make
+import networks
 import pytest
 from machines import Machines
 from waiting import free_port, until
@@ -108,6 +109,9 @@ def test_commands_connect_only_to_configured_servers(
         "backbones",
     ):
         run(*words.split())
+    run("export", "--to", "photos.jsonl")
+    run("import-vectors", "photos.jsonl", "--model", bundle.model_id)
+    run("import", networks.saved(networks.convolutional(), tmp_path / "network.onnx"), "--out", "imported")
     port = free_port()
     server = traced("serve", "--port", str(port))
     until(lambda: f":{port}" in (tmp_path / "serve.log").read_text())
