@@ -1,6 +1,7 @@
 // The page that adds photos: uploads folders and photos of this device, then starts a job that indexes them.
 
 import { post, postForm } from "./api.js";
+import { acceptDrops } from "./drop.js";
 import { describe } from "./errors.js";
 import { dismiss, main, warn } from "./notices.js";
 
@@ -19,7 +20,7 @@ if (form) {
     target.value = ""; // otherwise the same folder could not be chosen again
     add(files);
   });
-  acceptDrops();
+  acceptDrops(addDropped);
 }
 
 /** Upload the photos among some files, and index them. */
@@ -124,24 +125,14 @@ function isPhoto({ name, type }) {
   return dot > 0 && (type.startsWith("image/") || accepted.includes(name.slice(dot).toLowerCase()));
 }
 
-function acceptDrops() {
-  const veil = document.querySelector(".dropping");
-  const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
-  document.addEventListener("dragover", (event) => {
-    if (!holdsFiles(event)) return;
-    event.preventDefault();
-    veil.classList.add("shown");
-  });
-  document.addEventListener("dragleave", (event) => {
-    if (!event.relatedTarget) veil.classList.remove("shown");
-  });
-  document.addEventListener("drop", (event) => {
-    if (!holdsFiles(event)) return;
-    event.preventDefault();
-    veil.classList.remove("shown");
-    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
-    Promise.all(entries.map(filesOf)).then((found) => add(found.flat()), () => warn("The files can't be read. Choose them with the button instead."));
-  });
+/** Upload the photos among dropped files and folders, and index them. */
+async function addDropped({ items }) {
+  const entries = [...items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
+  try {
+    add((await Promise.all(entries.map(filesOf))).flat());
+  } catch {
+    warn("The files can't be read. Choose them with the button instead.");
+  }
 }
 
 /** The files of an entry: the file itself, or those of a folder and of the folders below it, without hidden ones. */

@@ -1,5 +1,6 @@
 // Searches with a photo as soon as it is chosen, taken, dropped or pasted.
 
+import { acceptDrops } from "./drop.js";
 import { showPending } from "./pending.js";
 import { decode, reduced, sha256 } from "./send.js";
 
@@ -59,22 +60,7 @@ export function acceptPhotos({ visit, refuse }) {
     searchOneOf(photos, photos.length);
   });
 
-  const veil = document.querySelector(".dropping");
-  const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
-  document.addEventListener("dragover", (event) => {
-    if (!holdsFiles(event)) return;
-    event.preventDefault();
-    veil.classList.add("shown");
-  });
-  document.addEventListener("dragleave", (event) => {
-    if (!event.relatedTarget) veil.classList.remove("shown");
-  });
-  document.addEventListener("drop", (event) => {
-    if (!holdsFiles(event)) return;
-    event.preventDefault();
-    veil.classList.remove("shown");
-    searchOneOf(imagesIn(event.dataTransfer), event.dataTransfer.files.length);
-  });
+  acceptDrops((dropped) => searchOneOf(imagesIn(dropped), dropped.files.length));
 
   return search;
 }
