@@ -123,10 +123,10 @@ def _input_box(width: int, height: int, rule: ResizeRule) -> tuple[float, float,
 
 
 def _resized_then_cropped(image: Image.Image, rule: ResizeRule) -> Image.Image:
-    """Resize all of an image, also what is cropped then.
+    """Resize the whole image, then crop it.
 
-    Resizing only what is kept is faster, but Pillow may then resize rows before columns, or columns before rows, which
-    changes some pixels by up to 10 of 255.
+    Resizing only the part that is kept would be faster. But Pillow may then process rows and columns in another order,
+    which changes some pixels by up to 10 of 255.
     """
     resized, (x, y) = _whole_pixels(*image.size, rule)
     return image.resize(resized, RESAMPLING[rule.interpolation]).crop((x, y, x + rule.size, y + rule.size))

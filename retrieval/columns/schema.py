@@ -29,7 +29,7 @@ class ColumnSchema(BaseModel):
 
     version: int = VERSION
     kinds: dict[str, Kind] = {}
-    declared: dict[str, Kind] = {}  # by `--column`; these are kept, whatever values are seen
+    declared: dict[str, Kind] = {}  # by `--column`; values never change these kinds
     outdated: bool = False  # whether photos may have values of former kinds, which the next job replaces
 
     @property

@@ -45,7 +45,7 @@ def import_command(  # noqa: PLR0917 - a command line is all options
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make a model bundle of an existing network. What is neither known nor named is guessed and reported."""
+    """Make a model bundle of an existing network. Settings that are not given are guessed, and reported."""
     try:
         from retrieval.importing.importer import Options, as_json_object, import_network  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:

@@ -67,4 +67,4 @@ def _compiled(condition: Condition) -> qdrant.Filter | qdrant.FieldCondition:  #
         case Near(field, latitude, longitude, km):
             centre = qdrant.GeoPoint(lon=longitude, lat=latitude)
             return qdrant.FieldCondition(field.key, geo_radius=qdrant.GeoRadius(centre, 1000 * km))
-    raise NotImplementedError(type(condition))
+    raise TypeError(f"unknown condition {condition!r}")

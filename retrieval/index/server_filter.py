@@ -63,4 +63,4 @@ def _compiled(condition: Condition) -> models.Filter | models.FieldCondition:  #
         case Near(field, latitude, longitude, km):
             centre = models.GeoPoint(lat=latitude, lon=longitude)
             return models.FieldCondition(key=field.key, geo_radius=models.GeoRadius(center=centre, radius=1000 * km))
-    raise NotImplementedError(type(condition))
+    raise TypeError(f"unknown condition {condition!r}")
