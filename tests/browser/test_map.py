@@ -3,11 +3,13 @@
 import math
 import re
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import combinations
 
 import make
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from serving import Served
 
 from retrieval.api_keys import load_keys
@@ -109,14 +111,21 @@ def test_twenty_thousand_points_are_drawn_once_a_frame(page: Page, url: str) -> 
     assert drawn == [[0, 1]] * 10
 
 
-def test_the_first_tap_shows_a_photo_and_the_second_opens_it(browser: Browser, url: str) -> None:
-    with browser.new_context(has_touch=True, viewport={"width": 390, "height": 844}) as context:
+@contextmanager
+def on_a_phone(browser: Browser, url: str, width: int, height: int) -> Iterator[Page]:
+    """The map of nine photos on a touchscreen of that size in pixels."""
+    with browser.new_context(has_touch=True, viewport={"width": width, "height": height}) as context:
         page = context.new_page()
         page.route("**/api/v1/map", lambda route: route.fulfill(json=many(["red"], count=9)))
         page.goto(f"{url}/map")
         expect(page.locator(".legend li")).to_have_count(1)
+        yield page
+
+
+def test_the_first_tap_shows_a_photo_and_the_second_opens_it(browser: Browser, url: str) -> None:
+    with on_a_phone(browser, url, 390, 844) as page:
         x, y, side = free(page)
-        pinch(context, page, x, y)
+        pinch(page, x, y)
         place = (x - side * 2 / 6, y - side * 2 / 6)
         page.touchscreen.tap(*place)
         expect(page.locator(TIP)).to_have_attribute("href", f"/photo/{uuid.UUID(int=4)}")
@@ -131,11 +140,7 @@ def test_the_first_tap_shows_a_photo_and_the_second_opens_it(browser: Browser, u
 
 def test_a_tap_does_not_click_the_preview_that_it_shows(browser: Browser, url: str) -> None:
     """On narrow screens, the preview once was at the place of the tap."""
-    with browser.new_context(has_touch=True, viewport={"width": 320, "height": 640}) as context:
-        page = context.new_page()
-        page.route("**/api/v1/map", lambda route: route.fulfill(json=many(["red"], count=9)))
-        page.goto(f"{url}/map")
-        expect(page.locator(".legend li")).to_have_count(1)
+    with on_a_phone(browser, url, 320, 640) as page:
         large = "left: -2000px; top: -2000px; width: 4000px; height: 4000px"
         page.locator(".tip").evaluate("(tip, style) => { tip.style.cssText = style; }", large)
         x, y, side = free(page)
@@ -293,9 +298,9 @@ def zoom_in(page: Page, to: float) -> None:
     page.wait_for_function("(zoom) => Math.abs(history.state?.map?.camera.zoom - zoom) < 0.01", arg=to)
 
 
-def pinch(context: BrowserContext, page: Page, x: float, y: float) -> None:
+def pinch(page: Page, x: float, y: float) -> None:
     """Zoom to twice the size with two fingers."""
-    fingers = context.new_cdp_session(page)
+    fingers = page.context.new_cdp_session(page)
     for kind, apart in (("touchStart", 40), ("touchMove", 60), ("touchMove", 80), ("touchEnd", None)):
         points = [] if apart is None else [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}]
         fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
