@@ -99,6 +99,8 @@ class Settings(BaseSettings):
     max_file_mb: int = Field(
         DEFAULT_MAX_BYTES // 1_000_000, gt=0, description="the largest file of a photo that is read, in megabytes"
     )
+    zip_photos: int = Field(10_000, gt=0, description="the most photos of a ZIP archive")
+    zip_mb: int = Field(4000, gt=0, description="the largest size of the photos of a ZIP archive, in megabytes")
     max_pixels: int = Field(DEFAULT_MAX_PIXELS, gt=0, description="the largest accepted photo, in pixels")
     decoding_mb: int = Field(
         DEFAULT_DECODING_BYTES // 1_000_000, gt=0, description="memory of a process for decoding photos, in megabytes"

@@ -14,7 +14,20 @@ from retrieval.index import IndexStore
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 from web import keys, limits, login, logs, openapi, page, problems, security, services
-from web.api import embeddings, explain, health, images, jobs, labels, map, models, prometheus, search, uploads
+from web.api import (
+    embeddings,
+    explain,
+    health,
+    images,
+    jobs,
+    labels,
+    map,
+    models,
+    prometheus,
+    search,
+    selection,
+    uploads,
+)
 from web.multipart import PhotoRequest
 from web.schemas import API
 
@@ -97,7 +110,7 @@ def _hash_of_files(folder: Path) -> str:
 
 
 def _mount(app: APIFlask) -> None:
-    for module in (search, embeddings, explain, images, uploads, labels, map, jobs, models):
+    for module in (search, embeddings, explain, images, selection, uploads, labels, map, jobs, models):
         app.register_blueprint(module.blueprint, url_prefix=API)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(health.blueprint, url_prefix=API, name="health_below_api")

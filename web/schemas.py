@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
+from indexer.export.selection import TextFormat
 from indexer.jobs import Job
 from indexer.model_registry import MAX_LOSS, Model
 from indexer.removal import REMOVABLE
@@ -50,6 +51,7 @@ MAX_EXAMPLES = 100
 MAX_BATCH = 100  # searches or photos in one request
 MAX_TERMS = 20
 MAX_OFFSET = 10_000
+MAX_SELECTION = 100_000
 MAX_VECTOR_LENGTH = 65_536
 
 Label = Annotated[str, Field(min_length=1, max_length=500)]
@@ -512,6 +514,18 @@ class ImageList(BaseModel):
 
     images: list[Photo]
     total: int
+
+
+class Selection(RequestModel):
+    """Photos that a person has selected."""
+
+    ids: list[uuid.UUID] = Field(min_length=1, max_length=MAX_SELECTION)
+
+
+class ExportedSelection(Selection):
+    """Photos that a person has selected, and the format of their table."""
+
+    format: TextFormat = "csv"
 
 
 class LabelOptions(PageOptions):

@@ -23,6 +23,7 @@ from web.uploads import Uploads
 
 EXTENSION = "lookalike"
 MAX_STREAMS = 16  # concurrent event streams of a process; each occupies a thread
+MAX_ZIPS = 4  # concurrent ZIP archives of a process; each occupies a thread, and the memory of a photo's file
 
 
 class Services:
@@ -36,6 +37,7 @@ class Services:
         self.keys = load_keys(settings)
         self.computing = BoundedSemaphore(settings.embedding_threads)  # acquired to decode or embed a photo
         self.streams = BoundedSemaphore(MAX_STREAMS)  # acquired by each event stream
+        self.zips = BoundedSemaphore(MAX_ZIPS)  # acquired while a ZIP archive is sent
         decoder = searcher.decoder if searcher else PhotoDecoder(settings.source_policy())
         self.serving = Serving(settings, store, searcher, decoder)
         self.photo_files = PhotoFiles(settings, decoder, self.computing)

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from indexer.batches import batches
 from indexer.map import load_map
 from retrieval.bundle_format import Part
 from retrieval.columns.kinds import FLAGS, Kind, stored
-from retrieval.columns.schema import ColumnSchema, read_schema
+from retrieval.columns.schema import CAPTURED, ORIENTATION, ColumnSchema, read_schema
 from retrieval.errors import NotFound
 from retrieval.index import Payload, Point, VectorIndex
 from retrieval.index.vectors import Vector
@@ -35,7 +35,12 @@ OWN: Mapping[str, Type] = {
     "height": "integer",
     "bytes": "integer",
     "modified_at": "text",
+    "taken": "text",
+    "camera": "text",
+    "orientation": "text",
+    "place": "text",  # as "latitude,longitude", which `--column place:place` reads
 }
+FROM_FILE = (*CAPTURED, ORIENTATION)  # the own columns whose values are in `columns` of the payload
 LAST: Mapping[str, Type] = {
     KIND: "vector",
     LOOK: "vector",
@@ -66,6 +71,39 @@ class Batch:
 Predict = Callable[[Point], str | None]
 
 
+class StoredColumns:
+    """The columns of what the index stores of photos, without their embeddings.
+
+    Args:
+        schema: of the index; None if an older version wrote it.
+        photos: from which the types of columns are found if there is no schema.
+        hidden: the names of columns to leave out.
+    """
+
+    def __init__(
+        self,
+        schema: ColumnSchema | None,
+        photos: Iterable[tuple[uuid.UUID, Payload]],
+        hidden: Collection[str] = (),
+    ) -> None:
+        extra = _types_of_extra(photos) if schema is None else _types_of(schema)
+        self._own = {name: type for name, type in OWN.items() if name not in hidden}
+        self._extra = {name: type for name, type in extra.items() if name not in hidden}
+
+    @property
+    def types(self) -> dict[str, Type]:
+        """The type of each column."""
+        return {**self._own, **{_column_name(name): type for name, type in self._extra.items()}}
+
+    def values(self, photos: Sequence[tuple[uuid.UUID, Payload]]) -> dict[str, list[Any]]:
+        """The values of photos, by column."""
+        payloads = [payload for _, payload in photos]
+        return {
+            **{name: [_own_value(photo, payload, name) for photo, payload in photos] for name in self._own},
+            **{_column_name(name): _extra_values(payloads, name, type) for name, type in self._extra.items()},
+        }
+
+
 class Rows:
     """The rows of an index.
 
@@ -84,10 +122,9 @@ class Rows:
         predict: Predict | None,
     ) -> None:
         self._index, self._parts, self._map, self._predict = index, parts, map, predict
-        schema = read_schema(index)
-        self._extra = _types_of_extra(index.scroll_payloads()) if schema is None else _types_of(schema)
+        self._stored = StoredColumns(read_schema(index), index.scroll_payloads())
         lengths: dict[str, int] = {part.name: part.length for part in parts}
-        types = {**OWN, **{_column_name(name): type for name, type in self._extra.items()}, **LAST}
+        types = {**self._stored.types, **LAST}
         self.columns = [Column(name, type, lengths.get(name, 0)) for name, type in types.items()]
 
     def __iter__(self) -> Iterator[Batch]:
@@ -95,19 +132,16 @@ class Rows:
             yield self._batch(points)
 
     def _batch(self, points: Sequence[Point]) -> Batch:
-        payloads = [point.payload for point in points]
         places = [self._map.get(point.id, (None, None)) for point in points]
         vectors = np.stack([point.vector for point in points])
         values: dict[str, Values] = {
-            "id": [str(point.id) for point in points],
-            **{name: [getattr(payload, name) for payload in payloads] for name in OWN if name != "id"},
-            **{_column_name(name): _extra_values(payloads, name, type) for name, type in self._extra.items()},
+            **self._stored.values([(point.id, point.payload) for point in points]),
             **{name: [None] * len(points) for name in (KIND, LOOK)},
             **self._split(vectors),
             "predicted_label": [self._predict(point) if self._predict else None for point in points],
             "map_x": [x for x, _ in places],
             "map_y": [y for _, y in places],
-            "payload": [json.dumps(payload.as_dict(), ensure_ascii=False) for payload in payloads],
+            "payload": [json.dumps(point.payload.as_dict(), ensure_ascii=False) for point in points],
         }
         return Batch(values, vectors)
 
@@ -129,6 +163,15 @@ def read_map(settings: Settings, model: str) -> dict[uuid.UUID, tuple[float, flo
 def _column_name(name: str) -> str:
     """The name of a column of the manifest, which may be that of a column of the export."""
     return f"columns.{name}" if name in OWN or name in LAST else name
+
+
+def _own_value(photo: uuid.UUID, payload: Payload, name: str) -> Any:
+    if name == "id":
+        return str(photo)
+    if name not in FROM_FILE:
+        return getattr(payload, name)
+    value = payload.columns.get(name)
+    return f"{value['lat']},{value['lon']}" if isinstance(value, dict) else value
 
 
 def _types_of(schema: ColumnSchema) -> dict[str, Type]:

@@ -77,6 +77,7 @@ def test_parquet_has_typed_columns(
 ) -> None:
     table = pq.read_table(exported(settings, store, tmp_path / "all.parquet"))
     names = ["id", "uri", "label", "width", "height", "bytes", "modified_at"]
+    names += ["taken", "camera", "orientation", "place"]
     names += ["columns.id", "new", "price", "sku", "kind", "look", "predicted_label", "map_x", "map_y", "payload"]
     assert table.column_names == names
     types = {name: str(table.schema.field(name).type) for name in ("columns.id", "new", "price", "sku", "kind")}

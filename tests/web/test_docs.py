@@ -48,7 +48,7 @@ def test_every_example_is_answered(
         answers = run(["bash", "-c", CURL + script], tmp_path)
         python = run([sys.executable, "-c", RECIPE.replace(DEFAULT_URL, url)], tmp_path)
     documents = [json.loads(line) for line in answers if line.startswith("{")]
-    assert len(documents) == EXAMPLES.count("curl ") - 5, "three of them write files, one follows, one removes"
+    assert len(documents) == EXAMPLES.count("curl ") - 7, "five of them write files, one follows, one removes"
     first = documents[0]
     assert len(first["results"]) == 5 and first.keys() == example().keys()
     assert first["results"][0].keys() == example()["results"][0].keys()
