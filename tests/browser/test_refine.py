@@ -64,6 +64,21 @@ def test_buttons_and_shift_click_mark_examples(found: Page) -> None:
     expect(found.locator(".example.unlike")).to_have_count(1)
 
 
+def test_results_are_grouped_made_diverse_and_a_group_is_opened(found: Page) -> None:
+    found.get_by_label("Group by").select_option("Label")
+    expect(cards(found)).to_have_count(3)
+    expect(found).to_have_url(re.compile(r"group_by=label$"))
+    found.get_by_role("checkbox", name="Diverse results").focus()
+    found.keyboard.press("Space")
+    expect(found).to_have_url(re.compile(r"group_by=label&diverse=1$"))
+    found.get_by_role("link", name=re.compile("^7 more")).first.click()
+    expect(found).to_have_url(re.compile(r"\?id=[^&]*&label=[a-z]+$"))
+    expect(cards(found)).to_have_count(8)
+    found.go_back()
+    expect(found.get_by_label("Group by")).to_have_value("label")
+    expect(cards(found)).to_have_count(3)
+
+
 def test_an_uploaded_photo_takes_examples(page: Page, photos: list[PhotoRef]) -> None:
     page.set_input_files(CHOOSE, photos[2].path)
     expect(cards(page)).to_have_count(24)

@@ -1,9 +1,11 @@
 """`group_by` and `diversity`: one result for each product, and results that differ from each other."""
 
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from html import unescape
 from typing import Any
 
 import numpy as np
@@ -126,3 +128,45 @@ def test_forms_and_queries_take_both(shop: Site) -> None:
     query = {"group_by": "shop", "diversity": "0.5", "where": json.dumps({"shop": "north"})}
     similar = shop.client.get(f"/api/v1/images/{shop.photos[0].id}/similar", query_string=query).get_json()["results"]
     assert [one["more"] for one in similar] == [11]
+
+
+def cards(text: str) -> list[str]:
+    """The ids of the photos in the grids of a page."""
+    return re.findall(r'class="card" href="/photo/([0-9a-f-]+)"', text)
+
+
+def links_to_groups(text: str) -> list[tuple[str, int]]:
+    """The links of a page that open a group, and the numbers of further photos that they name."""
+    found = re.findall(r'class="others"><a href="([^"]+)">([0-9,]+) more', text)
+    return [(unescape(link), int(count)) for link, count in found]
+
+
+def test_the_page_shows_a_card_per_group_and_a_link_that_opens_it(shop: Site) -> None:
+    client, query = shop.client, shop.photos[0]
+    for column in ("product", "shop", "label"):
+        page = client.get(f"/?id={query.id}&group_by={column}&min_score=0.1").text
+        similar = client.get(f"/api/v1/images/{query.id}/similar?group_by={column}&k=100&min_score=0.1").get_json()
+        assert cards(page) == [one["id"] for one in similar["results"]]
+        assert f'<option value="{column}" selected>' in page and '<option value="added"' not in page
+        counts = [one["more"] for one in similar["results"] if one["more"]]
+        links = links_to_groups(page)
+        assert [count for _, count in links] == counts and counts
+        for link, count in links:
+            assert len(cards(client.get(link).text)) == count + 1, link
+    page = client.get(f"/?id={query.id}&group_by=product&only=shop%3Dnorth&to.product=9&label=red").text
+    ((link, count),) = links_to_groups(page)
+    assert count == 1 and "only=shop" in link and "label=red" in link
+    assert len(cards(client.get(link).text)) == 2, "the other filters stay"
+
+
+def test_the_page_shows_diverse_results_and_a_group_of_another_index(shop: Site) -> None:
+    client, query = shop.client, shop.photos[0]
+    page = client.get(f"/?id={query.id}&diverse=1").text
+    similar = client.get(f"/api/v1/images/{query.id}/similar?k=24&diversity=0.5").get_json()
+    assert cards(page) == [one["id"] for one in similar["results"]]
+    assert "checked> Diverse results" in page and page.count('data-band="all"') == 1
+    plain = client.get(f"/?id={query.id}").text
+    for column in ("colour", "added"):
+        other = client.get(f"/?id={query.id}&group_by={column}")
+        assert other.status_code == 200 and cards(other.text) == cards(plain)
+        assert f"can't be grouped by “<bdi>{column}</bdi>”" in other.text

@@ -13,6 +13,7 @@ from retrieval.index import Filter
 from retrieval.index.vectors import Vector, check_query, to_unit_length
 from retrieval.search import SearchParameters
 from retrieval.search_response import ScoreBands
+from web.columns import group_by
 from web.page.column_filters import chosen
 from web.schemas import MAX_OFFSET, CropBox, CropText, Label
 
@@ -22,8 +23,10 @@ MAX_EXAMPLES = 50
 MAX_FLOAT16 = 2048  # numbers of an embedding that a URL holds as float16, in 5,462 characters
 FLOAT16 = "."  # before an embedding as float16; base64 does not use this character
 
+DIVERSITY = 0.5  # of diverse results
+LONGEST_VALUE = 500  # characters of a filter in a URL
 LIMITS = ("from.", "to.")  # before the name of a column, in a URL
-ShortText = Annotated[str, Field(max_length=500)]
+ShortText = Annotated[str, Field(max_length=LONGEST_VALUE)]
 Examples = Annotated[list[uuid.UUID], Field(max_length=MAX_EXAMPLES)]
 
 
@@ -47,7 +50,8 @@ class PageQuery(Limits):
     the uploaded photo, `kept` is its token, and its exact embedding is used instead of `vector`. `find` filters the
     labels that are offered, not the results. `text` are words, searched for alone or beside the photo. `look` is the
     weight of the part look, by default that of the model. `band` is the last band of scores that is shown, and
-    `min_score` the lowest score. For `only` and `limits` see `web.page.column_filters`.
+    `min_score` the lowest score. `group_by` is the column by which results are grouped, and `diverse` whether they
+    should differ from each other. For `only` and `limits` see `web.page.column_filters`.
     """
 
     id: uuid.UUID | None = None
@@ -64,6 +68,8 @@ class PageQuery(Limits):
     offset: int = Field(0, ge=0, le=MAX_OFFSET)
     find: str = Field("", max_length=500)
     text: str = Field("", max_length=500)
+    group_by: str = Field("", max_length=1000)
+    diverse: bool = False
 
     @property
     def is_search(self) -> bool:
@@ -76,7 +82,15 @@ class PageQuery(Limits):
         lowest = {"same": bands.same_kind, "possible": bands.possible}.get(self.band) if bands else None
         min_score = max(self.min_score, lowest or 0) or None
         filter = Filter(labels, chosen(self.only, self.limits).condition)
-        return SearchParameters(PAGE_SIZE, self.offset, filter, min_score, look=self.look)
+        return SearchParameters(
+            PAGE_SIZE,
+            self.offset,
+            filter,
+            min_score,
+            look=self.look,
+            group_by=group_by(self.group_by or None),
+            diversity=DIVERSITY if self.diverse else 0,
+        )
 
     def address(self, page: str = "page.show", **changes: object) -> str:
         """Return the shortest URL of this search on a page, with the given changes."""
@@ -97,6 +111,8 @@ class PageQuery(Limits):
             "min_score": query.min_score and f"{query.min_score:g}",
             "band": query.band,
             "look": None if query.look is None else f"{query.look:g}",
+            "group_by": query.group_by,
+            "diverse": query.diverse and "1",
             "offset": query.offset,
         }
         return url_for(page, **{name: value for name, value in fields.items() if value})

@@ -27,12 +27,15 @@ class Band:
         return self.title == TITLES["other"]
 
 
-def in_bands(results: Sequence[SearchResult], bands: ScoreBands | None) -> list[Band]:
-    """Divide results into bands; one band without a title if the scores are not calibrated."""
+def in_bands(results: Sequence[SearchResult], bands: ScoreBands | None, *, fold: bool = True) -> list[Band]:
+    """Divide results into bands; one band without a title if the scores are not calibrated.
+
+    `fold` is whether near-identical copies are folded into one card.
+    """
     found: list[Band] = []
     titles = UNLABELLED_TITLES if bands and bands.possible is None else TITLES
     names = {result.id: _band(result.score, bands) for result in results}
-    for card in _folded(results):
+    for card in _folded(results) if fold else map(Card.found, results):
         name = names[card.id]
         if not found or found[-1].name != name:
             found.append(Band(name, titles[name], []))

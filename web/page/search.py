@@ -24,6 +24,7 @@ from web.page.address import PAGE_SIZE, PageQuery, crop_text, decode_vector, enc
 from web.page.bands import in_bands
 from web.page.cards import Card, Picture, payloads
 from web.page.column_filters import chosen, offered
+from web.page.groups import is_known, offered_groups, others_of
 from web.page.label_choices import choose_labels
 from web.photo_files import make_jpeg
 from web.schemas import API, MAX_OFFSET, CropBox
@@ -126,6 +127,9 @@ def _results(query: PageQuery, subject: Subject) -> str:
     served = services()
     filters = chosen(query.only, query.limits)
     query = query.model_copy(update={"only": filters.values, "limits": filters.limits})
+    unknown_group = "" if not query.group_by or is_known(query.group_by) else query.group_by
+    if unknown_group:
+        query = query.model_copy(update={"group_by": ""})
     query, gone = _without_gone_examples(query)
     query, response, unknown = _search_by_known_labels(query, subject)
     examples, known = payloads([*query.like, *query.unlike]), response.in_collection
@@ -140,7 +144,10 @@ def _results(query: PageQuery, subject: Subject) -> str:
         box=query.crop,
         likes=[Card.of(photo, examples[photo]) for photo in query.like],
         unlikes=[Card.of(photo, examples[photo]) for photo in query.unlike],
-        bands=in_bands(response.results, response.bands),
+        bands=in_bands(response.results, None if query.diverse else response.bands, fold=not query.group_by),
+        others=others_of(query, response.results),
+        group_columns=offered_groups(query.group_by),
+        unknown_group=unknown_group,
         thresholds=response.bands,
         predicted=response.predicted_label,
         in_collection=known and Card.of(known, payloads([known])[known]),
