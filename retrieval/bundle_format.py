@@ -81,13 +81,22 @@ class Pairs(BaseModel):
 
 
 class VoteCalibration(BaseModel):
-    """The probability that the nearest photos' vote on a label is right: logistic regression on its log odds.
+    """The probability that a label is right: logistic regression on the log odds of a vote, or on a margin.
 
     Source: Platt, "Probabilistic Outputs for Support Vector Machines", 1999.
     """
 
     slope: float
     intercept: float
+
+
+class WordCalibration(BaseModel):
+    """Pairs of texts and photos of an index; see `retrieval.analysis.word_calibration`."""
+
+    gallery: int  # number of photos among which the nearest of each text were found
+    labelled: int  # number of photos with labels that were compared with the names of labels
+    pairs: Pairs  # `same_label` is whether the text is the name of the photo's label; None for texts of no label
+    label: VoteCalibration | None = None  # of the label with the nearest name, by its margin; None: names are no words
 
 
 class CalibrationData(BaseModel):
@@ -98,6 +107,7 @@ class CalibrationData(BaseModel):
     photos: Pairs  # of photos with their nearest photos, with and without the same label
     copies: Pairs | None = None  # photos with near-identical copies of them
     vote: VoteCalibration | None = None  # None if photos have no labels, or few have a close match
+    words: WordCalibration | None = None  # None without a text network
 
 
 class Origin(BaseModel):

@@ -4,8 +4,8 @@ import math
 import time
 from collections.abc import Callable
 
-from retrieval.analysis.calibration import ScoreThresholds
-from retrieval.bundle_format import Manifest, VoteCalibration
+from retrieval.analysis.calibration import ScoreThresholds, thresholds_of_words
+from retrieval.bundle_format import TEXT_NETWORK, Manifest, VoteCalibration, WordCalibration
 from retrieval.index import VectorIndex
 from retrieval.parts import LOOK, Parts
 
@@ -14,7 +14,7 @@ ROUNDING = 1e-6  # the cosine similarity of equal embeddings in float32 may be l
 
 
 class IndexThresholds:
-    """The thresholds of an index.
+    """The thresholds of an index, for scores of two photos and of words and a photo.
 
     They follow from the calibration of the bundle, or from that which was saved with the index, and from the number of
     photos, which is read once a minute at most. All are None if neither is there; a bundle of format 1 has only the
@@ -27,6 +27,7 @@ class IndexThresholds:
         data = manifest.calibration_data
         self._of_bundle = ScoreThresholds(data, self._parts) if data else None
         self._of_index: ScoreThresholds | None = None
+        self._words: WordCalibration | None = None
         self._photos = 0
         self._read_at = -math.inf
         self._computed: dict[tuple[str, float | None], float | None] = {}
@@ -58,6 +59,27 @@ class IndexThresholds:
         thresholds = self._read()
         return None if thresholds is None else thresholds.vote
 
+    def word_match(self) -> float | None:
+        """Return the score above which the nearest photo probably shows what words say; None if not calibrated."""
+        words = self._read_words()
+        if words is None:
+            return None
+        thresholds = thresholds_of_words(words, self._parts)
+        return self._known("word match", None, lambda: thresholds.close_match(self._photos))
+
+    def possible_word_match(self) -> float | None:
+        """Return the score below which a photo rarely shows what words say; None if labels don't tell."""
+        words = self._read_words()
+        if words is None:
+            return None
+        thresholds = thresholds_of_words(words, self._parts)
+        return self._known("possible word match", None, lambda: thresholds.possible_match(self._photos))
+
+    def label_words(self) -> VoteCalibration | None:
+        """Return how the nearest name of a label is calibrated; None if it is not, or if names are no words."""
+        words = self._read_words()
+        return None if words is None else words.label
+
     def _known(self, name: str, look: float | None, compute: Callable[[], float | None]) -> float | None:
         """Return a threshold for the present number of photos, which takes a millisecond to compute."""
         if (name, look) not in self._computed:
@@ -65,12 +87,23 @@ class IndexThresholds:
         return self._computed[name, look]
 
     def _read(self) -> ScoreThresholds | None:
-        """Return the thresholds; first read the number of photos and the calibration of the index if it is time to."""
-        if time.monotonic() - self._read_at > READ_EVERY_SECONDS:
-            self._photos = self._index.count(exact=False)
-            if self._of_bundle is None:
-                data = self._index.calibration()
-                self._of_index = ScoreThresholds(data, self._parts) if data else None
-            self._computed.clear()
-            self._read_at = time.monotonic()
+        """Return the thresholds of photos; first read what they follow from if it is time to."""
+        self._read_again()
         return self._of_bundle or self._of_index
+
+    def _read_words(self) -> WordCalibration | None:
+        """Return the calibration of words; first read it if it is time to."""
+        self._read_again()
+        return self._words
+
+    def _read_again(self) -> None:
+        """Read the number of photos and the calibration of the index, unless they were read less than a minute ago."""
+        if time.monotonic() - self._read_at <= READ_EVERY_SECONDS:
+            return
+        self._photos = self._index.count(exact=False)
+        if self._of_bundle is None or TEXT_NETWORK in self._manifest.files:
+            data = self._index.calibration()
+            self._of_index = ScoreThresholds(data, self._parts) if data else None
+            self._words = data.words if data else None
+        self._computed.clear()
+        self._read_at = time.monotonic()

@@ -11,6 +11,7 @@ from retrieval.index import Hit
 from retrieval.index.vectors import Vector
 from retrieval.index_thresholds import IndexThresholds
 from retrieval.label_prediction import PredictedLabel, predict_label
+from retrieval.label_words import LabelWords
 from retrieval.near_duplicates import copied_from
 from retrieval.parts import KIND, LOOK, Parts
 from retrieval.search_response import PartScores, ScoreBands, SearchResult
@@ -31,10 +32,11 @@ class Interpretation:
     Args:
         parts: of the embeddings.
         thresholds: of the index.
+        label_words: its labels as words; None without a text network.
     """
 
-    def __init__(self, parts: Parts, thresholds: IndexThresholds) -> None:
-        self._parts, self._thresholds = parts, thresholds
+    def __init__(self, parts: Parts, thresholds: IndexThresholds, label_words: LabelWords | None) -> None:
+        self._parts, self._thresholds, self._label_words = parts, thresholds, label_words
 
     def results(self, query: Vector, found: FoundPhotos) -> list[SearchResult]:
         """Return hits as results, with the scores of their parts, and with near-identical copies marked."""
@@ -74,12 +76,24 @@ class Interpretation:
             return None
         return predict_label(voters.hits, self._thresholds.vote())
 
+    def label_of_words(self, near: FoundPhotos) -> PredictedLabel | None:
+        """Return the label that most of the photos nearest to words have."""
+        return predict_label(near.hits, None)
+
+    def suggested_label(self, query: Vector) -> PredictedLabel | None:
+        """Return the label with the name nearest to a photo; None if it is uncertain or names are no words."""
+        calibration = self._thresholds.label_words()
+        if calibration is None or self._label_words is None:
+            return None
+        return self._label_words.suggest(self._parts.one(query[None], LOOK)[0], calibration)
+
     def bands(self, look: float | None) -> ScoreBands | None:
         """Return the bands of scores at these weights; None if the scores are not calibrated."""
-        same_kind, possible = self._thresholds.close_match(look), self._thresholds.possible_match(look)
-        if same_kind is None:
-            return None
-        return ScoreBands(round(same_kind, 4), None if possible is None else round(possible, 4))
+        return _bands(self._thresholds.close_match(look), self._thresholds.possible_match(look))
+
+    def bands_of_words(self) -> ScoreBands | None:
+        """Return the bands of the scores of words; None if they are not calibrated."""
+        return _bands(self._thresholds.word_match(), self._thresholds.possible_word_match())
 
     def _part_scores(self, query: Vector, found: FoundPhotos) -> list[PartScores | None]:
         """Return the cosine similarities of the parts of each hit; None if the embedding has one part."""
@@ -101,6 +115,12 @@ class Interpretation:
         if self._parts.default_look is None:
             return max((hit.score for hit in near.hits), default=-1.0)
         return float((near.embeddings @ self._parts.query(query)).max(initial=-1.0))
+
+
+def _bands(same_kind: float | None, possible: float | None) -> ScoreBands | None:
+    if same_kind is None:
+        return None
+    return ScoreBands(round(same_kind, 4), None if possible is None else round(possible, 4))
 
 
 def _result(hit: Hit, scores: PartScores | None, duplicate_of: uuid.UUID | None) -> SearchResult:

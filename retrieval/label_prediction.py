@@ -14,7 +14,7 @@ from retrieval.index import Hit
 
 @dataclass(frozen=True, slots=True)
 class PredictedLabel:
-    """The label that most of the photos nearest by kind have."""
+    """The label that most of the photos nearest by kind have, or with the name that is nearest to the photo."""
 
     label: str
     confidence: Annotated[
@@ -24,9 +24,12 @@ class PredictedLabel:
             "index; without such a measurement, the label's share of the similarity of the voters"
         ),
     ]
-    votes: Annotated[int, Field(description="number of voters with this label")]
+    votes: Annotated[int, Field(description="number of voters with this label; 0 if the source is words")]
     of: Annotated[int, Field(description="number of voters: the nearest photos with a label, 10 at most")]
-    source: Annotated[Literal["neighbours"], Field(description="what the prediction follows from")] = "neighbours"
+    source: Annotated[
+        Literal["neighbours", "words"],
+        Field(description="what the prediction follows from: the nearest photos, or the names of labels as words"),
+    ] = "neighbours"
 
 
 def predict_label(hits: Sequence[Hit], calibration: VoteCalibration | None) -> PredictedLabel | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from threading import Lock
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,14 +28,18 @@ from retrieval.index.filter import NO_FILTER, Filter
 from retrieval.index.vectors import Vector, check_query, has_direction, to_unit_length
 from retrieval.index_thresholds import IndexThresholds
 from retrieval.interpretation import FoundPhotos, Interpretation
+from retrieval.label_prediction import PredictedLabel
+from retrieval.label_words import LabelWords
 from retrieval.parts import LOOK, Parts
 from retrieval.photo_ref import display
 from retrieval.result_groups import first_of_groups, group_of, hits_of_groups, only_group
 from retrieval.search_response import ScoreBands, SearchResponse
-from retrieval.terms import Term
+from retrieval.terms import Term, are_words
 from retrieval.text_embedder import TextEmbedder, has_tokenizers
 
 MOST_RESULTS = 100
+
+QueryKind = Literal["photo", "examples", "words", "mixed"]  # mixed: words with photos or other words
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,8 @@ class Searcher(Closing):
         self.decoder = decoder
         self.parts = Parts(embedder.bundle.manifest.parts)
         self.thresholds = IndexThresholds(embedder.bundle.manifest, index)
-        self._meaning = Interpretation(self.parts, self.thresholds)
+        label_words = LabelWords(index, lambda text: self.embed_text(text)[0]) if self.has_words else None
+        self._meaning = Interpretation(self.parts, self.thresholds, label_words)
         self._embedding = Lock()
         self._photos = 0
         self._texts: TextEmbedder | None = None  # created when it is first used
@@ -158,9 +164,9 @@ class Searcher(Closing):
         query = np.mean([*unindexed, *(vectors[photo] for photo in positive)], axis=0)
         if negative:
             query = 2 * query - np.mean([vectors[photo] for photo in negative], axis=0)
-        is_photo = len(unindexed) + len(positive) == 1 and not negative
+        kind: QueryKind = "photo" if len(unindexed) + len(positive) == 1 and not negative else "examples"
         left_out = frozenset((*positive, *negative, *leave_out))
-        response = self.by_vector(query, parameters, leave_out=left_out, sha256=sha256, is_photo=is_photo)
+        response = self.by_vector(query, parameters, leave_out=left_out, sha256=sha256, kind=kind)
         return replace(response, took_ms={"search": _ms(time.perf_counter() - start)})
 
     def by_words(self, text: str, parameters: SearchParameters) -> SearchResponse:
@@ -170,9 +176,9 @@ class Searcher(Closing):
     def by_terms(self, terms: Sequence[Term], parameters: SearchParameters) -> SearchResponse:
         """Return the photos nearest to the sum of the terms, each of unit length times its weight.
 
-        If there are words among the terms, only the part look is compared, which their network embeds, too, and their
-        scores have no bands and predict no label: they are lower than those of photos. Indexed photos among the terms
-        are left out.
+        If there are words among the terms, only the part look is compared, which their network embeds, too. Scores of
+        words alone have bands of their own, since they are lower than those of photos; those of words with other terms
+        are not calibrated, and have no bands and predict no label. Indexed photos among the terms are left out.
 
         Raises:
             BadQuery: there is no term, the terms cancel each other, the model has no text network, or `look` is given
@@ -200,9 +206,8 @@ class Searcher(Closing):
             parameters = replace(parameters, look=1)
         if not has_direction(query):
             raise BadQuery("The terms of the query cancel each other.", "Change a weight, or leave a term out.")
-        response = self.by_vector(query, parameters, leave_out=frozenset(photos), is_photo=False)
-        if has_words:
-            response = replace(response, predicted_label=None, bands=None)
+        kind: QueryKind = "examples" if not has_words else "words" if are_words(terms) else "mixed"
+        response = self.by_vector(query, parameters, leave_out=frozenset(photos), kind=kind)
         return replace(response, took_ms=took_ms | {"search": _ms(time.perf_counter() - start) - sum(took_ms.values())})
 
     @property
@@ -255,13 +260,13 @@ class Searcher(Closing):
         first: uuid.UUID | None = None,
         leave_out: frozenset[uuid.UUID] = frozenset(),
         sha256: str | None = None,
-        is_photo: bool = True,
+        kind: QueryKind = "photo",
     ) -> SearchResponse:
         """Return the photos nearest to a vector, float32 [d], an embedding or a combination of several.
 
         Photos with the same score are in the order of their URIs, on all pages; `first` comes before them. Copies of
-        the query, which are recognized by `sha256` and by their look, do not vote on its label. `is_photo` is False
-        for a combination: it has no copies, and `close_match` does not apply to it.
+        the query, which are recognized by `sha256` and by their look, do not vote on its label. What the scores mean
+        depends on the kind of query: only a photo has copies, and `close_match` applies only to a photo and to words.
 
         Raises:
             BadQuery: the vector has another length or no direction, or as `Parts.query`.
@@ -275,21 +280,39 @@ class Searcher(Closing):
             stored = self._vectors([*hits, *nearest])
             more = self._more_of_groups(hits, parameters, leave_out)
         found, near = FoundPhotos(hits, stored[: len(hits)]), FoundPhotos(nearest, stored[len(hits) :])
-        copies = self._meaning.copies(vector, near, first, sha256) if is_photo else []
-        close_match = self._is_close(hits, parameters) if is_photo else None
+        copies = self._meaning.copies(vector, near, first, sha256) if kind == "photo" else []
+        close_match = self._is_close(hits, parameters, kind)
         return SearchResponse(
             [replace(one, more=more.get(one.id)) for one in self._meaning.results(vector, found)],
-            None if close_match is False else self._meaning.predicted_label(vector, near, copies),
+            self._predicted_label(vector, near, copies, close_match, kind),
             close_match,
             copies[0] if copies and not leave_out else None,
-            self._meaning.bands(parameters.look),
+            self.bands(parameters.look, kind),
             self.parts.look_or_default(parameters.look),
             {"search": _ms(time.perf_counter() - start)},
         )
 
-    def bands(self, look: float | None = None) -> ScoreBands | None:
+    def bands(self, look: float | None = None, kind: QueryKind = "photo") -> ScoreBands | None:
         """Return the bands of scores of searches with this weight of look; None if the scores are not calibrated."""
-        return self._meaning.bands(look)
+        if kind == "mixed":
+            return None
+        return self._meaning.bands_of_words() if kind == "words" else self._meaning.bands(look)
+
+    def _predicted_label(
+        self,
+        vector: Vector,
+        near: FoundPhotos,
+        copies: Sequence[uuid.UUID],
+        close_match: bool | None,
+        kind: QueryKind,
+    ) -> PredictedLabel | None:
+        """Return the label that the nearest photos predict for the query; for a photo, else the nearest name of one."""
+        if kind == "mixed":
+            return None
+        if kind == "words":
+            return self._meaning.label_of_words(near) if close_match else None
+        of_photos = None if close_match is False else self._meaning.predicted_label(vector, near, copies)
+        return self._meaning.suggested_label(vector) if of_photos is None and kind == "photo" else of_photos
 
     def _nearest(
         self, vector: Vector, parameters: SearchParameters, leave_out: frozenset[uuid.UUID], first: uuid.UUID | None
@@ -316,8 +339,10 @@ class Searcher(Closing):
         voters = nearest
         if parameters.filter or default is not None:
             by_kind = query if default is None else self.parts.query(vector, look=0)
+            if not has_direction(by_kind):  # words have no kind
+                by_kind = query
             search_kind = partial(self.index.search, by_kind, exact=parameters.exact)
-            voters = hits_with_ties(search_kind, VOTERS + 1, leave_out) if has_direction(by_kind) else []
+            voters = hits_with_ties(search_kind, VOTERS + 1, leave_out)
         if first is not None and all(hit.id != first for hit in nearest):
             nearest += self._hit(first, query, nearest, parameters.filter)
         page = self._arranged(in_order(nearest, first), parameters)[parameters.offset : wanted]
@@ -389,10 +414,11 @@ class Searcher(Closing):
                 f"The most frequent labels are {known}." if known else "The indexed photos have no labels.",
             )
 
-    def _is_close(self, hits: Sequence[Hit], parameters: SearchParameters) -> bool | None:
-        if not hits or parameters.offset or parameters.filter:
+    def _is_close(self, hits: Sequence[Hit], parameters: SearchParameters, kind: QueryKind) -> bool | None:
+        if not hits or parameters.offset or parameters.filter or kind not in ("photo", "words"):
             return None
-        threshold = self.thresholds.close_match(parameters.look)
+        thresholds = self.thresholds
+        threshold = thresholds.word_match() if kind == "words" else thresholds.close_match(parameters.look)
         return None if threshold is None else hits[0].score >= threshold
 
 

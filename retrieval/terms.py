@@ -1,6 +1,7 @@
 """Terms of a mixed query: words, photos and embeddings, each with a weight."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from retrieval.index.vectors import Vector
@@ -14,3 +15,8 @@ class Term:
     text: str | None = None
     photo: uuid.UUID | None = None
     vector: Vector | None = None
+
+
+def are_words(terms: Sequence[Term]) -> bool:
+    """Whether the terms are one text alone, the scores of which are calibrated."""
+    return len(terms) == 1 and terms[0].text is not None and terms[0].weight > 0

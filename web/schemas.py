@@ -319,19 +319,21 @@ class SearchResults(BaseModel):
     model: str = Field(description="id of the model")
     took_ms: TookMs
     predicted_label: PredictedLabel | None = Field(
-        description="null if no photo is a close match at the model's weights, or none of the nearest has a label"
+        description="by the nearest photos if one is a close match at the model's weights and has a label; otherwise "
+        "by the names of labels if they are calibrated; null if neither predicts one, and for words with other terms"
     )
     close_match: bool | None = Field(
         description="whether the first result is more likely of the query's class than not, by the calibration of the "
         "model, made in training or on a sample of the index; null if there is none, if nothing was found, and with "
-        "`label`, `offset` or several examples"
+        "`label`, `offset`, several examples or several terms"
     )
     in_collection: uuid.UUID | None = Field(
         description="id of an indexed photo that is the query's file, or a near-identical copy of it; always null for "
         "a query by `id` or examples"
     )
     bands: ScoreBands | None = Field(
-        description="the scores that divide the results by what they probably show; null if scores are not calibrated"
+        description="the scores that divide the results by what they probably show, which are lower for words; null if "
+        "scores are not calibrated, and for words with other terms"
     )
     look: float | None = Field(description="weight of the part look in the scores; null if the model has one part")
     index_empty: bool = Field(False, description="whether nothing was found because the index holds no photos")

@@ -46,7 +46,7 @@ class SearchResult(Response):
 
 
 class PredictedLabel(Response):
-    """The label that most of the nearest photos have: `votes` `of` them."""
+    """The label that most of the nearest photos have, `votes` `of` them, or the one with the nearest name."""
 
     label: str
     confidence: float

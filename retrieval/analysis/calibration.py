@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.analysis.label_issues import VOTERS, vote_shares
-from retrieval.bundle_format import CalibrationData, Pairs, VoteCalibration
+from retrieval.bundle_format import CalibrationData, Pairs, VoteCalibration, WordCalibration
 from retrieval.parts import KIND, LOOK, Parts
 from retrieval.top_k import Embeddings, Positions, top_k_of_each
 
@@ -72,11 +72,21 @@ def pairs_of(some: Embeddings, others: Embeddings, parts: Parts) -> Pairs:
 
 def probability_of_vote(share: float, vote: VoteCalibration) -> float:
     """Return the probability that a label with this share of the votes is right, 0 to 1."""
-    return 1 / (1 + math.exp(-(vote.slope * _log_odds(share) + vote.intercept)))
+    return probability(_log_odds(share), vote)
+
+
+def probability(evidence: float, calibration: VoteCalibration) -> float:
+    """Return the probability that a label is right, 0 to 1, by the log odds of a vote or by a margin."""
+    return 1 / (1 + math.exp(-(calibration.slope * evidence + calibration.intercept)))
+
+
+def thresholds_of_words(words: WordCalibration, parts: Parts) -> "ScoreThresholds":
+    """Return the thresholds that follow from pairs of texts and photos."""
+    return ScoreThresholds(CalibrationData(calibrated_on="index", gallery=words.gallery, photos=words.pairs), parts)
 
 
 class ScoreThresholds:
-    """The thresholds that follow from pairs of photos.
+    """The thresholds that follow from pairs of photos, or of texts and photos.
 
     The highest score of each photo with a photo that does not match it is extrapolated to the size of an index: the
     number of photos within a small distance of a photo grows as a power of that distance, the intrinsic dimension

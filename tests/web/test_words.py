@@ -15,12 +15,22 @@ from flask.testing import FlaskClient
 from serving import Site, fill_index, site
 from tokenizers import Tokenizer
 
-from retrieval.bundle import Bundle, load_bundle, write_bundle
+from indexer.index_calibration import calibrate
+from retrieval.bundle import Bundle, install_bundle, load_bundle, write_bundle
+from retrieval.current_model import open_searcher
+from retrieval.decoder import PhotoDecoder
+from retrieval.embedder import Embedder
 from retrieval.errors import BadQuery, NotFound
 from retrieval.importing.importer import Options, import_network
+from retrieval.index import Filter, Payload, Point, open_store
+from retrieval.index.vectors import to_unit_length
+from retrieval.label_words import LabelWords
+from retrieval.photo_ref import photo_id
 from retrieval.search import SearchParameters
 from retrieval.settings import Settings
 from retrieval.terms import Term
+from retrieval.text_embedder import TextEmbedder
+from web.app import create_app
 
 SEARCH = "/api/v1/search"
 BROWSER = {"Accept": "text/html"}
@@ -39,6 +49,35 @@ def words(tmp_path_factory: pytest.TempPathFactory, two_towers: Bundle, library:
     settings = Settings(home=tmp_path_factory.mktemp("home"), embedding_threads=1)
     with site(settings, two_towers, library) as built:
         yield built
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory, two_towers: Bundle) -> Iterator[Site]:
+    """An index of photos that the names of their labels describe, and of roses without labels."""
+    settings = Settings(home=tmp_path_factory.mktemp("named"), embedding_threads=1)
+    embedder, random = Embedder(two_towers, threads=1), np.random.default_rng(0)
+    install_bundle(two_towers, settings.models_folder)
+    texts = TextEmbedder(two_towers.tokenizer, two_towers.text_network, threads=1).embed([*NAMES, "a rose"])
+    shown = to_unit_length(texts - texts[:-1].mean(axis=0))
+    with open_store(settings) as store:
+        with store.open(two_towers.model_id, two_towers.dimension) as index:
+            photos = [(label, shown[at]) for at, label in enumerate(NAMES)] * 15 + [(None, shown[-1])] * 15
+            index.upsert([point(number, *photo, random) for number, photo in enumerate(photos)])
+            calibrate(index, embedder, PhotoDecoder())
+        store.activate(two_towers.model_id)
+    with open_store(settings) as store, open_searcher(settings, store) as searcher:
+        yield Site(create_app(settings, store, searcher, local=True), settings, store, searcher, [])
+
+
+NAMES = ("a red tulip", "two dogs on the beach", "fruit on a table", "an old house")
+
+
+def point(
+    number: int, label: str | None, vector: np.ndarray, random: np.random.Generator, noise: float = 0.08
+) -> Point:
+    uri = f"file:///gone/{number}.jpg"
+    noisy = to_unit_length((vector + noise * random.normal(size=len(vector))).astype(np.float32))
+    return Point(photo_id(uri), noisy, Payload(uri, label, f"{number:064x}", 64, 48, 1, "t", "t"))
 
 
 def scores(found: list) -> np.ndarray:
@@ -67,6 +106,47 @@ def test_terms_are_weighted_and_summed_and_indexed_photos_are_left_out(words: Si
     assert photo.id not in stored and len(stored) == 23
     expected = [float(query @ stored[result.id]) for result in response.results]
     np.testing.assert_allclose(scores(response.results), expected, atol=1e-5)
+
+
+def test_words_alone_have_bands_of_their_own_and_predict_the_label_of_what_they_find(named: Site) -> None:
+    searcher = named.searcher
+    found = searcher.by_words(NAMES[0], SearchParameters(k=60))
+    assert found.bands == searcher.bands(kind="words") != searcher.bands()
+    assert found.close_match and found.predicted_label.label == NAMES[0]
+    fitting = {result.label for result in found.results if result.score >= found.bands.same_kind}
+    others = [result.label for result in found.results if result.score < found.bands.possible]
+    assert fitting == {NAMES[0]} and NAMES[0] not in others[3:] and others
+    far = searcher.by_words("zzz 0000", SearchParameters(filter=Filter((NAMES[3],))))
+    assert far.close_match is None and far.predicted_label is None
+
+
+def test_scores_of_words_with_other_terms_are_not_calibrated(named: Site) -> None:
+    photo = named.searcher.by_words(NAMES[0], SearchParameters(k=1)).results[0].id
+    for terms in (
+        [Term(text="red"), Term(text="tulip")],
+        [Term(-1, text="red")],
+        [Term(text="red"), Term(photo=photo)],
+    ):
+        found = named.searcher.by_terms(terms, SearchParameters())
+        assert (found.bands, found.close_match, found.predicted_label) == (None, None, None)
+    assert named.searcher.by_terms([Term(photo=photo)], SearchParameters()).bands == named.searcher.bands()
+
+
+def test_the_names_of_labels_suggest_one_if_the_nearest_photos_have_none(named: Site) -> None:
+    searcher = named.searcher
+    labelled = searcher.by_words(NAMES[1], SearchParameters(k=1)).results[0].id
+    vector = searcher.index.vectors([labelled])[labelled]
+    assert searcher.by_vector(vector, SearchParameters()).predicted_label.source == "neighbours"
+    near = [point(1000 + at, None, vector, np.random.default_rng(at), noise=0.01) for at in range(25)]
+    searcher.index.upsert(near)
+    answer = named.client.post(SEARCH, json={"id": str(near[0].id)}).get_json()["predicted_label"]
+    searcher.index.delete([each.id for each in near])
+    assert (answer["label"], answer["source"], answer["votes"]) == (NAMES[1], "words", 0)
+    assert 0.75 <= answer["confidence"] <= 1
+    names = LabelWords(searcher.index, lambda text: searcher.embed_text(text)[0])
+    between = to_unit_length(np.sum([searcher.embed_text(name)[0] for name in NAMES[:2]], axis=0))
+    assert names.suggest(vector, searcher.thresholds.label_words()).label == NAMES[1]
+    assert names.suggest(between, searcher.thresholds.label_words()) is None
 
 
 def test_terms_without_sense_are_refused(words: Site) -> None:
