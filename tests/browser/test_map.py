@@ -11,6 +11,7 @@ import make
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 from serving import Served
+from touch import pinch, tap
 
 from retrieval.api_keys import load_keys
 from retrieval.photo_ref import PhotoRef
@@ -126,15 +127,16 @@ def test_the_first_tap_shows_a_photo_and_the_second_opens_it(browser: Browser, u
     with on_a_phone(browser, url, 390, 844) as page:
         x, y, side = free(page)
         pinch(page, x, y)
+        wait_for_zoom(page, 2)
         place = (x - side * 2 / 6, y - side * 2 / 6)
-        page.touchscreen.tap(*place)
+        tap(page, *place)
         expect(page.locator(TIP)).to_have_attribute("href", f"/photo/{uuid.UUID(int=4)}")
-        page.touchscreen.tap(x + side / 2, y - side / 2)
+        tap(page, x + side / 2, y - side / 2)
         expect(page.locator(TIP)).to_have_count(0)
-        page.touchscreen.tap(*place)
+        tap(page, *place)
         expect(page.locator(TIP)).to_be_visible()
         assert page.url == f"{url}/map"
-        page.touchscreen.tap(*place)
+        tap(page, *place)
         page.wait_for_url(f"**/photo/{uuid.UUID(int=4)}")
 
 
@@ -144,7 +146,7 @@ def test_a_tap_does_not_click_the_preview_that_it_shows(browser: Browser, url: s
         large = "left: -2000px; top: -2000px; width: 4000px; height: 4000px"
         page.locator(".tip").evaluate("(tip, style) => { tip.style.cssText = style; }", large)
         x, y, side = free(page)
-        page.touchscreen.tap(x - side / 6, y - side / 6)
+        tap(page, x - side / 6, y - side / 6)
         expect(page.locator(TIP)).to_be_visible()
         assert page.url == f"{url}/map"
 
@@ -295,15 +297,12 @@ def show(page: Page, url: str, found: dict[str, object]) -> None:
 def zoom_in(page: Page, to: float) -> None:
     """Zoom in by a step, and wait until the view is kept."""
     page.get_by_role("application").press("+")
+    wait_for_zoom(page, to)
+
+
+def wait_for_zoom(page: Page, to: float) -> None:
+    """Wait until the page has kept a view of that zoom."""
     page.wait_for_function("(zoom) => Math.abs(history.state?.map?.camera.zoom - zoom) < 0.01", arg=to)
-
-
-def pinch(page: Page, x: float, y: float) -> None:
-    """Zoom to twice the size with two fingers."""
-    fingers = page.context.new_cdp_session(page)
-    for kind, apart in (("touchStart", 40), ("touchMove", 60), ("touchMove", 80), ("touchEnd", None)):
-        points = [] if apart is None else [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}]
-        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
 
 def free(page: Page) -> tuple[float, float, float]:

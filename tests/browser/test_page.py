@@ -11,6 +11,7 @@ import pytest
 from marks import slow
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
+from touch import tap_on
 
 from retrieval.photo_ref import PhotoRef
 
@@ -305,7 +306,7 @@ def test_a_phone_takes_the_photo(browser: Browser, url: str, photos: list[PhotoR
         camera.set_input_files(photos[2].path)
         expect(page.locator(".neighbours .card")).to_have_count(24)
         assert first_card(page) == address(photos[2])
-        page.locator(".neighbours .card").nth(1).tap()
+        tap_on(page.locator(".neighbours .card").nth(1))
         details = page.get_by_role("dialog", name="Photo details")
-        details.get_by_role("button", name="Less like this").tap()
+        tap_on(details.get_by_role("button", name="Less like this"))
         expect(page.locator(".example.unlike")).to_have_count(1)

@@ -10,6 +10,7 @@ import make
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from serving import fill_index, serving
+from touch import drag, middle, tap_on
 from waiting import until
 
 from retrieval.bundle import Bundle
@@ -162,26 +163,16 @@ def test_both_corners_are_dragged_by_touch_before_the_search(
     with browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True) as context:
         page = context.new_page()
         page.goto(f"{url}/?id={photos[0].id}")
-        page.get_by_role("button", name="Search a part").tap()
+        tap_on(page.get_by_role("button", name="Search a part"))
         for corner, by in [(0, -30), (3, 20)]:
-            drag(page, page.locator(f".box [data-corner='{corner}']"), by)
+            x, y = middle(page.locator(f".box [data-corner='{corner}']"))
+            drag(page, [(x, y), (x + by / 2, y + by / 2), (x + by, y + by)])
         box = page.get_by_label(re.compile("^Part of the photo: (8|9|10|11|12|13)% from the left"))
         expect(box).to_be_visible()
         assert "crop=" not in page.url
         page.get_by_role("button", name="Search this part").click()
         expect(page).to_have_url(re.compile("crop=0"))
         expect(page.locator(".box i")).to_have_count(4)
-
-
-def drag(page: Page, handle: Locator, by: float) -> None:
-    """Drag a handle by that number of pixels in both directions, by touch."""
-    box = handle.bounding_box()
-    assert box is not None
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    touch = page.context.new_cdp_session(page)
-    for event, part in [("touchStart", 0.0), ("touchMove", 0.5), ("touchMove", 1.0), ("touchEnd", None)]:
-        points = [] if part is None else [{"x": x + part * by, "y": y + part * by}]
-        touch.send("Input.dispatchTouchEvent", {"type": event, "touchPoints": points})
 
 
 def test_details_open_over_the_results(found: Page) -> None:
@@ -251,14 +242,11 @@ def test_a_swipe_shows_the_next_photo(browser: Browser, url: str, photos: list[P
         page = context.new_page()
         page.goto(f"{url}/?id={photos[0].id}")
         ids = [id_of(page, number) for number in (0, 1)]
-        cards(page).first.tap()
+        tap_on(cards(page).first)
         large = page.locator(".lightbox img.large")
         expect(large).to_have_attribute("src", re.compile(str(ids[0])))
         assert page.locator(".lightbox").evaluate("box => box.scrollTop") == 0
-        touch = context.new_cdp_session(page)
-        for event, x in [("touchStart", 300), ("touchMove", 200), ("touchMove", 100), ("touchEnd", None)]:
-            points = [] if x is None else [{"x": x, "y": 300}]
-            touch.send("Input.dispatchTouchEvent", {"type": event, "touchPoints": points})
+        drag(page, [(300, 300), (200, 300), (100, 300)])
         expect(large).to_have_attribute("src", re.compile(str(ids[1])))
 
 
