@@ -1,9 +1,11 @@
 """Export from Keras to ONNX, and the check that both compute the same embeddings."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +16,15 @@ import tf2onnx
 from retrieval.bundle_format import Parity
 from retrieval.errors import LookalikeError, first_line
 from retrieval.session import Session
+from retrieval.top_k import Embeddings
 from trainer.canonical_graph import make_canonical
+from trainer.inference import AT_ONCE
 from trainer.network import EmbeddingNetwork, LookNetwork, embed
 from trainer.regions import with_regions
 from trainer.sampling import slices
 
 OPSET = 17
+CATCH_ERRORS = "TF2ONNX_CATCH_ERRORS"  # a variable of the converter: whether it skips optimizations that fail
 MIN_COSINE = 0.9999
 HDF5_OVERHEAD = 1_000_000
 
@@ -40,7 +45,7 @@ def export_onnx(network: EmbeddingNetwork | LookNetwork, path: Path) -> None:
         signature.append(tf.TensorSpec((), tf.bool, name="explain"))
     function = tf.function(run, input_signature=signature)
     with _without_xla(network.features):
-        model, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
+        model = _converted(function, signature)
     _keep_constants(model.graph, function.get_concrete_function().graph)
     make_canonical(model.graph)
     if explained:  # the initializer makes the input optional
@@ -68,18 +73,23 @@ def run_onnx(path: Path, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float3
             f"ONNX Runtime can't run the network ({first_line(error)}).",
             "No bundle was written; choose another backbone.",
         ) from None
-    return np.concatenate([session.run("embeddings", {"images": images[batch]}) for batch in slices(len(images))])
+    batches = slices(len(images), AT_ONCE)
+    return np.concatenate([session.run("embeddings", {"images": images[batch]}) for batch in batches])
 
 
 def check_parity(embedder: tf.keras.Model, path: Path, images: npt.NDArray[np.uint8]) -> Parity:
-    """Compare the embeddings of images uint8 [images, size, size, 3] by TensorFlow and by ONNX Runtime.
+    """Compare the embeddings of images uint8 [images, size, size, 3] by both libraries, see `parity_of`."""
+    return parity_of(embed(embedder, images), run_onnx(path, images))
+
+
+def parity_of(expected: Embeddings, actual: Embeddings) -> Parity:
+    """Compare embeddings of the same images by TensorFlow (`expected`) and by ONNX Runtime, float32 [images, d].
 
     Raises `LookalikeError` if the cosine similarity of an image's two embeddings is below 0.9999 or NaN.
     """
-    expected, actual = embed(embedder, images), run_onnx(path, images)
     cosines = 1 - ((expected - actual) ** 2).sum(axis=1) / 2  # for unit vectors; 1 if both embeddings are zero
     parity = Parity(
-        photos=len(images), min_cosine=float(cosines.min()), max_difference=float(np.abs(expected - actual).max())
+        photos=len(expected), min_cosine=float(cosines.min()), max_difference=float(np.abs(expected - actual).max())
     )
     if not parity.min_cosine >= MIN_COSINE:  # also true for NaN
         raise LookalikeError(
@@ -99,6 +109,21 @@ def check_free_space(folder: Path, size: int) -> None:
             f"The network could not be written to {folder}: no space left on device.",
             f"No bundle was written; free {size / 1e6:.0f} MB, or choose another disk.",
         )
+
+
+def _converted(function: Any, signature: list[tf.TensorSpec]) -> onnx.ModelProto:
+    """Convert a `tf.function`; if an optimization of the graph fails, convert again and skip those that fail.
+
+    To skip one, the converter copies the graph before each optimization, which takes a third of the time.
+    """
+    model: onnx.ModelProto
+    try:
+        os.environ[CATCH_ERRORS] = "FALSE"
+        model, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
+    except Exception:  # an optimization may raise any exception
+        os.environ[CATCH_ERRORS] = "TRUE"
+        model, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
+    return model
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from scipy.linalg import eigh
 
 from trainer.augmentation import random_views
 from trainer.backbones.base import Backbone
+from trainer.inference import run_in_batches, traced
 from trainer.recipes.components import RandomViews, Unchanged
 from trainer.recipes.recipe import AnyAugmentation
 from trainer.sampling import slices
@@ -83,11 +84,11 @@ def fit_look(
         backbone: of the network.
         seed: of the views.
     """
-    pooled, size = look.pooled, backbone.resize.size
+    pooled, size = traced(look.pooled), backbone.resize.size
 
     def features(augmentation: AnyAugmentation) -> Features:
-        batches = (random_views(images[photos[chunk]], size, augmentation) for chunk in slices(len(photos)))
-        return np.concatenate([np.asarray(pooled.predict_on_batch(batch), np.float32) for batch in batches])
+        views = (random_views(images[photos[chunk]], size, augmentation) for chunk in slices(len(photos)))
+        return np.concatenate([run_in_batches(pooled, of_chunk)[0] for of_chunk in views])
 
     tf.random.set_seed(seed)
     changes = replace(VIEWS, flip=backbone.augmentation.flip)

@@ -108,10 +108,12 @@ class LookNetwork:
         embeddings = self.look.head(self.look.pooled(pixels, training=False))
         return tf.keras.Model(images, embeddings, name="embedder")
 
-    def features_only(self) -> tf.keras.Model:
-        """Return the model from images to the features of the backbone, see `EmbeddingNetwork.features_only`."""
+    def with_features(self) -> tf.keras.Model:
+        """Return `whole` with the features of the backbone, float32 [batch, f], as a second output."""
         images, pixels = _inputs(self.backbone)
-        return tf.keras.Model(images, self.features(pixels, training=False), name="features")
+        both = tf.keras.Model(self.features.input, [self.look.pooled.output, self.features.output])
+        pooled, features = both(pixels, training=False)
+        return tf.keras.Model(images, [self.look.head(pooled), features])
 
 
 def build_network(

@@ -15,17 +15,19 @@ from retrieval.analysis.evaluation import evaluate_embeddings
 from retrieval.bundle import Bundle, write_bundle
 from retrieval.bundle_format import PHOTOS, TrainingData
 from retrieval.errors import LookalikeError
+from retrieval.index.vectors import to_unit_length
 from retrieval.metrics import BySplit, Metrics, SplitMetrics, TrainingCost
 from retrieval.parts import Parts
 from retrieval.photo_ref import display
 from retrieval.top_k import Embeddings
 from trainer.backbones.base import Backbone
+from trainer.bundle_content import TRAINING, calibrated, made_now, read_held_out, write_photo_splits
 from trainer.checkpoints import work_folder
 from trainer.data import Dataset, LabelledImages, Say, read_all
-from trainer.export import check_parity, export_onnx, run_onnx
+from trainer.export import export_onnx, parity_of, run_onnx
+from trainer.inference import run_in_batches, traced
 from trainer.look import MOST_PHOTOS, fit_look
-from trainer.network import LookNetwork, build_look_network, embed, is_pretrained, prepared
-from trainer.pipeline import TRAINING, calibrated, made_now, read_held_out, write_photo_splits
+from trainer.network import LookNetwork, build_look_network, is_pretrained, prepared
 from trainer.recipes.overrides import settings_of
 from trainer.recipes.pretrained import PretrainedRecipe
 from trainer.report.pretrained import PretrainedReport, write_pretrained_report
@@ -71,16 +73,22 @@ def pretrained_bundle(dataset: Dataset, plan: PretrainedPlan, *, seed: int, out:
         say("Exporting the network and measuring it …")
         export_onnx(network, work / ONNX)
         photos = {split: read_held_out(dataset, split, plan.fed.resize, work) for split in dataset.held_out}
-        embedder, parts = network.whole(), Parts(network.parts)
-        parity = check_parity(embedder, work / ONNX, photos["val"].images)
-        run, features = partial(run_onnx, work / ONNX), partial(embed, network.features_only())
+        model, parts, run = network.with_features(), Parts(network.parts), partial(run_onnx, work / ONNX)
+        both = traced(model)
         embeddings = {split: run(of_split.images) for split, of_split in photos.items()}
+        outputs = {split: run_in_batches(both, of_split.images) for split, of_split in photos.items()}
+        parity = parity_of(outputs["val"][0], embeddings["val"])
+
+        def features(images: npt.NDArray[np.uint8]) -> Embeddings:
+            return to_unit_length(run_in_batches(both, images)[1])
+
+        before = {split: to_unit_length(of_split[1]) for split, of_split in outputs.items()}
         metrics = Metrics(
             **{split: _metrics(of_split, run, embeddings[split]) for split, of_split in photos.items()},
             untrained=BySplit[SplitMetrics](
-                **{split: _metrics(of_split, features, features(of_split.images)) for split, of_split in photos.items()}
+                **{split: _metrics(of_split, features, before[split]) for split, of_split in photos.items()}
             ),
-            training=TrainingCost(seconds=seconds, parameters=embedder.count_params()),
+            training=TrainingCost(seconds=seconds, parameters=model.count_params()),
         )
         report = PretrainedReport(plan.backbone, plan.recipe, plan.changed, dataset, metrics, embeddings)
         _write_training(work / TRAINING, report)

@@ -50,9 +50,9 @@ def shuffled_batches(photos: int, batch_size: int, rng: np.random.Generator) -> 
         yield from (order[start : start + batch_size] for start in range(0, photos, batch_size))
 
 
-def slices(photos: int) -> Iterator[slice]:
-    """Split a number of photos into consecutive slices of at most 64, for inference."""
-    return (slice(start, start + BATCH) for start in range(0, photos, BATCH))
+def slices(photos: int, most: int = BATCH) -> Iterator[slice]:
+    """Split a number of photos into consecutive slices of at most `most`, for inference."""
+    return (slice(start, start + most) for start in range(0, photos, most))
 
 
 def _without_replacement(values: Indices, rng: np.random.Generator) -> Iterator[int]:

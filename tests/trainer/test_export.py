@@ -7,6 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 import tensorflow as tf
+import tf2onnx
 from commands import Command
 from disks import small_disk
 
@@ -50,6 +51,18 @@ def test_both_runtimes_agree(exported: tuple[tf.keras.Model, Path]) -> None:
     assert parity.photos == 5
     assert parity.min_cosine > 0.99999
     assert 0 <= parity.max_difference < 1e-3
+
+
+@pytest.mark.slow
+def test_an_optimization_that_fails_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing:
+        def optimize(self, graph: object, iteration: int) -> None:
+            raise KeyError("an unknown operation")
+
+    monkeypatch.setitem(tf2onnx.optimizer._optimizers, "einsum_optimizer", Failing)
+    network = build_network(BACKBONES["small_cnn"], "none", 16, Head())
+    export_onnx(network, tmp_path / "embedder.onnx")
+    assert check_parity(network.whole(), tmp_path / "embedder.onnx", IMAGES).min_cosine > 0.99999
 
 
 def test_networks_that_disagree_are_rejected(exported: tuple[tf.keras.Model, Path], tmp_path: Path) -> None:

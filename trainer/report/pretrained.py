@@ -11,7 +11,7 @@ from retrieval.top_k import Embeddings
 from trainer.backbones.base import Backbone
 from trainer.data import Dataset
 from trainer.recipes.pretrained import PretrainedRecipe
-from trainer.report.page import HeldOut, Shown
+from trainer.report.neighbours import HeldOut, Shown
 from trainer.report.templates import render
 
 MOST_QUERIES = 12
