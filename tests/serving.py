@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from tempfile import TemporaryFile
 import psutil
 from apiflask import APIFlask
 from flask.testing import FlaskClient
+from waiting import free_port
+from werkzeug.serving import make_server
 
 from indexer.index_calibration import calibrate
 from retrieval.bundle import Bundle, install_bundle
@@ -88,6 +91,24 @@ def site(settings: Settings, bundle: Bundle, library: Path) -> Iterator[Site]:
     photos = fill_index(settings, bundle, library)
     with open_store(settings) as store, open_searcher(settings, store) as searcher:
         yield Site(create_app(settings, store, searcher, local=True), settings, store, searcher, photos)
+
+
+@contextmanager
+def answering(settings: Settings, bundle: Bundle, library: Path) -> Iterator[Site]:
+    """The application behind an HTTP server in a thread, which the holder file of its index names."""
+    photos = fill_index(settings, bundle, library)
+    with open_store(settings) as store:
+        store.address = f"http://127.0.0.1:{(port := free_port())}"
+        app = create_app(settings, store, searcher := open_searcher(settings, store), local=True)
+        server = make_server("127.0.0.1", port, app, threaded=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield Site(app, settings, store, searcher, photos)
+        finally:
+            server.shutdown()
+            thread.join()
+            app.extensions[EXTENSION].close()
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from retrieval.settings import Settings, load_settings
 from trainer.backbones import BACKBONES, FAMILIES, backbone_named
 from trainer.data import Dataset, labels_of, load_dataset, read_all, report_known_photos
 from trainer.extra import import_tensorflow, silence_tensorflow
+from trainer.indexed import INDEX, IndexedPhotos, read_indexed
 from trainer.recipes import PRETRAINED, RECIPES, Recipe, recipe_named
 from trainer.recipes.overrides import override, settings_of
 from trainer.recipes.pretrained import PretrainedRecipe
@@ -37,7 +38,9 @@ DEFAULT_BACKBONE = "efficientnet_lite0"
 DataOption = Annotated[
     str,
     typer.Option(
-        "--data", help="A folder with one subfolder per class, a CSV, JSONL or Parquet manifest, tfds:NAME, or digits."
+        "--data",
+        help="A folder with one subfolder per class, a CSV, JSONL or Parquet manifest, tfds:NAME, digits, or index: "
+        "(the photos of the index with their labels).",
     ),
 ]
 SplitsOption = Annotated[
@@ -292,7 +295,18 @@ def _dataset(  # noqa: PLR0917 - as above
         label_from=label_from,
         needs_labels=needs_labels,
         options=options,
+        indexed=_indexed(settings, label_from, options) if data == INDEX else None,
     )
+
+
+def _indexed(settings: Settings, label_from: LabelFrom | None, options: ListingOptions) -> IndexedPhotos:
+    """Return the photos of the index; raise `LookalikeError` if an option is given that is about files or folders."""
+    if label_from not in (None, "none") or options != ListingOptions():
+        raise LookalikeError(
+            f"With --data {INDEX}, the photos and labels are those of the index.",
+            "Omit --label-from (except for none), --include-hidden and --exclude.",
+        )
+    return read_indexed(settings, say)
 
 
 def _recipe_rows(recipes: list[dict[str, Any]], with_settings: bool) -> Iterator[tuple[str, str]]:

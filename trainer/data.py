@@ -25,10 +25,11 @@ from retrieval.photo_ref import PhotoRef, display
 from retrieval.stores import read_file
 from retrieval.wording import count_of
 from trainer.datasets import locate
+from trainer.indexed import IndexedPhotos
 from trainer.labels import label_of
 from trainer.recipes import Facts
 from trainer.roles import roles_of, split_groups
-from trainer.split_overlap import Fingerprint, fingerprint
+from trainer.split_overlap import Fingerprint, fingerprint, united_copies
 from trainer.splits import SPLITS, DrawSplits, check_splits, hashed_splits, hold_out_classes, splits_from_file
 
 Say = Callable[[str], None]
@@ -107,13 +108,14 @@ def load_dataset(
     label_from: LabelFrom | None = None,
     needs_labels: bool = True,
     options: ListingOptions = DEFAULT_OPTIONS,
+    indexed: IndexedPhotos | None = None,
 ) -> Dataset:
     """Find the photos of a data set, leave out unreadable ones, and split them.
 
     Without labels and given splits, at most 1,000 photos are used, drawn at random by the seed.
 
     Args:
-        data: a folder with a folder per class, a CSV, JSONL or Parquet manifest, `tfds:NAME` or `digits`.
+        data: a folder with a folder per class, a CSV, JSONL or Parquet manifest, `tfds:NAME`, `digits` or `index:`.
         home: folder that caches the photos of `tfds:NAME` and `digits`.
         say: receives a message for each photo or group of photos that is left out.
         splits: a CSV file `path,label,split` with paths relative to the data set; overrides splits of a manifest.
@@ -121,36 +123,48 @@ def load_dataset(
         unseen: classes that are held out of training and validation; the test split has their photos and no others.
         decoder: photos that it refuses are left out; None for one with the default limits.
         draw: draws the splits, given photos, the sha256 of each by URI, and the seed.
-        label_from: where labels come from; None: from folder names for folders, from the manifest for manifests.
+        label_from: where labels come from; None: from folder names for folders, from the manifest for manifests, from
+            the index for its photos.
         needs_labels: whether photos without labels are refused; if not, labels of fewer than two classes are ignored.
         options: which files of a folder are listed; the home never is.
+        indexed: the photos of the index, with labels or without, if `data` is `index:`. Those that have changed since
+            are left out. Near-identical ones get the same split.
 
     Raises:
         LookalikeError: there are no photos, no labels or fewer than two classes; a photo has two labels or two splits
             or is outside the manifest's folder; or an unseen class does not exist.
     """
     source = locate(data, home)
-    photos = _find(source, label_from, needs_labels, replace(options, home=home), say)
+    if indexed is not None:
+        listed = [replace(photo, label=None) for photo in indexed.photos] if label_from == "none" else indexed.photos
+        remedy = "Label photos on their pages, or index them with labels."
+    else:
+        listed = _listed_in(source, label_from, replace(options, home=home), say)
+        remedy = "Move them to a folder per class, or name a manifest with the columns path,label."
+    photos = _with_labels(listed, source, needs_labels, remedy, say)
     if photos[0].label is None and splits is None and not any(photo.split for photo in photos):
         photos = _sample(photos, seed, say)
     if splits is not None:
         photos = splits_from_file(photos, source, splits, say)
     decoder = decoder or PhotoDecoder()
     fingerprints = _fingerprints(photos, decoder, say)
+    if indexed is not None:
+        fingerprints = _unchanged(fingerprints, indexed.contents, say)
     photos = sorted((photo for photo in photos if photo.uri in fingerprints), key=lambda photo: photo.uri)
     if not photos:
         raise BadSource(f"{display(data)} has no readable photos.", "Add photos.")
     if photos[0].label is not None and len({photo.label for photo in photos}) < 2:
         raise BadSource(
             f"{display(data)} has readable photos of fewer than two classes.",
-            f"Add a folder of photos per class. {NO_LABELS_NEEDED}",
+            f"{'Label more photos.' if indexed else 'Add a folder of photos per class.'} {NO_LABELS_NEEDED}",
         )
     given = any(photo.split for photo in photos)
     roles_of(photos)  # reports wrong flags before photos are embedded
     if given:
         photos = check_splits(photos, source)
     else:
-        photos = draw(photos, {uri: of_photo.sha256 for uri, of_photo in fingerprints.items()}, seed)
+        contents = {uri: of_photo.sha256 for uri, of_photo in fingerprints.items()}
+        photos = draw(photos, contents if indexed is None else united_copies(photos, fingerprints), seed)
     if unseen:
         photos = hold_out_classes(photos, {normalized(name) or name for name in unseen}, source)
     if several := split_groups(photos):
@@ -266,25 +280,22 @@ def _has_queries(photos: Sequence[PhotoRef]) -> bool:
     return bool((matches if roles.queries is None else matches[roles.queries]).any())
 
 
-def _find(
-    source: Path, label_from: LabelFrom | None, needs_labels: bool, options: ListingOptions, say: Say
-) -> list[PhotoRef]:
-    """Return the photos of a source that have labels; if they are not needed and of fewer than two classes, all photos.
+def _with_labels(photos: list[PhotoRef], source: Path, needs_labels: bool, remedy: str, say: Say) -> list[PhotoRef]:
+    """Return the photos that have labels; if they are not needed and of fewer than two classes, all photos.
 
-    In the latter case, the photos have no label.
+    In the latter case, the photos have no label. Raises `BadSource` with a remedy if labels are needed and missing.
     """
-    photos = _listed_in(source, label_from, options, say)
     labelled = [photo for photo in photos if label_of(photo, source)]
     if not needs_labels and len({photo.label for photo in labelled}) < 2:
         return [replace(photo, label=None) for photo in photos]
     if not labelled:
         raise BadSource(
             f"The photos of {display(source)} have no labels.",
-            "Move them to a folder per class, or name a manifest with the columns path,label. " + NO_LABELS_NEEDED,
+            f"{remedy} {NO_LABELS_NEEDED}",
         )
     if len(labelled) < len(photos):
-        remedy = "" if needs_labels else " To use all photos, ignore the labels with --label-from none."
-        say(f"{count_of(len(photos) - len(labelled))} without a label left out.{remedy}")
+        hint = "" if needs_labels else " To use all photos, ignore the labels with --label-from none."
+        say(f"{count_of(len(photos) - len(labelled))} without a label left out.{hint}")
     return labelled
 
 
@@ -348,6 +359,15 @@ def _report_label_conflicts(photos: Iterable[PhotoRef], fingerprints: Mapping[st
         if copy.label != photo.label:
             one, other = (f"{display(of.path)} ({of.label})" for of in (copy, photo))
             say(f"Identical files have different labels: {one} and {other}.")
+
+
+def _unchanged(fingerprints: dict[str, Fingerprint], contents: Mapping[str, str], say: Say) -> dict[str, Fingerprint]:
+    """Return the fingerprints of files with the given contents, by URI: other files may show something else now."""
+    same = {uri: found for uri, found in fingerprints.items() if found.sha256 == contents[uri]}
+    if len(same) < len(fingerprints):
+        changed = len(fingerprints) - len(same)
+        say(f"Photos left out because their files have changed since they were indexed: {changed}.")
+    return same
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """Copies of a photo in several splits, which inflate the metrics of the validation and test splits."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from retrieval.images import ResizeRule
 from retrieval.photo_ref import PhotoRef, display
 from retrieval.top_k import top_k
 from retrieval.wording import count_of
+from trainer.splits import MIN_TO_SPLIT
 
 # Near-identical photos are found by the correlation of colour thumbnails of 16 × 16 pixels. Nearly all copies with JPEG
 # quality 30, half size or 20 % more brightness correlate at 0.98 or more. Of the 1.1 million pairs of 1,500 flower
@@ -22,6 +24,7 @@ MIN_SIDE = 64  # thumbnails of smaller photos, such as scanned digits and icons,
 
 EARLIER_SPLITS = {"val": ("train",), "test": ("train", "val")}
 MAX_NAMES = 10
+MOST_COMPARED = 10
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,34 @@ def find_duplicates(photos: Sequence[PhotoRef], fingerprints: Mapping[str, Finge
         if held_out and seen:
             found += _duplicates(held_out, seen, fingerprints)
     return sorted(found, key=lambda duplicate: (-duplicate.similarity, duplicate.photo.uri))
+
+
+def united_copies(photos: Sequence[PhotoRef], fingerprints: Mapping[str, Fingerprint]) -> dict[str, str]:
+    """Return the content by which the split of each photo is drawn, by URI: near-identical photos have the same one.
+
+    It is the smallest sha256 of the photos that are near-identical, one to the next. Of each photo, the ten most
+    similar ones are compared. A class of which fewer than six different photos would be left, as of products before the
+    same background, is not changed, since it could not be split.
+    """
+    contents = {photo.uri: fingerprints[photo.uri].sha256 for photo in photos}
+    united = {content: content for content in contents.values()}
+
+    def root(content: str) -> str:
+        while united[content] != content:
+            content = united[content]
+        return content
+
+    telling = [photo for photo in photos if fingerprints[photo.uri].thumbnail is not None]
+    if len(telling) > 1:
+        scores, places = top_k(thumbnails := _centred(telling, fingerprints), thumbnails, k=MOST_COMPARED)
+        for one, other in np.argwhere(scores >= NEAR_IDENTICAL):
+            first, second = (root(contents[telling[place].uri]) for place in (one, places[one, other]))
+            united[max(first, second)] = min(first, second)
+    members: dict[str | None, set[str]] = defaultdict(set)
+    for photo in photos:
+        members[photo.label].add(root(contents[photo.uri]))
+    splittable = {label for label, found in members.items() if len(found) >= MIN_TO_SPLIT}
+    return contents | {photo.uri: root(contents[photo.uri]) for photo in photos if photo.label in splittable}
 
 
 def warning(duplicates: Sequence[Duplicate]) -> str:

@@ -12,9 +12,8 @@ import make
 import numpy as np
 import pytest
 from commands import Command
-from serving import LOOKALIKE, ROOT, Site, client_of, fill_index, serving, with_key
-from waiting import free_port, until
-from werkzeug.serving import make_server
+from serving import LOOKALIKE, ROOT, Site, answering, client_of, fill_index, serving, with_key
+from waiting import until
 
 from indexer import activation
 from indexer.crosscheck import load_cross_check
@@ -220,18 +219,9 @@ def shuffle(site: Site, model: Bundle) -> None:
 
 @pytest.fixture
 def running(other: Bundle, settings: Settings, bundle: Bundle, library: Path) -> Iterator[Site]:
-    """The application behind an HTTP server in a thread, which the holder file of its index names."""
-    photos = fill_index(settings, bundle, library)
-    with open_store(settings) as store:
-        store.address = f"http://127.0.0.1:{(port := free_port())}"
-        app = create_app(settings, store, searcher := open_searcher(settings, store), local=True)
-        server = make_server("127.0.0.1", port, app, threaded=True)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield Site(app, settings, store, searcher, photos)
-        server.shutdown()
-        thread.join()
-        app.extensions[EXTENSION].close()
+    """The application behind an HTTP server."""
+    with answering(settings, bundle, library) as site:
+        yield site
 
 
 def test_the_command_line_asks_the_server_that_holds_the_index(
