@@ -9,7 +9,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from indexer.batch_writing import BatchWriter, Displaced, Embedded, Excluded, Exclusive, Kept, Link, Moved, Written
 from indexer.batches import batches
+from indexer.corrections import Corrections
 from indexer.decoder_version import payload_if_alike
 from indexer.identity import keeps_other_label, listed, moved
 from indexer.index_columns import ColumnsSoFar, IndexColumns, JobColumns
@@ -123,6 +124,7 @@ class BatchIndexer(Closing):
         threads: how many groups are worked on at a time.
         heeds_removals: whether photos that a person removed are left out, and those that a sync removed restored.
         exclusive: returns a context in which no other process writes to the index; needed if there are several.
+        corrections: what persons corrected, which replaces what sources say; None for an index without any.
     """
 
     def __init__(
@@ -134,13 +136,15 @@ class BatchIndexer(Closing):
         *,
         heeds_removals: bool = True,
         exclusive: Exclusive = nullcontext,
+        corrections: Corrections | None = None,
     ) -> None:
         self._embedder = embedder
         self._index = index
         self._decoder = decoder
         self._known = KnownPhotos(index, heeds_removals=heeds_removals)
         self._columns = IndexColumns(index)
-        self._writer = BatchWriter(index, self._columns, exclusive)
+        self._corrections = corrections
+        self._writer = BatchWriter(index, self._applied, partial(_uncorrected, exclusive, corrections))
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="embed")
         self._group = embedder.session.provider.batch
         self._batch = max(BATCH, threads * self._group)
@@ -173,7 +177,11 @@ class BatchIndexer(Closing):
         known = self._index.named([photo.uri for photo in photos])
         excluded = self._known.excluded([photo for photo in photos if photo.uri not in known])
         kept = (
-            photo.uri for photo in photos if photo.uri in known and keeps_other_label(photo, known[photo.uri].payload)
+            photo.uri
+            for photo in photos
+            if photo.uri in known
+            and keeps_other_label(photo, known[photo.uri].payload)
+            and not self._is_corrected(known[photo.uri].payload)
         )
         groups = batches(photos, self._group)
         embedding = [
@@ -310,11 +318,24 @@ class BatchIndexer(Closing):
 
     def _same_content(self, found: IndexedPhoto, payload: Payload, time: str) -> Kept:
         """Return what to do with a photo whose content is indexed: nothing, or replace its payload."""
-        known, payload = found.payload, self._columns.applied(payload)
+        known, payload = found.payload, self._applied(payload)
         if replace(payload, sources=known.sources, decoder=known.decoder, columns=known.columns) != known:
             return Kept(found.id, replace(payload, indexed_at=time), "indexed")
         by_this_batch = known.indexed_at == time
         return Kept(found.id, payload if payload != known else None, "indexed" if by_this_batch else "unchanged")
+
+    def _applied(self, photo: Payload) -> Payload:
+        return self._columns.applied(photo if self._corrections is None else self._corrections.applied(photo))
+
+    def _is_corrected(self, photo: Payload) -> bool:
+        return photo.confirmed or (self._corrections is not None and self._corrections.sets_label(photo))
+
+
+@contextmanager
+def _uncorrected(exclusive: Exclusive, corrections: Corrections | None) -> Iterator[None]:
+    """Within the context, neither another process writes to the index, nor is a photo corrected."""
+    with exclusive(), nullcontext() if corrections is None else corrections.locked():
+        yield
 
 
 def now() -> str:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from indexer.identity import add_names, listed, merge_links, united, with_free_ids
-from indexer.index_columns import IndexColumns
 from indexer.removed_photos import keep_excluded, keep_versions, remove_photos, restore_photos
 from retrieval.index import Payload, Point, VectorIndex
 from retrieval.index.base import IndexedPhoto
@@ -20,6 +19,7 @@ from retrieval.photo_ref import PhotoRef
 
 Change = TypeVar("Change")
 Exclusive = Callable[[], AbstractContextManager[object]]
+Applied = Callable[[Payload], Payload]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +79,13 @@ class BatchWriter:
     """Writes batches to an index.
 
     Args:
-        columns: sets the values that filters compare.
+        applied: returns a payload with the corrections of persons, and with the values that filters compare.
         exclusive: returns a context in which no other process writes to the index; needed if there are several.
     """
 
-    def __init__(self, index: VectorIndex, columns: IndexColumns, exclusive: Exclusive = nullcontext) -> None:
+    def __init__(self, index: VectorIndex, applied: Applied, exclusive: Exclusive = nullcontext) -> None:
         self._index = index
-        self._columns = columns
+        self._applied = applied
         self._exclusive = exclusive
 
     def write(self, changes: Sequence[Written]) -> None:
@@ -100,11 +100,11 @@ class BatchWriter:
 
     def _write(self, changes: Sequence[Written]) -> None:
         embedded, moved = _only(Embedded, changes), _only(Moved, changes)
-        kept = [(one.id, one.payload) for one in _only(Kept, changes) if one.payload is not None]
+        kept = [(one.id, self._applied(one.payload)) for one in _only(Kept, changes) if one.payload is not None]
         displaced = [one.photo for one in _only(Displaced, changes)]
         formers = [one.former for one in embedded if one.former is not None]
         now = self._now([*(one.photo.id for one in moved), *(photo.id for photo in (*displaced, *formers))])
-        moved = [replace(one, payload=self._columns.applied(one.payload)) for one in moved]
+        moved = [replace(one, payload=self._applied(one.payload)) for one in moved]
         found = [one for one in moved if _is_found(one, now)]
         taken = {one.photo.id for one in found}
         changed = [
@@ -118,13 +118,14 @@ class BatchWriter:
         new = with_free_ids(self._index, [one.point for one in embedded if one not in changed])
         self._upsert([*new, *map(_changed, changed)])
         keep_excluded(self._index, [one.point for one in _only(Excluded, changes)])
-        restore_photos(self._index, [IndexedPhoto(one.photo.id, one.payload) for one in moved if one not in found])
+        back = [IndexedPhoto(one.photo.id, one.payload) for one in moved if one not in found]
+        restore_photos(self._index, back, self._applied)
         add_names(self._index, [(one.id, one.photo) for one in _only(Link, changes)])
         merge_links(self._index, new)
 
     def _upsert(self, points: Iterable[Point]) -> None:
         points = list(points)
-        payloads = united((point.id, self._columns.applied(point.payload)) for point in points)
+        payloads = united((point.id, self._applied(point.payload)) for point in points)
         vectors = {point.id: point.vector for point in points}
         self._index.upsert([Point(photo, vectors[photo], payload) for photo, payload in payloads.items()])
 
@@ -171,7 +172,7 @@ def _changed(one: Embedded) -> Point:
     """Return the point of a changed photo, which keeps its id and what its source does not say about it."""
     if one.former is None:
         return one.point
-    known = listed(one.photo, one.former.payload)
+    known = listed(one.photo, replace(one.former.payload, confirmed=False))
     payload = replace(
         one.point.payload, label=known.label, extra=known.extra, also_at=known.also_at, sources=known.sources
     )

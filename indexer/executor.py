@@ -7,6 +7,7 @@ from typing import Self
 
 from indexer.batch import NO_COLUMNS, BatchIndexer, BatchResult
 from indexer.batch_writing import Exclusive
+from indexer.corrections import Corrections
 from indexer.crosscheck import CrossCheck, cross_check
 from indexer.exclusions import adopt_exclusions
 from indexer.index_calibration import calibrate
@@ -92,10 +93,11 @@ class LocalExecutor(BatchExecutor):
         *,
         keep_removed_days: float = 30,
         exclusive: Exclusive = nullcontext,
+        corrections: Corrections | None = None,
     ) -> None:
         self._keep_removed_days = keep_removed_days
         self._index, self._embedder, self._decoder = index, embedder, decoder
-        self._batches = BatchIndexer(embedder, index, decoder, threads, exclusive=exclusive)
+        self._batches = BatchIndexer(embedder, index, decoder, threads, exclusive=exclusive, corrections=corrections)
 
     @classmethod
     def open(
@@ -129,6 +131,7 @@ class LocalExecutor(BatchExecutor):
             settings.embedding_threads,
             keep_removed_days=settings.keep_removed_days,
             exclusive=exclusive,
+            corrections=Corrections(settings.home),
         )
 
     def index(self, photos: Iterable[PhotoRef], columns: ColumnsSoFar = JobColumns) -> Iterator[BatchResult]:

@@ -19,10 +19,11 @@ def listed(photo: PhotoRef, known: Payload) -> Payload:
 def described(photo: PhotoRef, known: Payload) -> Payload:
     """Return the payload of an indexed photo with the label and columns of its source, or those that it keeps.
 
-    The names of folders do not replace the label of a photo, and a folder does not remove the columns of a manifest:
-    the photo may be listed from another source than the one that gave them.
+    A source does not replace a label that a person has confirmed. The names of folders do not replace the label of a
+    photo, and a folder does not remove the columns of a manifest: the photo may be listed from another source than the
+    one that gave them.
     """
-    keeps = photo.label_is_default and known.label is not None
+    keeps = known.confirmed or (photo.label_is_default and known.label is not None)
     is_in_folder = photo.source is not None and is_folder_uri(photo.source)
     extra = known.extra if is_in_folder and not photo.extra else photo.extra
     return replace(known, label=normalized(known.label) if keeps else photo.label, extra=extra)
@@ -43,6 +44,7 @@ def moved(photo: PhotoRef, new: Payload, known: Payload) -> Payload:
     return replace(
         new,
         label=kept.label,
+        confirmed=kept.confirmed,
         extra=kept.extra,
         width=known.width,
         height=known.height,

@@ -1,18 +1,19 @@
 """The columns of an index while a job runs: their kinds, their payload indexes, and the values that photos store."""
 
+import json
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 
 from indexer.batches import batches
-from retrieval.columns.evidence import ColumnEvidence
-from retrieval.columns.kinds import KINDS, Kind
+from retrieval.columns.evidence import PLURALS, ColumnEvidence
+from retrieval.columns.kinds import KINDS, Kind, is_of_kind
 from retrieval.columns.schema import PLACE, ColumnSchema, read_schema, save_schema
 from retrieval.errors import BadQuery
 from retrieval.index import Payload, VectorIndex
 from retrieval.index.payload import INDEXED_FIELDS
-from retrieval.photo_ref import display
+from retrieval.photo_ref import Value, display
 
 WRITTEN_AT_ONCE = 1000
 
@@ -50,6 +51,22 @@ class IndexColumns:
                 save_schema(self._index, self._schema)
                 self._index.index_fields(self._schema.fields())
             return {name: kind for name, kind in self._schema.kinds.items() if name in columns.seen}
+
+    def accept(self, values: Mapping[str, Value | None]) -> None:
+        """Add the new columns of a single photo to the schema; None is no value.
+
+        Raises `BadQuery` if a value is not of the kind of its column.
+        """
+        given = {name: value for name, value in values.items() if value is not None}
+        for name, value in given.items():
+            if name in self._schema.kinds and not is_of_kind(value, kind := self._schema.kinds[name]):
+                raise BadQuery(
+                    f"columns.{display(name)}: {display(json.dumps(value, ensure_ascii=False))} is no {kind}.",
+                    f"This column holds {PLURALS[kind]}.",
+                )
+        evidence = ColumnEvidence()
+        evidence.see({name: value for name, value in given.items() if name not in self._schema.kinds})
+        self.learn(JobColumns(evidence.kinds()))
 
     def applied(self, photo: Payload) -> Payload:
         """Return the payload of a photo with the values that filters compare."""

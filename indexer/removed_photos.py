@@ -6,7 +6,7 @@ photo that another one replaced in its place is kept until the job ends, which m
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -73,17 +73,23 @@ def restore_photo(index: VectorIndex, photo: uuid.UUID) -> IndexedPhoto:
     return restored
 
 
-def restore_photos(index: VectorIndex, photos: Sequence[IndexedPhoto]) -> list[IndexedPhoto]:
+def restore_photos(
+    index: VectorIndex, photos: Sequence[IndexedPhoto], applied: Callable[[Payload], Payload] | None = None
+) -> list[IndexedPhoto]:
     """Move removed photos back to the index, with these payloads.
 
     A photo whose content is in the index, since another process restored it, becomes a copy of that one.
+
+    Args:
+        applied: completes the payloads of photos that replaced these; None: with the values that filters compare.
     """
     if not photos:
         return []
     removed = index.removed()
     places = _kept_places(removed, photos)
     vectors, known = removed.vectors([*places.values()]), removed.get([*places.values()])
-    _make_way(index, [IndexedPhoto(photo.id, known[places[photo.id]]) for photo in photos if photo.id in places])
+    replaced = [IndexedPhoto(photo.id, known[places[photo.id]]) for photo in photos if photo.id in places]
+    _make_way(index, replaced, applied)
     points = []
     for photo in photos:
         payload = replace(photo.payload, removed_at=None, removed_by=None, successor={})
@@ -170,15 +176,15 @@ def _copy(index: VectorIndex, payload: Payload) -> Point:
     )
 
 
-def _make_way(index: VectorIndex, photos: Sequence[IndexedPhoto]) -> None:
+def _make_way(index: VectorIndex, photos: Sequence[IndexedPhoto], applied: Callable[[Payload], Payload] | None) -> None:
     """Give other ids to the photos that replaced these, and the labels of their sources."""
     replaced = {photo.id: photo.payload for photo in photos if photo.payload.removed_by == "replaced"}
     found = index.get([*replaced]) if replaced else {}
     vectors = index.vectors([*found])
     successors = {photo: one for photo, one in found.items() if one.sha256 != replaced[photo].sha256}
     own = {photo: replace(one, **replaced[photo].successor, also_at=()) for photo, one in successors.items()}
-    columns = IndexColumns(index)
-    points = [Point(photo_id(one.uri, one.sha256), vectors[photo], columns.applied(one)) for photo, one in own.items()]
+    applied = applied or IndexColumns(index).applied
+    points = [Point(photo_id(one.uri, one.sha256), vectors[photo], applied(one)) for photo, one in own.items()]
     index.upsert(points)
     index.delete([*successors])
 

@@ -82,6 +82,10 @@ class NoModel(NotFound):
     """No model is named and none is the current one, or no photos have been indexed with it yet."""
 
 
+class PhotoChanged(LookalikeError):
+    """A photo that somebody else changed meanwhile, so that a change was refused."""
+
+
 class BadQuery(LookalikeError):
     """A search with invalid parameters."""
 

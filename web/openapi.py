@@ -33,6 +33,15 @@ REQUEST_ID_HEADER = {
 }
 
 
+IF_MATCH_HEADER = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "the `ETag` of the version that the client has seen; without it, any version is changed",
+    "schema": {"type": "string"},
+}
+
+
 @blueprint.get("/api/docs")
 def docs() -> str:
     """The document for people."""
@@ -117,6 +126,8 @@ def _complete(operation: dict[str, Any]) -> None:
             response["content"] = operation["responses"]["200"]["content"]
         elif status.startswith(("4", "503")):
             response["content"] = {MEDIA_TYPE: {"schema": _reference("Problem")}}
+    if "412" in operation["responses"]:
+        operation["parameters"].append(IF_MATCH_HEADER)
     for parameter in operation["parameters"]:
         if parameter["name"] == "photo":
             parameter["schema"]["format"] = "uuid"

@@ -33,6 +33,7 @@ STATUS_OF = {
     errors.IndexBusy: 409,
     errors.IndexMismatch: 409,
     errors.JobRunning: 409,
+    errors.PhotoChanged: 412,
     errors.BadBundle: 409,
     errors.WorseModel: 409,
 }
@@ -64,6 +65,7 @@ PROBLEM_TYPES = {
     "index-busy": ("Another process holds the index.", 409),
     "index-mismatch": ("The index does not fit the model.", 409),
     "job-running": ("Another job is running.", 409),
+    "photo-changed": ("Somebody else has changed a photo meanwhile.", 412),
     "bad-bundle": ("A model bundle is missing, damaged or of another format version.", 409),
     "worse-model": ("The metrics of a model are worse than those of the current one.", 409),
     "index-write-failed": ("The index can't be written, probably because the disk is full.", 503),

@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -15,9 +15,11 @@ from pydantic import (
     RootModel,
     Tag,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic.json_schema import SkipJsonSchema
 
+from indexer.corrections import PhotoChange
 from indexer.export.selection import TextFormat
 from indexer.jobs import Job
 from indexer.model_registry import MAX_LOSS, Model
@@ -75,6 +77,12 @@ Uri = Annotated[str | None, Field(description="null for requests that may not se
 ShownPath = Annotated[str, Field(description="below the library or, outside of it, below the source that was indexed")]
 Width = Annotated[int, Field(description="in pixels, with the EXIF orientation applied")]
 Height = Annotated[int, Field(description="in pixels, with the EXIF orientation applied")]
+ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
+ColumnText = Annotated[str, Field(max_length=10_000)]
+ColumnNumber = Annotated[float, Field(ge=-(2**53), le=2**53, allow_inf_nan=False)]
+ColumnInteger = Annotated[int, Field(ge=-(2**53), le=2**53)]
+OneColumnValue = bool | ColumnInteger | ColumnNumber | ColumnText
+ColumnValue = OneColumnValue | Annotated[list[OneColumnValue], Field(max_length=1000)]
 Sort = Literal["", "name", "-name", "label", "-label", "bytes", "-bytes", "modified", "-modified", "taken", "-taken"]
 Ids = Annotated[list[uuid.UUID], Field(max_length=MAX_EXAMPLES)]
 
@@ -437,6 +445,30 @@ class NewPhoto(RequestModel):
     label: NewLabel | SkipJsonSchema[None] = Field(None, description="its label; by default it has none")
 
 
+class PhotoChanges(RequestModel):
+    """What to change in a photo; fields that are left out stay as they are."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    label: NewLabel | None = Field(None, description="its label; null: unlabelled")
+    columns: Annotated[dict[ColumnName, ColumnValue | None], Field(max_length=200)] = Field(
+        {}, description="values of columns, by name; null removes a value, and other columns stay"
+    )
+    confirmed: bool | SkipJsonSchema[None] = Field(
+        None, description="whether a person has confirmed the label; by default true if `label` is given"
+    )
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("give label, columns or confirmed")
+        return self
+
+    def change(self) -> PhotoChange:
+        """Convert them for the index."""
+        return PhotoChange(self.label if "label" in self.model_fields_set else ..., self.columns, self.confirmed)
+
+
 class RemovalOptions(RequestModel):
     """How to remove a photo."""
 
@@ -457,6 +489,8 @@ class Photo(BaseModel):
     modified_at: str = Field(description="modification time of the file, ISO 8601 in UTC")
     indexed_at: str = Field(description="ISO 8601 in UTC")
     extra: Extra = Field({}, description="further columns of its manifest")
+    confirmed: bool = Field(False, description="whether a person has confirmed the label")
+    version: str = Field(description="changes with its content, label, columns and confirmation; also in `ETag`")
     image_url: str
     thumbnail_url: str
 

@@ -43,8 +43,8 @@ def register(app: Flask, settings: Settings) -> None:
             app,
             resources=r"/api/.*",
             origins=list(settings.cors_origins),
-            allow_headers=["Authorization", "Content-Type", REQUEST_ID],
-            expose_headers=["Location", "Retry-After", REQUEST_ID],
+            allow_headers=["Authorization", "Content-Type", "If-Match", REQUEST_ID],
+            expose_headers=["ETag", "Location", "Retry-After", REQUEST_ID],
         )
 
     @app.after_request

@@ -6,6 +6,7 @@ from threading import BoundedSemaphore, Event
 from flask import Flask, current_app, g
 
 from indexer.background import BackgroundJobs
+from indexer.corrections import Corrections
 from retrieval.api_keys import load_keys
 from retrieval.decoder import PhotoDecoder
 from retrieval.index import IndexStore
@@ -42,7 +43,8 @@ class Services:
         self.serving = Serving(settings, store, searcher, decoder)
         self.photo_files = PhotoFiles(settings, decoder, self.computing)
         self.library = Library(settings, local)
-        self.uploads = Uploads(settings, self.computing)
+        self.corrections = Corrections(settings.home)
+        self.uploads = Uploads(settings, self.computing, self.corrections)
         self.shown_paths = ShownPaths(settings)
         self.kept_queries = KeptQueries(settings)
         self.jobs = BackgroundJobs(settings, store, decoder)

@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from indexer.batch import BatchIndexer
+from indexer.corrections import Corrections
 from indexer.exclusions import exclude_photo
 from retrieval import formats
 from retrieval.decoding.opening import open_image
@@ -36,8 +37,9 @@ class Uploads:
     stay consistent. `computing` is held while one is embedded.
     """
 
-    def __init__(self, settings: Settings, computing: AbstractContextManager[object]) -> None:
+    def __init__(self, settings: Settings, computing: AbstractContextManager[object], corrections: Corrections) -> None:
         self._computing = computing
+        self._corrections = corrections
         self._folder = uploads_folder(settings)
 
     def add(self, searcher: Searcher, data: bytes, label: str | None) -> uuid.UUID:
@@ -101,7 +103,13 @@ class Uploads:
         return photo.is_local and Path(os.path.realpath(photo.path)).is_relative_to(os.path.realpath(self._folder))
 
     def _index(self, searcher: Searcher, photo: PhotoRef) -> None:
-        making = BatchIndexer(searcher.embedder, searcher.index, searcher.decoder, heeds_removals=False)
+        making = BatchIndexer(
+            searcher.embedder,
+            searcher.index,
+            searcher.decoder,
+            heeds_removals=False,
+            corrections=self._corrections,
+        )
         with self._computing, making as indexer:
             (outcome,) = indexer.run([photo])
         for failure in outcome.failures:

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
-from types import TracebackType
+from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from lookalike.client import responses
@@ -224,6 +224,42 @@ class Client:
         """
         fields = {} if label is None else {"label": label}
         return self._http.read(IndexedPhoto, "POST", "/images", data=fields, files={"image": _file(encoded(photo))})
+
+    def update(
+        self,
+        photo: uuid.UUID,
+        *,
+        label: str | EllipsisType | None = ...,
+        columns: Mapping[str, Any] | None = None,
+        confirmed: bool | None = None,
+        version: str | None = None,
+    ) -> IndexedPhoto:
+        """Correct an indexed photo; what is left out stays. Needs a key of the scope `write`.
+
+        Args:
+            photo: its id.
+            label: its label; None: unlabelled.
+            columns: values of columns, by name; None removes a value, and other columns stay.
+            confirmed: whether a person has confirmed the label; by default True if `label` is given.
+            version: `IndexedPhoto.version` as you have seen it; if the photo has been changed meanwhile, `PhotoChanged`
+                is raised.
+
+        >>> found = client.photo(client.search(photo).results[0].id)
+        >>> changed = client.update(found.id, label="scarlet", columns={"price": 2.5}, version=found.version)
+        >>> changed.label, changed.extra, changed.confirmed
+        ('scarlet', {'price': 2.5}, True)
+        >>> client.update(found.id, label="pink", version=found.version)
+        Traceback (most recent call last):
+        lookalike.client.errors.PhotoChanged: The photo ... has been changed meanwhile: now its label is scarlet...
+        >>> client.update(found.id, label="red", columns={"price": None}, confirmed=False).extra
+        {}
+        """
+        given = {"columns": columns, "confirmed": confirmed}
+        body: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        if not isinstance(label, EllipsisType):
+            body["label"] = label
+        headers = {} if version is None else {"If-Match": f'"{version}"'}
+        return self._http.read(IndexedPhoto, "PATCH", f"/images/{photo}", json=body, headers=headers)
 
     def remove(self, photo: uuid.UUID, *, forget: bool = False) -> None:
         """Remove a photo from the index; needs a key of the scope `write`.

@@ -54,6 +54,10 @@ class Conflict(ApiError):
     """Another job is running, or a model can't be activated (409)."""
 
 
+class PhotoChanged(ApiError):
+    """Somebody else has changed a photo meanwhile (412)."""
+
+
 class TooLarge(ApiError):
     """An upload that is larger than the server accepts (413)."""
 
@@ -80,6 +84,7 @@ BY_STATUS: Mapping[int, type[ApiError]] = {
     403: Forbidden,
     404: NotFound,
     409: Conflict,
+    412: PhotoChanged,
     413: TooLarge,
     422: InvalidRequest,
     429: TooManyRequests,

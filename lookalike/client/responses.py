@@ -98,6 +98,8 @@ class IndexedPhoto(Response):
     modified_at: str
     indexed_at: str
     extra: dict[str, Any]
+    confirmed: bool
+    version: str
     image_url: str
     thumbnail_url: str
 

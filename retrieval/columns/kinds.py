@@ -47,6 +47,11 @@ def stored(value: Value, kind: Kind) -> Stored | list[Stored] | None:
     return values or None
 
 
+def is_of_kind(value: Value, kind: Kind) -> bool:
+    """Whether a value, or each value of a list, is of a kind."""
+    return all(_stored(one, kind) is not None for one in (value if isinstance(value, list) else [value]))
+
+
 def parse_date(text: str) -> datetime | None:
     """Return a date, or a date and time, in ISO 8601 as UTC, which is also assumed without a zone; None if invalid."""
     if not DATE.fullmatch(text):

@@ -49,12 +49,13 @@ class Payload:
     removed_by: RemovedBy | None = None
     successor: dict[str, Any] = field(default_factory=dict)  # what the source says about the photo that replaced it
     columns: Columns = field(default_factory=dict)  # what filters compare, by `retrieval.columns.schema`; set by jobs
+    confirmed: bool = False  # whether a person has confirmed the label
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the payload as JSON types, without the fields that are None or empty."""
+        """Return the payload as JSON types, without the fields that are None, False or empty."""
         values = {name: getattr(self, name) for name in NAMES}
         values |= {name: [*values[name]] for name in LISTS}
-        return {key: value for key, value in values.items() if value is not None and value not in ({}, [])}
+        return {key: value for key, value in values.items() if value not in (None, {}, []) and value is not False}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any] | None) -> "Payload":

@@ -23,9 +23,10 @@ EXAMPLES = int(os.environ.get("LOOKALIKE_TEST_EXAMPLES", "30"))  # for each oper
 HEADERS = {"Authorization": "Bearer sesame", "Accept-Encoding": "identity"}
 
 # A well-formed request may still hold bytes that are no photo, a vector of the wrong length, a crop beyond the photo.
-# A well-formed job may name a source that is not there, or meet another one that runs.
+# A well-formed job may name a source that is not there, or meet another one that runs. A photo may have another
+# version than the one that `If-Match` names.
 CONFIG = {
-    "checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", 404, 409, 422]}},
+    "checks": {"positive_data_acceptance": {"expected-statuses": ["2xx", 404, 409, 412, 422]}},
     "headers": HEADERS,
 }
 

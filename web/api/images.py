@@ -8,7 +8,9 @@ from typing import Any
 
 from apiflask import FileSchema
 from flask import Response, request, send_file, url_for
+from werkzeug.http import quote_etag
 
+from indexer.corrections import version_of
 from indexer.exclusions import restore_excluded
 from indexer.removed_photos import photos_removed_by_person
 from retrieval.browse import browse
@@ -19,7 +21,7 @@ from retrieval.photo_ref import display
 from web.api.search import respond
 from web.columns import shown_extra
 from web.indexed import indexed
-from web.keys import WRITES
+from web.keys import WRITES, current
 from web.links import place_fields, place_fields_of_many
 from web.photo_files import PhotoFile
 from web.schemas import (
@@ -28,6 +30,7 @@ from web.schemas import (
     NewPhoto,
     PageOptions,
     Photo,
+    PhotoChanges,
     RemovalOptions,
     RemovedPhoto,
     RemovedPhotos,
@@ -96,9 +99,27 @@ def show_removed(query_data: PageOptions) -> RemovedPhotos:
 @blueprint.get("/images/<uuid:photo>")
 @blueprint.output(Photo)
 @blueprint.doc(operation_id="getPhoto", responses=[404])
-def show(photo: uuid.UUID) -> Photo:
+def show(photo: uuid.UUID) -> tuple[Photo, int, dict[str, str]]:
     """Return what the index stores about a photo."""
-    return _photo(photo)
+    return _tagged(_photo(photo))
+
+
+@blueprint.patch("/images/<uuid:photo>")
+@blueprint.auth_required(WRITES)
+@blueprint.input(PhotoChanges, arg_name="sent")
+@blueprint.output(Photo)
+@blueprint.doc(operation_id="updatePhoto", responses=[400, 403, 404, 412, 415, 422])
+def update(photo: uuid.UUID, sent: PhotoChanges) -> tuple[Photo, int, dict[str, str]]:
+    """Correct the label or columns of a photo, or confirm its label; its file and its sources are not changed.
+
+    The correction applies to the content of the photo: also to copies of its file, and with other models. Jobs keep it.
+    With `If-Match`, a photo that has another version is changed only if the change has been made already.
+    """
+    served, key = services(), current()
+    expected = request.if_match.contains if request.if_match else lambda version: True
+    index = served.searcher.index
+    served.corrections.correct(index, photo, sent.change(), None if key is None else key.name, expected)
+    return _tagged(_photo(photo))
 
 
 @blueprint.delete("/images/<uuid:photo>")
@@ -171,9 +192,14 @@ def _photo(photo: uuid.UUID) -> Photo:
     return _shown(photo, payload, place_fields(photo, payload.uri))
 
 
+def _tagged(photo: Photo) -> tuple[Photo, int, dict[str, str]]:
+    """Return a response with the version of a photo as its ETag."""
+    return photo, 200, {"ETag": quote_etag(photo.version)}
+
+
 def _shown(photo: uuid.UUID, payload: Payload, place: dict[str, Any]) -> Photo:
     """Return a photo as the current request may see it."""
-    fields = payload.as_dict() | {"extra": shown_extra(payload.extra)}
+    fields = payload.as_dict() | {"extra": shown_extra(payload.extra), "version": version_of(payload)}
     return Photo(**{"id": photo, "label": None, **fields, **place})
 
 

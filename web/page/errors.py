@@ -10,6 +10,7 @@ TITLES = {
     404: "Not found",
     405: "Not possible",
     409: "Not possible now",
+    412: "Changed meanwhile",
     413: "This file is too large",
     415: "This file can't be used",
     422: "This search is not possible",
