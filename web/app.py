@@ -25,6 +25,7 @@ from web.api import (
     models,
     prometheus,
     search,
+    searches,
     selection,
     uploads,
 )
@@ -110,7 +111,7 @@ def _hash_of_files(folder: Path) -> str:
 
 
 def _mount(app: APIFlask) -> None:
-    for module in (search, embeddings, explain, images, selection, uploads, labels, map, jobs, models):
+    for module in (search, searches, embeddings, explain, images, selection, uploads, labels, map, jobs, models):
         app.register_blueprint(module.blueprint, url_prefix=API)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(health.blueprint, url_prefix=API, name="health_below_api")

@@ -7,20 +7,24 @@ import io
 import os
 import re
 import secrets
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
+from pathlib import Path
 from threading import Event
 
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.files import write_atomically
+from retrieval.files import flush, write_atomically
 from retrieval.index.vectors import Vector
 from retrieval.settings import Settings
 
 MOST_BYTES = 500_000_000  # of all kept queries; above that, the oldest are deleted early
+MOST_PINNED_BYTES = 500_000_000  # of the queries of saved searches; above that, no more are pinned
 SWEEP_SECONDS = 30.0
 TOKEN = re.compile(r"[0-9a-f]{32}")
 
@@ -39,10 +43,14 @@ class KeptQuery:
 
 
 class KeptQueries:
-    """Keeps uploaded queries for `LOOKALIKE_QUERY_KEEP_MINUTES`, or none if that is 0."""
+    """Keeps uploaded queries for `LOOKALIKE_QUERY_KEEP_MINUTES`, or none if that is 0.
+
+    Those of saved searches are pinned: they are kept as long as a search needs them.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._folder = settings.home / "queries"
+        self._pinned = settings.home / "searches"
         self._seconds = settings.query_keep_minutes * 60
         self._swept = float("-inf")
 
@@ -60,7 +68,7 @@ class KeptQueries:
             sha256=_array(query.sha256.encode()),
         )
         try:
-            write_atomically(self._folder / f"{token}.npz", stored.getvalue(), durable=False)
+            write_atomically(self._folder / _file(token), stored.getvalue(), durable=False)
         except OSError:  # for example, the disk is full
             return ""
         if time.monotonic() - self._swept > SWEEP_SECONDS:
@@ -69,21 +77,41 @@ class KeptQueries:
 
     def find(self, token: str) -> KeptQuery | None:
         """Return a query; None if it is no longer kept, or was never."""
-        path = self._folder / f"{token}.npz"
-        try:
-            if not TOKEN.fullmatch(token) or time.time() - path.stat().st_mtime > self._seconds:
-                return None
-            with np.load(path) as stored:
-                sha256 = stored["sha256"].tobytes().decode()
-                return KeptQuery(stored["vector"], stored["photo"].tobytes(), stored["preview"].tobytes(), sha256)
-        except Exception:  # deleted meanwhile, or damaged: the readers of zip and npy have many exceptions
+        if not TOKEN.fullmatch(token):
             return None
+        return self._load(self._pinned / _file(token)) or self._load(self._folder / _file(token), self._seconds)
+
+    def pin(self, token: str) -> bool:
+        """Keep a query until `unpin_others`; return False if it is no longer kept, or `MOST_PINNED_BYTES` are pinned.
+
+        Raises `OSError` if its file can't be copied.
+        """
+        source, target = self._folder / _file(token), self._pinned / _file(token)
+        if self.is_pinned(token):
+            return True
+        if self.find(token) is None or sum(size for _, size, _ in _files(self._pinned)) > MOST_PINNED_BYTES:
+            return False
+        unfinished = target.with_suffix(".unfinished")
+        shutil.copyfile(source, unfinished)
+        flush(unfinished)
+        unfinished.replace(target)
+        return True
+
+    def is_pinned(self, token: str) -> bool:
+        """Whether a query is kept until `unpin_others`."""
+        return bool(TOKEN.fullmatch(token)) and (self._pinned / _file(token)).exists()
+
+    def unpin_others(self, tokens: Collection[str]) -> None:
+        """Delete the pinned queries whose tokens are not among these."""
+        for path in self._pinned.glob("*.npz"):
+            if path.stem not in tokens:
+                path.unlink(missing_ok=True)
 
     def sweep(self) -> None:
         """Delete the queries that are too old, and the oldest ones above `MOST_BYTES`."""
         self._swept = time.monotonic()
         total = 0
-        for modified, size, name in sorted(self._files(), reverse=True):
+        for modified, size, name in sorted(_files(self._folder), reverse=True):
             total += size
             if time.time() - modified > self._seconds or total > MOST_BYTES:
                 (self._folder / name).unlink(missing_ok=True)
@@ -94,14 +122,31 @@ class KeptQueries:
         while not stopping.wait(SWEEP_SECONDS):
             self.sweep()
 
-    def _files(self) -> Iterator[tuple[float, int, str]]:
-        """The time, size and name of each file."""
-        if self._folder.is_dir():
-            with os.scandir(self._folder) as entries:
-                for entry in entries:
-                    with suppress(FileNotFoundError):  # another process has deleted it
-                        status = entry.stat()
-                        yield status.st_mtime, status.st_size, entry.name
+    def _load(self, path: Path, seconds: float = inf) -> KeptQuery | None:
+        """Return the query of a file; None if it is older than some seconds, or can't be read."""
+        try:
+            if time.time() - path.stat().st_mtime > seconds:
+                return None
+            with np.load(path) as stored:
+                sha256 = stored["sha256"].tobytes().decode()
+                return KeptQuery(stored["vector"], stored["photo"].tobytes(), stored["preview"].tobytes(), sha256)
+        except Exception:  # deleted meanwhile, or damaged: the readers of zip and npy have many exceptions
+            return None
+
+
+def _files(folder: Path) -> Iterator[tuple[float, int, str]]:
+    """The time, size and name of each file in a folder."""
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # another process has deleted it
+                    status = entry.stat()
+                    yield status.st_mtime, status.st_size, entry.name
+
+
+def _file(token: str) -> str:
+    """The name of the file of a query."""
+    return f"{token}.npz"
 
 
 def _array(data: bytes) -> npt.NDArray[np.uint8]:

@@ -19,7 +19,7 @@ from web.services import services
 # Readable without a key even if reading needs one: the liveness check, and the static files and the login of the page.
 OPEN = {"health.healthz", "health_below_api.healthz", "static", "login.show", "login.sign_in"}
 # The scope that changing something needs, by blueprint; `Scope.WRITE` for all others.
-SCOPES = {"models": Scope.ADMIN}
+SCOPES = {"models": Scope.ADMIN, "searches": Scope.READ}
 COOKIE_SECONDS = 30 * 24 * 3600
 
 

@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from retrieval import errors
 from web.keys import sees_uris
 from web.page.errors import texts
+from web.saved_searches import NameInUse
 from web.schemas import FieldError, Problem
 from web.security import ForeignHost
 from web.services import services
@@ -34,6 +35,7 @@ STATUS_OF = {
     errors.IndexMismatch: 409,
     errors.JobRunning: 409,
     errors.PhotoChanged: 412,
+    NameInUse: 409,
     errors.BadBundle: 409,
     errors.WorseModel: 409,
 }
@@ -55,7 +57,7 @@ REMEDIES = {
 # The types of problems: the last part of their address, what they mean and their status. Errors that are not listed
 # have the type about:blank.
 PROBLEM_TYPES = {
-    "not-found": ("A photo, label, model or job does not exist.", 404),
+    "not-found": ("A photo, label, model, job or saved search does not exist.", 404),
     "no-model": ("There is no model yet, or no photos have been indexed with it.", 503),
     "unreadable-photo": ("A file is not a photo, or it is damaged, too large or unavailable.", 422),
     "bad-query": ("A search has invalid parameters.", 422),
@@ -66,6 +68,7 @@ PROBLEM_TYPES = {
     "index-mismatch": ("The index does not fit the model.", 409),
     "job-running": ("Another job is running.", 409),
     "photo-changed": ("Somebody else has changed a photo meanwhile.", 412),
+    "name-in-use": ("Another saved search has this name.", 409),
     "bad-bundle": ("A model bundle is missing, damaged or of another format version.", 409),
     "worse-model": ("The metrics of a model are worse than those of the current one.", 409),
     "index-write-failed": ("The index can't be written, probably because the disk is full.", 503),

@@ -48,6 +48,14 @@ def _new_label(label: str) -> str:
     return name
 
 
+def _search_name(name: str) -> str:
+    """The name of a saved search as it is stored; raises `ValueError` if it can't be one."""
+    name = composed(name)
+    if not name.strip(".") or not name.isprintable() or "/" in name:
+        raise ValueError("must be a printable text without slashes")
+    return name
+
+
 API = "/api/v1"
 MAX_EXAMPLES = 100
 MAX_BATCH = 100  # searches or photos in one request
@@ -55,9 +63,11 @@ MAX_TERMS = 20
 MAX_OFFSET = 10_000
 MAX_SELECTION = 100_000
 MAX_VECTOR_LENGTH = 65_536
+MAX_ADDRESS = 8190
 
 Label = Annotated[str, Field(min_length=1, max_length=500)]
 Text = Annotated[str, Field(min_length=1, max_length=1000, description="a sentence or a few words")]
+SearchName = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_search_name)]
 NewLabel = Annotated[Label, AfterValidator(_new_label)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Look = Annotated[
@@ -429,6 +439,38 @@ class PhotoToStore(RequestModel):
     """Store a photo."""
 
     image: bytes = Field(description=f"a {formats.LISTED} file")
+
+
+class SearchToSave(RequestModel):
+    """Save a search of the page."""
+
+    address: str = Field(
+        max_length=MAX_ADDRESS, description="of the page with its results, or of a list of photos: path and query"
+    )
+
+
+class NewSearchName(RequestModel):
+    """Rename a saved search."""
+
+    name: SearchName
+
+
+class Search(BaseModel):
+    """A saved search."""
+
+    name: str
+    address: str = Field(description="of the page, as it was saved")
+    page_url: str = Field(
+        description="redirects to the address; a kept photo is embedded again if the current model is another one"
+    )
+    saved_at: str = Field(description="ISO 8601 in UTC")
+    photo_kept: bool = Field(description="whether it is by an uploaded photo that is kept with it")
+
+
+class SavedSearchList(BaseModel):
+    """The saved searches of a key, by name."""
+
+    searches: list[Search]
 
 
 class StoredPhoto(BaseModel):

@@ -18,6 +18,7 @@ from web.label_counts import LabelCounts
 from web.library import Library
 from web.photo_files import PhotoFiles
 from web.prometheus import RequestMetrics
+from web.saved_searches import SavedSearches
 from web.serving import Serving
 from web.shown_paths import ShownPaths
 from web.uploads import Uploads
@@ -47,6 +48,7 @@ class Services:
         self.uploads = Uploads(settings, self.computing, self.corrections)
         self.shown_paths = ShownPaths(settings)
         self.kept_queries = KeptQueries(settings)
+        self.saved_searches = SavedSearches(settings.home / "searches", self.kept_queries)
         self.jobs = BackgroundJobs(settings, store, decoder)
         self.label_counts = LabelCounts()
         self.metrics = RequestMetrics()

@@ -2,7 +2,7 @@
 
 from flask import Blueprint
 
-from web.page import add, map, overview, photo, photos, search
+from web.page import add, map, overview, photo, photos, saved, search
 from web.page.cards import shown_score
 
 blueprint = Blueprint("page", __name__)
@@ -11,6 +11,7 @@ blueprint.add_url_rule("/", "show", search.show)
 blueprint.add_url_rule("/", "upload", search.upload, methods=["POST"])
 blueprint.add_url_rule("/photo/<uuid:photo>", "photo", photo.show)
 blueprint.add_url_rule("/photos", "photos", photos.show)
+blueprint.add_url_rule("/saved/<string:name>", "saved", saved.show)
 blueprint.add_url_rule("/map", "map", map.show)
 blueprint.add_url_rule("/add", "add", add.show)
 blueprint.add_url_rule("/add", "start", add.start, methods=["POST"])
