@@ -24,7 +24,7 @@ from trainer.regions import with_regions
 from trainer.sampling import slices
 
 OPSET = 17
-CATCH_ERRORS = "TF2ONNX_CATCH_ERRORS"  # a variable of the converter: whether it skips optimizations that fail
+CATCH_ERRORS = "TF2ONNX_CATCH_ERRORS"  # a variable of the converter: if set, it skips no optimization that fails
 MIN_COSINE = 0.9999
 HDF5_OVERHEAD = 1_000_000
 
@@ -121,7 +121,7 @@ def _converted(function: Any, signature: list[tf.TensorSpec]) -> onnx.ModelProto
         os.environ[CATCH_ERRORS] = "FALSE"
         model, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
     except Exception:  # an optimization may raise any exception
-        os.environ[CATCH_ERRORS] = "TRUE"
+        del os.environ[CATCH_ERRORS]
         model, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
     return model
 

@@ -7,9 +7,9 @@ import onnx
 import onnxruntime
 import pytest
 import tensorflow as tf
-import tf2onnx
 from commands import Command
 from disks import small_disk
+from tf2onnx import optimizer
 
 from retrieval.errors import LookalikeError
 from retrieval.images import ResizeRule
@@ -59,7 +59,7 @@ def test_an_optimization_that_fails_is_skipped(tmp_path: Path, monkeypatch: pyte
         def optimize(self, graph: object, iteration: int) -> None:
             raise KeyError("an unknown operation")
 
-    monkeypatch.setitem(tf2onnx.optimizer._optimizers, "einsum_optimizer", Failing)
+    monkeypatch.setitem(optimizer._optimizers, "einsum_optimizer", Failing)
     network = build_network(BACKBONES["small_cnn"], "none", 16, Head())
     export_onnx(network, tmp_path / "embedder.onnx")
     assert check_parity(network.whole(), tmp_path / "embedder.onnx", IMAGES).min_cosine > 0.99999
