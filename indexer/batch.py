@@ -325,7 +325,10 @@ class BatchIndexer(Closing):
         return Kept(found.id, payload if payload != known else None, "indexed" if by_this_batch else "unchanged")
 
     def _applied(self, photo: Payload) -> Payload:
-        return self._columns.applied(photo if self._corrections is None else self._corrections.applied(photo))
+        corrected = photo if self._corrections is None else self._corrections.applied(photo)
+        if corrected is not photo:
+            self._columns.learn_values(corrected.extra)
+        return self._columns.applied(corrected)
 
     def _is_corrected(self, photo: Payload) -> bool:
         return photo.confirmed or (self._corrections is not None and self._corrections.sets_label(photo))

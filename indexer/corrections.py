@@ -113,7 +113,10 @@ def apply_updates(index: VectorIndex, updates: Iterable[Update]) -> int:
     for some in batches(updates, AT_ONCE):
         by_content = {one.correction.sha256: one for one in some}
         found = index.with_content([*by_content])
-        new = {photo: columns.applied(by_content[payload.sha256].applied(payload)) for photo, payload in found.items()}
+        corrected = {photo: by_content[payload.sha256].applied(payload) for photo, payload in found.items()}
+        for payload in corrected.values():
+            columns.learn_values(payload.extra)
+        new = {photo: columns.applied(payload) for photo, payload in corrected.items()}
         index.replace_payloads({photo: payload for photo, payload in new.items() if payload != found[photo]})
         contents += len({payload.sha256 for payload in found.values()})
     index.flush()

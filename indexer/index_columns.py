@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from indexer.batches import batches
-from retrieval.columns.evidence import PLURALS, ColumnEvidence
+from retrieval.columns.evidence import MOST_COLUMNS, PLURALS, ColumnEvidence
 from retrieval.columns.kinds import KINDS, Kind, is_of_kind
 from retrieval.columns.schema import PLACE, ColumnSchema, read_schema, save_schema
 from retrieval.errors import BadQuery
 from retrieval.index import Payload, VectorIndex
 from retrieval.index.payload import INDEXED_FIELDS
-from retrieval.photo_ref import Value, display
+from retrieval.photo_ref import Extra, Value, display
 
 WRITTEN_AT_ONCE = 1000
 
@@ -46,10 +46,8 @@ class IndexColumns:
         with self._lock:
             self.asks_for_places = columns.declared.get(PLACE) == "place"
             if self._schema.merged(columns.seen, columns.declared) != self._schema:
-                saved = read_schema(self._index) or self._schema  # another process may have changed it
-                self._schema = saved.merged(columns.seen, columns.declared)
-                save_schema(self._index, self._schema)
-                self._index.index_fields(self._schema.fields())
+                self._schema = read_schema(self._index) or self._schema  # another process may have changed it
+                self._merge(columns)
             return {name: kind for name, kind in self._schema.kinds.items() if name in columns.seen}
 
     def accept(self, values: Mapping[str, Value | None]) -> None:
@@ -64,13 +62,28 @@ class IndexColumns:
                     f"columns.{display(name)}: {display(json.dumps(value, ensure_ascii=False))} is no {kind}.",
                     f"This column holds {PLURALS[kind]}.",
                 )
-        evidence = ColumnEvidence()
-        evidence.see({name: value for name, value in given.items() if name not in self._schema.kinds})
-        self.learn(JobColumns(evidence.kinds()))
+        self.learn_values(given)
+
+    def learn_values(self, values: Extra) -> None:
+        """Add the new columns of a single photo to the schema, with the kinds of these values."""
+        with self._lock:
+            if values.keys() <= self._schema.kinds.keys() or len(self._schema.kinds) >= MOST_COLUMNS:
+                return
+            self._schema = read_schema(self._index) or self._schema
+            evidence = ColumnEvidence()
+            evidence.see({name: value for name, value in values.items() if name not in self._schema.kinds})
+            self._merge(JobColumns(evidence.kinds()))
 
     def applied(self, photo: Payload) -> Payload:
         """Return the payload of a photo with the values that filters compare."""
         return self._schema.applied(photo)
+
+    def _merge(self, columns: JobColumns) -> None:
+        merged = self._schema.merged(columns.seen, columns.declared)
+        if merged != self._schema:
+            self._schema = merged
+            save_schema(self._index, merged)
+            self._index.index_fields(merged.fields())
 
 
 def declared_columns(texts: Iterable[str]) -> dict[str, Kind]:
