@@ -23,10 +23,12 @@ from retrieval.parts import Parts
 from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings, load_settings
 from trainer.backbones import BACKBONES, FAMILIES, backbone_named
+from trainer.backbones.imported import check_weights
 from trainer.data import Dataset, labels_of, load_dataset, read_all, report_known_photos
 from trainer.extra import import_tensorflow, silence_tensorflow
 from trainer.indexed import INDEX, IndexedPhotos, read_indexed
 from trainer.recipes import PRETRAINED, RECIPES, Recipe, recipe_named
+from trainer.recipes.head_only import check_head_only, head_only_changes
 from trainer.recipes.overrides import override, settings_of
 from trainer.recipes.pretrained import PretrainedRecipe
 from trainer.roles import roles_of
@@ -106,6 +108,8 @@ def train(  # noqa: PLR0917 - a command line is all options
 ) -> None:
     """Train an embedding network on labelled photos, and write a model bundle with a report.
 
+    With --backbone bundle:DIR, a head is trained on the embeddings of an imported network, which stays as it is.
+
     The recipe pretrained needs no labels and trains nothing: it makes a bundle of a pretrained network in seconds.
 
     The seed determines splits, batches and random weights. Results can still differ in the last digits, since the order
@@ -117,6 +121,9 @@ def train(  # noqa: PLR0917 - a command line is all options
     shorthands = {"dimension": dimension, "epochs": epochs}
     changes = [*(changed or ()), *(f"{name}={value}" for name, value in shorthands.items() if value is not None)]
     base = recipe_named(recipe)
+    if not chosen.trainable:
+        check_weights(weights)
+        changes = head_only_changes(base, changes)
     override(base, changes)  # reports wrong settings before photos are read
     check_target(out)
     needs_labels = isinstance(base, Recipe)
@@ -146,6 +153,8 @@ def train(  # noqa: PLR0917 - a command line is all options
         mixed = device.mixed_precision if mixed_precision is None else mixed_precision
         say(f"Training {backbone} with the recipe {recipe} on {device.name}{' in mixed precision' if mixed else ''}.")
         fitted = override(base.fitted(dataset.facts), changes)
+        if not chosen.trainable:
+            check_head_only(fitted)
         if fitted.faults:
             say(f"The recipe has the faults of its experiment: {'; '.join(fault.phrase for fault in fitted.faults)}.")
         plan = Plan(chosen, fitted, weights, tuple(changes), mixed, tensorboard, quantize)

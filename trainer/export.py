@@ -17,7 +17,9 @@ from retrieval.bundle_format import Parity
 from retrieval.errors import LookalikeError, first_line
 from retrieval.session import Session
 from retrieval.top_k import Embeddings
+from trainer.backbones.imported import ImportedNetwork
 from trainer.canonical_graph import make_canonical
+from trainer.imported_graph import with_head
 from trainer.inference import AT_ONCE
 from trainer.network import EmbeddingNetwork, LookNetwork, embed
 from trainer.regions import with_regions
@@ -35,6 +37,17 @@ def export_onnx(network: EmbeddingNetwork | LookNetwork, path: Path) -> None:
     If `with_regions` supports the network, the graph also has an optional input `explain` and an output `regions`.
     Raises `LookalikeError` if the disk is full.
     """
+    if isinstance(network, EmbeddingNetwork) and isinstance(network.backbone, ImportedNetwork):
+        model = with_head(network.backbone.bundle.network, network)
+    else:
+        model = _of_keras(network)
+    content = model.SerializeToString()
+    check_free_space(path.parent, len(content))
+    path.write_bytes(content)
+
+
+def _of_keras(network: EmbeddingNetwork | LookNetwork) -> onnx.ModelProto:
+    """Convert a Keras network; see `export_onnx`."""
     size, embedder, explained = network.backbone.resize.size, network.whole(), with_regions(network)
 
     def run(images: tf.Tensor, *explain: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -50,9 +63,7 @@ def export_onnx(network: EmbeddingNetwork | LookNetwork, path: Path) -> None:
     make_canonical(model.graph)
     if explained:  # the initializer makes the input optional
         model.graph.initializer.append(onnx.helper.make_tensor("explain", onnx.TensorProto.BOOL, (), [False]))
-    content = model.SerializeToString()
-    check_free_space(path.parent, len(content))
-    path.write_bytes(content)
+    return model
 
 
 def save_weights(embedder: tf.keras.Model, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from trainer.augmented_views import augmented_views
 from trainer.data import LabelledImages
 from trainer.look import MOST_PHOTOS, fit_look
 from trainer.losses import TripletObjective, objective
-from trainer.network import EmbeddingNetwork, initialize_batch_norm
+from trainer.network import EmbeddingNetwork, initialize_batch_norm, predict
 from trainer.recipes.components import MeanCentred, Unchanged
 from trainer.recipes.recipe import Recipe
 from trainer.sampling import BATCH, Indices, batches, slices
@@ -98,14 +99,19 @@ class Learner:
     def fit_look(self) -> None:
         """Fit the part look, if there is one, to the training photos and the final weights of the network."""
         look = self._network.look
-        if look is not None:
+        if look is not None and look.has_projection:
             photos = self._random_photos(MOST_PHOTOS)
             fit_look(look, self._images, photos, self._network.backbone, self._seed)
 
-    def validation_model(self) -> tf.keras.Model:
-        """Return the model from images to the input of the loss."""
+    def validation(self, images: npt.NDArray[np.uint8]) -> tuple[tf.keras.Model, npt.NDArray[Any]]:
+        """Return the model to the input of the loss, and what it takes for images uint8 [images, size, size, 3].
+
+        It takes the images themselves, or the features of a network that is not trained, which are computed once.
+        """
         network = self._network
-        return network.kind() if self._objective.unit_length else network.without_unit_length()
+        if not network.backbone.trainable:
+            return self._head, predict(network.features_only(), images)
+        return network.kind() if self._objective.unit_length else network.without_unit_length(), images
 
     def validation_loss(self, outputs: Features, labels: npt.NDArray[np.str_]) -> float:
         """Compute the mean loss over fixed batches of 64 photos in random order.

@@ -35,6 +35,7 @@ class LookPart:
     Attributes:
         maps: pixels → feature maps float32 [batch, h, w, c], or features float32 [batch, c], one for each layer.
         head: joined average-pooled maps, float32 [batch, f] → the part look, float32 [batch, length], unit length.
+            It has a projection to fit, except that of a network whose features are the part look.
         weight: of its cosine similarity in the score.
     """
 
@@ -46,6 +47,11 @@ class LookPart:
     def length(self) -> int:
         """Number of dimensions of the part."""
         return int(self.head.output_shape[-1])
+
+    @property
+    def has_projection(self) -> bool:
+        """Whether it can be fitted to photos."""
+        return any(layer.name == LAYER for layer in self.head.layers)
 
     @property
     def pooled(self) -> tf.keras.Model:
@@ -111,6 +117,13 @@ def build_look(features: tf.keras.Model, layers: tuple[str, ...], length: int, w
     projection = tf.keras.layers.Dense(min(length, width), trainable=False, dtype="float32", name=LAYER)(joined)
     unit = tf.keras.layers.UnitNormalization(dtype="float32", name="look")(projection)
     return LookPart(tf.keras.Model(features.input, outputs), tf.keras.Model(joined, unit), weight)
+
+
+def features_as_look(features: tf.keras.Model, weight: float) -> LookPart:
+    """Return the part look of a network whose features are meant to be compared: the features, at unit length."""
+    joined = tf.keras.layers.Input((features.output_shape[-1],), name="pooled")
+    unit = tf.keras.layers.UnitNormalization(dtype="float32", name="look")(joined)
+    return LookPart(features, tf.keras.Model(joined, unit), weight)
 
 
 def pool(maps: list[tf.Tensor]) -> tf.Tensor:

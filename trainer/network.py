@@ -13,7 +13,7 @@ from retrieval.bundle_format import Part
 from retrieval.index.vectors import to_unit_length
 from retrieval.parts import KIND, LOOK
 from trainer.backbones.base import NONE, Backbone
-from trainer.look import LookPart, build_look, pool
+from trainer.look import LookPart, build_look, features_as_look, pool
 from trainer.recipes.components import Head, Look, MeanCentred, Preparation
 from trainer.recipes.recipe import AnyHead, Recipe
 from trainer.sampling import slices
@@ -134,15 +134,29 @@ def build_network(
     pretrained = is_pretrained(backbone, weights)
     features.trainable = learns != "head"
     frozen, trainable = None, features
-    if pretrained and learns == "upper":
+    if not backbone.trainable:
+        frozen, trainable = features, _nothing(features.output_shape[-1])
+    elif pretrained and learns == "upper":
         _freeze_lower_layers(features, backbone.fine_tune_from)
         if backbone.fine_tune_from is not None:
             activations = features.get_layer(backbone.fine_tune_from).input
             frozen = tf.keras.Model(features.input, activations)
             trainable = tf.keras.Model(activations, features.output)
     projection, unit = _build_head(features.output_shape[-1], dimension, head)
-    part = build_look(features, backbone.look_layers, look.length, look.weight) if look else None
+    part = _look(backbone, features, look) if look else None
     return EmbeddingNetwork(backbone, features, projection, unit, pretrained, frozen, trainable, part)
+
+
+def _nothing(width: int) -> tf.keras.Model:
+    """The model without layers from features float32 [batch, width] to themselves."""
+    features = tf.keras.layers.Input((width,), name="features")
+    return tf.keras.Model(features, features)
+
+
+def _look(backbone: Backbone, features: tf.keras.Model, look: Look) -> LookPart:
+    if not backbone.trainable:
+        return features_as_look(features, look.weight)
+    return build_look(features, backbone.look_layers, look.length, look.weight)
 
 
 def build_look_network(backbone: Backbone, weights: str, dimension: int) -> LookNetwork:

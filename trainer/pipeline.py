@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from retrieval.analysis.evaluation import Evaluation, evaluate_by_look, evaluate_embeddings
 from retrieval.bundle import Bundle, write_bundle
-from retrieval.bundle_format import PHOTOS, TrainingData
+from retrieval.bundle_format import PHOTOS, TEXT_NETWORK, TOKENIZER, FileName, TrainingData
 from retrieval.metrics import BySplit, Metrics, Quantization, SplitMetrics, TrainingCost
 from retrieval.top_k import Embeddings
 from trainer.augmented_views import sample_batch
+from trainer.backbones.imported import ImportedNetwork
 from trainer.bundle_content import TRAINING, calibrated, made_now, read_held_out, write_photo_splits
 from trainer.checkpoints import work_folder
 from trainer.data import Dataset, LabelledImages, Say, check_trainable, labels_of, read_all
@@ -84,7 +85,7 @@ def _identity(dataset: Dataset, plan: Plan, seed: int) -> dict[str, Any]:
     """What must be the same for a training to be resumed."""
     return {
         "backbone": plan.backbone.name,
-        "weights": plan.weights,
+        "weights": plan.backbone.bundle.model_id if isinstance(plan.backbone, ImportedNetwork) else plan.weights,
         "recipe": {"name": plan.recipe.name} | settings_of(plan.recipe),
         "data": dataset.digest,
         "seed": seed,
@@ -142,12 +143,13 @@ def _write_training(folder: Path, report: Report) -> None:
 def _write_bundle(out: Path, work: Path, report: Report) -> Bundle:
     plan, dataset, kept = report.plan, report.dataset, report.kept
     write_photo_splits(work / PHOTOS, dataset)
+    backbone = plan.backbone
     return write_bundle(
         out,
         kept.network,
         work / TRAINING,
-        files={PHOTOS: work / PHOTOS},
-        backbone=plan.backbone.name,
+        files={PHOTOS: work / PHOTOS, **_files_of_words(plan)},
+        backbone=backbone.name,
         recipe=plan.recipe.name,
         changed=plan.changed,
         dimension=sum(part.length for part in kept.record.parts),
@@ -158,7 +160,16 @@ def _write_bundle(out: Path, work: Path, report: Report) -> Bundle:
         seed=report.seed,
         metrics=report.metrics,
         precision=kept.precision,
+        origin=backbone.bundle.manifest.origin if isinstance(backbone, ImportedNetwork) else None,
         parity=kept.record.parity,
         calibration_data=calibrated(dataset, kept.network, kept.embeddings["val"], kept.parts, plan.fed.resize),
         **made_now(),
     )
+
+
+def _files_of_words(plan: Plan) -> dict[FileName, Path]:
+    """The files of an imported bundle with which photos are searched by words; they query the part look."""
+    backbone = plan.backbone
+    if plan.recipe.look is None or not isinstance(backbone, ImportedNetwork) or not backbone.bundle.has_text:
+        return {}
+    return {TEXT_NETWORK: backbone.bundle.text_network, TOKENIZER: backbone.bundle.tokenizer}

@@ -17,6 +17,7 @@ from retrieval.metrics import BySplit, Means, SeedMetrics, Seeds
 from retrieval.parts import Parts
 from retrieval.top_k import Embeddings
 from trainer.backbones.base import Backbone
+from trainer.backbones.imported import ImportedNetwork
 from trainer.checkpoints import Checkpoints
 from trainer.data import LabelledImages, Say
 from trainer.export import check_parity, export_onnx, run_onnx, save_weights
@@ -207,8 +208,13 @@ def _train(plan: Plan, photos: Photos, seed: int, folder: Path, say: Say) -> Tra
     export_onnx(network, folder / ONNX)
     parity = check_parity(embedder, folder / ONNX, photos["val"].images)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    fixed = plan.backbone.parameters if isinstance(plan.backbone, ImportedNetwork) else 0
     return TrainingRecord(
-        epochs=epochs, interrupted=interrupted, parameters=embedder.count_params(), parity=parity, parts=network.parts
+        epochs=epochs,
+        interrupted=interrupted,
+        parameters=embedder.count_params() + fixed,
+        parity=parity,
+        parts=network.parts,
     )
 
 

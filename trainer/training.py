@@ -84,8 +84,9 @@ def train_network(
     Raises:
         Diverged: the first epoch diverged.
     """
+    began = time.monotonic()
     learner, embedder = Learner(network, recipe, train, seed), network.whole()
-    model = learner.validation_model()
+    model, validation = learner.validation(val.images)
     epochs: list[Epoch] = []
     kept = embedder.get_weights()
     if checkpoints is not None and checkpoints.exist:
@@ -94,14 +95,14 @@ def train_network(
         tf.random.set_seed(seed + epochs[-1].number)
         for callback in callbacks:
             callback.on_resume(epochs[-1])
-    start = time.monotonic() - (epochs[-1].seconds if epochs else 0)
+    start = began - (epochs[-1].seconds if epochs else 0)
     try:
         for number, losses in learner.epochs(after=epochs[-1].number if epochs else None):
             if epochs and should_stop(epochs, recipe.stopping):
                 break
             loss = float(np.mean(list(_reported(losses, number, callbacks))))
             with learner.final_weights():
-                outputs = predict(model, val.images)
+                outputs = predict(model, validation)
                 metrics = _validation_metrics(learner, outputs, val, number)
                 epochs.append(Epoch(number, loss, **metrics, seconds=round(time.monotonic() - start, 1)))
                 if kept_epoch(epochs, recipe.stopping) is epochs[-1]:

@@ -33,6 +33,7 @@ class Backbone(ABC):
             layers are trainable.
         look_layers: names of the layers whose feature maps the part look takes; empty: the last feature map.
         unit_pixels: whether pixels are divided by 255 in place of the network's own normalization.
+        trainable: whether its layers can be trained; if not, its features are the part look of the embedding.
 
     Raises:
         LookalikeError: the network does not accept the size of `resize` or `train_size`.
@@ -49,6 +50,7 @@ class Backbone(ABC):
     fine_tune_from: str | None = None
     look_layers: tuple[str, ...] = ()
     unit_pixels: bool = False
+    trainable: bool = True
 
     def __post_init__(self) -> None:
         size, smallest = self.resize.size, min(self.resize.size, self.train_size)

@@ -35,6 +35,8 @@ class Preparation:
         return self._rule(self.train_photo or self.size, of_backbone)
 
     def _rule(self, size: int | None, of_backbone: ResizeRule) -> ResizeRule:
+        if self == Preparation():
+            return of_backbone
         if size is None:
             size, shorter_side = of_backbone.size, of_backbone.shorter_side
         else:
