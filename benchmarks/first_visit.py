@@ -79,7 +79,7 @@ def clicked(page: Page, link: str, photos: Path, upload: bool, screenshots: Path
     else:
         page.get_by_role("link", name="photos", exact=True).click()
         page.get_by_role("button", name="Index this folder").click()
-    page.wait_for_url("**/jobs")
+    expect(page).to_have_url(re.compile("/jobs$"))
     ended("job_started")
     expect(page.locator(".item .pill")).to_have_text("done", timeout=PATIENCE)
     ended("job_ended")

@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from contextlib import suppress
 
-from playwright.sync_api import Locator, Page
-from playwright.sync_api import TimeoutError as NotInTime
+from playwright.sync_api import Locator, Page, expect
 
 Finger = tuple[float, float]
 
-NOTE_CLICK = """
+# Marks the page until it gets a click, or until another page has replaced it.
+MARK = """
 () => {
-    window.clicked = false;
-    addEventListener("click", () => (window.clicked = true), { capture: true, once: true });
+    const page = document.documentElement;
+    page.dataset.tapped = "";
+    addEventListener("click", () => delete page.dataset.tapped, { capture: true, once: true });
 }
 """
 
@@ -19,10 +20,10 @@ NOTE_CLICK = """
 def tap(page: Page, x: float, y: float) -> None:
     """Tap until the page gets the click: on a loaded machine, Chromium can take a tap for a long press."""
     for _ in range(5):
-        page.evaluate(NOTE_CLICK)
+        page.evaluate(MARK)
         page.touchscreen.tap(x, y)
-        with suppress(NotInTime):
-            page.wait_for_function("window.clicked !== false", timeout=3000)  # undefined if the click opened a page
+        with suppress(AssertionError):
+            expect(page.locator("[data-tapped]")).to_have_count(0, timeout=3000)
             return
     raise AssertionError(f"five taps at {x}, {y} were no click")
 

@@ -99,7 +99,7 @@ def test_three_thousand_dropped_photos_are_uploaded(browser: Browser, bundle: Bu
     with browser.new_context() as context, first_page(context, tmp_path, bundle) as page:
         drop(page, tmp_path / "photos")
         expect(page.get_by_text("of 3,000 photos")).to_be_visible(timeout=PATIENCE)
-        page.wait_for_url("**/jobs", timeout=PATIENCE)
+        expect(page).to_have_url(re.compile("/jobs$"), timeout=PATIENCE)
         search_the_photos(page)
 
 

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 from serving import Served
 from touch import pinch, tap
+from waiting import until
 
 from retrieval.api_keys import load_keys
 from retrieval.photo_ref import PhotoRef
@@ -58,7 +59,7 @@ def test_it_is_computed_and_explored(page: Page, url: str, served: Served) -> No
     expect(page.locator(TIP)).to_have_attribute("href", chosen)
     page.mouse.down()
     page.mouse.up()
-    page.wait_for_url(f"**{chosen}")
+    expect(page).to_have_url(f"{url}{chosen}")
     expect(page.get_by_role("link", name="Search from this photo")).to_be_visible()
 
 
@@ -137,7 +138,7 @@ def test_the_first_tap_shows_a_photo_and_the_second_opens_it(browser: Browser, u
         expect(page.locator(TIP)).to_be_visible()
         assert page.url == f"{url}/map"
         tap(page, *place)
-        page.wait_for_url(f"**/photo/{uuid.UUID(int=4)}")
+        expect(page).to_have_url(f"{url}/photo/{uuid.UUID(int=4)}")
 
 
 def test_a_tap_does_not_click_the_preview_that_it_shows(browser: Browser, url: str) -> None:
@@ -302,7 +303,7 @@ def zoom_in(page: Page, to: float) -> None:
 
 def wait_for_zoom(page: Page, to: float) -> None:
     """Wait until the page has kept a view of that zoom."""
-    page.wait_for_function("(zoom) => Math.abs(history.state?.map?.camera.zoom - zoom) < 0.01", arg=to)
+    until(lambda: page.evaluate("(zoom) => Math.abs(history.state?.map?.camera.zoom - zoom) < 0.01", to))
 
 
 def free(page: Page) -> tuple[float, float, float]:

@@ -39,7 +39,7 @@ def cards(page: Page):  # type: ignore[no-untyped-def]
 def search_from(page: Page, card: Locator) -> None:
     card.click()
     page.get_by_role("dialog").get_by_role("link", name="Search from this photo").click()
-    page.wait_for_url("**/?id=*")
+    expect(page).to_have_url(re.compile(r"/\?id="))
 
 
 def id_of(page: Page, number: int) -> uuid.UUID:
@@ -123,7 +123,7 @@ def test_a_box_drawn_with_the_mouse_searches_that_part(found: Page) -> None:
     found.mouse.down()
     found.mouse.move(photo["x"] + 0.9 * photo["width"], photo["y"] + 0.9 * photo["height"], steps=3)
     found.mouse.up()
-    found.wait_for_url("**crop=0.5**")
+    expect(found).to_have_url(re.compile(r"crop=0\.5"))
     expect(found.locator(".box[data-crop]")).to_be_visible()
     assert [id_of(found, number) for number in range(8)] != before
     found.get_by_role("link", name="Whole photo").click()
@@ -147,7 +147,7 @@ def test_a_box_drawn_with_the_keyboard_searches_that_part_of_an_upload(page: Pag
     page.keyboard.press("Enter")
     expect(box).to_be_focused()
     page.keyboard.press("Enter")
-    page.wait_for_url("**crop=0.2,0.2,0.6,0.6**")
+    expect(page).to_have_url(re.compile(r"crop=0\.2,0\.2,0\.6,0\.6"))
     expect(page.locator(".query .frame img[src^='data:']")).to_be_visible()
     page.reload()
     expect(page.locator(".query .frame img[src^='data:']")).to_be_visible()
@@ -282,7 +282,7 @@ def test_earlier_searches_are_remembered_here(found: Page, photos: list[PhotoRef
     expect(panel.locator("img").first).to_have_attribute("src", re.compile("^data:image/jpeg"))
     panel.get_by_role("link").nth(1).click()
     expect(panel).to_be_hidden()
-    found.wait_for_url(f"**/?id={photos[0].id}")
+    expect(found).to_have_url(re.compile(rf"/\?id={photos[0].id}$"))
     clock.click()
     panel.get_by_role("button", name="Clear history").click()
     expect(panel).to_contain_text("appear here")
