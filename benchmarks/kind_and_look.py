@@ -31,7 +31,7 @@ from retrieval.embedder import Embedder
 from retrieval.index import Payload, Point
 from retrieval.index.embedded import EmbeddedStore
 from retrieval.parts import Parts
-from retrieval.photo_ref import PhotoRef
+from retrieval.photo_ref import PhotoRef, photo_id
 from retrieval.search import Searcher, SearchParameters
 from retrieval.stores import read_file
 from retrieval.top_k import Embeddings, top_k
@@ -116,7 +116,7 @@ def _duplicates(embeddings: Embeddings, names: list[str], parts: Parts, calibrat
     uris = [*names, *(f"copy of {name}" for name in originals)]
     photos = [Payload(uri, None, f"{number:064x}", 1, 1, 1, "", "") for number, uri in enumerate(uris)]
     threshold = calibration.duplicates(len(photos))
-    found = find_duplicates(Gallery(photos, embeddings, parts), threshold)
+    found = find_duplicates(Gallery(photos, embeddings, parts, [photo_id(uri) for uri in uris]), threshold)
     pairs = {
         (one, other)
         for group in found.near_identical

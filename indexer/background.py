@@ -12,6 +12,7 @@ from indexer.activation import run_activation
 from indexer.first_model import run_first_job
 from indexer.jobs import IndexRequest, Job, Kind
 from indexer.map import run_map
+from indexer.review.job import run_review
 from indexer.runner import run_job
 from retrieval.cancellation import CancellationToken
 from retrieval.closing import Closing
@@ -79,6 +80,7 @@ class BackgroundJobs(Closing):
         runs: dict[Kind, Callable[..., object]] = {
             "index": partial(run_first_job if request.pretrained else run_job, decoder=self._decoder),
             "map": run_map,
+            "review": run_review,
             "activate": run_activation,
         }
         try:

@@ -10,10 +10,13 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from indexer.gallery import Gallery
+from retrieval.analysis.calibration import ScoreThresholds
+from retrieval.bundle_format import CalibrationData
 from retrieval.parts import LOOK
 from retrieval.top_k import Embeddings, top_k_of_each
 
 NEIGHBOURS = 10  # compared for each photo
+MIN_SCORE = 0.999  # of near-identical photos, if the model is not calibrated
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,14 @@ class Duplicates:
     calibrated_on: str | None
     identical: list[Identical]
     near_identical: list[NearIdentical]
+
+
+def find_calibrated_duplicates(gallery: Gallery, calibration: CalibrationData | None) -> Duplicates:
+    """Find duplicates with the threshold that follows from the calibration of the model and the number of photos."""
+    if calibration is None:
+        return find_duplicates(gallery, MIN_SCORE)
+    threshold = ScoreThresholds(calibration, gallery.parts).duplicates(len(gallery.photos))
+    return find_duplicates(gallery, threshold, calibration.calibrated_on)
 
 
 def find_duplicates(gallery: Gallery, threshold: float, calibrated_on: str | None = None) -> Duplicates:

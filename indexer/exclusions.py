@@ -9,10 +9,13 @@ from retrieval.index.base import IndexedPhoto
 
 
 def exclude_photo(index: VectorIndex, photo: IndexedPhoto) -> None:
-    """Remove a photo from an index, and leave its content out of jobs, with other models, too."""
-    before = _recorded(index)
+    """Remove a photo from an index, and leave its content out of jobs, with other models, too.
+
+    If another photo has the same content, only this one is left out of jobs with this model.
+    """
+    before, content = _recorded(index), photo.payload.sha256
     remove_photos(index, [photo], "person")
-    save_contents(index, before | {photo.payload.sha256})
+    save_contents(index, before if index.with_content([content]) else before | {content})
 
 
 def restore_excluded(index: VectorIndex, photo: uuid.UUID) -> IndexedPhoto:

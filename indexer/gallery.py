@@ -23,6 +23,7 @@ class Gallery:
     photos: list[Payload]
     embeddings: Embeddings
     parts: Parts
+    ids: list[uuid.UUID]
 
     def part(self, name: str) -> Embeddings:
         """Return one part of the embeddings, float32 [photos, length], unit length; the only part if there is one."""
@@ -32,15 +33,17 @@ class Gallery:
 def read_gallery(index: VectorIndex, parts: Parts) -> Gallery:
     """Read every point of an index, whose embeddings have these parts; raises `NotFound` if it is empty."""
     photos: list[Payload] = []
+    ids: list[uuid.UUID] = []
     embeddings = np.empty((index.count(), index.dimension), np.float32)
     for position, point in enumerate(index.scroll()):
         if position == len(embeddings):
             break  # indexed since it was counted
         photos.append(point.payload)
+        ids.append(point.id)
         embeddings[position] = point.vector
     if not photos:
         raise _empty(index)
-    return Gallery(photos, embeddings[: len(photos)], parts)
+    return Gallery(photos, embeddings[: len(photos)], parts, ids)
 
 
 def draw_points(index: VectorIndex, most: int) -> list[Point]:

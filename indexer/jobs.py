@@ -35,7 +35,7 @@ from retrieval.settings import Settings
 from retrieval.stores import Failure
 from retrieval.wording import count_of
 
-Kind = Literal["index", "map", "activate"]
+Kind = Literal["index", "map", "review", "activate"]
 State = Literal["running", "done", "failed", "interrupted", "cancelled"]
 SAVED_EVERY_SECONDS = 1.0
 RECORD = "job.json"
@@ -64,7 +64,7 @@ class IndexRequest:
     allow_removing: str | None = None  # how many photos of a source `sync` may remove: a number, or "20%"
     urls: bool = False  # whether sources, and manifests, may name URLs
     retry_of: str | None = None  # a job, to index only the photos that failed in it; None for all photos
-    kind: Kind = "index"  # "map" (`indexer.map`) and "activate" (`indexer.activation`) need no sources
+    kind: Kind = "index"  # the others need no sources: `indexer.map`, `indexer.review.job`, `indexer.activation`
     max_loss: float = 0.05  # of MAP@R, that activating a model may cost
     columns: Sequence[str] = ()  # the kinds of columns that a person chose, each as NAME:KIND
     started_by: str | None = None  # the name of the key with which it was started; None on the command line

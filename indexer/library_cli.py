@@ -10,14 +10,13 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from indexer.duplicates import Duplicates, find_duplicates
+from indexer.duplicates import Duplicates, find_calibrated_duplicates, find_duplicates
 from indexer.gallery import Gallery, read_gallery
 from indexer.label_issues import find_doubtful
 from indexer.migrate import Migration
 from indexer.migrate import migrate as run_migration
 from indexer.model_registry import open_index
 from indexer.progress import INTERRUPTED, cancel_on_interrupt
-from retrieval.analysis.calibration import ScoreThresholds
 from retrieval.analysis.label_issues import VOTERS
 from retrieval.bundle_format import CalibrationData
 from retrieval.console import JsonFlag, messages, print_result
@@ -29,7 +28,6 @@ from retrieval.settings import load_settings
 from retrieval.wording import count_of
 
 SHOWN = 50
-MIN_SCORE = 0.999  # of near-identical photos, if the model is not calibrated
 
 
 Place = Literal["server", "embedded"]
@@ -46,7 +44,9 @@ def duplicates(
 ) -> None:
     """List duplicates: identical files, and files that look the same, such as resized copies of a photo."""
     gallery, calibration = _open_gallery(bundle)
-    found = _find_duplicates(gallery, calibration) if min_score is None else find_duplicates(gallery, min_score)
+    found = (
+        find_calibrated_duplicates(gallery, calibration) if min_score is None else find_duplicates(gallery, min_score)
+    )
     print_result(asdict(found), as_json, _duplicates_text(found))
 
 
@@ -100,13 +100,6 @@ def _open_gallery(chosen: Path | None) -> tuple[Gallery, CalibrationData | None]
         manifest = (bundle := bundle_in_use(settings, store, chosen)).manifest
         with open_index(store, bundle) as index:
             return read_gallery(index, Parts(manifest.parts)), manifest.calibration_data or index.calibration()
-
-
-def _find_duplicates(gallery: Gallery, calibration: CalibrationData | None) -> Duplicates:
-    if calibration is None:
-        return find_duplicates(gallery, MIN_SCORE)
-    threshold = ScoreThresholds(calibration, gallery.parts).duplicates(len(gallery.photos))
-    return find_duplicates(gallery, threshold, calibration.calibrated_on)
 
 
 def _duplicates_text(found: Duplicates) -> Text:

@@ -24,6 +24,7 @@ from web.api import (
     map,
     models,
     prometheus,
+    queues,
     search,
     searches,
     selection,
@@ -111,7 +112,20 @@ def _hash_of_files(folder: Path) -> str:
 
 
 def _mount(app: APIFlask) -> None:
-    for module in (search, searches, embeddings, explain, images, selection, uploads, labels, map, jobs, models):
+    for module in (
+        search,
+        searches,
+        embeddings,
+        explain,
+        images,
+        selection,
+        uploads,
+        labels,
+        queues,
+        map,
+        jobs,
+        models,
+    ):
         app.register_blueprint(module.blueprint, url_prefix=API)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(health.blueprint, url_prefix=API, name="health_below_api")

@@ -24,6 +24,7 @@ from indexer.export.selection import TextFormat
 from indexer.jobs import Job
 from indexer.model_registry import MAX_LOSS, Model
 from indexer.removal import REMOVABLE
+from indexer.review.queues import QueueName
 from indexer.scheduled_sync import LastSync
 from retrieval import formats
 from retrieval.browse import Browsing
@@ -655,14 +656,20 @@ class MapJob(RequestModel):
     kind: Literal["map"]
 
 
+class ReviewJob(RequestModel):
+    """Compute the queues of photos to review for `GET /queues`."""
+
+    kind: Literal["review"]
+
+
 class NewJob(
     RootModel[
         Annotated[
-            Annotated[IndexJob, Tag("index")] | Annotated[MapJob, Tag("map")],
+            Annotated[IndexJob, Tag("index")] | Annotated[MapJob, Tag("map")] | Annotated[ReviewJob, Tag("review")],
             Discriminator(
                 lambda fields: fields.get("kind", "index") if isinstance(fields, dict) else None,
                 custom_error_type="kind",
-                custom_error_message="A job is an object whose `kind` is index or map",
+                custom_error_message="A job is an object whose `kind` is index, map or review",
             ),
         ]
     ]
@@ -711,6 +718,44 @@ class MapPoints(BaseModel):
     x: list[float] = Field(description="0 to 1")
     y: list[float] = Field(description="0 to 1")
     label: list[int | None] = Field(description="indexes into `labels`; null: no label")
+
+
+class QueueCount(BaseModel):
+    """A queue of photos to review, and the number of photos that wait in it."""
+
+    name: QueueName
+    total: int
+
+
+class Queues(BaseModel):
+    """The queues of photos to review."""
+
+    computed_at: str = Field(description="ISO 8601 in UTC")
+    changed: int = Field(description="about how many photos were indexed or removed since then")
+    queues: list[QueueCount]
+
+
+class QueuedPhoto(BaseModel):
+    """A photo to review, and why."""
+
+    photo: Photo
+    suggested: str | None = Field(description="the label that most of the nearest photos vote for; null: no suggestion")
+    confidence: float | None = Field(description="probability that the suggested label is right, 0 to 1")
+    margin: float | None = Field(
+        description="lead of the suggested label over the photo's own label, or over the second one if it has none, as "
+        "a share of the votes, 0 to 1"
+    )
+    duplicate_of: uuid.UUID | None = Field(description="id of the photo of which it is a duplicate")
+    reason: str = Field(description="why it is in the queue, as a sentence")
+
+
+class QueuedPhotos(BaseModel):
+    """The photos that wait in a queue, most important first."""
+
+    name: QueueName
+    computed_at: str = Field(description="ISO 8601 in UTC")
+    photos: list[QueuedPhoto]
+    total: int
 
 
 class ActivationOptions(RequestModel):

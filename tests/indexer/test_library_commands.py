@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import make
@@ -77,7 +79,8 @@ def gallery(vectors: np.ndarray, labels: list[str | None]) -> Gallery:
         Payload(f"file:///{number}.jpg", label, f"{number:064x}", 1, 1, 1, "t", "t")
         for number, label in enumerate(labels)
     ]
-    return Gallery(photos, unit, Parts([Part(name="kind", length=unit.shape[1], weight=1)]))
+    ids = [uuid.UUID(int=number) for number in range(len(photos))]
+    return Gallery(photos, unit, Parts([Part(name="kind", length=unit.shape[1], weight=1)]), ids)
 
 
 def test_one_photo_has_no_duplicate_and_no_doubt() -> None:
@@ -101,9 +104,9 @@ def test_duplicates_are_found_by_look_and_label_issues_by_kind() -> None:
     kinds = np.eye(2)[[0, 0, 0, 1, 1, 1]]
     looks = np.eye(6)[[0, 1, 2, 0, 4, 5]]
     parts = Parts([Part(name="kind", length=2, weight=0.5), Part(name="look", length=6, weight=0.5)])
-    photos = gallery(np.ones((6, 8)), ["a", "a", "b", "b", "b", "b"]).photos
+    like = gallery(np.ones((6, 8)), ["a", "a", "b", "b", "b", "b"])
     embeddings = (np.hstack([kinds, looks]) / np.sqrt(2)).astype(np.float32)
-    both = Gallery(photos, embeddings, parts)
+    both = Gallery(like.photos, embeddings, parts, like.ids)
     (group,) = find_duplicates(both, 0.9).near_identical
     assert group.photos == ["file:///0.jpg", "file:///3.jpg"]
     assert [uri for uri, _ in find_doubtful(both, voters=2)] == ["file:///2.jpg"]
@@ -112,6 +115,13 @@ def test_duplicates_are_found_by_look_and_label_issues_by_kind() -> None:
 def test_photos_without_label_neither_vote_nor_are_doubtful() -> None:
     mixed = gallery(np.random.default_rng(0).uniform(size=(20, 4)), [None] * 18 + ["a", "b"])
     assert {uri for uri, _ in find_doubtful(mixed)} == {"file:///18.jpg", "file:///19.jpg"}
+
+
+def test_a_confirmed_label_is_not_doubtful() -> None:
+    found = gallery(np.array([[1, 0], [1, 0.1], [1, -0.1]]), ["a", "a", "b"])
+    assert [uri for uri, _ in find_doubtful(found)] == ["file:///2.jpg"]
+    found.photos[2] = replace(found.photos[2], confirmed=True)
+    assert find_doubtful(found) == []
 
 
 def test_a_draw_is_no_doubt() -> None:

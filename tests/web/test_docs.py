@@ -12,6 +12,7 @@ import pytest
 from serving import ROOT, fill_index, serving
 
 from indexer.jobs import IndexRequest, JobRecord
+from indexer.review.queues import save_queues
 from retrieval.bundle import Bundle
 from retrieval.columns.schema import ColumnSchema, save_schema
 from retrieval.index import open_store
@@ -38,6 +39,7 @@ def test_every_example_is_answered(
     photos = fill_index(settings, bundle, library / "rose")
     with open_store(settings) as store, store.open(bundle.model_id, bundle.dimension) as index:
         save_schema(index, ColumnSchema(kinds={"price": "number", "shop": "text"}))
+    save_queues(settings, bundle.model_id, len(photos), {})
     shutil.copy(photos[0].path, tmp_path / "photo.jpg")
     job = JobRecord(settings.jobs_folder, IndexRequest([str(library)]), bundle.model_id)
     job.end("done")

@@ -70,7 +70,8 @@ def test_every_call_is_described(client: FlaskClient) -> None:
     assert {("get", images + part) for part in ("", "/similar", "/file", "/thumbnail")} <= calls
     body = document["paths"]["/api/v1/search"]["post"]["requestBody"]["content"]
     assert set(body) == {"multipart/form-data", "application/json"}
-    assert [tag["name"] for tag in document["tags"]] == ["Search", "Photos", "Map", "Jobs", "Models", "Health"]
+    tags = ["Search", "Photos", "Review", "Map", "Jobs", "Models", "Health"]
+    assert [tag["name"] for tag in document["tags"]] == tags
 
 
 def test_responses_are_described_as_they_are_sent(client: FlaskClient) -> None:

@@ -72,7 +72,7 @@ def list_photos(query_data: BrowsingOptions) -> ImageList:
     """
     found, total = browse(services().searcher.index, query_data.browsing())
     place_of = place_fields_of_many()
-    images = [_shown(photo.id, photo.payload, place_of(photo.id, photo.payload.uri)) for photo in found]
+    images = [shown(photo.id, photo.payload, place_of(photo.id, photo.payload.uri)) for photo in found]
     return ImageList(images=images, total=total)
 
 
@@ -189,7 +189,7 @@ def _jpeg(photo: uuid.UUID, name: str, make: Callable[[PhotoFile], bytes]) -> Re
 
 def _photo(photo: uuid.UUID) -> Photo:
     payload = indexed(photo)
-    return _shown(photo, payload, place_fields(photo, payload.uri))
+    return shown(photo, payload, place_fields(photo, payload.uri))
 
 
 def _tagged(photo: Photo) -> tuple[Photo, int, dict[str, str]]:
@@ -197,7 +197,7 @@ def _tagged(photo: Photo) -> tuple[Photo, int, dict[str, str]]:
     return photo, 200, {"ETag": quote_etag(photo.version)}
 
 
-def _shown(photo: uuid.UUID, payload: Payload, place: dict[str, Any]) -> Photo:
+def shown(photo: uuid.UUID, payload: Payload, place: dict[str, Any]) -> Photo:
     """Return a photo as the current request may see it."""
     fields = payload.as_dict() | {"extra": shown_extra(payload.extra), "version": version_of(payload)}
     return Photo(**{"id": photo, "label": None, **fields, **place})

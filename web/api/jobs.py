@@ -16,7 +16,7 @@ from retrieval.api_keys import Scope
 from retrieval.errors import NotFound
 from retrieval.stores import Failure
 from web.keys import WRITES, current, may, require, sees_uris
-from web.schemas import FailedPhoto, Failures, IndexJob, Jobs, MapJob, NewJob, PageOptions
+from web.schemas import FailedPhoto, Failures, IndexJob, Jobs, NewJob, PageOptions
 from web.services import Services, services
 from web.validation import Blueprint
 
@@ -36,9 +36,9 @@ Started = tuple[Job, int, dict[str, str]]
 @blueprint.output(Job, status_code=202)
 @blueprint.doc(operation_id="startJob", responses=[400, 403, 404, 409, 415, 422])
 def start(new: NewJob) -> Started:
-    """Start a job: index photos that are on the server, or compute the map."""
+    """Start a job: index photos that are on the server, compute the map, or find photos to review."""
     job = new.root
-    return start_job(IndexRequest((), kind="map")) if isinstance(job, MapJob) else start_indexing(job)
+    return start_indexing(job) if isinstance(job, IndexJob) else start_job(IndexRequest((), kind=job.kind))
 
 
 @blueprint.get("/jobs")

@@ -15,7 +15,7 @@ const REASONS = {
   excluded: (pattern) => `excluded by ${pattern}`,
   home: (name) => `in Lookalike’s own folder ${name}`,
 };
-const TITLES = { map: "Map", activate: "Activation of a model" };
+const TITLES = { map: "Map", review: "Photos to review", activate: "Activation of a model" };
 const MOST_REMOVED = 100;
 const { jobs: address, images } = main().dataset;
 const list = main().querySelector(".list");
@@ -157,7 +157,7 @@ function sourcesOf(job) {
 
 /** The request that starts the same job again. */
 function requestOf({ kind, sources, label_from, sync, include_hidden, exclude, relabel, pretrained }) {
-  return kind === "map" ? { kind } : { sources, label_from, sync, include_hidden, exclude, relabel, pretrained };
+  return kind !== "index" ? { kind } : { sources, label_from, sync, include_hidden, exclude, relabel, pretrained };
 }
 
 function indexed({ seen, indexed, unchanged, moved, removed, failed, skipped, images_per_second: rate, seconds }) {

@@ -1,0 +1,1 @@
+"""Queues of photos that a person should look at, most important first."""
