@@ -86,6 +86,10 @@ class CorrectionLog:
                 self._read_further()
             return self._latest
 
+    def lines(self) -> list["Correction | DamagedLine"]:
+        """Return all lines, in their order."""
+        return list(read_corrections(self.path)) if self.path.exists() else []
+
     def append(self, corrections: Sequence[Correction]) -> None:
         """Add corrections; when it returns, they survive a power failure. Call it within `locked`."""
         if not corrections:

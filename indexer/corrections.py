@@ -13,7 +13,7 @@ from pathlib import Path
 from types import EllipsisType
 
 from indexer.batches import batches
-from indexer.correction_log import Correction, CorrectionLog
+from indexer.correction_log import Correction, CorrectionLog, line_of
 from indexer.index_columns import IndexColumns
 from retrieval.errors import NotFound, PhotoChanged
 from retrieval.index import Payload, VectorIndex
@@ -89,6 +89,21 @@ class Corrections:
             apply_updates(index, [update])
             return index.get([photo]).get(photo, found)
 
+    def merge(self, corrections: Iterable[Correction]) -> tuple[int, list["Update"]]:
+        """Add the corrections of another home to the log; return how many are new, and all updates for an index.
+
+        It is idempotent; call it within `locked`. Of several corrections of a content, the one with the latest time
+        counts.
+        """
+        before = self.log.latest()
+        known = {line_of(one) for one in self.log.lines() if isinstance(one, Correction)}
+        wanted = {line_of(one): one for one in corrections}
+        new = [one for line, one in wanted.items() if line not in known]
+        self.log.append(new)
+        after = self.log.latest()
+        contents = dict.fromkeys(one.sha256 for one in wanted.values())
+        return len(new), [Update(after[content], before.get(content)) for content in contents]
+
 
 @dataclass(frozen=True, slots=True)
 class Update:
@@ -104,11 +119,11 @@ class Update:
 
 
 def apply_updates(index: VectorIndex, updates: Iterable[Update]) -> int:
-    """Change the indexed photos of corrected contents; return how many contents are indexed.
+    """Change the indexed photos of corrected contents; return how many photos were changed.
 
     Raises `IndexWriteFailed` if the index can't be written.
     """
-    contents = 0
+    changed = 0
     columns = IndexColumns(index)
     for some in batches(updates, AT_ONCE):
         by_content = {one.correction.sha256: one for one in some}
@@ -117,10 +132,11 @@ def apply_updates(index: VectorIndex, updates: Iterable[Update]) -> int:
         for payload in corrected.values():
             columns.learn_values(payload.extra)
         new = {photo: columns.applied(payload) for photo, payload in corrected.items()}
-        index.replace_payloads({photo: payload for photo, payload in new.items() if payload != found[photo]})
-        contents += len({payload.sha256 for payload in found.values()})
+        new = {photo: payload for photo, payload in new.items() if payload != found[photo]}
+        index.replace_payloads(new)
+        changed += len(new)
     index.flush()
-    return contents
+    return changed
 
 
 def version_of(photo: Payload) -> str:

@@ -31,6 +31,7 @@ COMMANDS = {
     "models": ("indexer.models_cli:models", "List, activate, roll back and remove models."),
     "duplicates": ("indexer.library_cli:duplicates", "List identical and near-identical photos in the index."),
     "doubtful": ("indexer.library_cli:doubtful", "List photos whose label disagrees with their nearest neighbours."),
+    "corrections": ("indexer.corrections_cli:corrections", "List, export and import corrected labels and columns."),
     "migrate": ("indexer.library_cli:migrate", "Copy the index to a Qdrant server, or back to this machine."),
     "export": ("indexer.export_cli:export", "Write the photos of the index, with their embeddings, to a file."),
     "import-vectors": ("indexer.export_cli:import_vectors", "Add the photos of an exported file to an index."),
