@@ -8,6 +8,7 @@ from urllib.request import Request, urlopen
 
 import fsspec
 import make
+import networks
 import pytest
 from commands import Called, Command
 from flushes import Flushes
@@ -32,6 +33,16 @@ def pillow() -> None:
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A small real bundle."""
     return make.bundle(tmp_path_factory.mktemp("bundles") / "thumbnail")
+
+
+@pytest.fixture(scope="session")
+def two_towers(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A small bundle of networks of photos and texts."""
+    from retrieval.importing.importer import Options, import_network  # noqa: PLC0415 - imports onnx
+
+    folder = tmp_path_factory.mktemp("words")
+    source = str(networks.two_towers(folder / "clip"))
+    return import_network(source, folder / "bundle", Options(), lambda _: None).bundle
 
 
 @pytest.fixture(scope="session")

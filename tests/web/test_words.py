@@ -1,13 +1,13 @@
 """Searches by words and by mixed terms: searcher, command, API and page."""
 
 import base64
+import io
 import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import make
-import networks
 import numpy as np
 import pytest
 from commands import Command
@@ -21,7 +21,6 @@ from retrieval.current_model import open_searcher
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
 from retrieval.errors import BadQuery, NotFound
-from retrieval.importing.importer import Options, import_network
 from retrieval.index import Filter, Payload, Point, open_store
 from retrieval.index.vectors import to_unit_length
 from retrieval.label_words import LabelWords
@@ -34,14 +33,6 @@ from web.app import create_app
 
 SEARCH = "/api/v1/search"
 BROWSER = {"Accept": "text/html"}
-
-
-@pytest.fixture(scope="session")
-def two_towers(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    folder = tmp_path_factory.mktemp("words")
-    return import_network(
-        str(networks.two_towers(folder / "clip")), folder / "bundle", Options(), lambda _: None
-    ).bundle
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +69,11 @@ def point(
     uri = f"file:///gone/{number}.jpg"
     noisy = to_unit_length((vector + noise * random.normal(size=len(vector))).astype(np.float32))
     return Point(photo_id(uri), noisy, Payload(uri, label, f"{number:064x}", 64, 48, 1, "t", "t"))
+
+
+def shown(page: str) -> list[str]:
+    """The ids of the results of a page."""
+    return re.findall(r'class="card" href="/photo/([0-9a-f-]+)"', page)
 
 
 def scores(found: list) -> np.ndarray:
@@ -194,6 +190,7 @@ def test_the_api_searches_by_words_and_terms(words: Site) -> None:
     "query",
     [
         {"text": "red", "look": 0.5},
+        {"terms": [{"text": "red"}], "look": 0.5},
         {"text": " "},
         {"text": ""},
         {"text": "red", "terms": [{"text": "red"}]},
@@ -211,21 +208,80 @@ def test_a_model_without_a_text_network_says_so(client: FlaskClient) -> None:
     assert answer.status_code == 422
     assert "has no text network" in answer.get_json()["detail"]
     assert 'name="text"' not in client.get("/").text
+    page = client.get("/?text=a+red+tulip", headers=BROWSER)
+    assert page.status_code == 422 and "has no text network" in page.text
 
 
 def test_the_page_searches_by_words_and_keeps_them_in_the_address(words: Site) -> None:
     client = words.client
     assert 'name="text"' in client.get("/").text
     page = client.get("/?text=a+red+tulip", headers=BROWSER)
-    found = re.findall(r'class="card" href="/photo/([0-9a-f-]+)"', page.text)
     answer = client.post(SEARCH, json={"text": "a red tulip", "k": 24}).get_json()
-    assert found == [result["id"] for result in answer["results"]]
+    assert shown(page.text) == [result["id"] for result in answer["results"]]
     assert "<title>a red tulip" in page.text and 'value="a red tulip"' in page.text
     assert 'data-address="/?text=a+red+tulip"' in page.text
     photo = words.photos[3].id
     mixed = client.get(f"/?text=a+red+tulip&id={photo}&unlike={words.photos[9].id}", headers=BROWSER)
     assert mixed.status_code == 200 and f"text=a+red+tulip&amp;id={photo}" in mixed.text
     assert 'data-near="' in client.get("/map?text=a+red+tulip").text
+
+
+def test_terms_of_the_page_have_weights_which_its_address_keeps(words: Site) -> None:
+    client, photos = words.client, words.photos
+    like, unlike = photos[3].id, photos[9].id
+    sent = f"/?text=a+red+tulip&weight.0=-0.5&text=snow&text=&weight.1=1&like={like}&unlike={unlike}&weight.{unlike}=-2"
+    page = client.get(sent, headers=BROWSER).text
+    kept = (
+        f"/?text=a+red+tulip&amp;text=snow&amp;like={like}&amp;unlike={unlike}&amp;weight.0=-0.5&amp;weight.{unlike}=-2"
+    )
+    assert f'data-address="{kept}"' in page
+    for name, value in (("0", "-0.5"), ("1", "1"), (like, "1"), (unlike, "-2")):
+        assert re.search(f'name="weight.{name}" [^>]*value="{value}"', page), name
+    terms = [
+        {"text": "a red tulip", "weight": -0.5},
+        {"text": "snow"},
+        {"id": str(like)},
+        {"id": str(unlike), "weight": -2},
+    ]
+    assert shown(page) == [
+        result["id"] for result in client.post(SEARCH, json={"terms": terms, "k": 24}).get_json()["results"]
+    ]
+
+
+def test_a_button_removes_a_text_and_the_weights_of_the_others_stay(words: Site) -> None:
+    page = words.client.get(
+        "/?text=red&text=snow&text=fruit&text=+snow&weight.0=3&weight.2=-1&without=0", headers=BROWSER
+    )
+    assert 'data-address="/?text=snow&amp;text=fruit&amp;weight.1=-1"' in page.text
+    last = words.client.get("/?text=red&without=0&weight.0=2", headers=BROWSER)
+    assert last.status_code == 200 and "Find the photos" in last.text
+
+
+def test_an_upload_joins_the_words_of_the_page(words: Site) -> None:
+    page = words.client.get("/?text=red&weight.0=2", headers=BROWSER).text
+    chooser = page.partition('class="chooser')[2].partition("</form>")[0]
+    assert 'name="text" value="red"' in chooser and 'name="weight.0" value="2"' in chooser
+    sent = {"image": (io.BytesIO(words.photos[5].path.read_bytes()), "photo.jpg"), "text": "red", "weight.0": "2"}
+    found = words.client.post("/", data=sent, headers=BROWSER).text
+    assert "Query photo" in found and 'name="weight.photo"' in found
+    assert re.search(r'data-address="/\?text=red&amp;vector=[^"]*&amp;weight\.0=2"', found)
+
+
+@pytest.mark.parametrize("wrong", ["weight.0=9", "weight.0=heavy", f"text={'x' * 400}&text={'y' * 400}"])
+def test_wrong_terms_of_an_address_are_refused(words: Site, wrong: str) -> None:
+    assert words.client.get(f"/?text=red&{wrong}", headers=BROWSER).status_code == 422
+
+
+def test_results_of_words_are_in_bands_of_their_own(named: Site) -> None:
+    page = named.client.get(f"/?text={NAMES[0]}", headers=BROWSER).text
+    assert re.findall(r"<summary><h2>([^<]+)", page)[0] == "Good match"
+    assert "Possibly the same kind" not in page and 'name="look"' not in page
+    limited = named.client.get(f"/?text={NAMES[0]}&band=same", headers=BROWSER).text
+    bands = named.searcher.bands(kind="words")
+    found = named.searcher.by_words(NAMES[0], SearchParameters(k=24, min_score=bands.same_kind))
+    assert shown(limited) == [str(result.id) for result in found.results]
+    mixed = named.client.get(f"/?text={NAMES[0]}&text=snow", headers=BROWSER).text
+    assert "<summary><h2>" not in mixed
 
 
 def test_the_command_searches_by_words(settings: Settings, two_towers: Bundle, library: Path, command: Command) -> None:

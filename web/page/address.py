@@ -11,10 +11,11 @@ from pydantic import BaseModel, Field, model_validator
 from retrieval.errors import BadQuery
 from retrieval.index import Filter
 from retrieval.index.vectors import Vector, check_query, to_unit_length
-from retrieval.search import SearchParameters
+from retrieval.search import QueryKind, SearchParameters
 from retrieval.search_response import ScoreBands
 from web.columns import group_by
 from web.page.column_filters import chosen
+from web.page.terms import TermFields, address_of_weights, kind_of
 from web.schemas import MAX_OFFSET, CropBox, CropText, Label
 
 PAGE_SIZE = 24
@@ -43,15 +44,15 @@ class Limits(BaseModel):
         return {**values, "limits": limits}
 
 
-class PageQuery(Limits):
+class PageQuery(Limits, TermFields):
     """A search by an indexed photo (`id`) or by the embedding of an uploaded one, refined by examples.
 
     `crop` is the part of the photo to search by; `vector` is already the embedding of that part. While the server keeps
     the uploaded photo, `kept` is its token, and its exact embedding is used instead of `vector`. `find` filters the
-    labels that are offered, not the results. `text` are words, searched for alone or beside the photo. `look` is the
-    weight of the part look, by default that of the model. `band` is the last band of scores that is shown, and
-    `min_score` the lowest score. `group_by` is the column by which results are grouped, and `diverse` whether they
-    should differ from each other. For `only` and `limits` see `web.page.column_filters`.
+    labels that are offered, not the results. `text` are words, searched for alone or beside the photo
+    (`web.page.terms`). `look` is the weight of the part look, by default that of the model. `band` is the last band of
+    scores that is shown, and `min_score` the lowest score. `group_by` is the column by which results are grouped, and
+    `diverse` whether they should differ from each other. For `only` and `limits` see `web.page.column_filters`.
     """
 
     id: uuid.UUID | None = None
@@ -67,14 +68,18 @@ class PageQuery(Limits):
     look: float | None = Field(None, ge=0, le=1)
     offset: int = Field(0, ge=0, le=MAX_OFFSET)
     find: str = Field("", max_length=500)
-    text: str = Field("", max_length=500)
     group_by: str = Field("", max_length=1000)
     diverse: bool = False
 
     @property
     def is_search(self) -> bool:
         """Whether there is something to search by."""
-        return bool(self.id or self.vector or self.like or self.text.strip())
+        return bool(self.id or self.vector or self.like or self.text)
+
+    @property
+    def kind(self) -> QueryKind:
+        """What its scores mean."""
+        return kind_of(self, bool(self.id or self.vector or self.like or self.unlike))
 
     def parameters(self, bands: ScoreBands | None) -> SearchParameters:
         """Convert it for the searcher; `bands` are those at its weight of look."""
@@ -105,6 +110,7 @@ class PageQuery(Limits):
             "crop": "" if whole else crop_text(query.crop),
             "like": query.like,
             "unlike": query.unlike,
+            **address_of_weights(query, query.like, query.unlike),
             "label": query.label,
             "only": query.only,
             **query.limits,

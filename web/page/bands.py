@@ -11,6 +11,8 @@ from web.page.cards import Card
 BandName = Literal["same", "possible", "other", "all"]
 TITLES: dict[BandName, str] = {"same": "Same kind", "possible": "Possibly", "other": "Something else", "all": ""}
 UNLABELLED_TITLES: dict[BandName, str] = {"same": "Very similar", "other": "Less similar", "all": ""}
+TITLES_OF_WORDS: dict[BandName, str] = {**TITLES, "same": "Good match"}
+UNLABELLED_TITLES_OF_WORDS: dict[BandName, str] = {"same": "Good match", "other": "Weaker match", "all": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +29,15 @@ class Band:
         return self.title == TITLES["other"]
 
 
-def in_bands(results: Sequence[SearchResult], bands: ScoreBands | None, *, fold: bool = True) -> list[Band]:
+def in_bands(
+    results: Sequence[SearchResult], bands: ScoreBands | None, *, fold: bool = True, of_words: bool = False
+) -> list[Band]:
     """Divide results into bands; one band without a title if the scores are not calibrated.
 
-    `fold` is whether near-identical copies are folded into one card.
+    `fold` is whether near-identical copies are folded into one card, `of_words` whether the query is a text.
     """
     found: list[Band] = []
-    titles = UNLABELLED_TITLES if bands and bands.possible is None else TITLES
+    titles = _titles(of_words, is_labelled=not bands or bands.possible is not None)
     names = {result.id: _band(result.score, bands) for result in results}
     for card in _folded(results) if fold else map(Card.found, results):
         name = names[card.id]
@@ -41,6 +45,12 @@ def in_bands(results: Sequence[SearchResult], bands: ScoreBands | None, *, fold:
             found.append(Band(name, titles[name], []))
         found[-1].cards.append(card)
     return found
+
+
+def _titles(of_words: bool, is_labelled: bool) -> dict[BandName, str]:
+    if of_words:
+        return TITLES_OF_WORDS if is_labelled else UNLABELLED_TITLES_OF_WORDS
+    return TITLES if is_labelled else UNLABELLED_TITLES
 
 
 def _band(score: float, bands: ScoreBands | None) -> BandName:

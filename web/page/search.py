@@ -26,6 +26,7 @@ from web.page.cards import Card, Picture, payloads
 from web.page.column_filters import chosen, offered
 from web.page.groups import is_known, offered_groups, others_of
 from web.page.label_choices import choose_labels
+from web.page.terms import terms_of
 from web.photo_files import make_jpeg
 from web.schemas import API, MAX_OFFSET, CropBox
 from web.services import services
@@ -144,14 +145,20 @@ def _results(query: PageQuery, subject: Subject) -> str:
         box=query.crop,
         likes=[Card.of(photo, examples[photo]) for photo in query.like],
         unlikes=[Card.of(photo, examples[photo]) for photo in query.unlike],
-        bands=in_bands(response.results, None if query.diverse else response.bands, fold=not query.group_by),
+        bands=in_bands(
+            response.results,
+            None if query.diverse else response.bands,
+            fold=not query.group_by,
+            of_words=bool(query.text),
+        ),
         others=others_of(query, response.results),
         group_columns=offered_groups(query.group_by),
         unknown_group=unknown_group,
         thresholds=response.bands,
         predicted=response.predicted_label,
         in_collection=known and Card.of(known, payloads([known])[known]),
-        look=None if query.text.strip() else response.look,
+        look=None if query.text else response.look,
+        without_photo=query.address(id=None, vector="", crop=CropBox(), offset=0),
         default_look=served.searcher.parts.default_look,
         gone_examples=gone,
         unknown_labels=unknown,
@@ -193,8 +200,7 @@ def _search_by_known_labels(query: PageQuery, subject: Subject) -> tuple[PageQue
 
 
 def _search(query: PageQuery, subject: Subject) -> SearchResponse:
-    bands = None if query.text.strip() else services().searcher.bands(query.look)
-    parameters = query.parameters(bands)
+    parameters = query.parameters(services().searcher.bands(None if query.text else query.look, query.kind))
     response = search_by(query, subject, parameters)
     response = replace(response, took_ms={**subject.took_ms, **response.took_ms})
     services().metrics.observe_search(response)
@@ -203,7 +209,7 @@ def _search(query: PageQuery, subject: Subject) -> SearchResponse:
 
 def search_by(query: PageQuery, subject: Subject, parameters: SearchParameters) -> SearchResponse:
     """Search by the photo and the examples of a query, with other parameters than its own."""
-    if query.text.strip():
+    if query.text:
         return _search_by_words(query, subject, parameters)
     by_id = [query.id] if query.id is not None and subject.vector is None else []
     unindexed = [] if subject.vector is None else [subject.vector]
@@ -218,14 +224,13 @@ def search_by(query: PageQuery, subject: Subject, parameters: SearchParameters) 
 
 
 def _search_by_words(query: PageQuery, subject: Subject, parameters: SearchParameters) -> SearchResponse:
-    """Search by words and, with equal weights, by the photo and the examples."""
-    terms = [Term(text=query.text)]
+    """Search by words and, with their weights, by the photo and the examples."""
+    photo = None
     if subject.vector is not None:
-        terms.append(Term(vector=subject.vector))
+        photo = Term(vector=subject.vector)
     elif query.id is not None:
-        terms.append(Term(photo=query.id))
-    terms += [Term(photo=photo) for photo in query.like]
-    terms += [Term(-1, photo=photo) for photo in query.unlike]
+        photo = Term(photo=query.id)
+    terms = terms_of(query, photo, query.like, query.unlike)
     served = services()
     with served.computing:
         return served.searcher.by_terms(terms, replace(parameters, look=None))

@@ -5,7 +5,7 @@ const DELAY = 250; // milliseconds after the last input
 export function refine({ visit, load, onShow }) {
   const form = () => document.getElementById("search");
   // A photo that is marked is no longer a result.
-  const submit = (submitter, by) => visit(addressOf(form(), submitter), { stay: true, focus: submitter?.name && ".neighbours .card", by });
+  const submit = (submitter, by) => visit(addressOf(form(), submitter), { stay: true, focus: focusAfter(submitter?.name), by });
 
   document.addEventListener("submit", (event) => {
     if (event.target !== form()) return;
@@ -23,6 +23,7 @@ export function refine({ visit, load, onShow }) {
     if (target.form !== form() || target.type === "checkbox" || target.tagName === "SELECT" || target.name === "text") return;
     clearTimeout(timer);
     if (target.name === "min_score") target.parentElement.querySelector("output").value = Number(target.value) ? Number(target.value).toFixed(2) : "any";
+    if (target.name.startsWith("weight.")) target.nextElementSibling.value = target.value;
     timer = setTimeout(() => (target.name === "find" ? find(target) : submit(null, target.name)), DELAY);
   });
 
@@ -44,6 +45,12 @@ export function refine({ visit, load, onShow }) {
     event.preventDefault();
     button.click();
   });
+}
+
+/** Selects what gets the focus after a button: the first result after one of a result, the text box after one of a term. */
+function focusAfter(name) {
+  if (!name) return null;
+  return name === "without" ? ".words [type=search]" : ".neighbours .card";
 }
 
 /** The URL of the form's search. */

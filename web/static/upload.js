@@ -21,8 +21,9 @@ export function photoOf(frame) {
 export function acceptPhotos({ visit, refuse }) {
   const form = () => document.querySelector("form.chooser");
 
-  /** Search with a photo, and with the other fields of a form; `original`: send it as it is. */
-  async function search(file, { fields = new FormData(), original = false } = {}) {
+  /** Search with a photo, and with the other fields of a form, by default those terms that stay; `original`: send it as it is. */
+  async function search(file, { fields = new FormData(form()), original = false } = {}) {
+    fields.delete("image"); // of the inputs in which none was chosen
     const pending = showPending();
     try {
       const pixels = await decode(file);

@@ -174,5 +174,5 @@ function newKey() {
 function selectorOf(element) {
   if (!element?.name) return null;
   const value = element.type === "checkbox" ? `[value="${CSS.escape(element.value)}"]` : "";
-  return `[name="${element.name}"]${value}`;
+  return `[name="${element.name}"]:not([type="hidden"])${value}`;
 }
