@@ -15,7 +15,7 @@ from retrieval.bundle import MANIFEST, Bundle, load_bundle
 from retrieval.bundle_archive import install_archive
 from retrieval.bundle_format import Manifest, Precision, TrainingData
 from retrieval.cancellation import CancellationToken, raise_if_cancelled
-from retrieval.errors import BadBundle, IndexBusy, IndexMismatch, LookalikeError, NotFound, WorseModel
+from retrieval.errors import BadBundle, IndexBusy, IndexMismatch, LookalikeError, NotComparable, NotFound, WorseModel
 from retrieval.files import write_atomically
 from retrieval.index import IndexStore, VectorIndex
 from retrieval.index.base import no_index
@@ -134,7 +134,8 @@ def activate(
         NotFound: it has no index, or an empty one.
         IndexMismatch: the cross-check failed.
         WorseModel: its MAP@R is too low.
-        BadBundle: its bundle is not installed, or damaged; or that of the current model is.
+        BadBundle: its bundle is not installed, or damaged.
+        NotComparable: the bundle of the current model is damaged.
         IndexBusy: another process holds its index, or that of the current model.
     """
     if model not in store.models():
@@ -224,9 +225,11 @@ def _open_current(settings: Settings, store: IndexStore, model: str, max_loss: f
     except (BadBundle, IndexBusy) as error:
         if max_loss >= 1:
             return None
-        error.message = f"{model} was not activated, since it can't be compared with {current}. {error.message}"
-        error.remedy += " To activate it without a comparison: --max-loss 1."
-        error.args = (f"{error.message} {error.remedy}",)
+        message = f"{model} was not activated, since it can't be compared with {current}. {error.message}"
+        remedy = f"{error.remedy} To activate it without a comparison: --max-loss 1."
+        if isinstance(error, BadBundle):
+            raise NotComparable(message, remedy) from error
+        error.message, error.remedy, error.args = message, remedy, (f"{message} {remedy}",)
         raise
 
 

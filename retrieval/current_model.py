@@ -24,7 +24,7 @@ def bundle_in_use(settings: Settings, store: IndexStore, chosen: Path | None = N
         installed = sorted(path.parent.name for path in settings.models_folder.glob(f"*/{MANIFEST}"))
         if installed and not store.models():
             raise NoModel(
-                f"There is no index in {store.location} any more, although models are installed "
+                f"There is no index any more ({store.location}), although models are installed "
                 f"({', '.join(installed)}).",
                 "Restore it from a backup or snapshot, copy it with `lookalike migrate`, or index the photos again: "
                 f"`lookalike index FOLDER --bundle {settings.models_folder / installed[0]}`. If it is elsewhere, "

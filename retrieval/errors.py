@@ -44,6 +44,10 @@ class BadBundle(LookalikeError):
     """A model bundle that is missing, damaged or of another format version."""
 
 
+class NotComparable(BadBundle):
+    """A model was not activated, since the bundle of the current one is damaged, so that both can't be compared."""
+
+
 class IndexBusy(LookalikeError):
     """Another process holds the embedded index; `address` is that of its server, None if it is no server."""
 

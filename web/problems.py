@@ -37,6 +37,7 @@ STATUS_OF = {
     errors.PhotoChanged: 412,
     NameInUse: 409,
     errors.BadBundle: 409,
+    errors.NotComparable: 409,
     errors.WorseModel: 409,
 }
 
@@ -70,6 +71,7 @@ PROBLEM_TYPES = {
     "photo-changed": ("Somebody else has changed a photo meanwhile.", 412),
     "name-in-use": ("Another saved search has this name.", 409),
     "bad-bundle": ("A model bundle is missing, damaged or of another format version.", 409),
+    "not-comparable": ("A model can't be compared with the current one, of which the bundle is damaged.", 409),
     "worse-model": ("The metrics of a model are worse than those of the current one.", 409),
     "index-write-failed": ("The index can't be written, probably because the disk is full.", 503),
     "index-unreadable": ("The index can't be read.", 503),

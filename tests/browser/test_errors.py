@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from playwright.sync_api import Page, expect
 
 API = "**/api/v1"
@@ -47,10 +48,11 @@ def test_problems_are_described_without_commands_and_settings(page: Page) -> Non
     assert [describe(page, problem) for problem, _ in SAID] == [said for _, said in SAID]
 
 
-def test_a_worse_model_can_be_activated_after_a_job_has_refused_it(page: Page, url: str) -> None:
+@pytest.mark.parametrize("reason", ["worse-model", "not-comparable"])
+def test_a_worse_model_can_be_activated_after_a_job_has_refused_it(page: Page, url: str, reason: str) -> None:
     """With more than 10,000 photos, a job activates a model; its record has the type of the error."""
     models = [MODEL | {"id": "a", "current": True}, MODEL | {"id": "b", "current": False}]
-    job = {"id": "1", "kind": "activate", "state": "failed", "error": WORSE, "error_type": "worse-model"}
+    job = {"id": "1", "kind": "activate", "state": "failed", "error": WORSE, "error_type": reason}
     page.route(f"{API}/models", lambda route: route.fulfill(json={"models": models, "serves": "a"}))
     page.route(f"{API}/models/b/activate*", lambda route: route.fulfill(status=202, json=job))
     events = {"content_type": "text/event-stream", "body": f"id: end\ndata: {json.dumps(job)}\n\n"}

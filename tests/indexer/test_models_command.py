@@ -13,6 +13,7 @@ import pytest
 from indexer.index_evaluation import evaluate
 from indexer.model_registry import activate
 from retrieval.bundle import Bundle
+from retrieval.errors import NotComparable
 from retrieval.index import open_store
 from retrieval.ranking_metrics import map_at_r, recall_at_k
 from retrieval.settings import Settings
@@ -254,6 +255,8 @@ def test_a_model_is_not_activated_if_the_bundle_of_the_current_one_is_damaged(
     called = command("models", "activate", other.model_id)
     assert called.status == 1
     assert f"can't be compared with {bundle.model_id}" in called.err
+    with open_store(settings) as store, pytest.raises(NotComparable, match="--max-loss 1"):
+        activate(settings, store, other.model_id)
     assert command("models", "activate", other.model_id, "--max-loss", 1).status == 0
 
 

@@ -69,7 +69,11 @@ def test_the_start_page_asks_for_a_key_and_then_offers_folders(empty: FlaskClien
     assert str(Path.home()) not in asking, "folders of the server"
     (tmp_path / "holidays").mkdir()
     (tmp_path / "photo.jpg").touch()
-    shown = with_key(empty).get("/add", query_string={"folder": tmp_path}).get_data(as_text=True)
+    home = with_key(empty).get("/").get_data(as_text=True)
+    assert str(Path.home()) in home and "Choose the folder with your photos." in home
+    assert "Index this folder" not in home, "the whole home folder of the user"
+    shown = empty.get("/add", query_string={"folder": tmp_path}).get_data(as_text=True)
+    assert "Index this folder" in shown
     assert "1 photo in this folder" in shown and "holidays" in shown
     assert "Sign in" not in shown
 

@@ -380,3 +380,16 @@ def test_examples_that_no_longer_exist_are_left_out_with_a_notice(client: FlaskC
     assert f'name="like" value="{liked}" checked' in page.text
     assert "2 of the examples are no longer" in client.get(f"/?id={photo}&like={gone}&unlike={gone}").text
     assert client.get(f"/?like={gone}").status_code == 404
+
+
+def test_a_search_with_photos_that_no_longer_exist_is_marked_without_them(
+    client: FlaskClient, photos: list[PhotoRef]
+) -> None:
+    gone, photo = uuid.UUID(int=1), photos[0].id
+    marked = client.get(f"/map?id={photo}&like={gone}")
+    assert marked.status_code == 200 and "data-near" in marked.text
+    assert "1 of the examples is no longer indexed, and was left out." in marked.text
+    for search in (f"id={gone}", f"like={gone}", f"id={gone}&like={photo}"):
+        page = client.get(f"/map?{search}")
+        assert page.status_code == 200 and "data-near" not in page.text
+        assert "The photo of this search is no longer indexed" in page.text

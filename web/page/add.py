@@ -50,6 +50,7 @@ class Listing:
     folders: list[Folder]
     more: int  # folders that are not listed
     photos: int  # files in the folder itself that may be photos
+    is_chosen: bool  # False for the user's home folder, in which the choice of another folder starts
 
     @property
     def shown_path(self) -> str:
@@ -142,15 +143,16 @@ def _listing() -> Listing | None:
     any_folder = library.is_open and may(Scope.ADMIN)
     if not may(Scope.WRITE) or not (roots or any_folder):
         return None
-    chosen = request.values.get("folder") or str(roots[0] if roots else Path.home())
+    named = request.values.get("folder")
+    chosen = named or str(roots[0] if roots else Path.home())
     try:
         path = Path(library.source(chosen, any_folder=any_folder))
     except LookalikeError:
         path = roots[0] if roots else Path("/")
-    return _list(path if path.is_dir() else path.parent, roots, any_folder)
+    return _list(path if path.is_dir() else path.parent, roots, any_folder, is_chosen=bool(named or roots))
 
 
-def _list(path: Path, roots: list[Path], any_folder: bool) -> Listing:
+def _list(path: Path, roots: list[Path], any_folder: bool, *, is_chosen: bool) -> Listing:
     found: list[Path] = []
     photos = 0
     with suppress(OSError), os.scandir(path) as entries:
@@ -165,4 +167,4 @@ def _list(path: Path, roots: list[Path], any_folder: bool) -> Listing:
     folders += [Folder(root, display(root)) for root in others]
     is_below = any_folder or any(path.parent.is_relative_to(root) for root in roots)
     parent = Folder(path.parent, display(path.parent)) if is_below and path != path.parent else None
-    return Listing(path, parent, folders, max(0, len(found) - MOST_FOLDERS), photos)
+    return Listing(path, parent, folders, max(0, len(found) - MOST_FOLDERS), photos, is_chosen)

@@ -131,7 +131,7 @@ def _results(query: PageQuery, subject: Subject) -> str:
     unknown_group = "" if not query.group_by or is_known(query.group_by) else query.group_by
     if unknown_group:
         query = query.model_copy(update={"group_by": ""})
-    query, gone = _without_gone_examples(query)
+    query, gone = without_gone_examples(query)
     query, response, unknown = _search_by_known_labels(query, subject)
     examples, known = payloads([*query.like, *query.unlike]), response.in_collection
     deeper = query.offset + PAGE_SIZE
@@ -177,7 +177,7 @@ def _results(query: PageQuery, subject: Subject) -> str:
     )
 
 
-def _without_gone_examples(query: PageQuery) -> tuple[PageQuery, int]:
+def without_gone_examples(query: PageQuery) -> tuple[PageQuery, int]:
     """Leave out the examples that are no longer indexed, if anything else remains; return the search and how many."""
     examples = [*query.like, *query.unlike]
     known = services().searcher.index.get(examples) if examples else {}

@@ -12,6 +12,7 @@ const METRICS = {
   copy_recall_at_1: "copy recall@1",
   copy_recall_at_10: "copy recall@10",
 };
+const RISKS = new Set(["worse-model", "not-comparable"]); // reasons for which a model is not activated unless the user insists
 const { models: address, jobs } = main().dataset;
 
 fetchJson(address).then(show, (problem) => warn(describe(problem)));
@@ -71,12 +72,12 @@ async function change({ target }, call) {
     follow(`${jobs}/${result.id}/events`, (job) => job.state !== "running" && ended(job, target, call));
   } catch (problem) {
     target.disabled = false;
-    warn(kindOf(problem) === "worse-model" ? worse(problem.detail, target, call) : describe(problem));
+    warn(RISKS.has(kindOf(problem)) ? risky(plain(problem.detail), target, call) : describe(problem));
   }
 }
 
-/** A notice that a model retrieves worse than the current one, with a button to activate it all the same. */
-function worse(detail, target, call) {
+/** A notice that a model is worse than the current one or was not compared with it, with a button to activate it all the same. */
+function risky(detail, target, call) {
   const notice = Object.assign(document.createElement("div"), { className: "notice", role: "alert", textContent: `${detail} ` });
   const button = Object.assign(document.createElement("button"), { className: "button quiet", textContent: "Activate it anyway" });
   button.addEventListener("click", () => change({ target }, `${call}?max_loss=1`));
@@ -94,5 +95,5 @@ async function ended(job, button, call) {
   button.disabled = false;
   if (job.state === "done") return activated(await fetchJson(address));
   const reason = plain(job.error ?? "") || `The job has ended: ${job.state}.`;
-  warn(job.error_type === "worse-model" ? worse(reason, button, call) : reason);
+  warn(RISKS.has(job.error_type) ? risky(reason, button, call) : reason);
 }
