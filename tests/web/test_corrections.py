@@ -112,3 +112,31 @@ def test_correcting_needs_a_key_that_may_write(client: FlaskClient, address: str
     assert patch(own.client, address, label="pink").status_code == 401
     assert patch(with_key(client_of(own, read_only=True)), address, label="pink").status_code == 403
     assert client.get(address).get_json()["label"] == "red"
+
+
+def save(client: FlaskClient, page: str, **fields: str) -> TestResponse:
+    """Submit the form of the page of a photo with the version that it shows."""
+    version = client.get(page).text.partition('name="version" value="')[2].partition('"')[0]
+    return client.post(page, data={"version": version, **fields}, headers={"Accept": "text/html"})
+
+
+def test_the_page_of_a_photo_saves_confirms_and_undoes(client: FlaskClient, address: str, own: Site) -> None:
+    page = f"/photo/{address.rpartition('/')[2]}"
+    assert 'class="correct"' not in own.client.get(page).text, "only with a key"
+    assert 'class="correct"' not in with_key(client_of(own, local=True, read_only=True)).get(page).text
+    assert '<option value="green">' in client.get(page).text
+    assert save(client, page, label=" <b>rose</b> ").headers["Location"] == page
+    shown = client.get(page).text
+    assert "Labelled by <bdi>you</bdi>; before: <bdi>red</bdi>." in shown and 'value="&lt;b&gt;rose' in shown
+    assert save(client, page, undo="1").status_code == 303
+    assert (client.get(address).get_json()["label"], client.get(address).get_json()["confirmed"]) == ("red", False)
+    save(client, page, label="red")
+    assert "Confirmed by <bdi>you</bdi>." in client.get(page).text
+    save(client, page, label="")
+    assert client.get(address).get_json()["label"] is None
+    assert save(client, page, label="x" * 501).status_code == 422
+    conflict = client.post(page, data={"version": "old", "label": "pink"}, headers={"Accept": "text/html"})
+    assert conflict.status_code == 412 and "it has no label now. Save again to replace it." in conflict.text
+    assert 'name="label" value="pink"' in conflict.text
+    assert own.client.post(page, data={"label": "pink"}, headers={"Accept": "text/html"}).status_code == 401
+    assert save(client, f"/photo/{uuid.uuid4()}", label="pink").status_code == 404

@@ -89,7 +89,7 @@ export function openDetails({ load, onShow, onReturn }) {
   });
 
   box.addEventListener("keydown", (event) => {
-    if (STEPS[event.key] && !event.altKey && !event.ctrlKey && !event.metaKey) step(STEPS[event.key]);
+    if (STEPS[event.key] && !event.target.matches("input") && !event.altKey && !event.ctrlKey && !event.metaKey) step(STEPS[event.key]);
   });
 
   let from = null;

@@ -1,6 +1,7 @@
 // The search page. Links and forms work without scripts; with them, they don't reload the page.
 
 import { searchParts } from "./box.js";
+import "./correct.js";
 import { openDetails } from "./lightbox.js";
 import { loadMore } from "./more.js";
 import { announce, warn } from "./notices.js";
