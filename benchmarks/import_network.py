@@ -11,7 +11,8 @@ speed is measured.
 
 import argparse
 import json
-import resource
+import multiprocessing
+import os
 import statistics
 import subprocess
 import sys
@@ -99,7 +100,10 @@ def main() -> None:
         if options.network:
             source, extra = options.network, ["--output", options.output] if options.output else []
         else:
-            write_networks(source)
+            # In a process, since a process inherits the peak memory of the one that starts it.
+            writer = multiprocessing.get_context("spawn").Process(target=write_networks, args=(source,))
+            writer.start()
+            writer.join()
         graph = source if options.network else source / "onnx/vision_model.onnx"
         measured = measure_import(source, graph, Path(temporary, "bundle"), extra)
         result = {**measured, **speed_of(load_bundle(Path(temporary, "bundle")))}
@@ -139,13 +143,16 @@ def measure_import(source: Path, graph: Path, out: Path, extra: list[str]) -> di
     """Import a network in a process; return its time and its peak memory, also as a multiple of the file."""
     command = [sys.executable, "-m", "lookalike", "import", str(source), "--out", str(out), "--json", *extra]
     start = time.perf_counter()
-    done = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    done = json.loads(process.stdout.read())
+    _, _, usage = os.wait4(process.pid, 0)
+    seconds, peak = time.perf_counter() - start, usage.ru_maxrss / 1000
     size = graph.stat().st_size / 1e6
     return {
         "file_mb": round(size),
         "seconds": round(seconds, 1),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
         "memory_mb": round(peak),
         "memory_times_file": round(peak / size, 2),
         "min_cosine": round(done["min_cosine"], 6),

@@ -1,4 +1,4 @@
-"""Reading an ONNX file, and finding the input and the output of an embedding in its graph."""
+"""Finding the input and the output of an embedding in a graph."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import onnx
-from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
-from retrieval.errors import BadSource, first_line
+from retrieval.errors import BadSource
 
 Shape = tuple[int | None, ...]  # None for an axis of any length
 
-MOST_BYTES: Final = 2**31 - 1  # of a protocol buffer
-PICKLES: Final = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 FLOATS: Final = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 INTEGERS: Final = (TensorProto.INT64, TensorProto.INT32)
 CLASSIFIERS: Final = (365, 1000, 1001, 10450, 11821, 21841, 21843)  # numbers of classes of well-known data sets
@@ -38,68 +35,6 @@ class Tensor:
     name: str
     type: int  # of its elements, as in `onnx.TensorProto`
     shape: Shape
-
-
-def read_graph(path: Path) -> tuple[onnx.ModelProto, list[Path]]:
-    """Read an ONNX file and the files of its weights; return its model and the names of all files.
-
-    Raises `BadSource` if it is none, is not complete or is larger than 2 GB.
-    """
-    check_kind(path)
-    try:
-        model = onnx.load(path, load_external_data=False)
-        files = [path, *sorted(path.parent / name for name in _external_files(model))]
-        _check_files(files)
-        onnx.load_external_data_for_model(model, str(path.parent))
-    except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise damaged(path, error) from None
-    if not model.graph.node:
-        raise damaged(path, ValueError("it has no operators"))
-    return model, files
-
-
-def check_kind(path: Path) -> None:
-    """Raise `BadSource` if a file can't be an ONNX file; a pickle is recognized by its first bytes, and not opened."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(4)
-    except OSError as error:
-        raise BadSource(f"{path} can't be read ({error.strerror}).", "Check the name.") from None
-    if start.startswith(PICKLES):
-        raise BadSource(
-            f"{path} is a pickle of PyTorch, not an ONNX file; it was not opened, since a pickle can run any program.",
-            "Export the network as ONNX: docs/models.md says how.",
-        )
-    if start.startswith(b"vers"):
-        raise BadSource(f"{path} is a pointer of Git LFS, not an ONNX file.", "Fetch the file itself: git lfs pull.")
-
-
-def _check_files(files: Sequence[Path]) -> None:
-    """Raise `BadSource` if files of weights are missing, or are too large together with the ONNX file, the first."""
-    path = files[0]
-    for file in files:
-        if not file.is_file():
-            raise BadSource(f"{path} has weights in {file.name}, which is missing.", f"Put it into {path.parent}.")
-    if sum(file.stat().st_size for file in files) > MOST_BYTES:
-        raise BadSource(f"{path} has more than 2 GB with its weights.", "Export it with float16 weights.")
-
-
-def damaged(path: Path, error: Exception) -> BadSource:
-    """The error of a file that is no complete ONNX file."""
-    return BadSource(
-        f"{path} is not an ONNX file, or is not complete ({first_line(error)}).", "Copy it again from its source."
-    )
-
-
-def _external_files(model: onnx.ModelProto) -> set[str]:
-    """The names of the files, beside the ONNX file, that hold the weights of a model."""
-    return {
-        entry.value
-        for tensor in model.graph.initializer
-        if tensor.data_location == TensorProto.EXTERNAL
-        for entry in tensor.external_data
-        if entry.key == "location"
-    }
 
 
 def inputs_of(model: onnx.ModelProto) -> list[Tensor]:
@@ -207,6 +142,15 @@ def nodes_within(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
         yield node
         for subgraph in _subgraphs(node):
             yield from nodes_within(subgraph)
+
+
+def inner_tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    """The tensors of a graph that are not among its own weights: constants, and the weights of subgraphs."""
+    for node in nodes_within(graph):
+        for attribute in node.attribute:
+            yield from (*([attribute.t] if attribute.HasField("t") else ()), *attribute.tensors)
+        for subgraph in _subgraphs(node):
+            yield from subgraph.initializer
 
 
 def used_by(node: onnx.NodeProto) -> set[str]:

@@ -24,9 +24,9 @@ from retrieval.importing.graph import (
     inputs_of,
     outputs_of,
     prune,
-    read_graph,
 )
 from retrieval.importing.guesses import guess_interpolation, guess_layout, guess_size, guess_values
+from retrieval.importing.onnx_file import copy_of, read_graph, write_graph
 from retrieval.importing.preprocessing import Colours, Layout, Pool, Preprocessing, Resize
 from retrieval.importing.reference import Reference, reference_values
 from retrieval.importing.running import running
@@ -116,11 +116,11 @@ def import_network(name: str, out: Path, options: Options, say: Say) -> Imported
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-import-") as folder:
         work = Path(folder)
         say("Reading the network …")
-        network, choices, reference, digests = _inspected(source, options, work)
+        network, model, choices, reference, digests = _inspected(source, options, work)
         say("Comparing its embeddings with those of the bundle …")
         with running(source.graph):
             expected = expected_of(Reference(reference), network)
-        parity, one_by_one = _wrapped(source, network, expected, work / "embedder.onnx")
+        parity, one_by_one = _wrapped(source, model, network, expected, work / "embedder.onnx")
         text = None
         if source.text is not None:
             text = import_text(source.text, network.dimension, work)
@@ -129,13 +129,16 @@ def import_network(name: str, out: Path, options: Options, say: Say) -> Imported
     return Imported(bundle, choices, parity, expected.reduced_jpeg, one_by_one, text)
 
 
-def _inspected(source: Source, options: Options, work: Path) -> tuple[ImageNetwork, list[Choice], Path, dict[str, str]]:
+def _inspected(
+    source: Source, options: Options, work: Path
+) -> tuple[ImageNetwork, onnx.ModelProto, list[Choice], Path, dict[str, str]]:
     """Find out how a network embeds photos.
 
     Returns:
-        The network, the choices made, the file of its unchanged graph, and the sha256 of the input files.
+        The network, the graph that computes its output, the choices made, the file of its unchanged graph, and the
+        sha256 of the input files.
     """
-    model, files = read_graph(source.graph)
+    model, files = read_graph(source.graph, work)
     choices = _Choices(options, source)
     check_takes_photos(source.graph, inputs_of(model))
     output = choose_output(source.graph, model, options.output)
@@ -149,10 +152,9 @@ def _inspected(source: Source, options: Options, work: Path) -> tuple[ImageNetwo
     if needed > 1 or output not in declared:  # ONNX Runtime computes only declared outputs, from all inputs
         reference = work / "reference.onnx"
         _save(model, reference)
-    del model
     network = ImageNetwork(tensor, output, layout, None, 2, 0, preprocessing)
     network = _with_output(source.graph, reference, network, choices)
-    return network, choices.made, reference, _digests(source, [*files, *source.files])
+    return network, model, choices.made, reference, _digests(source, [*files, *source.files])
 
 
 def _preprocessing(model: onnx.ModelProto, tensor: Tensor, layout: Layout, choices: _Choices) -> Preprocessing:
@@ -206,14 +208,15 @@ def _with_output(path: Path, reference: Path, network: ImageNetwork, choices: _C
     return replace(network, rank=rank, pool=pool, dimension=dimension)
 
 
-def _wrapped(source: Source, network: ImageNetwork, expected: Expected, path: Path) -> tuple[Parity, bool]:
+def _wrapped(
+    source: Source, model: onnx.ModelProto, network: ImageNetwork, expected: Expected, path: Path
+) -> tuple[Parity, bool]:
     """Write the graph of the bundle, and verify it; a network that fails with a batch takes one photo at a time."""
     first: Exception | None = None
     for one_by_one in (False, True):
-        model, _ = read_graph(source.graph)
-        wrap_images(model, network, one_by_one=one_by_one)
-        _save(model, path)
-        del model
+        wrapped = copy_of(model)
+        wrap_images(wrapped, network, one_by_one=one_by_one)
+        _save(wrapped, path)
         try:
             with running(source.graph):
                 return verify(path, network, expected), one_by_one
@@ -256,7 +259,7 @@ def _written(  # noqa: PLR0917 - a bundle is all of them
 
 def _save(model: onnx.ModelProto, path: Path) -> None:
     with os_errors_as(LookalikeError, f"{path} can't be written", "Free disk space and try again."):
-        onnx.save(model, path)
+        write_graph(model, path)
 
 
 def _digests(source: Source, files: Sequence[Path]) -> dict[str, str]:

@@ -45,7 +45,7 @@ def sample_photo(seed: int, size: tuple[int, int]) -> Image.Image:
         (draw.ellipse if random.random() < 0.5 else draw.rectangle)(
             box, fill=tuple(random.integers(0, 256, 3).tolist())
         )
-    noise = random.normal(0, 8, (size[1], size[0], 3))
+    noise = 8 * random.standard_normal((size[1], size[0], 3), np.float32)
     return Image.fromarray((np.asarray(coarse) + noise).clip(0, 255).astype(np.uint8))
 
 

@@ -8,7 +8,8 @@ import onnx
 
 from retrieval.bundle_format import TEXT_NETWORK, TOKENIZER
 from retrieval.errors import BadSource, os_errors_as
-from retrieval.importing.graph import INTEGERS, choose_output, inputs_of, outputs_of, prune, read_graph
+from retrieval.importing.graph import INTEGERS, choose_output, inputs_of, outputs_of, prune
+from retrieval.importing.onnx_file import read_graph, write_graph
 from retrieval.importing.reference import Reference
 from retrieval.importing.running import running
 from retrieval.importing.sources import TextSource
@@ -50,7 +51,7 @@ def import_text(source: TextSource, dimension: int, work: Path) -> ImportedText:
         BadSource: the text network or its tokenizer can't be used.
         EmbedsOtherwise: the bundle embeds texts differently than the network.
     """
-    model, files = read_graph(source.graph)
+    model, files = read_graph(source.graph, work)
     needed, declared = len(inputs_of(model)), {tensor.name for tensor in outputs_of(model)}
     output = choose_output(source.graph, model, None, text=True)
     prune(model, output)
@@ -61,7 +62,7 @@ def import_text(source: TextSource, dimension: int, work: Path) -> ImportedText:
     with os_errors_as(BadSource, f"{work} can't be written", "Free disk space and try again."):
         if len(inputs_of(model)) < needed or output not in declared:
             reference = work / "text-reference.onnx"
-            onnx.save(model, reference)
+            write_graph(model, reference)
         tokens = [(encoded.ids, encoded.attention_mask) for encoded in tokenizer.encode_batch(list(SAMPLES))]
         with running(source.graph):
             original = Reference(reference)
@@ -73,8 +74,7 @@ def import_text(source: TextSource, dimension: int, work: Path) -> ImportedText:
                 "Export both with their projections, so that photos and texts can be compared.",
             )
         wrap_texts(model, network)
-        onnx.save(model, work / TEXT_NETWORK)
-        del model
+        write_graph(model, work / TEXT_NETWORK)
         tokenizer.save(str(work / TOKENIZER), pretty=False)
     with running(source.graph):
         actual = TextEmbedder(work / TOKENIZER, work / TEXT_NETWORK, threads=0).embed(SAMPLES)

@@ -58,6 +58,19 @@ def test_truncated_weights_are_refused(tmp_path: Path) -> None:
     refused(path, "not complete|can't run")
 
 
+def test_weights_outside_of_the_folder_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "network" / "network.onnx"
+    path.parent.mkdir()
+    onnx.save(networks.vision(), path, save_as_external_data=True, location="weights", size_threshold=1024)
+    (path.parent / "weights").rename(tmp_path / "weights")
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            entry.value = "../weights" if entry.key == "location" else entry.value
+    onnx.save(model, path)
+    refused(path, "outside of its folder")
+
+
 def test_two_images_or_none_are_refused(tmp_path: Path) -> None:
     model = networks.vision()
     other = helper.make_tensor_value_info("other_photo", TensorProto.FLOAT, ["batch", 3, 32, 32])
