@@ -440,6 +440,7 @@ class PhotoToStore(RequestModel):
     """Store a photo."""
 
     image: bytes = Field(description=f"a {formats.LISTED} file")
+    label: NewLabel | SkipJsonSchema[None] = Field(None, description="its label; by default it has none")
 
 
 class SearchToSave(RequestModel):
@@ -477,7 +478,9 @@ class SavedSearchList(BaseModel):
 class StoredPhoto(BaseModel):
     """A photo that is stored on the server, and not indexed by that."""
 
-    folder: str = Field(description="its folder on the server, a source for a job")
+    folder: str = Field(
+        description="on the server, a source for a job: of stored photos with labels, or of those without"
+    )
     sha256: str = Field(description="of its file, in hexadecimal")
 
 

@@ -68,14 +68,15 @@ class Uploads:
                 raise
             return searcher.index.named([photo.uri])[photo.uri].id
 
-    def store(self, data: bytes) -> Path:
-        """Store the file of a photo without a label, for a job to index, and return its path.
+    def store(self, data: bytes, label: str | None) -> Path:
+        """Store the file of a photo, for a job to index, and return its path.
 
         Raises:
             UnreadablePhoto: if it is not a photo.
+            BadQuery: if the label can't be the name of a folder.
             LookalikeError: if the file can't be written.
         """
-        path = self._path_of(data, None)
+        path = self._path_of(data, label)
         with _storing(path.parent):
             if not path.exists():
                 write_atomically(path, data)

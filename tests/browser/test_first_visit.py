@@ -87,6 +87,8 @@ def test_a_dropped_folder_is_uploaded_and_searched(browser: Browser, bundle: Bun
         )
         page.get_by_role("link", name="Follow the job").click()
         search_the_photos(page)
+        labels = page.request.get(f"{page.url.partition('/?')[0]}/api/v1/labels").json()["labels"]
+        assert {one["label"] for one in labels} == {"blue", "green", "red"}
 
 
 @pytest.mark.slow

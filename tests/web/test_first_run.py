@@ -106,6 +106,11 @@ def test_stored_photos_are_indexed_by_a_job(installed: FlaskClient, settings: Se
     ).get_json()
     until(lambda: load_job(settings, job["id"]).state == "done", PATIENCE)
     assert load_job(settings, job["id"]).indexed == 3
+    labelled = {"image": (BytesIO(make.encoded(make.photo("green", 9))), "a.jpg"), "label": "tree"}
+    source = installed.post("/api/v1/uploads", data=labelled).get_json()["folder"]
+    job = installed.post("/api/v1/jobs", json={"sources": [source]}).get_json()
+    until(lambda: load_job(settings, job["id"]).state == "done", PATIENCE)
+    assert installed.get("/api/v1/labels").get_json()["labels"] == [{"label": "tree", "count": 1}]
     assert not (settings.home / "library.json").exists(), "the folder of uploads needs no choice"
 
 

@@ -16,8 +16,10 @@ blueprint = Blueprint("uploads", __name__, tag="Photos")
 def store(sent: PhotoToStore) -> StoredPhoto:
     """Store the file of a photo on the server without indexing it, even if there is no model yet.
 
-    A job whose source is the folder of the response indexes all stored photos. For many photos, this is faster than
+    A job with the folder of the response as its source indexes all stored photos: those with labels, or those without,
+    for which `label_from` is `none`. For many photos, this is faster than
     `POST /images`. Sending the same photo again has no effect.
     """
-    path = services().uploads.store(sent.image)
-    return StoredPhoto(folder=str(path.parent.resolve()), sha256=path.stem)
+    path = services().uploads.store(sent.image, sent.label)
+    folder = path.parent if sent.label is None else path.parent.parent
+    return StoredPhoto(folder=str(folder.resolve()), sha256=path.stem)
