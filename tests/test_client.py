@@ -29,6 +29,7 @@ from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
 import lookalike
+from indexer.review.queues import Queued, QueueName, save_queues
 from lookalike.client import (
     ApiError,
     Client,
@@ -149,6 +150,9 @@ def test_it_reads_fields_that_the_server_sends(place: Place) -> None:
         "FailedPhoto": responses.FailedPhoto,
         "LabelCount": responses.LabelCount,
         "Part": responses.Part,
+        "Queues": responses.Queues,
+        "QueueCount": responses.QueueCount,
+        "QueuedPhoto": responses.QueuedPhoto,
         "Embeddings": responses.Embeddings,
     }.items():
         assert set(model.model_fields) <= set(schemas[name]["properties"]), name
@@ -296,6 +300,19 @@ def test_it_gives_up_after_some_attempts_and_never_starts_a_job_twice() -> None:
         with pytest.raises(Unavailable):
             to.start_map()
         assert log == ["GET", "GET", "POST"]
+
+
+def test_photos_to_review_are_listed_and_kept(place: Place, to: Client) -> None:
+    one, other = place.site.photos[:2]
+    queues: dict[QueueName, list[Queued]] = {"duplicates": [Queued(one.id, one.label, duplicate_of=other.id)]}
+    save_queues(place.site.settings, place.site.searcher.index.model, len(place.site.photos), queues)
+    assert {queue.name: queue.total for queue in to.queues().queues}["duplicates"] == 1
+    (found,) = to.queue("duplicates")
+    assert (found.photo.id, found.duplicate_of, found.suggested) == (one.id, other.id, None)
+    to.keep_duplicate(one.id)
+    assert [*to.queue("duplicates")] == []
+    to.keep_duplicate(one.id, keep=False)
+    assert len([*to.queue("duplicates")]) == 1
 
 
 @pytest.mark.usefixtures("at_once")

@@ -20,6 +20,8 @@ from lookalike.client.responses import (
     IndexedPhoto,
     Job,
     LabelCount,
+    QueuedPhoto,
+    Queues,
     SearchResults,
 )
 from retrieval.errors import LookalikeError
@@ -282,6 +284,28 @@ class Client:
         for page in self._pages(responses.Labels, "/labels", q=q):
             yield from page.labels
 
+    def queues(self) -> Queues:
+        """Return how many photos wait in each queue of photos to review.
+
+        Raises `NotFound` if a job has not computed the queues yet (`start_review`).
+        """
+        return self._http.read(Queues, "GET", "/queues")
+
+    def queue(self, name: str) -> Iterator[QueuedPhoto]:
+        """Yield the photos that wait in a queue, most important first.
+
+        Args:
+            name: `mislabelled`, `unlabelled` (with a confident suggestion), `informative` (most useful to label next)
+                or `duplicates`.
+        """
+        for page in self._pages(responses.QueuedPhotos, f"/queues/{name}"):
+            yield from page.photos
+
+    def keep_duplicate(self, photo: uuid.UUID, *, keep: bool = True) -> None:
+        """Keep a photo although it is a duplicate, or take that back; needs a key of the scope `write`."""
+        method = "POST" if keep else "DELETE"
+        self._http.send(method, f"/queues/duplicates/{photo}/keep")
+
     def jobs(self) -> Iterator[Job]:
         """Yield the jobs, newest first."""
         for page in self._pages(responses.Jobs, "/jobs"):
@@ -324,6 +348,10 @@ class Client:
     def start_map(self) -> Job:
         """Start to compute the map of all photos; needs a key of the scope `write`."""
         return self._start("/jobs", {"kind": "map"})
+
+    def start_review(self) -> Job:
+        """Start to compute the queues of photos to review; needs a key of the scope `write`."""
+        return self._start("/jobs", {"kind": "review"})
 
     def retry(self, job: str) -> Job:
         """Start a job for the photos that failed in another job; needs a key of the scope `write`."""

@@ -195,3 +195,35 @@ class Failures(Page):
     """A page of the failures of a job."""
 
     failures: list[FailedPhoto]
+
+
+class QueueCount(Response):
+    """A queue of photos to review, and the number of photos that wait in it."""
+
+    name: str
+    total: int
+
+
+class Queues(Response):
+    """The queues of photos to review; about `changed` photos were indexed or removed since they were computed."""
+
+    computed_at: str
+    changed: int
+    queues: list[QueueCount]
+
+
+class QueuedPhoto(Response):
+    """A photo to review, with the label that the nearest photos suggest, and the reason as a sentence."""
+
+    photo: IndexedPhoto
+    suggested: str | None
+    confidence: float | None
+    margin: float | None
+    duplicate_of: uuid.UUID | None
+    reason: str
+
+
+class QueuedPhotos(Page):
+    """A page of a queue."""
+
+    photos: list[QueuedPhoto]

@@ -90,6 +90,25 @@ def test_the_map(checked: Page, check: Check, url: str, photos: list[PhotoRef]) 
     check(checked)
 
 
+@pytest.mark.slow
+def test_photos_to_review(checked: Page, check: Check, url: str, photos: list[PhotoRef]) -> None:
+    address = f"/api/v1/images/{photos[0].id}"
+    photo = {"id": str(photos[0].id), "label": "red", "path": "0.jpg", "confirmed": False, "version": "1"}
+    photo |= {"image_url": f"{address}/file", "thumbnail_url": f"{address}/thumbnail"}
+    item = {"photo": photo, "suggested": "blue", "reason": "Most of the nearest are blue.", "duplicate_of": None}
+    count = {"name": "mislabelled", "total": 1}
+    checked.route("**/api/v1/queues", lambda route: route.fulfill(json={"changed": 3, "queues": [count]}))
+    checked.route("**/api/v1/queues/*", lambda route: route.fulfill(json={"photos": [item], "total": 1}))
+    checked.goto(f"{url}/review")
+    expect(checked.locator(".near li")).to_have_count(8)
+    check(checked)
+    checked.keyboard.press("Enter")  # without a key
+    expect(checked.get_by_role("dialog", name="A key is required")).to_be_visible()
+    checked.get_by_role("button", name="Cancel").click()
+    expect(checked.get_by_role("button", name="Discard")).to_be_visible()
+    check(checked)
+
+
 def test_jobs_in_each_state_and_the_question_for_a_key(checked: Page, check: Check, url: str) -> None:
     jobs = [JOB | {"id": state, "state": state} for state in ("running", "done", "failed", "cancelled")]
     checked.route("**/api/v1/jobs", lambda route: answer_jobs(route, jobs))
@@ -103,7 +122,9 @@ def test_jobs_in_each_state_and_the_question_for_a_key(checked: Page, check: Che
     check(checked)
 
 
-@pytest.mark.parametrize("place", [slow("map"), slow("photos"), slow("jobs"), "models", slow("api/docs")])
+@pytest.mark.parametrize(
+    "place", [slow("map"), slow("review"), slow("photos"), slow("jobs"), "models", slow("api/docs")]
+)
 def test_the_other_pages(checked: Page, check: Check, url: str, place: str) -> None:
     checked.goto(f"{url}/{place}", wait_until="networkidle")
     check(checked)
@@ -116,6 +137,7 @@ def test_no_page_scrolls_sideways_on_the_narrowest_screen(checked: Page, url: st
         f"/?id={photos[0].id}&like={photos[9].id}",
         f"/photo/{photos[0].id}",
         "/map",
+        "/review",
         "/jobs",
         "/api/docs",
     ):

@@ -15,6 +15,12 @@ export function post(address, body) {
   return postAs(address, { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) });
 }
 
+/** Send a request with another method, like `post`; resolves to null if the response is empty. */
+export function send(address, method, body, headers = {}) {
+  const json = body && { body: JSON.stringify(body) };
+  return postAs(address, { method, headers: { ...(body && { "Content-Type": "application/json" }), ...headers }, ...json });
+}
+
 /** Post a form, like `post`. */
 export function postForm(address, body, signal) {
   return postAs(address, { body, signal });
@@ -41,7 +47,8 @@ function request(address, options) {
 }
 
 /** The JSON of a response; a response that is none comes from a proxy or from the web server itself. */
-function documentOf(response) {
+async function documentOf(response) {
+  if (response.status === 204) return null;
   return response.json().catch(() => {
     throw { detail: `The server returned an error (${response.status}).`, remedy: "Try again later." };
   });
