@@ -212,8 +212,8 @@ def test_every_call_that_changes_something_takes_a_key(own: Site) -> None:
         for method, operation in operations.items()
         if method != "get" and not path.endswith(("/search", "/explain", "/embeddings", "/zip", "/export"))
     }
-    assert len(writing) == 10
-    names = {"photo": own.photos[0].id, "job": "20260101-000000-abcdef", "model": own.searcher.index.model}
+    assert len(writing) == 16
+    names = {"photo": own.photos[0].id, "job": "20260101-000000-abcdef", "model": own.searcher.index.model, "name": "a"}
     for (method, path), operation in writing.items():
         assert client.open(path.format(**names), method=method).status_code == 401, (method, path)
         assert operation["security"] == [{"key": []}], (method, path)
