@@ -26,7 +26,8 @@ class ZippedPhoto:
 def zip_photos(files: PhotoFiles, photos: Iterable[ZippedPhoto], missing: Sequence[str] = ()) -> Iterator[bytes]:
     """Yield the bytes of an archive with the files of photos, which are not compressed; one is in memory at a time.
 
-    Photos whose files can't be read are listed in `MISSING.txt`, the last file of the archive.
+    Photos whose files can't be read are listed in `MISSING.txt`, the last file of the archive, and the comment of the
+    archive has their number: `2 missing`.
 
     Args:
         files: reads the files.
@@ -45,6 +46,7 @@ def zip_photos(files: PhotoFiles, photos: Iterable[ZippedPhoto], missing: Sequen
                 yield sent.taken()
         if lines:
             archive.writestr(MISSING, "".join(f"{line}\n" for line in lines))
+            archive.comment = f"{len(lines)} missing".encode()
     yield sent.taken()
 
 

@@ -63,6 +63,7 @@ def test_a_photo_that_disappears_while_the_archive_is_sent_is_listed(own: Site) 
     with zipfile.ZipFile(io.BytesIO(start + b"".join(sent))) as archive:
         assert archive.namelist()[-1] == "MISSING.txt"
         assert archive.read("MISSING.txt").decode() == f"{own.photos[2].path.name}\n"
+        assert archive.comment == b"1 missing"
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def zip_files(selection: Selection) -> Response:
     if len(ids) > limit:
         raise BadQuery(
             f"{len(ids):,} photos are selected, and a ZIP archive may have {limit:,}.",
-            "Select fewer photos, or raise LOOKALIKE_ZIP_PHOTOS.",
+            "Select fewer photos. LOOKALIKE_ZIP_PHOTOS sets the limit.",
         )
     found = _indexed(ids)
     _check_size(served, [payload for _, payload in found])
@@ -98,7 +98,7 @@ def _check_size(served: Services, photos: Sequence[Payload]) -> None:
     if size > limit * 1_000_000:
         raise BadQuery(
             f"The selected photos have {size / 1_000_000:,.0f} MB, and a ZIP archive may have {limit:,} MB.",
-            "Select fewer photos, or raise LOOKALIKE_ZIP_MB.",
+            "Select fewer photos. LOOKALIKE_ZIP_MB sets the limit.",
         )
 
 

@@ -2,7 +2,7 @@
 
 from flask import Blueprint
 
-from web.page import add, map, overview, photo, photos, review, saved, search
+from web.page import add, map, overview, photo, photos, review, saved, search, selection
 from web.page.cards import shown_score
 
 blueprint = Blueprint("page", __name__)
@@ -13,6 +13,7 @@ blueprint.add_url_rule("/photo/<uuid:photo>", "photo", photo.show)
 blueprint.add_url_rule("/photo/<uuid:photo>", "correct", photo.correct, methods=["POST"])
 blueprint.add_url_rule("/photos", "photos", photos.show)
 blueprint.add_url_rule("/saved/<string:name>", "saved", saved.show)
+blueprint.add_url_rule("/selection", "selection", selection.show)
 blueprint.add_url_rule("/map", "map", map.show)
 blueprint.add_url_rule("/review", "review", review.show)
 blueprint.add_url_rule("/add", "add", add.show)

@@ -50,6 +50,7 @@ class Card:
 
     id: uuid.UUID
     name: str
+    path: str  # below the library or what was indexed
     label: str | None
     picture: Picture
     score: float | None = None
@@ -60,7 +61,8 @@ class Card:
     @classmethod
     def of(cls, photo: uuid.UUID, known: Payload | SearchResult) -> Self:
         """The card of an indexed photo."""
-        return cls(photo, file_name(known.uri), known.label, Picture.of(photo, known))
+        path = services().shown_paths.of(known.uri)
+        return cls(photo, file_name(known.uri), path, known.label, Picture.of(photo, known))
 
     @classmethod
     def found(cls, result: SearchResult) -> Self:

@@ -12,7 +12,13 @@ export async function fetchJson(address, options) {
 
 /** Post JSON and return the JSON of the response; throws the problem document if the status is an error. */
 export function post(address, body) {
-  return postAs(address, { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) });
+  return change("POST", address, body);
+}
+
+/** Send JSON by another method, like `post`; returns null if the response is empty. */
+export async function change(method, address, body) {
+  const response = await send(address, { method, ...asJson(body) });
+  return response.status === 204 ? null : documentOf(response);
 }
 
 /** Send a request with another method, like `post`; resolves to null if the response is empty. */
@@ -22,15 +28,28 @@ export function send(address, method, body, headers = {}) {
 }
 
 /** Post a form, like `post`. */
-export function postForm(address, body, signal) {
-  return postAs(address, { body, signal });
+export async function postForm(address, body, signal) {
+  return documentOf(await send(address, { method: "POST", body, signal }));
 }
 
-async function postAs(address, options) {
+/** Post JSON and return the file of the response, and its headers. */
+export async function postForFile(address, body) {
+  const response = await send(address, { method: "POST", ...asJson(body) });
+  const file = await response.blob().catch(() => {
+    throw { detail: "The connection was lost during the download.", remedy: "Try again." };
+  });
+  return { file, headers: response.headers };
+}
+
+function asJson(body) {
+  return { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) };
+}
+
+async function send(address, options) {
   for (;;) {
-    const response = await request(address, { method: "POST", ...options });
+    const response = await request(address, options);
+    if (response.ok) return response;
     const document = await documentOf(response);
-    if (response.ok) return document;
     if (needsAnotherKey(response) && (await signIn(document.detail))) continue;
     throw { ...document, retryAfter: Number(response.headers.get("Retry-After")) };
   }

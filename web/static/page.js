@@ -17,6 +17,7 @@ loadMore({ onShow, load, scrolledTo, announce });
 refine({ visit, load, onShow });
 openDetails({ load, onShow, onReturn });
 const search = acceptPhotos({ visit, refuse: warn });
+import("./select.js").then(({ selectPhotos }) => selectPhotos({ onShow, visit })); // not needed to show the page
 searchParts({ onShow, visit, search, announce });
 
 document.addEventListener("click", (event) => {
