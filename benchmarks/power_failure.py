@@ -33,6 +33,7 @@ from typing import Any
 from options import bundle_and_photos, show
 
 from indexer import batch
+from indexer.corrections import Corrections
 from indexer.jobs import IndexRequest, list_jobs
 from indexer.model_registry import installed
 from indexer.runner import run_job
@@ -42,7 +43,7 @@ from retrieval.current_model import open_searcher
 from retrieval.index import open_store
 from retrieval.index.edge import EmbeddedIndex
 from retrieval.listing import list_photos
-from retrieval.photo_ref import PhotoRef, path_of
+from retrieval.photo_ref import path_of, uri_of
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 from web.uploads import Uploads
@@ -172,7 +173,7 @@ class Writer:
             with open_searcher(
                 self._settings.model_copy(update={"bundle": self._bundles[0].folder}), store
             ) as searcher:
-                uploads = Uploads(self._settings, nullcontext())
+                uploads = Uploads(self._settings, nullcontext(), Corrections(self._settings.home))
                 _say(ready=True)
                 for bundle in cycle(self._bundles):
                     self._upload(uploads, searcher)
@@ -184,17 +185,17 @@ class Writer:
     def _upload(self, uploads: Uploads, searcher: Searcher) -> None:
         for _ in range(5):
             data = self._rng.choice(self._photos).read_bytes() + self._rng.randbytes(8)
-            photo = uploads.add(searcher, data, self._rng.choice(["red", "blue", None]))
-            _say(uploaded=photo.uri)
+            photo = uploads.add(searcher, data, self._rng.choice(["red", "blue", None])).id
+            _say(uploaded=searcher.index.get([photo])[photo].uri)
 
     def _remove(self, uploads: Uploads, searcher: Searcher) -> None:
         folder = self._settings.home / "uploads"
         files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
         for path in self._rng.sample(files, min(3, len(files))):
-            photo = PhotoRef(path.absolute().as_uri())
-            _say(removing=photo.uri)
-            uploads.remove(searcher.index, photo)
-            _say(removed=photo.uri)
+            uri = uri_of(path)
+            _say(removing=uri)
+            uploads.remove(searcher.index, searcher.index.named([uri])[uri])
+            _say(removed=uri)
 
     def _activate(self, store: Any, bundle: Bundle) -> None:
         _say(activating=bundle.model_id)

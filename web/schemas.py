@@ -1,5 +1,6 @@
 """The requests and responses of the JSON API; validation and the OpenAPI document both follow from these models."""
 
+import json
 import uuid
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
@@ -57,6 +58,15 @@ def _search_name(name: str) -> str:
     return name
 
 
+def _parsed(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise ValueError("is not JSON") from None
+
+
 API = "/api/v1"
 MAX_EXAMPLES = 100
 MAX_BATCH = 100  # searches or photos in one request
@@ -94,6 +104,12 @@ ColumnNumber = Annotated[float, Field(ge=-(2**53), le=2**53, allow_inf_nan=False
 ColumnInteger = Annotated[int, Field(ge=-(2**53), le=2**53)]
 OneColumnValue = bool | ColumnInteger | ColumnNumber | ColumnText
 ColumnValue = OneColumnValue | Annotated[list[OneColumnValue], Field(max_length=1000)]
+ColumnValues = Annotated[dict[ColumnName, ColumnValue | None], Field(max_length=200)]
+ColumnsText = Annotated[
+    ColumnValues | list[ColumnValues],
+    BeforeValidator(_parsed),
+    WithJsonSchema({"type": "string", "contentMediaType": "application/json"}),
+]
 Sort = Literal["", "name", "-name", "label", "-label", "bytes", "-bytes", "modified", "-modified", "taken", "-taken"]
 Ids = Annotated[list[uuid.UUID], Field(max_length=MAX_EXAMPLES)]
 
@@ -485,10 +501,25 @@ class StoredPhoto(BaseModel):
 
 
 class NewPhoto(RequestModel):
-    """A photo to add."""
+    """Photos to add."""
 
-    image: bytes = Field(description=f"a {formats.LISTED} file")
-    label: NewLabel | SkipJsonSchema[None] = Field(None, description="its label; by default it has none")
+    image: list[bytes] = Field(
+        min_length=1, max_length=MAX_BATCH, description=f"a {formats.LISTED} file; repeat the field for several"
+    )
+    label: NewLabel | SkipJsonSchema[None] = Field(None, description="the label of all; by default they have none")
+    columns: ColumnsText = Field(
+        {}, description="values of columns: a JSON object for all photos, or an array with one object for each"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if isinstance(self.columns, list) and len(self.columns) != len(self.image):
+            raise ValueError(f"columns has {len(self.columns)} objects for {len(self.image)} photos")
+        return self
+
+    def columns_of_each(self) -> list[ColumnValues]:
+        """The columns of each photo."""
+        return self.columns if isinstance(self.columns, list) else [self.columns] * len(self.image)
 
 
 class PhotoChanges(RequestModel):
@@ -497,7 +528,7 @@ class PhotoChanges(RequestModel):
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     label: NewLabel | None = Field(None, description="its label; null: unlabelled")
-    columns: Annotated[dict[ColumnName, ColumnValue | None], Field(max_length=200)] = Field(
+    columns: ColumnValues = Field(
         {}, description="values of columns, by name; null removes a value, and other columns stay"
     )
     confirmed: bool | SkipJsonSchema[None] = Field(
@@ -539,6 +570,30 @@ class Photo(BaseModel):
     version: str = Field(description="changes with its content, label, columns and confirmation; also in `ETag`")
     image_url: str
     thumbnail_url: str
+
+
+class AddedPhoto(Photo):
+    """A photo that was added."""
+
+    replaced_label: str | None = Field(
+        None, description="the label that it had, if the same content was added before with another label"
+    )
+
+
+class FailedUpload(BaseModel):
+    """A photo of several that can't be added."""
+
+    error: Problem
+
+
+class AddedPhotos(BaseModel):
+    """Photos that were added in one request, in their order."""
+
+    photos: list[AddedPhoto | FailedUpload]
+
+
+class AddedPhotoOrPhotos(RootModel[AddedPhoto | AddedPhotos]):
+    """The photo that was added, or several."""
 
 
 class RemovedPhoto(BaseModel):

@@ -3,25 +3,32 @@
 import hashlib
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from filelock import FileLock
 
 from indexer.batch import BatchIndexer
-from indexer.corrections import Corrections
+from indexer.corrections import Corrections, PhotoChange
 from indexer.exclusions import exclude_photo
+from indexer.index_columns import IndexColumns
 from retrieval import formats
 from retrieval.decoding.opening import open_image
 from retrieval.errors import BadQuery, LookalikeError, UnreadablePhoto, os_errors_as
 from retrieval.files import flush, make_folder, write_atomically
 from retrieval.index import VectorIndex
 from retrieval.index.base import IndexedPhoto
-from retrieval.photo_ref import PhotoRef, uri_of
+from retrieval.photo_ref import PhotoRef, Value, uri_of
 from retrieval.search import Searcher
 from retrieval.settings import Settings
 from retrieval.walk import is_system_folder
+
+CONTENTS = ".contents"  # the folder of the locks of contents
+Columns = Mapping[str, Value | None]
+NO_COLUMNS: Columns = MappingProxyType({})
 
 
 def uploads_folder(settings: Settings) -> Path:
@@ -29,12 +36,21 @@ def uploads_folder(settings: Settings) -> Path:
     return settings.home / "uploads"
 
 
+@dataclass(frozen=True, slots=True)
+class AddedPhoto:
+    """A photo that was added, and the label that it had if the same content was added before with another one."""
+
+    id: uuid.UUID
+    replaced_label: str | None = None
+
+
 class Uploads:
     """Adds photos to the index and to the folder of uploads, and removes them.
 
     When a method returns, its changes survive a power failure. Files are named by their content, not by the name that a
     client sends. The folder of a label is locked while one of its photos is added or removed, so that file and point
-    stay consistent. `computing` is held while one is embedded.
+    stay consistent, and a content while it is added, so that there is one photo of it. `computing` is held while a
+    photo is embedded.
     """
 
     def __init__(self, settings: Settings, computing: AbstractContextManager[object], corrections: Corrections) -> None:
@@ -42,17 +58,37 @@ class Uploads:
         self._corrections = corrections
         self._folder = uploads_folder(settings)
 
-    def add(self, searcher: Searcher, data: bytes, label: str | None) -> uuid.UUID:
-        """Store the file of a photo and index it, and return its id; a photo that exists is not changed.
+    def add(
+        self, searcher: Searcher, data: bytes, label: str | None, columns: Columns = NO_COLUMNS, key: str | None = None
+    ) -> AddedPhoto:
+        """Store the file of a photo and index it; of a content that was added before, there is still one photo.
 
-        On an error nothing is stored.
+        That photo gets the label and columns, unless a person has confirmed its label, and keeps its file. On an error
+        nothing is stored.
+
+        Args:
+            columns: values of columns, by name; None removes a value.
+            key: the name of the API key with which it is added.
 
         Raises:
             UnreadablePhoto: if it is not a photo, or the model has no embedding for it.
-            BadQuery: if the label can't be the name of a folder.
+            BadQuery: if the label can't be the name of a folder, or a value is not of the kind of its column.
             LookalikeError: if file or point can't be written.
         """
+        index, sha256 = searcher.index, hashlib.sha256(data).hexdigest()
         path = self._path_of(data, label)
+        IndexColumns(index).accept(columns)
+        with _storing(self._folder / CONTENTS / sha256[:2]):
+            known = self._known(index, sha256)
+            photo = self._add(searcher, data, path, label) if known is None else known
+            keeps = label is None or photo.payload.confirmed or photo.payload.label == label
+            if keeps and not columns:
+                return AddedPhoto(photo.id)
+            change = PhotoChange(columns=columns) if keeps else PhotoChange(label, columns, confirmed=False)
+            self._corrections.correct(index, photo.id, change, key)
+            return AddedPhoto(photo.id, None if keeps or known is None else photo.payload.label)
+
+    def _add(self, searcher: Searcher, data: bytes, path: Path, label: str | None) -> IndexedPhoto:
         photo = PhotoRef(uri_of(path), label)
         with _storing(path.parent):
             is_new = not path.exists()
@@ -66,7 +102,15 @@ class Uploads:
                         searcher.index.delete([one.id for one in searcher.index.named([photo.uri]).values()])
                     _delete(path)
                 raise
-            return searcher.index.named([photo.uri])[photo.uri].id
+            return searcher.index.named([photo.uri])[photo.uri]
+
+    def _known(self, index: VectorIndex, sha256: str) -> IndexedPhoto | None:
+        """The photo with a content among those that were added over HTTP, and with its file; None if there is none."""
+        found = sorted(index.with_content([sha256]).items(), key=lambda one: (one[1].indexed_at, one[1].uri))
+        photos = (IndexedPhoto(photo, payload) for photo, payload in found)
+        return next(
+            (one for one in photos if self._holds(file := PhotoRef(one.payload.uri)) and file.path.exists()), None
+        )
 
     def store(self, data: bytes, label: str | None) -> Path:
         """Store the file of a photo, for a job to index, and return its path.

@@ -24,6 +24,7 @@ from lookalike.client.errors import (
 )
 from lookalike.client.photos import Photo
 from lookalike.client.responses import (
+    AddedPhoto,
     Embeddings,
     FailedPhoto,
     IndexedPhoto,
@@ -39,6 +40,7 @@ from lookalike.client.responses import (
 )
 
 __all__ = [
+    "AddedPhoto",
     "ApiError",
     "Client",
     "Conflict",

@@ -15,6 +15,7 @@ from lookalike.client.errors import ApiError, error_of
 from lookalike.client.http import Http
 from lookalike.client.photos import Photo, encoded
 from lookalike.client.responses import (
+    AddedPhoto,
     Embeddings,
     FailedPhoto,
     IndexedPhoto,
@@ -213,19 +214,24 @@ class Client:
         """Return an indexed photo as a JPEG with at most 320 pixels per side."""
         return self._http.send("GET", f"/images/{photo}/thumbnail").content
 
-    def add(self, photo: Photo, *, label: str | None = None) -> IndexedPhoto:
+    def add(self, photo: Photo, *, label: str | None = None, columns: Mapping[str, Any] | None = None) -> AddedPhoto:
         """Store a photo on the server and index it; adding it again has no effect. Needs a key of the scope `write`.
+
+        If its content was added before, that photo gets the label, unless a person has confirmed its own, and columns.
 
         >>> added = client.add(photo, label="rose")
         >>> added.label
         'rose'
+        >>> again = client.add(photo, label="tulip", columns={"price": 2.5})
+        >>> again.id == added.id, again.label, again.replaced_label, again.extra
+        (True, 'tulip', 'rose', {'price': 2.5})
         >>> client.remove(added.id)
         >>> client.photo(added.id)
         Traceback (most recent call last):
         lookalike.client.errors.NotFound: There is no indexed photo ...
         """
-        fields = {} if label is None else {"label": label}
-        return self._http.read(IndexedPhoto, "POST", "/images", data=fields, files={"image": _file(encoded(photo))})
+        fields = ({} if label is None else {"label": label}) | ({"columns": json.dumps(columns)} if columns else {})
+        return self._http.read(AddedPhoto, "POST", "/images", data=fields, files={"image": _file(encoded(photo))})
 
     def update(
         self,

@@ -104,6 +104,12 @@ class IndexedPhoto(Response):
     thumbnail_url: str
 
 
+class AddedPhoto(IndexedPhoto):
+    """A photo that was added; `replaced_label` is its former label if its content was added before with another one."""
+
+    replaced_label: str | None
+
+
 class Page(Response):
     """A page of a list, which has `total` items."""
 

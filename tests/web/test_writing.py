@@ -1,6 +1,7 @@
 """Adding and removing photos over HTTP, and who may."""
 
 import io
+import json
 import unicodedata
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
@@ -302,3 +303,39 @@ def test_what_a_person_adds_is_added_even_if_it_was_removed(client: FlaskClient,
     assert client.delete(f"{IMAGES}/{photo.id}").status_code == 204
     assert add(client, photo.path.read_bytes()).status_code == 201
     assert own.searcher.index.count() == 24
+
+
+def test_a_content_with_another_label_is_one_photo_with_the_later_label(client: FlaskClient, own: Site) -> None:
+    first = add(client, label="red").get_json()
+    assert first["replaced_label"] is None
+    for label, replaced in (("pink", "red"), ("red", "pink"), ("rose", "red"), ("rose", None)):
+        again = add(client, label=label).get_json()
+        assert (again["id"], again["label"], again["replaced_label"]) == (first["id"], label, replaced)
+    assert add(client).get_json()["label"] == "rose", "without a label, it keeps its own"
+    assert len(kept(own)) == 1 and own.searcher.index.count() == 25
+    client.patch(f"{IMAGES}/{first['id']}", json={"label": "tulip"})
+    assert add(client, label="red").get_json()["label"] == "tulip", "a person has confirmed it"
+
+
+def test_the_same_photo_sent_at_once_with_different_labels_is_one_photo(client: FlaskClient, own: Site) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        sent = list(threads.map(lambda label: add(client, label=label).get_json(), ["a", "b", "c", "d"]))
+    assert len({photo["id"] for photo in sent}) == 1 and len(kept(own)) == 1
+    assert sum(photo["replaced_label"] is not None for photo in sent) == 3
+
+
+def test_several_photos_are_added_with_their_columns(client: FlaskClient, own: Site) -> None:
+    files = [(io.BytesIO(data), "photo.jpg") for data in (PHOTO, b"no photo", make.encoded(make.photo("blue", 98)))]
+    columns = json.dumps([{"price": 1, "new": True}, {}, {"price": 2.5}])
+    answer = client.post(IMAGES, data={"image": files, "label": "shop", "columns": columns})
+    assert answer.status_code == 201 and "Location" not in answer.headers
+    one, failed, other = answer.get_json()["photos"]
+    assert (one["extra"], other["extra"], other["label"]) == ({"price": 1, "new": True}, {"price": 2.5}, "shop")
+    assert failed["error"]["status"] == 422 and failed["error"]["type"].endswith("#unreadable-photo")
+    found = client.get(IMAGES, query_string={"where": '{"price": {"gte": 2}}'}).get_json()["images"]
+    assert [photo["id"] for photo in found] == [other["id"]]
+    before = kept(own)
+    for wrong in ("{", "[{}, {}]", '{"price": "cheap"}', '{"price": {"eur": 1}}', "3"):
+        refused = add(client, make.encoded(make.photo("blue", 97)), columns=wrong)
+        assert refused.status_code == 422 and "columns" in refused.get_json()["detail"], wrong
+    assert kept(own) == before

@@ -14,7 +14,7 @@ from indexer.corrections import version_of
 from indexer.exclusions import restore_excluded
 from indexer.removed_photos import photos_removed_by_person
 from retrieval.browse import browse
-from retrieval.errors import NotFound, os_errors_as
+from retrieval.errors import BadQuery, NotFound, UnreadablePhoto, os_errors_as
 from retrieval.index.base import IndexedPhoto
 from retrieval.index.payload import Payload
 from retrieval.photo_ref import display
@@ -24,8 +24,14 @@ from web.indexed import indexed
 from web.keys import WRITES, current
 from web.links import place_fields, place_fields_of_many
 from web.photo_files import PhotoFile
+from web.problems import problem_of
 from web.schemas import (
+    AddedPhoto,
+    AddedPhotoOrPhotos,
+    AddedPhotos,
     BrowsingOptions,
+    ColumnValues,
+    FailedUpload,
     ImageList,
     NewPhoto,
     PageOptions,
@@ -48,16 +54,35 @@ CACHE_SECONDS = 600
 @blueprint.post("/images")
 @blueprint.auth_required(WRITES)
 @blueprint.input(NewPhoto, location="form_and_files", arg_name="sent")
-@blueprint.output(Photo, status_code=201)
+@blueprint.output(AddedPhotoOrPhotos, status_code=201)
 @blueprint.doc(operation_id="addPhoto", responses=[400, 403, 409, 413, 415, 422])
-def add(sent: NewPhoto) -> tuple[Photo, dict[str, str]]:
-    """Add a photo: store its file on the server and index it with the current model.
+def add(sent: NewPhoto) -> tuple[AddedPhoto | AddedPhotos, int, dict[str, str]]:
+    """Add photos: store their files on the server and index them with the current model.
 
-    Sending the same photo with the same label again has no effect.
+    Sending the same photo with the same label again has no effect. With another label, it gets that, and the response
+    has the former one, unless a person has confirmed the label. Of several photos, those that can't be added have an
+    `error` in the response.
     """
-    served = services()
-    added = served.uploads.add(served.searcher, sent.image, sent.label)
-    return _photo(added), {"Location": url_for("images.show", photo=added)}
+    columns = sent.columns_of_each()
+    if len(sent.image) == 1:
+        photo = _added(sent.image[0], sent.label, columns[0])
+        return photo, 201, {"Location": url_for("images.show", photo=photo.id)}
+    photos = [_added_or_error(data, sent.label, own) for data, own in zip(sent.image, columns, strict=True)]
+    return AddedPhotos(photos=photos), 201, {}
+
+
+def _added_or_error(data: bytes, label: str | None, columns: ColumnValues) -> AddedPhoto | FailedUpload:
+    """Add a photo of several, or return what is wrong with it; other errors concern the whole request."""
+    try:
+        return _added(data, label, columns)
+    except (BadQuery, NotFound, UnreadablePhoto) as error:
+        return FailedUpload(error=problem_of(error))
+
+
+def _added(data: bytes, label: str | None, columns: ColumnValues) -> AddedPhoto:
+    served, key = services(), current()
+    added = served.uploads.add(served.searcher, data, label, columns, None if key is None else key.name)
+    return AddedPhoto(**_photo(added.id).model_dump(), replaced_label=added.replaced_label)
 
 
 @blueprint.get("/images")
