@@ -14,6 +14,7 @@ from indexer.jobs import IndexRequest, Job, Kind
 from indexer.map import run_map
 from indexer.review.job import run_review
 from indexer.runner import run_job
+from indexer.training import run_training
 from retrieval.cancellation import CancellationToken
 from retrieval.closing import Closing
 from retrieval.decoder import PhotoDecoder
@@ -82,6 +83,7 @@ class BackgroundJobs(Closing):
             "map": run_map,
             "review": run_review,
             "activate": run_activation,
+            "train": partial(run_training, decoder=self._decoder),
         }
         try:
             runs[request.kind](self._settings, self._store, request, self._closing, on_progress)

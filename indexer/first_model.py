@@ -1,34 +1,26 @@
 """The first model of a home, made of the installed network with pretrained weights, and the first job with it."""
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.util import find_spec
-from pathlib import Path
-from typing import IO
 
 from indexer.jobs import IndexRequest, Job, JobRecord, start_record
 from indexer.runner import run_job
-from retrieval.bundle import Bundle, load_bundle
+from indexer.train_process import can_train, train
+from retrieval.bundle import Bundle
 from retrieval.cancellation import CancellationToken
 from retrieval.decoder import PhotoDecoder
-from retrieval.errors import BadSource, LookalikeError
+from retrieval.errors import LookalikeError
 from retrieval.index import IndexStore
 from retrieval.settings import Settings
 
 FOLDER = "pretrained"  # in the home: the bundle, with its report
-POLL_SECONDS = 0.25
 RECIPE = "pretrained"
 PREPARING = "Making a model of the installed network …"
 
 
 def can_make_model(settings: Settings) -> bool:
     """Return whether a model can be made here: TensorFlow is installed, and no setting names another one."""
-    return settings.bundle is None and find_spec("tensorflow") is not None
+    return settings.bundle is None and can_train()
 
 
 def needs_model(settings: Settings, store: IndexStore) -> bool:
@@ -79,58 +71,17 @@ def _make_model(
     cancellation: CancellationToken,
     on_progress: Callable[[Job], None],
 ) -> Bundle | None:
-    """Run `lookalike train` with the recipe `pretrained` in a process; return its bundle, or None if cancelled."""
-    stopping, target = record.cancellation(cancellation), settings.home / FOLDER
-    with tempfile.TemporaryFile() as result, tempfile.TemporaryFile() as messages:
-        process = subprocess.Popen(
-            _command(request, target),
-            env=os.environ | {"LOOKALIKE_HOME": str(settings.home)},
-            stdin=subprocess.DEVNULL,
-            stdout=result,
-            stderr=messages,
-        )
-        try:
-            while _is_running(process):
-                if stopping.cancelled:
-                    return None
-                record.set_step(_last_line(messages) or PREPARING)
-                on_progress(record.job)
-        finally:
-            process.kill()
-            process.wait()
-        if process.returncode:
-            raise _failure(result)
-    return load_bundle(target)
+    """Train with the recipe `pretrained` on the first source; return the bundle, or None if cancelled."""
+
+    def show(message: str) -> None:
+        record.set_step(message or PREPARING)
+        on_progress(record.job)
+
+    return train(settings, _options(request), settings.home / FOLDER, record.cancellation(cancellation), show)
 
 
-def _command(request: IndexRequest, target: Path) -> list[str]:
-    """The command that makes the model of the first source; labels are not needed, and would take longer."""
+def _options(request: IndexRequest) -> list[str]:
+    """The options of the command that makes the model; labels are not needed, and would take longer."""
     hidden = ["--include-hidden"] if request.include_hidden else []
-    options = [*hidden, *(f"--exclude={pattern}" for pattern in request.exclude)]
-    made = ["--data", request.sources[0], "--recipe", RECIPE, "--label-from", "none", "--out", str(target)]
-    return [sys.executable, "-m", "lookalike", "train", *made, *options, "--json"]
-
-
-def _is_running(process: "subprocess.Popen[bytes]") -> bool:
-    """Wait a moment for the end of a process; return whether it still runs."""
-    try:
-        process.wait(POLL_SECONDS)
-    except subprocess.TimeoutExpired:
-        return True
-    return False
-
-
-def _last_line(file: IO[bytes]) -> str:
-    file.seek(0)
-    lines = file.read().decode(errors="replace").split("\n")[:-1]
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
-
-
-def _failure(result: IO[bytes]) -> LookalikeError:
-    """The error that the command printed."""
-    result.seek(0)
-    try:
-        said = json.load(result)
-        return BadSource(f"No model could be made. {said['error']}", said.get("remedy") or "")
-    except (ValueError, KeyError, TypeError):
-        return LookalikeError("No model could be made: the process ended early.", "See the log of the server.")
+    excluded = [f"--exclude={pattern}" for pattern in request.exclude]
+    return ["--data", request.sources[0], "--recipe", RECIPE, "--label-from", "none", *hidden, *excluded]

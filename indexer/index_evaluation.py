@@ -1,5 +1,6 @@
 """How well the labelled photos of an index find photos of their own label: the criterion for activating a model."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,13 +26,18 @@ class IndexEvaluation:
     map_at_r: float  # the mean average precision at R, see `retrieval.ranking_metrics`
 
 
-def evaluate(index: VectorIndex, other: VectorIndex | None = None) -> list[IndexEvaluation]:
+def evaluate(
+    index: VectorIndex, other: VectorIndex | None = None, *, learned: Collection[str] = ()
+) -> list[IndexEvaluation]:
     """Measure an index, and another one on the same photos: those that both hold.
 
     At most 20,000 labelled photos are used, drawn at random, 1,000 of them as queries.
 
+    Args:
+        learned: the sha256 of photos that are no queries, because a model was trained or selected on them.
+
     Returns:
-        One result per index; none if no two photos share a label.
+        One result per index; none if there are no queries: no two photos share a label, or all of them were learned.
     """
     rng = np.random.default_rng(0)
     drawn = index.sample(MOST_PHOTOS, labelled=True)
@@ -42,7 +48,8 @@ def evaluate(index: VectorIndex, other: VectorIndex | None = None) -> list[Index
         return []
     names = np.array(list(labels.values()))
     _, codes, sizes = np.unique(names, return_inverse=True, return_counts=True)
-    queries = rng.permutation(np.flatnonzero(sizes[codes] > 1))[:MOST_QUERIES]
+    is_new = np.array([drawn[photo].sha256 not in learned for photo in labels])
+    queries = rng.permutation(np.flatnonzero((sizes[codes] > 1) & is_new))[:MOST_QUERIES]
     if not len(queries):
         return []
     evaluations = []

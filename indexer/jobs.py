@@ -21,6 +21,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, computed_field
 
 from indexer.batch import BatchResult
+from indexer.index_evaluation import IndexEvaluation
 from indexer.removal import RefusedRemoval, Removal
 from retrieval.cancellation import CancellationToken
 from retrieval.columns.kinds import Kind as ColumnKind
@@ -35,7 +36,7 @@ from retrieval.settings import Settings
 from retrieval.stores import Failure
 from retrieval.wording import count_of
 
-Kind = Literal["index", "map", "review", "activate"]
+Kind = Literal["index", "map", "review", "activate", "train"]
 State = Literal["running", "done", "failed", "interrupted", "cancelled"]
 SAVED_EVERY_SECONDS = 1.0
 RECORD = "job.json"
@@ -45,6 +46,38 @@ CANCEL = "cancel"  # a file that exists once the job is to be cancelled
 SHOWN_FAILURES = 10
 FAILURE = TypeAdapter(Failure)
 JOB_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
+
+
+class TrainingOptions(BaseModel):
+    """How a model is trained on the photos of the index."""
+
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
+
+    recipe: str = Field("default", description="as `lookalike recipes` lists them")
+    backbone: str | None = Field(None, description="as `lookalike backbones` lists them; null: the default one")
+    seed: int = 0
+    epochs: int | None = Field(None, description="the maximum number; null: that of the recipe")
+    changes: list[str] = Field([], description="changed settings of the recipe, each as SETTING=VALUE")
+
+
+class TrainingProgress(BaseModel):
+    """How far a training is."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+    epoch: int = Field(description="the current one; 0 while only the new layers are trained")
+    epochs: int = Field(description="the maximum number; a training may stop earlier")
+    step: int = Field(description="completed steps of all epochs")
+    steps: int = Field(description="steps of all epochs")
+    map_at_r: float | None = Field(None, description="on the validation photos, after the last epoch")
+
+
+class Comparison(BaseModel):
+    """A new model and the current one on the same labelled photos, those that both indexes have."""
+
+    after: IndexEvaluation = Field(description="of the new model")
+    before: IndexEvaluation | None = Field(None, description="of the current model; null: it has no such photos")
+    held_out: bool = Field(description="whether neither model was trained or selected on the query photos")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +97,12 @@ class IndexRequest:
     allow_removing: str | None = None  # how many photos of a source `sync` may remove: a number, or "20%"
     urls: bool = False  # whether sources, and manifests, may name URLs
     retry_of: str | None = None  # a job, to index only the photos that failed in it; None for all photos
-    kind: Kind = "index"  # the others need no sources: `indexer.map`, `indexer.review.job`, `indexer.activation`
+    kind: Kind = "index"  # the others need no sources: `indexer.map`, `.review.job`, `.activation`, `.training`
     max_loss: float = 0.05  # of MAP@R, that activating a model may cost
     columns: Sequence[str] = ()  # the kinds of columns that a person chose, each as NAME:KIND
     started_by: str | None = None  # the name of the key with which it was started; None on the command line
     pretrained: bool = False  # if there is no model, make one of the installed network first (`indexer.first_model`)
+    training: TrainingOptions | None = None  # of the kind "train" (`indexer.training`)
 
     def listing_options(self, home: Path) -> ListingOptions:
         """How the sources are listed; never the home."""
@@ -97,6 +131,9 @@ class Job(BaseModel):
     started_by: str | None = Field(None, description="name of the key with which it was started over HTTP")
     columns: list[str] = Field([], description="the kinds of columns that were chosen for it, each as NAME:KIND")
     pretrained: bool = Field(False, description="whether it makes a model of the installed network if there is none")
+    training: TrainingOptions | None = Field(None, description="of a job that trains a model")
+    progress: TrainingProgress | None = Field(None, description="of the training; null before its first step")
+    comparison: Comparison | None = Field(None, description="of the trained model; null until its photos are indexed")
     model: str = Field(description="its model; empty while it is being made")
     state: State = "running"
     error: str | None = None

@@ -55,6 +55,8 @@ def run_job(
     *,
     decoder: PhotoDecoder | None = None,
     record: JobRecord | None = None,
+    photos: Iterable[PhotoRef] | None = None,
+    complete: Callable[[JobRecord], None] = lambda _: None,
 ) -> FinishedJob:
     """Run an indexing job, in this process or, if `LOOKALIKE_REDIS_URL` is set, on workers.
 
@@ -65,6 +67,8 @@ def run_job(
         on_progress: called with the counts at the start and after each batch.
         decoder: shared with other threads; None to create one.
         record: of a job that has made its model; None to start one.
+        photos: to index; None: those of the sources.
+        complete: called before a job ends that was not stopped.
 
     Raises:
         LookalikeError: the job failed; its record has the reason, and what is indexed is kept.
@@ -74,7 +78,7 @@ def run_job(
     declared = declared_columns(request.columns)
     unlisted: list[Failure] = []
     report, survey = ListingReport(), SourceSurvey()
-    photos = survey.counted(_photos(settings, request, policy, report, unlisted.append))
+    photos = survey.counted(photos or _photos(settings, request, policy, report, unlisted.append))
     bundle = bundle_in_use(settings, store, request.bundle)
     with _open_executor(settings, store, bundle, decoder or PhotoDecoder(policy)) as executor:
         install_bundle(bundle, settings.models_folder)
@@ -103,26 +107,41 @@ def run_job(
                     break
             check = None
             if not cancellation.cancelled:
-                options = request.listing_options(settings.home)
-                keep = settings.keep_removed_days > 0
-                limits = RemovalLimits(settings.max_removed_percent, keep, request.allow_removing)
-                removal = Removal()
-                if request.sync:
-                    removal = executor.remove_gone(request.sources, policy, options, limits, cancellation)
-                record.count_removed(removal)
-                if request.retry_of is None:
-                    keep_mounts = not request.sync or bool(removal.refused)
-                    executor.record_sources(survey.records(), cancellation, keep_mounts=keep_mounts)
-                executor.optimize(cancellation)
-                executor.calibrate()
-                check = executor.cross_check(cancellation)
+                check = _finish(settings, request, executor, record, survey, policy, cancellation)
             if record.job.seen > record.job.failed:
                 current.default_to(bundle.model_id)
             if check is not None:
                 save_cross_check(settings, check)
+            if not cancellation.cancelled:
+                complete(record)
         stopped = check is None and cancellation.cancelled
         record.end(record.stopped_state() if stopped else "done")
     return FinishedJob(record, check, current.model)
+
+
+def _finish(  # noqa: PLR0917 - the parts of a job
+    settings: Settings,
+    request: IndexRequest,
+    executor: BatchExecutor,
+    record: JobRecord,
+    survey: SourceSurvey,
+    policy: SourcePolicy,
+    cancellation: CancellationToken,
+) -> CrossCheck | None:
+    """Do what follows the last batch of a job; return the result of the cross-check, None if it was cancelled."""
+    options = request.listing_options(settings.home)
+    keep = settings.keep_removed_days > 0
+    limits = RemovalLimits(settings.max_removed_percent, keep, request.allow_removing)
+    removal = Removal()
+    if request.sync:
+        removal = executor.remove_gone(request.sources, policy, options, limits, cancellation)
+    record.count_removed(removal)
+    if request.retry_of is None:
+        keep_mounts = not request.sync or bool(removal.refused)
+        executor.record_sources(survey.records(), cancellation, keep_mounts=keep_mounts)
+    executor.optimize(cancellation)
+    executor.calibrate()
+    return executor.cross_check(cancellation)
 
 
 @dataclass(slots=True)

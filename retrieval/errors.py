@@ -90,6 +90,10 @@ class PhotoChanged(LookalikeError):
     """A photo that somebody else changed meanwhile, so that a change was refused."""
 
 
+class TrainingUnavailable(LookalikeError):
+    """Training was asked for where TensorFlow is not installed."""
+
+
 class BadQuery(LookalikeError):
     """A search with invalid parameters."""
 

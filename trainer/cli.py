@@ -104,6 +104,9 @@ def train(  # noqa: PLR0917 - a command line is all options
             help="int8: faster on CPUs. Falls back to float32, with a message, if it reduces retrieval quality."
         ),
     ] = "float32",
+    progress: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the progress to this JSON file, once a second.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Train an embedding network on labelled photos, and write a model bundle with a report.
@@ -157,7 +160,7 @@ def train(  # noqa: PLR0917 - a command line is all options
             check_head_only(fitted)
         if fitted.faults:
             say(f"The recipe has the faults of its experiment: {'; '.join(fault.phrase for fault in fitted.faults)}.")
-        plan = Plan(chosen, fitted, weights, tuple(changes), mixed, tensorboard, quantize)
+        plan = Plan(chosen, fitted, weights, tuple(changes), mixed, tensorboard, quantize, progress)
         bundle = train_bundle(dataset, plan, seed=seed, seeds=seeds, out=out, say=say, resume=resume)
     result = {
         "bundle": bundle.folder,

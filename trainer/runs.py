@@ -22,7 +22,7 @@ from trainer.checkpoints import Checkpoints
 from trainer.data import LabelledImages, Say
 from trainer.export import check_parity, export_onnx, run_onnx, save_weights
 from trainer.network import EmbeddingNetwork, build_for, is_pretrained, prepared
-from trainer.progress import TrainingProgress
+from trainer.progress import ProgressFile, TrainingProgress
 from trainer.recipes import Recipe
 from trainer.schedules import planned_learning_rates, timetable
 from trainer.tensorboard import TensorBoardLog
@@ -47,6 +47,7 @@ class Plan:
     mixed_precision: bool = False  # whether to compute in bfloat16 where that is precise enough; weights stay float32
     tensorboard: Path | None = None  # folder for logs of TensorBoard, with a folder per seed; None for no logs
     precision: Precision = "float32"  # of the network in the bundle
+    progress: Path | None = None  # a JSON file that shows how far the training is; None for none
 
     @property
     def fed(self) -> Backbone:
@@ -226,6 +227,8 @@ def _fit(
     with ExitStack() as open_callbacks:
         progress = open_callbacks.enter_context(TrainingProgress(table, say))
         callbacks: list[TrainingCallback] = [progress]
+        if plan.progress is not None:
+            callbacks.append(ProgressFile(plan.progress, table))
         if plan.tensorboard is not None:
             rates = planned_learning_rates(plan.recipe, table, network.pretrained, seed)
             log = TensorBoardLog(plan.tensorboard / f"seed-{seed}", rates, table)

@@ -39,6 +39,7 @@ STATUS_OF = {
     errors.BadBundle: 409,
     errors.NotComparable: 409,
     errors.WorseModel: 409,
+    errors.TrainingUnavailable: 409,
 }
 
 REMEDIES = {
@@ -73,6 +74,7 @@ PROBLEM_TYPES = {
     "bad-bundle": ("A model bundle is missing, damaged or of another format version.", 409),
     "not-comparable": ("A model can't be compared with the current one, of which the bundle is damaged.", 409),
     "worse-model": ("The metrics of a model are worse than those of the current one.", 409),
+    "training-unavailable": ("TensorFlow, which training needs, is not installed.", 409),
     "index-write-failed": ("The index can't be written, probably because the disk is full.", 503),
     "index-unreadable": ("The index can't be read.", 503),
     "index-unreachable": ("The Qdrant server does not respond or is busy; try again.", 503),

@@ -79,6 +79,7 @@ MAX_ADDRESS = 8190
 Label = Annotated[str, Field(min_length=1, max_length=500)]
 Text = Annotated[str, Field(min_length=1, max_length=1000, description="a sentence or a few words")]
 SearchName = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_search_name)]
+Name = Annotated[str, Field(pattern=r"^[\w.:-]{1,200}$")]
 NewLabel = Annotated[Label, AfterValidator(_new_label)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Look = Annotated[
@@ -720,14 +721,33 @@ class ReviewJob(RequestModel):
     kind: Literal["review"]
 
 
+class TrainJob(RequestModel):
+    """Train a model on the photos of the index with their labels, index them with it, and compare it with the current.
+
+    It needs TensorFlow and a key of the scope admin. The model is not activated.
+    """
+
+    kind: Literal["train"]
+    recipe: Name = Field("default", description="as `lookalike recipes` lists them")
+    backbone: Name | None = Field(None, description="as `lookalike backbones` lists them; null: the default one")
+    seed: int = Field(0, ge=0, le=2**31)
+    epochs: int | None = Field(None, ge=1, le=10_000, description="the maximum number; null: that of the recipe")
+    changes: list[Annotated[str, Field(pattern=r"^[\w.]+=[^\x00]+$", max_length=1000)]] = Field(
+        [], max_length=100, description="changed settings of the recipe, each as SETTING=VALUE"
+    )
+
+
 class NewJob(
     RootModel[
         Annotated[
-            Annotated[IndexJob, Tag("index")] | Annotated[MapJob, Tag("map")] | Annotated[ReviewJob, Tag("review")],
+            Annotated[IndexJob, Tag("index")]
+            | Annotated[MapJob, Tag("map")]
+            | Annotated[ReviewJob, Tag("review")]
+            | Annotated[TrainJob, Tag("train")],
             Discriminator(
                 lambda fields: fields.get("kind", "index") if isinstance(fields, dict) else None,
                 custom_error_type="kind",
-                custom_error_message="A job is an object whose `kind` is index, map or review",
+                custom_error_message="A job is an object whose `kind` is index, map, review or train",
             ),
         ]
     ]

@@ -9,14 +9,14 @@ from apiflask import FileSchema
 from flask import Response, request, url_for
 
 from indexer.job_retry import retry_request
-from indexer.jobs import IndexRequest, Job, cancel_job, count_jobs, list_jobs, load_job, read_failures
+from indexer.jobs import IndexRequest, Job, TrainingOptions, cancel_job, count_jobs, list_jobs, load_job, read_failures
 from indexer.model_registry import installed
 from indexer.scheduled_sync import load_sync
 from retrieval.api_keys import Scope
 from retrieval.errors import NotFound
 from retrieval.stores import Failure
 from web.keys import WRITES, current, may, require, sees_uris
-from web.schemas import FailedPhoto, Failures, IndexJob, Jobs, NewJob, PageOptions
+from web.schemas import FailedPhoto, Failures, IndexJob, Jobs, NewJob, PageOptions, TrainJob
 from web.services import Services, services
 from web.validation import Blueprint
 
@@ -36,9 +36,15 @@ Started = tuple[Job, int, dict[str, str]]
 @blueprint.output(Job, status_code=202)
 @blueprint.doc(operation_id="startJob", responses=[400, 403, 404, 409, 415, 422])
 def start(new: NewJob) -> Started:
-    """Start a job: index photos that are on the server, compute the map, or find photos to review."""
+    """Start a job: index photos, compute the map, find photos to review, or train a model on the indexed photos."""
     job = new.root
-    return start_indexing(job) if isinstance(job, IndexJob) else start_job(IndexRequest((), kind=job.kind))
+    if isinstance(job, IndexJob):
+        return start_indexing(job)
+    if isinstance(job, TrainJob):
+        require(Scope.ADMIN)
+        training = TrainingOptions(**job.model_dump(exclude={"kind"}))
+        return start_job(IndexRequest((), kind="train", training=training))
+    return start_job(IndexRequest((), kind=job.kind))
 
 
 @blueprint.get("/jobs")
