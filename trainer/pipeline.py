@@ -15,6 +15,7 @@ from retrieval.analysis.evaluation import Evaluation, evaluate_by_look, evaluate
 from retrieval.bundle import Bundle, write_bundle
 from retrieval.bundle_format import PHOTOS, TEXT_NETWORK, TOKENIZER, FileName, TrainingData
 from retrieval.metrics import BySplit, Metrics, Quantization, SplitMetrics, TrainingCost
+from retrieval.parts import LOOK
 from retrieval.top_k import Embeddings
 from trainer.augmented_views import sample_batch
 from trainer.backbones.imported import ImportedNetwork
@@ -51,16 +52,17 @@ def train_bundle(
         say(warning(duplicates))
     with work_folder(out, _identity(dataset, plan, seed), say, resume) as work:
         photos = {split: _read(dataset, split, plan, work) for split in dataset.counts}
-        untrained, before = _untrained(plan, photos, seed)
+        untrained = None if _look_is_untrained(plan) else _untrained(plan, photos, seed)
         runs = train_runs(
             lambda number: train_run(plan, photos, number, work / f"seed-{number}", say), seed, seeds, say
         )
         kept, quantization = best_run(runs), None
+        untrained = untrained or (_looks(kept.embeddings, kept), _looks(kept.copies, kept))
         if plan.precision == "int8":
             kept, quantization = quantized(kept, photos, _calibration_photos(dataset, plan, seed), say)
-        metrics = _metrics(runs, kept, before, photos, quantization)
+        metrics = _metrics(runs, kept, _evaluated(photos, *untrained), photos, quantization)
         sample = sample_batch(photos["train"], plan.fed, plan.recipe, seed)
-        report = Report(plan, dataset, seed, runs, kept, metrics, untrained, duplicates, sample)
+        report = Report(plan, dataset, seed, runs, kept, metrics, untrained[0], duplicates, sample)
         _write_training(work / TRAINING, report)
         return _write_bundle(out, work, report)
 
@@ -93,17 +95,32 @@ def _identity(dataset: Dataset, plan: Plan, seed: int) -> dict[str, Any]:
     }
 
 
-def _untrained(plan: Plan, photos: Photos, seed: int) -> tuple[dict[str, Embeddings], dict[str, Evaluation]]:
-    """The features of the untrained backbone for the held-out photos, scaled to unit length, and their evaluation."""
-    model, features, evaluations = plan.build(seed).features_only(), {}, {}
+def _look_is_untrained(plan: Plan) -> bool:
+    """Whether the part look is the features of the backbone, so that they need not be computed again."""
+    return not plan.backbone.trainable and plan.recipe.look is not None
+
+
+def _looks(embeddings: Mapping[str, Embeddings], run: Run) -> dict[str, Embeddings]:
+    return {split: run.parts.one(of_split, LOOK) for split, of_split in embeddings.items()}
+
+
+def _untrained(plan: Plan, photos: Photos, seed: int) -> tuple[dict[str, Embeddings], dict[str, Embeddings]]:
+    """The features of the untrained backbone for the held-out photos and their edited copies, of unit length."""
+    model, features, copies = plan.build(seed).features_only(), {}, {}
     for split, of_split in photos.items():
         if of_split.copies is not None:
             features[split] = embed(model, of_split.images)
-            copies = embed(model, of_split.copies)
-            evaluations[split] = evaluate_embeddings(
-                features[split], of_split.labels, roles=of_split.roles, copies=copies
-            )
-    return features, evaluations
+            copies[split] = embed(model, of_split.copies)
+    return features, copies
+
+
+def _evaluated(
+    photos: Photos, features: Mapping[str, Embeddings], copies: Mapping[str, Embeddings]
+) -> dict[str, Evaluation]:
+    return {
+        split: evaluate_embeddings(of_split, photos[split].labels, roles=photos[split].roles, copies=copies.get(split))
+        for split, of_split in features.items()
+    }
 
 
 def _metrics(
