@@ -19,10 +19,12 @@ import numpy as np
 from options import show
 
 from retrieval.bundle import Bundle, install_bundle, load_bundle
+from retrieval.columns.schema import ColumnSchema, save_schema
 from retrieval.index import Payload, Point, open_store
 from retrieval.photo_ref import photo_id
 from retrieval.settings import Settings
 
+SCHEMA = ColumnSchema(kinds={"price": "number", "sku": "text", "new": "flag", "added": "date"})
 MOST_SECONDS = 10  # for 100,000 photos
 MOST_GROWTH = 1.2  # of the peak memory, compared with a tenth of the photos
 WRITTEN_AT_ONCE = 1000
@@ -63,6 +65,7 @@ def _measure(home: Path, bundle: Bundle, count: int, suffix: str) -> dict[str, f
         with store.open(bundle.model_id, bundle.dimension, bundle.look) as index:
             for start in range(0, count, WRITTEN_AT_ONCE):
                 index.upsert(_points(bundle.dimension, start, min(WRITTEN_AT_ONCE, count - start)))
+            save_schema(index, SCHEMA)
         store.activate(bundle.model_id)
     file = home / f"all.{suffix}"
     words = [sys.executable, "-c", EXPORT, "export", "--to", str(file), "--json"]
@@ -88,7 +91,7 @@ def _point(at: int, vector: np.ndarray) -> Point:
     extra = {"price": at % 1000 + 0.99, "sku": f"{at // 4:08}", "new": at % 7 == 0, "added": "2026-01-02"}
     times = "2026-01-01T00:00:00+00:00", "2026-01-02T00:00:00+00:00"
     payload = Payload(uri, f"category {at % 50}", f"{at:064x}", 1024, 768, 200_000 + at, *times, None, extra)
-    return Point(photo_id(uri), vector, payload)
+    return Point(photo_id(uri), vector, SCHEMA.applied(payload))
 
 
 def _arguments() -> argparse.Namespace:

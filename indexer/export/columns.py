@@ -9,16 +9,18 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from pydantic_core import to_json
 
-from indexer.batches import batches
 from indexer.map import load_map
 from retrieval.bundle_format import Part
 from retrieval.columns.kinds import FLAGS, Kind, stored
 from retrieval.columns.schema import CAPTURED, ORIENTATION, ColumnSchema, read_schema
 from retrieval.errors import NotFound
-from retrieval.index import Payload, Point, VectorIndex
+from retrieval.index import Payload, VectorIndex
+from retrieval.index.base import StoredPoints
 from retrieval.index.vectors import Vector
 from retrieval.parts import KIND, LOOK
+from retrieval.photo_ref import Value
 from retrieval.settings import Settings
 
 Type = Literal["text", "integer", "number", "flag", "vector"]
@@ -68,7 +70,8 @@ class Batch:
     vectors: Vector
 
 
-Predict = Callable[[Point], str | None]
+Predict = Callable[[uuid.UUID, Vector], str | None]
+NOTHING: Mapping[str, Any] = {}
 
 
 class StoredColumns:
@@ -95,13 +98,16 @@ class StoredColumns:
         """The type of each column."""
         return {**self._own, **{_column_name(name): type for name, type in self._extra.items()}}
 
-    def values(self, photos: Sequence[tuple[uuid.UUID, Payload]]) -> dict[str, list[Any]]:
-        """The values of photos, by column."""
-        payloads = [payload for _, payload in photos]
-        return {
-            **{name: [_own_value(photo, payload, name) for photo, payload in photos] for name in self._own},
-            **{_column_name(name): _extra_values(payloads, name, type) for name, type in self._extra.items()},
+    def values(self, ids: Sequence[uuid.UUID], payloads: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+        """The values of photos, by column, of their payloads as they are stored (`Payload.as_dict`)."""
+        from_file, extra = ([payload.get(part, NOTHING) for payload in payloads] for part in ("columns", "extra"))
+        own = {name: [payload.get(name) for payload in payloads] for name in self._own if name not in FROM_FILE}
+        captured = {name: [_captured(one.get(name)) for one in from_file] for name in self._own if name in FROM_FILE}
+        of_manifest = {
+            _column_name(name): _extra_values([one.get(name) for one in extra], type)
+            for name, type in self._extra.items()
         }
+        return {**own, **captured, **of_manifest, "id": [str(photo) for photo in ids]}
 
 
 class Rows:
@@ -128,22 +134,23 @@ class Rows:
         self.columns = [Column(name, type, lengths.get(name, 0)) for name, type in types.items()]
 
     def __iter__(self) -> Iterator[Batch]:
-        for points in batches(self._index.scroll(ROWS_AT_ONCE), ROWS_AT_ONCE):
-            yield self._batch(points)
+        for points in self._index.scroll_stored(ROWS_AT_ONCE):
+            if points.ids:
+                yield self._batch(points)
 
-    def _batch(self, points: Sequence[Point]) -> Batch:
-        places = [self._map.get(point.id, (None, None)) for point in points]
-        vectors = np.stack([point.vector for point in points])
+    def _batch(self, points: StoredPoints) -> Batch:
+        places = [self._map.get(photo, (None, None)) for photo in points.ids]
+        nothing = [None] * len(points.ids)
         values: dict[str, Values] = {
-            **self._stored.values([(point.id, point.payload) for point in points]),
-            **{name: [None] * len(points) for name in (KIND, LOOK)},
-            **self._split(vectors),
-            "predicted_label": [self._predict(point) if self._predict else None for point in points],
+            **self._stored.values(points.ids, points.payloads),
+            **dict.fromkeys((KIND, LOOK), nothing),
+            **self._split(points.vectors),
+            "predicted_label": [*map(self._predict, points.ids, points.vectors)] if self._predict else nothing,
             "map_x": [x for x, _ in places],
             "map_y": [y for _, y in places],
-            "payload": [json.dumps(point.payload.as_dict(), ensure_ascii=False) for point in points],
+            "payload": [to_json(payload).decode() for payload in points.payloads],  # a fifth of the time of `json`
         }
-        return Batch(values, vectors)
+        return Batch(values, points.vectors)
 
     def _split(self, vectors: Vector) -> dict[str, Vector]:
         """The parts of embeddings, as they are stored."""
@@ -165,12 +172,7 @@ def _column_name(name: str) -> str:
     return f"columns.{name}" if name in OWN or name in LAST else name
 
 
-def _own_value(photo: uuid.UUID, payload: Payload, name: str) -> Any:
-    if name == "id":
-        return str(photo)
-    if name not in FROM_FILE:
-        return getattr(payload, name)
-    value = payload.columns.get(name)
+def _captured(value: Any) -> Any:
     return f"{value['lat']},{value['lon']}" if isinstance(value, dict) else value
 
 
@@ -203,22 +205,26 @@ def _common(types: set[Type]) -> Type:
     return "number" if types == {"integer", "number"} else "text"
 
 
-def _extra_values(payloads: Sequence[Payload], name: str, type: Type) -> list[Any]:
-    values = [payload.extra.get(name) for payload in payloads]
+def _extra_values(values: list[Any], type: Type) -> list[Any]:
     match type:
         case "number":
-            return [None if value is None else _single(stored(value, "number")) for value in values]
+            return [value if value is None or isinstance(value, float) else _number(value) for value in values]
         case "flag":
-            return [None if value is None else FLAGS.get(str(stored(value, "flag"))) for value in values]
+            return [value if value is None or isinstance(value, bool) else _flag(value) for value in values]
         case "text":
             return [_text(value) for value in values]
         case _:
             return values
 
 
-def _single(value: object) -> float | None:
+def _number(value: Value) -> float | None:
     """A number; None for several, which a column of numbers can't hold."""
-    return value if isinstance(value, float) else None
+    number = stored(value, "number")
+    return number if isinstance(number, float) else None
+
+
+def _flag(value: Value) -> bool | None:
+    return FLAGS.get(str(stored(value, "flag")))
 
 
 def _text(value: object) -> str | None:

@@ -18,6 +18,8 @@ REMEDY = "Name another file with --to, or free disk space."
 MODEL = b"lookalike.model"  # the key of the model's id in the metadata of a Parquet file
 TYPES = {"text": "string", "integer": "int64", "number": "float64", "flag": "bool"}  # of Arrow
 
+UNIQUE = ("id", "uri", "payload")  # a dictionary of their values would be as large as they are
+
 Write = Callable[[Batch], None]
 
 
@@ -74,7 +76,7 @@ def _parquet(path: Path, _target: Path, model: str, columns: Sequence[Column]) -
 
     fields = [pa.field(column.name, arrow_type(column)) for column in columns]
     schema = pa.schema(fields, metadata={MODEL: model.encode()})
-    texts = [column.name for column in columns if column.type == "text"]
+    texts = [column.name for column in columns if column.type == "text" and column.name not in UNIQUE]
     codecs = {column.name: "NONE" if column.type == "vector" else "ZSTD" for column in columns}
 
     def write(batch: Batch) -> None:

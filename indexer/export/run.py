@@ -1,6 +1,7 @@
 """Exporting the index of a model to a file."""
 
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from retrieval.bundle import Bundle
 from retrieval.current_model import bundle_in_use
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
-from retrieval.index import IndexStore, Point, VectorIndex
+from retrieval.index import IndexStore, VectorIndex
+from retrieval.index.vectors import Vector
 from retrieval.search import Searcher, SearchParameters
 from retrieval.settings import Settings
 
@@ -65,8 +67,8 @@ def _predicting(settings: Settings, bundle: Bundle, index: VectorIndex) -> Predi
     """A function that predicts the label of a photo from its neighbours, without its own label."""
     searcher = Searcher(Embedder(bundle, settings.embedding_threads, settings.device), index, PhotoDecoder())
 
-    def predict(point: Point) -> str | None:
-        found = searcher.by_vector(point.vector, SearchParameters(k=1), leave_out=frozenset([point.id]))
+    def predict(photo: uuid.UUID, vector: Vector) -> str | None:
+        found = searcher.by_vector(vector, SearchParameters(k=1), leave_out=frozenset([photo]))
         return found.predicted_label.label if found.predicted_label else None
 
     return predict

@@ -24,7 +24,7 @@ def selection_text(
         further: columns that replace those of the same name, or follow them.
         form: the format.
     """
-    values = {**columns.values(photos), **further}
+    values = {**columns.values([photo for photo, _ in photos], [payload.as_dict() for _, payload in photos]), **further}
     rows = list(zip(*values.values(), strict=True))
     if form == "json":
         return json.dumps([dict(zip(values, row, strict=True)) for row in rows], ensure_ascii=False)

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ValidationError
 
@@ -37,6 +37,15 @@ class Point:
     id: uuid.UUID
     vector: "Vector"
     payload: Payload
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPoints:
+    """Some points as the index stores them: ids, embeddings float32 [points, d], and payloads as JSON types."""
+
+    ids: list[uuid.UUID]
+    vectors: "Vector"
+    payloads: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +153,10 @@ class VectorIndex(Closing):
     @abstractmethod
     def scroll(self, batch: int = 1000) -> Iterator[Point]:
         """Yield every point in the order of the ids, read in batches."""
+
+    @abstractmethod
+    def scroll_stored(self, batch: int = 1000) -> "Iterator[StoredPoints]":
+        """Yield every point in the order of the ids, in batches, as the index stores them: without objects for each."""
 
     @abstractmethod
     def scroll_payloads(

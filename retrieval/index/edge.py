@@ -32,7 +32,7 @@ from retrieval.columns.kinds import Kind
 from retrieval.errors import IndexUnreadable, IndexWriteFailed, LookalikeError
 from retrieval.files import flush_tree, write_atomically
 from retrieval.index import records
-from retrieval.index.base import Hit, IndexedPhoto, IndexStore, Point
+from retrieval.index.base import Hit, IndexedPhoto, IndexStore, Point, StoredPoints
 from retrieval.index.conditions import Field
 from retrieval.index.edge_filter import compiled, kind_of, payload_index
 from retrieval.index.filter import NO_FILTER, Filter
@@ -163,8 +163,12 @@ class EmbeddedIndex(PlannedSearch):
         return {photo: payload for photo, payload in self._looked_up(wanted).items() if payload.sha256 in wanted}
 
     def scroll(self, batch: int = 1000) -> Iterator[Point]:
-        for points in self._pages(records.points, batch, with_payload=True, with_vector=True):
+        for points in self._pages(records.points, batch, with_payload=True, with_vector=self._whole):
             yield from points
+
+    def scroll_stored(self, batch: int = 1000) -> Iterator[StoredPoints]:
+        converted = partial(records.stored, dimension=self.dimension)
+        yield from self._pages(converted, batch, with_payload=True, with_vector=self._whole)
 
     def scroll_payloads(
         self, batch: int = 1000, filter: Filter = NO_FILTER, start: uuid.UUID | None = None
@@ -181,7 +185,12 @@ class EmbeddedIndex(PlannedSearch):
             return records.payloads(self._shard.scroll(request)[0])
 
     def scroll_vectors(self, batch: int = 1000) -> Iterator[tuple[list[uuid.UUID], Vector]]:
-        yield from self._pages(partial(records.matrix, dimension=self.dimension), batch, with_vector=True)
+        yield from self._pages(partial(records.matrix, dimension=self.dimension), batch, with_vector=self._whole)
+
+    @property
+    def _whole(self) -> bool | list[str]:
+        """The vector of a request that is the embedding, without a second copy of the part look."""
+        return [WHOLE] if self.look else True
 
     def sample(self, count: int, *, labelled: bool = False) -> dict[uuid.UUID, Payload]:
         """See `VectorIndex.sample`: draws ranges of ids, which are hashes and therefore in random order."""

@@ -71,3 +71,12 @@ class Payload:
 
 
 NAMES = tuple(one.name for one in fields(Payload))
+ALL_NAMES = frozenset(NAMES)
+NEEDED = frozenset({"uri", "sha256", "width", "height", "bytes", "modified_at", "indexed_at"})
+
+
+def checked(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the payload of a stored point as it is stored; raises `IndexUnreadable` if it is damaged."""
+    if not NEEDED <= values.keys() <= ALL_NAMES:
+        Payload.from_dict(values)
+    return values

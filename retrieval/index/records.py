@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from retrieval.index.base import Hit, Point
-from retrieval.index.payload import Payload
+from retrieval.index.base import Hit, Point, StoredPoints
+from retrieval.index.payload import Payload, checked
 from retrieval.index.vectors import WHOLE, Vector
 
 MOST_LABELS = 1_000_000
@@ -29,6 +29,12 @@ def vectors(records: Iterable[Any]) -> dict[uuid.UUID, Vector]:
 def points(records: Iterable[Any]) -> list[Point]:
     """Records that hold vector and payload."""
     return [Point(_id(record), _vector(record), Payload.from_dict(record.payload)) for record in records]
+
+
+def stored(records: Sequence[Any], dimension: int) -> StoredPoints:
+    """Records that hold vector and payload, as they are stored; raises `IndexUnreadable` if a payload is damaged."""
+    ids, vectors = matrix(records, dimension)
+    return StoredPoints(ids, vectors, [checked(record.payload or {}) for record in records])
 
 
 def matrix(records: Sequence[Any], dimension: int) -> tuple[list[uuid.UUID], Vector]:
@@ -52,7 +58,8 @@ def labels(facets: Iterable[Any]) -> dict[str, int]:
 
 def _id(record: Any) -> uuid.UUID:
     """A point's id, which one engine gives as a UUID and the other as text."""
-    return record.id if isinstance(record.id, uuid.UUID) else uuid.UUID(str(record.id))
+    found = record.id  # Edge makes a new object at each access
+    return found if isinstance(found, uuid.UUID) else uuid.UUID(str(found))
 
 
 def _vector(record: Any) -> Vector:
@@ -61,4 +68,5 @@ def _vector(record: Any) -> Vector:
 
 def _raw(record: Any) -> Any:
     """The whole vector of a record, as the engine returns it."""
-    return record.vector[WHOLE] if isinstance(record.vector, dict) else record.vector
+    vector = record.vector  # Edge makes a new list at each access
+    return vector[WHOLE] if isinstance(vector, dict) else vector

@@ -11,7 +11,7 @@ from retrieval.cancellation import CancellationToken
 from retrieval.columns.kinds import Kind
 from retrieval.errors import BadQuery, IndexWriteFailed
 from retrieval.index import records
-from retrieval.index.base import MOST_COPIES, Hit, IndexedPhoto, IndexStore, Point
+from retrieval.index.base import MOST_COPIES, Hit, IndexedPhoto, IndexStore, Point, StoredPoints
 from retrieval.index.client import Connection, Result
 from retrieval.index.conditions import Field, StartsWith
 from retrieval.index.filter import NO_FILTER, Filter
@@ -113,6 +113,10 @@ class ServerIndex(PlannedSearch):
     def scroll(self, batch: int = 1000) -> Iterator[Point]:
         for page in self._pages(batch, with_payload=True, with_vectors=self._whole):
             yield from records.points(page)
+
+    def scroll_stored(self, batch: int = 1000) -> Iterator[StoredPoints]:
+        for page in self._pages(batch, with_payload=True, with_vectors=self._whole):
+            yield records.stored(page, self.dimension)
 
     def scroll_payloads(
         self, batch: int = 1000, filter: Filter = NO_FILTER, start: uuid.UUID | None = None

@@ -147,6 +147,11 @@ def test_scroll_reads_every_point_once_for_any_batch_size(index: VectorIndex) ->
         scrolled = list(index.scroll(batch))
         assert [point.id for point in scrolled] == sorted(point.id for point in stored)
         assert {point.id: point.payload for point in scrolled} == {point.id: point.payload for point in stored}
+        as_stored = list(index.scroll_stored(batch))
+        assert [photo for page in as_stored for photo in page.ids] == [point.id for point in scrolled]
+        assert [one for page in as_stored for one in page.payloads] == [point.payload.as_dict() for point in scrolled]
+        rows = np.concatenate([page.vectors for page in as_stored])
+        assert np.array_equal(rows, np.stack([point.vector for point in scrolled]))
 
 
 def test_labels_are_counted_most_frequent_first(index: VectorIndex) -> None:
