@@ -1,6 +1,7 @@
-"""`lookalike duplicates`, `doubtful` and `migrate`."""
+"""`lookalike duplicates`, `doubtful`, `queues` and `migrate`."""
 
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,9 @@ from indexer.migrate import Migration
 from indexer.migrate import migrate as run_migration
 from indexer.model_registry import open_index
 from indexer.progress import INTERRUPTED, cancel_on_interrupt
+from indexer.review.kept import kept_duplicates
+from indexer.review.queues import Queued, QueueName, find_queues
+from indexer.review.reasons import reason_of
 from retrieval.analysis.label_issues import VOTERS
 from retrieval.bundle_format import CalibrationData
 from retrieval.console import JsonFlag, messages, print_result
@@ -69,6 +73,29 @@ def doubtful(
     print_result(result, as_json, text)
 
 
+def queues(
+    name: Annotated[QueueName | None, typer.Argument(help="The queue to list. Default: the numbers of all.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of photos to list.")] = 100,
+    bundle: BundleOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List photos that a person should review, most important first, with suggested labels and reasons."""
+    gallery, calibration = _open_gallery(bundle)
+    found = find_queues(gallery, calibration)
+    kept = kept_duplicates(load_settings())
+    found["duplicates"] = [one for one in found["duplicates"] if one.id not in kept]
+    if name is None:
+        counts = {queue: len(photos) for queue, photos in found.items()}
+        text = "\n".join(f"{queue:<12} {count_of(count)}" for queue, count in counts.items())
+        print_result({"photos": len(gallery.photos), "queues": counts}, as_json, text)
+        return
+    uris = {id: photo.uri for id, photo in zip(gallery.ids, gallery.photos, strict=True)}
+    total, shown = len(found[name]), found[name][:limit]
+    lines = [f"{display_uri(uris[one.id])}: {display(reason_of(one))}" for one in shown]
+    result = {"queue": name, "total": total, "results": [_queued(one, uris) for one in shown]}
+    print_result(result, as_json, _text(lines, total - len(shown), "No photo waits in this queue."))
+
+
 def migrate(
     to: Annotated[Place, typer.Option(help="Target: the Qdrant server, or the embedded index on this machine.")],
     model: Annotated[
@@ -100,6 +127,13 @@ def _open_gallery(chosen: Path | None) -> tuple[Gallery, CalibrationData | None]
         manifest = (bundle := bundle_in_use(settings, store, chosen)).manifest
         with open_index(store, bundle) as index:
             return read_gallery(index, Parts(manifest.parts)), manifest.calibration_data or index.calibration()
+
+
+def _queued(photo: Queued, uris: Mapping[uuid.UUID, str]) -> dict[str, object]:
+    """Return a photo of a queue with URIs instead of ids, and with its reason."""
+    known = {name: getattr(photo, name) for name in ("label", "suggested", "confidence", "margin")}
+    original = None if photo.duplicate_of is None else uris[photo.duplicate_of]
+    return {"uri": uris[photo.id], **known, "duplicate_of": original, "reason": reason_of(photo)}
 
 
 def _duplicates_text(found: Duplicates) -> Text:

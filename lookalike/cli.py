@@ -32,6 +32,7 @@ COMMANDS = {
     "duplicates": ("indexer.library_cli:duplicates", "List identical and near-identical photos in the index."),
     "doubtful": ("indexer.library_cli:doubtful", "List photos whose label disagrees with their nearest neighbours."),
     "corrections": ("indexer.corrections_cli:corrections", "List, export and import corrected labels and columns."),
+    "queues": ("indexer.library_cli:queues", "List photos to review: likely mislabelled, unlabelled, duplicates."),
     "migrate": ("indexer.library_cli:migrate", "Copy the index to a Qdrant server, or back to this machine."),
     "export": ("indexer.export_cli:export", "Write the photos of the index, with their embeddings, to a file."),
     "import-vectors": ("indexer.export_cli:import_vectors", "Add the photos of an exported file to an index."),

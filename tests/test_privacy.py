@@ -101,6 +101,7 @@ def test_commands_connect_only_to_configured_servers(
         "crosscheck",
         "duplicates",
         "doubtful",
+        "queues",
         "models list",
         "jobs list",
         "sources list",

@@ -66,7 +66,22 @@ def test_misplaced_photos_come_first(command, own_library: Path, bundle: Bundle)
     assert "misplaced.jpg" in command("doubtful", "--voters", 5, "--limit", 1).out
 
 
-@pytest.mark.parametrize("name", ["duplicates", "doubtful"])
+@pytest.mark.slow
+def test_queues_are_counted_and_listed(command, own_library: Path, bundle: Bundle) -> None:
+    assert command("index", own_library, "--bundle", bundle.folder).status == 0
+    counts = command("queues", "--json").json["queues"]
+    assert counts["duplicates"] >= 1 and counts["unlabelled"] == counts["informative"] == 0
+    found = command("queues", "duplicates", "--json").json
+    assert found["total"] == counts["duplicates"] == len(found["results"])
+    first = found["results"][0]
+    assert {path_of(first[name]).name for name in ("uri", "duplicate_of")} == {"0.jpg", "same file.jpg"}
+    assert first["reason"] == "The same file is indexed under another name."
+    shown = command("queues", "mislabelled", "--limit", 1)
+    assert "misplaced.jpg: " in shown.out and "for red" in shown.out
+    assert "No photo waits in this queue." in command("queues", "unlabelled").out
+
+
+@pytest.mark.parametrize("name", ["duplicates", "doubtful", "queues"])
 def test_without_an_index_there_is_a_sentence(command, name: str) -> None:
     called = command(name)
     assert called.status == 1
