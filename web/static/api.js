@@ -16,15 +16,8 @@ export function post(address, body) {
 }
 
 /** Send JSON by another method, like `post`; returns null if the response is empty. */
-export async function change(method, address, body) {
-  const response = await send(address, { method, ...asJson(body) });
-  return response.status === 204 ? null : documentOf(response);
-}
-
-/** Send a request with another method, like `post`; resolves to null if the response is empty. */
-export function send(address, method, body, headers = {}) {
-  const json = body && { body: JSON.stringify(body) };
-  return postAs(address, { method, headers: { ...(body && { "Content-Type": "application/json" }), ...headers }, ...json });
+export async function change(method, address, body, headers = {}) {
+  return documentOf(await send(address, { method, ...asJson(body, headers) }));
 }
 
 /** Post a form, like `post`. */
@@ -41,8 +34,8 @@ export async function postForFile(address, body) {
   return { file, headers: response.headers };
 }
 
-function asJson(body) {
-  return { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) };
+function asJson(body, headers = {}) {
+  return { headers: { "Content-Type": "application/json", ...headers }, body: JSON.stringify(body ?? {}) };
 }
 
 async function send(address, options) {

@@ -1,6 +1,6 @@
 // The review page: shows the photos of a queue one at a time, and saves what a person says about them.
 
-import { fetchJson, follow, post, send } from "./api.js";
+import { change as request, fetchJson, follow, post } from "./api.js";
 import { completeLabels, spelled } from "./complete.js";
 import { describe, plain } from "./errors.js";
 import { announce, main, warn } from "./notices.js";
@@ -209,7 +209,7 @@ function correct(item, label) {
   const { label: before, confirmed: wasConfirmed = false } = item.photo;
   const patch = (change, force) => async () => {
     const headers = force ? {} : { "If-Match": `"${item.photo.version}"` };
-    item.photo = await send(`${images}/${item.photo.id}`, "PATCH", change, headers);
+    item.photo = await request("PATCH", `${images}/${item.photo.id}`, change, headers);
   };
   const [after, restored] = [{ label, confirmed: true }, { label: before, confirmed: wasConfirmed }];
   const text = label === before ? `Confirming “${label}”` : `The label “${label}”`;
@@ -224,7 +224,7 @@ function correct(item, label) {
 function remove(item) {
   const address = `${images}/${item.photo.id}`;
   act(item, "removed", {
-    change: { text: "Removing the photo", run: () => send(address, "DELETE") },
+    change: { text: "Removing the photo", run: () => request("DELETE", address) },
     reverse: { text: "Restoring the photo", run: () => post(`${address}/restore`) },
   });
 }
@@ -232,8 +232,8 @@ function remove(item) {
 function keep(item) {
   const address = `${api}/queues/duplicates/${item.photo.id}/keep`;
   act(item, "kept", {
-    change: { text: "Keeping the photo", run: () => send(address, "POST") },
-    reverse: { text: "Undoing that", run: () => send(address, "DELETE") },
+    change: { text: "Keeping the photo", run: () => request("POST", address) },
+    reverse: { text: "Undoing that", run: () => request("DELETE", address) },
   });
 }
 
