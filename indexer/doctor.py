@@ -12,7 +12,7 @@ from typing import Literal
 from indexer.crosscheck import load_cross_check
 from retrieval.cores import find_cores
 from retrieval.current_model import bundle_in_use
-from retrieval.errors import IndexBusy, LookalikeError, NotFound
+from retrieval.errors import READ_ONLY, IndexBusy, LookalikeError, NotFound
 from retrieval.index import IndexStore, open_store
 from retrieval.session import Session, installed_devices, require_installed, runtime_version
 from retrieval.settings import Settings, load_settings, unknown_settings
@@ -93,7 +93,9 @@ def _disk(settings: Settings) -> Check:
     home = settings.home.absolute()
     existing = next(folder for folder in (home, *home.parents) if folder.exists())
     if not os.access(existing, os.W_OK | os.X_OK):
-        return Check("disk", "problem", f"{existing} can't be written.", "Correct its permissions or LOOKALIKE_HOME.")
+        is_read_only = os.statvfs(existing).f_flag & os.ST_RDONLY
+        remedy = READ_ONLY if is_read_only else "Correct its permissions or LOOKALIKE_HOME."
+        return Check("disk", "problem", f"{existing} can't be written.", remedy)
     free = shutil.disk_usage(existing).free
     message = f"{free / 1e9:.1f} GB are free in {existing}."
     if free < LOW_DISK_BYTES:

@@ -1,8 +1,11 @@
 """The errors that are shown to users: each says what is wrong and what to do about it."""
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+READ_ONLY = "Its file system is read-only: mount it for writing, or choose a place on a disk that can be written."
 
 
 class LookalikeError(Exception):
@@ -100,11 +103,14 @@ class BadQuery(LookalikeError):
 
 @contextmanager
 def os_errors_as(kind: type[LookalikeError], trouble: str, remedy: str) -> Iterator[None]:
-    """Within the context, raise an error of the system as one of this kind: the trouble with its reason, the remedy."""
+    """Within the context, raise an error of the system as one of this kind: the trouble with its reason, the remedy.
+
+    On a read-only file system, the remedy is another one.
+    """
     try:
         yield
     except OSError as error:
-        raise kind(f"{trouble} ({error.strerror}).", remedy) from None
+        raise kind(f"{trouble} ({error.strerror}).", READ_ONLY if error.errno == errno.EROFS else remedy) from None
 
 
 def first_line(error: Exception) -> str:

