@@ -87,8 +87,8 @@ Look = Annotated[
     Field(description="weight of the part look, from 0, same kind, to 1, same look; by default, that of the model"),
 ]
 GroupBy = Annotated[
-    str | SkipJsonSchema[None],
-    Field(max_length=1000, description="only the nearest photo for each value of this column: text, number or flag"),
+    Annotated[str, Field(max_length=1000)] | SkipJsonSchema[None],
+    Field(description="only the nearest photo for each value of this column: text, number or flag"),
 ]
 WHERE = 'only photos with these values of columns, for example {"price": {"gte": 10}}; docs/api.md describes filters'
 WhereText = Annotated[

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ import schemathesis
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, assume, given, settings
 from openapi_spec_validator import OpenAPIV31SpecValidator
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr, ValidationError
 from schemathesis import GenerationMode
 from serving import Served, Site
 
+from web import schemas
 from web.app import create_app
 from web.problems import PROBLEM_TYPES, STATUS_OF
 from web.services import EXTENSION
@@ -58,6 +60,17 @@ def is_a_form_that_has_become_right(case: schemathesis.Case) -> bool:
     if case.media_type != "multipart/form-data" or not isinstance(case.body, dict):
         return False
     return not isinstance(case.body.get("label", ""), str) or any(value == [] for value in case.body.values())
+
+
+MODELS = [each for each in vars(schemas).values() if isinstance(each, type) and issubclass(each, BaseModel)]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_null_is_accepted_or_refused_in_each_field(model: type[BaseModel]) -> None:
+    """A limit of the length of text or nothing failed with a `TypeError` for nothing, which was a 500."""
+    for name in model.model_fields:
+        with suppress(ValidationError):
+            model.model_validate({name: None})
 
 
 def test_every_call_is_described(client: FlaskClient) -> None:
