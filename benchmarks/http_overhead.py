@@ -28,7 +28,7 @@ WARM_UP = 20
 def main() -> None:
     options = _arguments()
     first = next(iter(list_photos(options.photos))).path
-    photo = _jpeg(first, 1000 * options.kilobytes)
+    photo = jpeg(first, 1000 * options.kilobytes)
     with served(options.bundle, options.photos) as server:
         show(_measure(server.address, photo, options.requests), options.json)
 
@@ -39,9 +39,9 @@ def _measure(address: str, photo: bytes, requests: int) -> dict[str, Any]:
     search = ("POST", "/api/v1/search", *upload(photo))
     walls, overheads, healthy, steps = [], [], [], []
     for number in range(WARM_UP + requests):
-        wall, answer = _request(connection, *search)
+        wall, answer = request(connection, *search)
         took = json.loads(answer)["took_ms"]
-        other, _ = _request(connection, "GET", "/healthz")
+        other, _ = request(connection, "GET", "/healthz")
         if number >= WARM_UP:
             walls.append(wall)
             overheads.append(wall - sum(took.values()))
@@ -49,16 +49,16 @@ def _measure(address: str, photo: bytes, requests: int) -> dict[str, Any]:
             steps.append(took)
     return {
         "photo_kb": round(len(photo) / 1000, 1),
-        "search_p50_ms": _percentile(walls, 50),
-        "overhead_p50_ms": _percentile(overheads, 50),
-        "overhead_p10_ms": _percentile(overheads, 10),
-        "healthz_p50_ms": _percentile(healthy, 50),
-        "healthz_p10_ms": _percentile(healthy, 10),
-        "server_ms": {step: _percentile([took[step] for took in steps], 50) for step in steps[0]},
+        "search_p50_ms": percentile(walls, 50),
+        "overhead_p50_ms": percentile(overheads, 50),
+        "overhead_p10_ms": percentile(overheads, 10),
+        "healthz_p50_ms": percentile(healthy, 50),
+        "healthz_p10_ms": percentile(healthy, 10),
+        "server_ms": {step: percentile([took[step] for took in steps], 50) for step in steps[0]},
     }
 
 
-def _request(connection: http.client.HTTPConnection, *request: Any) -> tuple[float, bytes]:
+def request(connection: http.client.HTTPConnection, *request: Any) -> tuple[float, bytes]:
     """The milliseconds of a request, and the body of its response."""
     start = time.perf_counter()
     connection.request(*request)
@@ -70,11 +70,11 @@ def _request(connection: http.client.HTTPConnection, *request: Any) -> tuple[flo
     return milliseconds, body
 
 
-def _percentile(values: list[float], percent: int) -> float:
+def percentile(values: list[float], percent: int) -> float:
     return round(float(np.percentile(values, percent)), 3)
 
 
-def _jpeg(path: Path, size: int) -> bytes:
+def jpeg(path: Path, size: int) -> bytes:
     """A photo as a JPEG of at most `size` bytes, with the highest quality for which that is possible."""
     with Image.open(path) as image:
         for quality in range(95, 5, -5):

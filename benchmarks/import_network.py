@@ -34,9 +34,10 @@ from retrieval.embedder import Embedder
 from retrieval.importing.reference import large_jpeg
 from retrieval.text_embedder import TextEmbedder
 
-PHOTO = {"width": 768, "layers": 12, "tokens": 49, "dimension": 512}
-TEXT = {"width": 512, "layers": 12, "tokens": 77, "dimension": 512}
+PHOTO = {"width": 768, "layers": 12, "heads": 12, "tokens": 49, "dimension": 512}
+TEXT = {"width": 512, "layers": 12, "heads": 8, "tokens": 77, "dimension": 512}
 VOCABULARY = 49_408
+ROWS, COLUMNS = [0, 2, 1, 3], [0, 2, 3, 1]  # axes of a head's queries and values, and of its keys
 MOST_MEMORY, MOST_SECONDS = 3, 60
 SENTENCE = " ".join(f"word{number}" for number in range(8))
 
@@ -63,14 +64,19 @@ class Weights:
         self.tensors.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
-    def layers(self, tokens: str, width: int, count: int) -> str:
+    def layers(self, tokens: str, width: int, count: int, heads: int) -> str:
+        divided, joined = self.constant([0, 0, heads, width // heads]), self.constant([0, 0, width])
         for _ in range(count):
             normed = self.normed(tokens, width)
-            query, key, value = (self.add("MatMul", normed, self.weight(width, width)) for _ in range(3))
-            scores = self.add("MatMul", query, self.add("Transpose", key, perm=[0, 2, 1]))
-            scaled = self.add("Mul", scores, self.constant(np.float32(width**-0.5)))
-            attended = self.add("MatMul", self.add("Softmax", scaled, axis=2), value)
-            tokens = self.add("Add", tokens, self.add("MatMul", attended, self.weight(width, width)))
+            query, key, value = (
+                self.add("Transpose", self.add("Reshape", self.add("MatMul", normed, weights), divided), perm=axes)
+                for weights, axes in ((self.weight(width, width), axes) for axes in (ROWS, COLUMNS, ROWS))
+            )
+            scale = self.constant(np.float32((width / heads) ** -0.5))
+            scores = self.add("Softmax", self.add("Mul", self.add("MatMul", query, key), scale), axis=3)
+            attended = self.add("Transpose", self.add("MatMul", scores, value), perm=ROWS)
+            attended = self.add("MatMul", self.add("Reshape", attended, joined), self.weight(width, width))
+            tokens = self.add("Add", tokens, attended)
             hidden = self.add("MatMul", self.normed(tokens, width), self.weight(width, 4 * width))
             hidden = self.add("Relu", hidden)
             tokens = self.add("Add", tokens, self.add("MatMul", hidden, self.weight(4 * width, width)))
@@ -119,14 +125,16 @@ def write_networks(folder: Path) -> None:
     width = PHOTO["width"]
     cells = photo.add("Conv", "pixel_values", photo.weight(width, 3, 32, 32), kernel_shape=[32, 32], strides=[32, 32])
     flat = photo.add("Reshape", cells, photo.constant([0, width, -1]))
-    tokens = photo.layers(photo.add("Transpose", flat, perm=[0, 2, 1]), width, PHOTO["layers"])
+    tokens = photo.layers(photo.add("Transpose", flat, perm=[0, 2, 1]), width, PHOTO["layers"], PHOTO["heads"])
     mean = photo.add("ReduceMean", tokens, axes=[1], keepdims=0)
     photo.add("MatMul", mean, photo.weight(width, PHOTO["dimension"]), named="image_embeds")
     size = (TensorProto.FLOAT, ["batch", 3, 224, 224])
     photo.save(folder / "onnx/vision_model.onnx", {"pixel_values": size}, "image_embeds", PHOTO["dimension"])
     width = TEXT["width"]
     tokens = text.add("Gather", text.weight(VOCABULARY, width), "input_ids", axis=0)
-    tokens = text.layers(text.add("Add", tokens, text.weight(1, TEXT["tokens"], width)), width, TEXT["layers"])
+    tokens = text.layers(
+        text.add("Add", tokens, text.weight(1, TEXT["tokens"], width)), width, TEXT["layers"], TEXT["heads"]
+    )
     mean = text.add("ReduceMean", tokens, axes=[1], keepdims=0)
     text.add("MatMul", mean, text.weight(width, TEXT["dimension"]), named="text_embeds")
     ids = (TensorProto.INT64, ["batch", TEXT["tokens"]])

@@ -68,12 +68,12 @@ class SearchResponse:
     """The response to a search.
 
     `close_match` is whether the first result probably has the label of the query (`IndexThresholds.close_match`). None
-    if that does not apply: it was measured for the nearest of all photos to one photo, not for later pages, filtered
-    searches or several examples.
+    if that does not apply: it was measured for the nearest of all photos to one photo or text, not for later pages,
+    filtered searches, several examples or several terms.
     """
 
     results: list[SearchResult]  # the nearest first
-    predicted_label: PredictedLabel | None  # None if no photo is a close match, or the nearest photos have no labels
+    predicted_label: PredictedLabel | None  # None if neither the nearest photos nor the names of labels predict one
     close_match: bool | None = None
     in_collection: uuid.UUID | None = None  # an indexed photo that is the query's file or a near-identical copy of it
     bands: ScoreBands | None = None  # None if the scores are not calibrated

@@ -117,7 +117,7 @@ class Rows:
         index: whose photos are exported, in the order of their ids.
         parts: of its embeddings.
         map: the positions of photos on the map, by id; empty if it was not computed.
-        predict: returns the label that the neighbours of a photo predict; None to leave the column empty.
+        predict: returns the predicted label of a photo; None to leave the column empty.
     """
 
     def __init__(

@@ -43,7 +43,7 @@ def export(
         target: see `indexer.export.formats.writing`.
         on_progress: called with the number of photos that were written, and of all photos.
         model: the model's id; None for the current one.
-        predict: compute the label that the neighbours of each photo predict.
+        predict: compute the predicted label of each photo.
 
     Raises:
         NotFound: there is no such model, or it has no index.
@@ -64,7 +64,7 @@ def export(
 
 
 def _predicting(settings: Settings, bundle: Bundle, index: VectorIndex) -> Predict:
-    """A function that predicts the label of a photo from its neighbours, without its own label."""
+    """A function that predicts the label of a photo, without its own, from its neighbours or the names of labels."""
     searcher = Searcher(Embedder(bundle, settings.embedding_threads, settings.device), index, PhotoDecoder())
 
     def predict(photo: uuid.UUID, vector: Vector) -> str | None:

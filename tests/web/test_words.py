@@ -212,6 +212,15 @@ def test_a_model_without_a_text_network_says_so(client: FlaskClient) -> None:
     assert page.status_code == 422 and "has no text network" in page.text
 
 
+@pytest.mark.slow
+def test_the_command_says_that_a_model_has_no_text_network(
+    settings: Settings, bundle: Bundle, library: Path, command: Command
+) -> None:
+    fill_index(settings, bundle, library)
+    called = command("search", "--text", "a red tulip")
+    assert called.status == 1 and f"The model {bundle.model_id} has no text network" in called.err
+
+
 def test_the_page_searches_by_words_and_keeps_them_in_the_address(words: Site) -> None:
     client = words.client
     assert 'name="text"' in client.get("/").text
