@@ -19,7 +19,7 @@ from retrieval.session import Session
 from retrieval.top_k import Embeddings
 from trainer.backbones.imported import ImportedNetwork
 from trainer.canonical_graph import make_canonical
-from trainer.imported_graph import with_head
+from trainer.imported_graph import write_with_head
 from trainer.inference import AT_ONCE
 from trainer.network import EmbeddingNetwork, LookNetwork, embed
 from trainer.regions import with_regions
@@ -38,10 +38,11 @@ def export_onnx(network: EmbeddingNetwork | LookNetwork, path: Path) -> None:
     Raises `LookalikeError` if the disk is full.
     """
     if isinstance(network, EmbeddingNetwork) and isinstance(network.backbone, ImportedNetwork):
-        model = with_head(network.backbone.bundle.network, network)
-    else:
-        model = _of_keras(network)
-    content = model.SerializeToString()
+        imported = network.backbone.bundle.network
+        check_free_space(path.parent, 2 * imported.stat().st_size)
+        write_with_head(imported, network, path)
+        return
+    content = _of_keras(network).SerializeToString()
     check_free_space(path.parent, len(content))
     path.write_bytes(content)
 

@@ -4,6 +4,7 @@ The added operators are the same in all opsets from 11.
 """
 
 import math
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -15,21 +16,29 @@ from onnx import TensorProto, helper, numpy_helper
 
 from retrieval.embedder import EMBEDDINGS
 from retrieval.importing.graph import prune, rename
+from retrieval.importing.onnx_file import read_graph, write_graph
 from trainer.network import EmbeddingNetwork
 
 ADDED: Final = "head/"  # before the names of added tensors
 
 
-def with_head(imported: Path, network: EmbeddingNetwork) -> onnx.ModelProto:
-    """Return the graph of a bundle whose embeddings are the part look, extended by the part kind.
+def write_with_head(imported: Path, network: EmbeddingNetwork, path: Path) -> None:
+    """Write the graph of a bundle whose embeddings are the part look, extended by the part kind.
 
     Args:
         imported: the ONNX file of the bundle: `images` → `embeddings`, float32 [batch, f], unit length.
         network: with the trained head, and with the weight of look, or without look.
+        path: the file to write.
     """
-    model = onnx.load(imported)
-    prune(model, EMBEDDINGS)
-    graph = model.graph
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        model, _ = read_graph(imported, Path(folder))
+        prune(model, EMBEDDINGS)
+        _add_head(model.graph, network)
+        write_graph(model, path)
+
+
+def _add_head(graph: onnx.GraphProto, network: EmbeddingNetwork) -> None:
+    """Append the part kind to the embedding."""
     look = rename(graph, [EMBEDDINGS])[EMBEDDINGS]
     kind = _applied(graph, look, network)
     if network.look is None:
@@ -44,7 +53,6 @@ def with_head(imported: Path, network: EmbeddingNetwork) -> onnx.ModelProto:
     dimension = sum(part.length for part in network.parts)
     del graph.output[:]
     graph.output.append(helper.make_tensor_value_info(EMBEDDINGS, TensorProto.FLOAT, ["batch", dimension]))
-    return model
 
 
 def _applied(graph: onnx.GraphProto, look: str, network: EmbeddingNetwork) -> str:
