@@ -51,6 +51,7 @@ def show() -> str:
     return render_template(
         "photos.html",
         query=query,
+        address=query.address(offset=0),
         photos=[Card.of(photo.id, photo.payload) for photo in found],
         total=total,
         first=query.offset + 1,

@@ -85,7 +85,7 @@ function checkServer(address) {
 
 /** Sign this browser in with the key that the user enters; returns false if the user cancels. */
 async function signIn(reason) {
-  for (;;) {
+  while (document.querySelector("dialog.key")) {
     const key = await askForKey(reason);
     if (key === null) return false;
     const { login } = document.querySelector("dialog.key").dataset;
@@ -93,6 +93,7 @@ async function signIn(reason) {
     if (response.type === "opaqueredirect") return true;
     reason = (await documentOf(response)).detail;
   }
+  return false;
 }
 
 function askForKey(reason) {

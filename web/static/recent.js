@@ -5,9 +5,19 @@ const MAX_SEARCHES = 12;
 const SIDE = 96; // pixels of an uploaded photo's thumbnail
 
 const panel = document.getElementById("recent");
-panel.addEventListener("beforetoggle", ({ newState }) => newState === "open" && draw());
+const list = panel.querySelector(".history");
+panel.addEventListener("beforetoggle", async ({ newState }) => {
+  if (newState !== "open") return;
+  draw();
+  (await import("./saved.js")).draw();
+});
+document.addEventListener("submit", async (event) => {
+  if (!event.target.matches("form[data-save]")) return;
+  event.preventDefault();
+  (await import("./saved.js")).save(event.target);
+});
 panel.addEventListener("click", ({ target }) => {
-  if (target.closest("button")) clearHistory();
+  if (target.closest(".history button")) clearHistory();
   else if (target.closest("a")) panel.hidePopover();
 });
 
@@ -48,7 +58,7 @@ function draw() {
   const searches = read();
   const clear = Object.assign(document.createElement("button"), { className: "plain", textContent: "Clear history" });
   const none = Object.assign(document.createElement("p"), { textContent: "Your recent searches appear here. They are stored in this browser only." });
-  panel.replaceChildren(...(searches.length ? [...searches.map(row), clear] : [none]));
+  list.replaceChildren(...(searches.length ? [...searches.map(row), clear] : [none]));
 }
 
 function row({ address, title, picture, at }) {
