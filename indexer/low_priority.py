@@ -1,4 +1,4 @@
-"""Long computations in a process of the lowest priority, so that searches in this process stay fast."""
+"""Long computations in a process of low priority, so that searches in this process stay fast."""
 
 import os
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from retrieval.cancellation import CancellationToken
 from retrieval.errors import LookalikeError
 
 POLL_SECONDS = 0.5
+NICENESS = 10  # at 19, a process hardly runs beside others that are busy
 Result = TypeVar("Result")
 
 
@@ -50,5 +51,5 @@ def compute(
 
 
 def _work(results: "Connection[Any, Any]", function: Callable[..., object], arguments: tuple[object, ...]) -> None:
-    os.nice(19)
+    os.nice(NICENESS)
     results.send(function(*arguments))
