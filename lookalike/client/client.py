@@ -219,10 +219,12 @@ class Client:
 
         If its content was added before, that photo gets the label, unless a person has confirmed its own, and columns.
 
-        >>> added = client.add(photo, label="rose")
+        >>> from PIL import Image
+        >>> flower = Image.new("RGB", (64, 64), "pink")
+        >>> added = client.add(flower, label="rose")
         >>> added.label
         'rose'
-        >>> again = client.add(photo, label="tulip", columns={"price": 2.5})
+        >>> again = client.add(flower, label="tulip", columns={"price": 2.5})
         >>> again.id == added.id, again.label, again.replaced_label, again.extra
         (True, 'tulip', 'rose', {'price': 2.5})
         >>> client.remove(added.id)
