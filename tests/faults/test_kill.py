@@ -27,6 +27,7 @@ def undisturbed(start_index, large_library: Path, tmp_path: Path) -> tuple[Path,
     return home, json.loads(out)["seconds"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [1, slow(KILLS)])
 @pytest.mark.timeout(120 + 30 * KILLS)
 def test_after_any_kill_the_next_run_completes_the_index(

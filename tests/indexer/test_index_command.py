@@ -224,6 +224,7 @@ def test_an_index_held_by_another_process_is_named(command, settings: Settings, 
         holder.stdin.close()
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_after_the_batch_and_says_that_running_again_continues(
     command, settings: Settings, bundle: Bundle, tmp_path: Path
 ) -> None:

@@ -109,6 +109,7 @@ def _without_time(payload: Payload) -> dict[str, object]:
     return {name: value for name, value in payload.as_dict().items() if name != "indexed_at"}
 
 
+@pytest.mark.slow
 def test_a_worker_indexes_the_same_as_a_local_job(
     worker, redis_url: str, settings: Settings, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

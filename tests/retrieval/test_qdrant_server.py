@@ -548,7 +548,8 @@ def test_doctor_learns_of_versions_that_are_far_apart(caplog: pytest.LogCaptureF
 def test_an_index_that_was_deleted_is_not_called_new(settings: Settings, bundle: Bundle) -> None:
     install_bundle(bundle, settings.models_folder)
     server = StandIn()
-    with pytest.raises(NoModel, match=rf"no index any more \(Qdrant.*{bundle.model_id}.*snapshot.*migrate.*lookalike index"):
+    message = rf"no index any more \(Qdrant.*{bundle.model_id}.*snapshot.*migrate.*lookalike index"
+    with pytest.raises(NoModel, match=message):
         bundle_in_use(settings, in_memory(server))
 
 

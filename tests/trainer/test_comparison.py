@@ -42,6 +42,7 @@ def test_one_table_of_several_bundles(lookalike: Command, trained: tuple[Path, d
     assert "different photos" in run.err
 
 
+@pytest.mark.slow
 def test_the_table_for_people(lookalike: Command, home: Path) -> None:
     run = lookalike("compare", "first", "second <b>", home=home)
     for text in ("second <b>", "MAP@R", "mean of 2 seeds", "untrained", "–", "in float32", "in int8"):
@@ -49,6 +50,7 @@ def test_the_table_for_people(lookalike: Command, home: Path) -> None:
     assert "different photos" not in lookalike("compare", "first", "first", home=home).err
 
 
+@pytest.mark.slow
 def test_the_table_of_a_long_training_does_not_break_the_precision(lookalike: Command, home: Path) -> None:
     manifest = home / "first" / "bundle.json"
     content = json.loads(manifest.read_text())
@@ -71,6 +73,7 @@ def test_a_page_and_a_picture(lookalike: Command, home: Path) -> None:
         assert picture.width > 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

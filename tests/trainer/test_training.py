@@ -70,6 +70,7 @@ def map_at_r(network: EmbeddingNetwork, photos: LabelledImages) -> float:
     return evaluate_embeddings(embed(network.kind(), photos.images), photos.labels).overall["map_at_r"]
 
 
+@pytest.mark.slow
 def test_training_improves_the_network_and_reports_its_progress(digits: tuple[LabelledImages, LabelledImages]) -> None:
     watched = Watched()
     untrained = map_at_r(build_for(SHORT, BACKBONES["small_cnn"], "none"), digits[1])

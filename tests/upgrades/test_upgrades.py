@@ -101,6 +101,7 @@ def test_pages_and_api_answer_what_they_answered(site: Path, answers: dict[str, 
     assert made, "a decoder that reads colour profiles makes thumbnails anew"
 
 
+@pytest.mark.slow
 def test_uploads_are_removed_with_their_files(site: Path, answers: dict[str, Any]) -> None:
     (upload,) = (site / "home" / "uploads" / "labelled").rglob("*.jpg")
     photos = [

@@ -17,6 +17,7 @@ from urllib.request import urlopen
 import make
 import psutil
 import pytest
+from marks import slow
 from serving import LOOKALIKE, ROOT, Served, fill_index, serving, worker, workers
 from waiting import free_port, until, until_it_listens
 
@@ -74,7 +75,7 @@ def test_beside_an_index_server_there_are_as_many_processes_as_cores(
 
 
 @pytest.mark.parametrize(
-    ("stop", "key", "host"), [(signal.SIGINT, "", "127.0.0.1"), (signal.SIGTERM, "a+b & ü=#%41", "0.0.0.0")]
+    ("stop", "key", "host"), [(signal.SIGINT, "", "127.0.0.1"), slow(signal.SIGTERM, "a+b & ü=#%41", "0.0.0.0")]
 )
 def test_it_says_where_it_is_and_stops_when_told(indexed: Settings, stop: signal.Signals, key: str, host: str) -> None:
     (indexed.home / "api-key").write_text(key, encoding="utf-8")  # an empty file is replaced
