@@ -102,6 +102,7 @@ def test_commands_connect_only_to_configured_servers(
         "duplicates",
         "doubtful",
         "queues",
+        "corrections list",
         "models list",
         "jobs list",
         "sources list",
