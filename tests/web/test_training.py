@@ -78,3 +78,8 @@ def test_a_training_is_cancelled_and_its_errors_are_told(settings: Settings, bun
         assert not [one for one in psutil.Process().children() if "train" in one.cmdline()]
         job = ended(site, client.post(JOBS, json=TINY | {"recipe": "nothing"}).get_json())
         assert job["state"] == "failed" and "nothing" in job["error"]
+
+
+def test_the_page_offers_training_to_those_who_may_train(own: Site) -> None:
+    assert "Train on these labels" in own.client.get("/models").text
+    assert "Train on these labels" not in client_of(own, read_only=True).get("/models").text

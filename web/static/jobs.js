@@ -1,6 +1,7 @@
 // The jobs page: starts, follows, cancels and retries jobs.
 
 import { fetchJson, follow, post } from "./api.js";
+import { comparisonOf, progressOf, showSteps } from "./comparison.js";
 import { describe, plain } from "./errors.js";
 import { fill, reveal, showNumbers } from "./items.js";
 import { announce, dismiss, main, warn } from "./notices.js";
@@ -15,7 +16,7 @@ const REASONS = {
   excluded: (pattern) => `excluded by ${pattern}`,
   home: (name) => `in Lookalike’s own folder ${name}`,
 };
-const TITLES = { map: "Map", review: "Photos to review", activate: "Activation of a model" };
+const TITLES = { map: "Map", review: "Photos to review", activate: "Activation of a model", train: "Training of a model" };
 const MOST_REMOVED = 100;
 const { jobs: address, images } = main().dataset;
 const list = main().querySelector(".list");
@@ -115,6 +116,7 @@ function update(item, job) {
   failures.hidden = !job.failed;
   failures.querySelector("summary").textContent = `Failed photos (${job.failed.toLocaleString()})`;
   reveal(item, "[data-cancel]", running);
+  reveal(item, "[data-models]", job.state === "done" && job.kind === "train");
   reveal(item, "[data-search]", job.state === "done" && job.kind === "index" && job.seen > job.failed);
   reveal(item, "[data-retry]", !running && job.failed > 0);
   reveal(item, "[data-again]", ENDED_EARLY.includes(job.state) && job.kind !== "activate" && !job.urls && !job.retry_of);
@@ -139,8 +141,9 @@ function showProgress(bar, job, running) {
   bar.hidden = !running;
   const total = job.kind === "index" && !job.retry_of ? totals.get(sourcesOf(job)) : undefined;
   const note = bar.nextElementSibling;
-  note.hidden = !running || !(job.step || (total > job.seen && job.seen));
-  note.textContent = job.step ?? "";
+  note.hidden = !running || !(job.step || job.progress || (total > job.seen && job.seen));
+  note.textContent = [job.model ? "" : progressOf(job), job.step].filter(Boolean).join(". ");
+  if (job.progress && !job.model) return showSteps(bar, job, running);
   if (!(total > job.seen)) return bar.removeAttribute("value");
   [bar.max, bar.value] = [total, job.seen];
   note.textContent = `about ${total.toLocaleString()} photos, ${timeOf((job.seconds * (total - job.seen)) / job.seen)} left`;
@@ -156,8 +159,9 @@ function sourcesOf(job) {
 }
 
 /** The request that starts the same job again. */
-function requestOf({ kind, sources, label_from, sync, include_hidden, exclude, relabel, pretrained }) {
-  return kind !== "index" ? { kind } : { sources, label_from, sync, include_hidden, exclude, relabel, pretrained };
+function requestOf({ kind, training, sources, label_from, sync, include_hidden, exclude, relabel, pretrained }) {
+  if (kind !== "index") return { kind, ...training };
+  return { sources, label_from, sync, include_hidden, exclude, relabel, pretrained };
 }
 
 function indexed({ seen, indexed, unchanged, moved, removed, failed, skipped, images_per_second: rate, seconds }) {
@@ -166,10 +170,12 @@ function indexed({ seen, indexed, unchanged, moved, removed, failed, skipped, im
 }
 
 /** What was not removed and why, notices about labels, and why files were skipped: one line each. */
-function remarks({ skipped_reasons: reasons = [], notices = [], removal_refused: refused = [] }) {
+function remarks(job) {
+  const { skipped_reasons: reasons = [], notices = [], removal_refused: refused = [] } = job;
   const kept = refused.map(({ source, would_remove: gone, of, reason }) => `Nothing was removed of ${source}: ${gone.toLocaleString()} of its ${of.toLocaleString()} photos seem to be gone. ${reason} If they are gone for good, index it again with ${gone} photos that may be removed (More options).`);
   const skipped = reasons.map(({ reason, detail, count, example }) => `${count.toLocaleString()} skipped: ${REASONS[reason](detail)}, for example ${example}`);
-  return [...kept, ...notices.map(plain).filter(Boolean), ...skipped];
+  const compared = comparisonOf(job);
+  return [...(compared ? [compared] : []), ...kept, ...notices.map(plain).filter(Boolean), ...skipped];
 }
 
 /** A job that indexes no photos reports no numbers before its end. */

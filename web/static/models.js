@@ -4,6 +4,7 @@ import { fetchJson, follow, post } from "./api.js";
 import { describe, kindOf, plain } from "./errors.js";
 import { fill, reveal, showNumbers } from "./items.js";
 import { announce, dismiss, main, warn } from "./notices.js";
+import { offerTraining } from "./training.js";
 
 const METRICS = {
   recall_at_1: "recall@1",
@@ -15,7 +16,12 @@ const METRICS = {
 const RISKS = new Set(["worse-model", "not-comparable"]); // reasons for which a model is not activated unless the user insists
 const { models: address, jobs } = main().dataset;
 
-fetchJson(address).then(show, (problem) => warn(describe(problem)));
+renew();
+offerTraining(jobs, (event, model) => change(event, `${address}/${model}/activate`), renew);
+
+function renew() {
+  fetchJson(address).then(show, (problem) => warn(describe(problem)));
+}
 
 function show({ models, serves }) {
   const ranked = [...models].sort((a, b) => b.current - a.current);
