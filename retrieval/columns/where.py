@@ -9,7 +9,7 @@ import math
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from retrieval.columns.evidence import PLURALS
 from retrieval.columns.kinds import DAY_LENGTH, Kind, is_place, parse_date
@@ -44,6 +44,7 @@ BUILT_IN = {
 }
 OF_MANIFEST = "columns."  # before the name of a column of manifests, which is needed if a built-in one has this name
 LIMITS = ("gte", "gt", "lte", "lt")
+Limit = TypeVar("Limit", float, datetime)
 GROUPED_KINDS = ("text", "number", "flag")
 OPERATORS: dict[Kind, tuple[str, ...]] = {
     "text": ("prefix", "exists"),
@@ -178,13 +179,13 @@ class _Parser:
 
     def _range(self, name: str, field: Field, limits: Mapping[str, object]) -> Condition:
         if field.kind == "number":
-            return Within(field, **{operator: _number(name, value) for operator, value in limits.items()})
+            return Within(field, **_strictest({limit: _number(name, value) for limit, value in limits.items()}))
         found: dict[str, datetime] = {}
         for operator, value in limits.items():
             exact, limit = _date_limit(name, operator, value)
             narrower = min if exact in ("lt", "lte") else max
             found[exact] = narrower(found.get(exact, limit), limit)
-        return During(field, **found)
+        return During(field, **_strictest(found))
 
     def _text(self, name: str, field: Field, value: object) -> str:
         if field.kind == "flag" and isinstance(value, bool):
@@ -257,6 +258,16 @@ def _date_limit(name: str, operator: str, value: object) -> tuple[str, datetime]
         return exact, date + timedelta(days=1)
     except OverflowError:  # after the last day of the calendar
         return ("gt" if operator == "gt" else "lte"), datetime.max.replace(tzinfo=UTC)
+
+
+def _strictest(limits: dict[str, Limit]) -> dict[str, Limit]:
+    """Return one lower and one upper limit: with a payload index, engines ignore a second one."""
+    kept = dict(limits)
+    if "gt" in kept and "gte" in kept:
+        del kept["gte" if kept["gt"] >= kept["gte"] else "gt"]
+    if "lt" in kept and "lte" in kept:
+        del kept["lte" if kept["lt"] <= kept["lte"] else "lt"]
+    return kept
 
 
 def _encodable(name: str, text: str) -> str:

@@ -180,6 +180,16 @@ def test_engines_agree_with_numpy(store: IndexStore, data: list[Any], some: list
     _check(store, data, some)
 
 
+def test_of_two_limits_on_one_side_the_stricter_one_counts(store: IndexStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EmbeddedIndex, "INDEXED_POINTS", 0)
+    made = [f"2024-01-01T{hour}:00:00" for hour in range(10, 15)]
+    data = [{"label": None, "bytes": 1, "price": number / 2, "made (on)": day} for number, day in enumerate(made)]
+    pairs = [("gte", "gt"), ("gt", "gte"), ("lte", "lt"), ("lt", "lte")]
+    prices = [{"price": {one: 0.5, other: 1.5}} for one, other in pairs]
+    days = [{"made (on)": {one: made[1], other: made[3]}} for one, other in pairs]
+    _check(store, data, [*prices, *days, {"price": {"gte": 1, "gt": 1}}, {"price": {"lte": 1, "lt": 1}}])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("threshold", [0, 1000], ids=["payload indexes", "no payload indexes"])
 @settings(max_examples=60, deadline=None, suppress_health_check=[*HealthCheck])
