@@ -51,6 +51,8 @@ class LabelWords:
         if time.monotonic() - self._read_at > READ_EVERY_SECONDS:
             labels = most_frequent(self._index.labels(exact=False))
             known = self._embeddings
-            self._embeddings = {label: known.get(label, self._embed(as_words(label))) for label in labels}
+            self._embeddings = {
+                label: known[label] if label in known else self._embed(as_words(label)) for label in labels
+            }
             self._labels, self._read_at = labels, time.monotonic()
         return self._labels

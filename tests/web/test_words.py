@@ -22,7 +22,7 @@ from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
 from retrieval.errors import BadQuery, NotFound
 from retrieval.index import Filter, Payload, Point, open_store
-from retrieval.index.vectors import to_unit_length
+from retrieval.index.vectors import Vector, to_unit_length
 from retrieval.label_words import LabelWords
 from retrieval.photo_ref import photo_id
 from retrieval.search import SearchParameters
@@ -143,6 +143,20 @@ def test_the_names_of_labels_suggest_one_if_the_nearest_photos_have_none(named: 
     between = to_unit_length(np.sum([searcher.embed_text(name)[0] for name in NAMES[:2]], axis=0))
     assert names.suggest(vector, searcher.thresholds.label_words()).label == NAMES[1]
     assert names.suggest(between, searcher.thresholds.label_words()) is None
+
+
+def test_the_name_of_a_label_is_embedded_once(named: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrieval.label_words.READ_EVERY_SECONDS", -1)  # read the labels for each photo
+    searcher, embedded = named.searcher, []
+
+    def embed(text: str) -> Vector:
+        embedded.append(text)
+        return searcher.embed_text(text)[0]
+
+    names = LabelWords(searcher.index, embed)
+    for name in (*NAMES[:2], NAMES[0]):
+        names.suggest(searcher.embed_text(name)[0], searcher.thresholds.label_words())
+    assert len(embedded) == len(set(embedded)) > 1
 
 
 def test_terms_without_sense_are_refused(words: Site) -> None:
