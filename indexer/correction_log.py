@@ -159,7 +159,10 @@ def line_of(correction: Correction) -> str:
 
 
 def is_later(correction: Correction, other: Correction | None) -> bool:
-    """Whether a correction replaces another one; homes that exchange corrections agree, whatever their order."""
+    """Return whether a correction replaces another one: the later one, or that with the greater line at equal times.
+
+    The order of reading does not matter, so homes with the same corrections have the same current ones.
+    """
     return other is None or _order(correction) >= _order(other)
 
 
