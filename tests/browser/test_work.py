@@ -65,7 +65,7 @@ def shuffle(bundle: Bundle) -> None:
 
 
 def newest(page: Page):  # type: ignore[no-untyped-def]
-    return page.locator(".item").first
+    return page.locator(".list .item").first
 
 
 def number_of(page: Page, name: str):  # type: ignore[no-untyped-def]
