@@ -1,10 +1,11 @@
 // The jobs page: starts, follows, cancels and retries jobs.
 
 import { fetchJson, follow, post } from "./api.js";
+import { attempt } from "./attempt.js";
 import { comparisonOf, progressOf, showSteps } from "./comparison.js";
-import { describe, plain } from "./errors.js";
+import { plain } from "./errors.js";
 import { fill, reveal, showNumbers } from "./items.js";
-import { announce, dismiss, main, warn } from "./notices.js";
+import { announce, main } from "./notices.js";
 
 const FIRST_FAILURES = 100;
 const KINDS = { running: "active", done: "good", failed: "bad", interrupted: "bad", unavailable: "bad" };
@@ -78,15 +79,6 @@ function add(job) {
   main().querySelector(".empty").hidden = true;
   list.prepend(itemOf(job));
   announce("The job is running.");
-}
-
-async function attempt(action) {
-  try {
-    dismiss();
-    await action();
-  } catch (problem) {
-    warn(describe(problem));
-  }
 }
 
 function itemOf(job) {

@@ -1,10 +1,11 @@
 // Training on the models page: starts a job, follows and cancels it, and shows how the new model compares.
 
 import { fetchJson, follow, post } from "./api.js";
+import { attempt } from "./attempt.js";
 import { comparisonOf, progressOf, showSteps } from "./comparison.js";
-import { describe, plain } from "./errors.js";
+import { plain } from "./errors.js";
 import { fill, reveal, showNumbers } from "./items.js";
-import { announce, dismiss, main, warn } from "./notices.js";
+import { announce, main, warn } from "./notices.js";
 
 const RECENT = 20; // jobs among which the last training is looked up
 const KINDS = { running: "active", done: "good" };
@@ -55,14 +56,5 @@ export function offerTraining(address, activate, renew) {
     showNumbers(item, job.seen ? { "photos indexed": job.indexed + job.unchanged, ...(job.failed && { failed: job.failed }) } : {});
     reveal(item, "[data-cancel]", isRunning);
     reveal(item, "[data-use]", job.state === "done");
-  }
-}
-
-async function attempt(action) {
-  try {
-    dismiss();
-    await action();
-  } catch (problem) {
-    warn(describe(problem));
   }
 }
