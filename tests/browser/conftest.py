@@ -39,6 +39,14 @@ FLAGS = [
 ]
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Retry a failed browser test twice, and report it: on a busy machine Chromium handles input late.
+
+    A fault of the page fails all three runs.
+    """
+    item.add_marker(pytest.mark.flaky(reruns=2))
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -39,6 +39,7 @@ def test_the_heat_differs_between_results(page: Page, photos: list[PhotoRef]) ->
     expect(page.locator(".lightbox .pair")).to_have_count(0)
     expect(page.locator(".lightbox .large")).to_be_visible()
     page.keyboard.press("Escape")
+    expect(page.locator(".neighbours .card").nth(1)).to_be_focused()  # closing returns the focus a moment later
     last = explain(page, 20)
     assert len({*second, *last}) == 4
 
