@@ -17,6 +17,9 @@ COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SETTINGS = {f"LOOKALIKE_{name.upper()}" for name in Settings.model_fields}
 OF_COMPOSE_ALONE = {"LOOKALIKE_LIBRARY", "LOOKALIKE_PORT", "LOOKALIKE_ADDRESS"}
+WITHOUT_CONTAINERS = {
+    f"LOOKALIKE_{name}" for name in "HOME BUNDLE DEVICE LIBRARY_ROOTS REDIS_URL QDRANT_URL QDRANT_CA LOG_FORMAT".split()
+}
 REQUIRED = {"LOOKALIKE_LIBRARY": "/srv/photos", "LOOKALIKE_QDRANT_API_KEY": "b"}
 
 
@@ -71,11 +74,24 @@ def test_what_the_image_copies_is_sent_to_its_builder() -> None:
 
 def test_the_example_and_the_services_name_settings_that_there_are() -> None:
     example = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), flags=re.MULTILINE))
-    assert {name for name in example if name.startswith("LOOKALIKE_")} <= SETTINGS | OF_COMPOSE_ALONE
+    assert {name for name in example if name.startswith("LOOKALIKE_")} == SETTINGS | OF_COMPOSE_ALONE
     wanted = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text()))
-    assert wanted == example - {"COMPOSE_PROJECT_NAME"}
+    assert wanted == example - {"COMPOSE_PROJECT_NAME"} - WITHOUT_CONTAINERS
     given = {name for service in SERVICES.values() for name in service.get("environment", {})}
     assert {name for name in given if name.startswith("LOOKALIKE_")} <= SETTINGS
+
+
+def test_the_documentation_lists_each_setting_with_its_default() -> None:
+    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    _, _, section = text.partition("\n## Settings\n")
+    documented = dict(re.findall(r"^\| `(LOOKALIKE_\w+)` \| (.*?) \|", section, flags=re.MULTILINE))
+    assert set(documented) == SETTINGS
+    for name, field in Settings.model_fields.items():
+        default = documented[f"LOOKALIKE_{name.upper()}"].strip("`")
+        if field.default in (None, ()) or field.default_factory is not None:
+            assert default in ("–", "that of the server", "usable cores"), name
+        else:
+            assert default == str(field.default).replace("False", "false"), name
 
 
 def test_the_client_and_the_server_of_qdrant_belong_together() -> None:
