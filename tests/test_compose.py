@@ -18,7 +18,8 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SETTINGS = {f"LOOKALIKE_{name.upper()}" for name in Settings.model_fields}
 OF_COMPOSE_ALONE = {"LOOKALIKE_LIBRARY", "LOOKALIKE_PORT", "LOOKALIKE_ADDRESS"}
 WITHOUT_CONTAINERS = {
-    f"LOOKALIKE_{name}" for name in "HOME BUNDLE DEVICE LIBRARY_ROOTS REDIS_URL QDRANT_URL QDRANT_CA LOG_FORMAT".split()
+    f"LOOKALIKE_{name}"
+    for name in ["HOME", "BUNDLE", "DEVICE", "LIBRARY_ROOTS", "REDIS_URL", "QDRANT_URL", "QDRANT_CA", "LOG_FORMAT"]
 }
 REQUIRED = {"LOOKALIKE_LIBRARY": "/srv/photos", "LOOKALIKE_QDRANT_API_KEY": "b"}
 
