@@ -23,7 +23,7 @@ const { jobs: address, images } = main().dataset;
 const list = main().querySelector(".list");
 const totals = new Map(); // the sources of complete jobs → how many photos they had, for the progress of later ones
 
-attempt(show);
+const shown = attempt(show);
 attempt(showRemoved);
 main().querySelector(".start")?.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -72,7 +72,10 @@ function removedItem({ id, path, label }) {
 }
 
 async function start(request) {
-  await attempt(async () => add(await post(address, request)));
+  await attempt(async () => {
+    await shown; // the list would replace the new job, or show it twice
+    add(await post(address, request));
+  });
 }
 
 function add(job) {

@@ -19,13 +19,14 @@ export function offerTraining(address, activate, renew) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     attempt(async () => {
+      await found; // it would replace the new one
       watch(await post(address, { kind: "train", recipe: form.elements.recipe.value }));
       announce("The training is running.");
     });
   });
   item.querySelector("[data-cancel]").addEventListener("click", () => attempt(() => post(`${address}/${shown.id}/cancel`)));
   item.querySelector("[data-use]").addEventListener("click", (event) => activate(event, shown.model));
-  attempt(async () => {
+  const found = attempt(async () => {
     const { jobs } = await fetchJson(`${address}?limit=${RECENT}`);
     const last = jobs.find((job) => job.kind === "train");
     if (last) watch(last);
