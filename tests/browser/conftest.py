@@ -11,8 +11,9 @@ from typing import Any, Literal
 import pytest
 from marks import slow
 from once import once
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from serving import Served
+from widths import expect_to_fit
 
 from retrieval.photo_ref import PhotoRef
 
@@ -23,6 +24,7 @@ Check = Callable[[Page], None]
 Scheme = Literal["light", "dark"]
 
 AXE = "axe-core@4.14.1"
+PATIENCE = 30_000  # milliseconds in which an assertion has to become true; on a busy machine, five seconds are too few
 # Each width and each scheme once; the other pairs take as long again.
 LOOKS: tuple[tuple[int, Scheme], ...] = ((1440, "light"), (390, "dark"))
 OTHER_LOOKS: tuple[tuple[int, Scheme], ...] = ((1440, "dark"), (390, "light"))
@@ -52,6 +54,7 @@ def browser() -> Iterator[Browser]:
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
         pytest.skip("there is no Chromium on this machine")
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=found, args=FLAGS)
 
@@ -91,7 +94,7 @@ def contexts(browser: Browser) -> Contexts:
 
 @contextmanager
 def opened(context: BrowserContext, url: str) -> Iterator[Page]:
-    """Open a page in a new tab; raise if one of its scripts raises an error."""
+    """Open a page in a new tab, not signed in; raise if one of its scripts raises an error."""
     errors: list[str] = []
     with context.new_page() as page:
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -99,6 +102,7 @@ def opened(context: BrowserContext, url: str) -> Iterator[Page]:
         yield page
         storage = {"origin": url, "storageTypes": "local_storage"}
         context.new_cdp_session(page).send("Storage.clearDataForOrigin", storage)
+        context.clear_cookies()
     assert not errors
 
 
@@ -143,12 +147,13 @@ def with_axe(browser: Browser, axe: str) -> BrowserContext:
 
 @pytest.fixture(params=[LOOKS, slow(OTHER_LOOKS)], ids=["two looks", "two more"])
 def check(request: pytest.FixtureRequest) -> Check:
-    """Asserts that a page has no violations, narrow and wide, light and dark."""
+    """Asserts that a page has no violations, narrow and wide, light and dark, and fits the narrowest screen, too."""
 
     def check_page(page: Page) -> None:
+        expect_to_fit(page, 320)
         for width, scheme in request.param:
-            page.set_viewport_size({"width": width, "height": 900})
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            expect_to_fit(page, width)
             found = page.evaluate(
                 "async () => (await axe.run()).violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)])"
             )

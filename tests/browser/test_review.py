@@ -12,6 +12,7 @@ import pytest
 from marks import slow
 from playwright.sync_api import Browser, Page, Route, expect
 from serving import fill_index, serving
+from widths import expect_to_fit
 
 from indexer.review.queues import Queued, save_queues
 from retrieval.api_keys import load_keys
@@ -124,6 +125,7 @@ def test_what_is_not_saved_is_kept_and_can_be_repeated(page: Page, queue: Queue,
     expect(failed).to_have_count(1)
     failed.get_by_role("button", name="Try again").click()
     expect(failed).to_have_count(0)
+    expect(page.locator(".saving")).to_have_text("")
     first, second = (f"images/{photo.id}" for photo in red[:2])
     blue = {"label": "blue", "confirmed": True}
     assert queue.sent[2:] == [("PATCH", first, blue, None), ("PATCH", second, blue, '"1"')]
@@ -151,11 +153,10 @@ def test_duplicates_are_removed_or_kept(page: Page, url: str, red: list[PhotoRef
 
 @pytest.mark.parametrize("width", [320, slow(390), slow(1440)])
 def test_it_fits_the_screen(page: Page, url: str, red: list[PhotoRef], width: int) -> None:
-    page.set_viewport_size({"width": width, "height": 844})
     Queue(page, red[:3])
     page.goto(f"{url}/review")
     expect(page.locator(".near li")).to_have_count(8)
-    assert page.evaluate("document.documentElement.scrollWidth") == width
+    expect_to_fit(page, width)
 
 
 @pytest.mark.slow
