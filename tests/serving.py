@@ -127,7 +127,7 @@ def serving(*options: str, folder: Path = ROOT) -> Iterator[str]:
             yield json.loads(said)["url"]
         finally:
             process.terminate()
-            process.communicate(timeout=30)
+            process.communicate(timeout=120)
 
 
 def worker() -> psutil.Process:

@@ -29,8 +29,8 @@ def tap(page: Page, x: float, y: float) -> None:
 
 
 def tap_on(target: Locator) -> None:
-    """Tap in the middle of an element."""
-    target.scroll_into_view_if_needed()
+    """Tap in the middle of an element, when it no longer moves and nothing covers it."""
+    target.tap(trial=True)
     tap(target.page, *middle(target))
 
 

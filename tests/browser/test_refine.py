@@ -57,7 +57,7 @@ def test_buttons_and_shift_click_mark_examples(found: Page) -> None:
     found.locator(f".card[href$='{unliked}']").click(modifiers=["Alt"])
     expect(found.locator(".example.unlike")).to_have_count(1)
     expect(cards(found)).to_have_count(20)
-    assert f"like={liked}&like={second}&unlike={unliked}" in found.url
+    expect(found).to_have_url(re.compile(f"like={liked}&like={second}&unlike={unliked}"))
     expect(cards(found).first).to_be_focused()  # not the box that undoes it
     found.get_by_role("checkbox", name=re.compile("^Less like")).click()
     expect(found.locator(".example.unlike")).to_have_count(0)
@@ -86,7 +86,7 @@ def test_an_uploaded_photo_takes_examples(page: Page, photos: list[PhotoRef]) ->
     cards(page).nth(4).click(modifiers=["Shift"])
     expect(page.locator(".example.like")).to_have_count(1)
     expect(page.locator(".query .frame img[src^='data:']")).to_be_visible()
-    assert "vector=" in page.url and "like=" in page.url
+    expect(page).to_have_url(re.compile("vector=.*like="))
 
 
 def test_the_least_score_is_dragged(found: Page) -> None:
@@ -192,7 +192,7 @@ def test_details_open_over_the_results(found: Page) -> None:
     found.keyboard.press("Enter")
     details.get_by_role("button", name="More like this").click()
     expect(found.locator(".example.like")).to_have_count(1)
-    assert f"like={third}" in found.url
+    expect(found).to_have_url(re.compile(f"like={third}"))
 
 
 def test_back_closes_the_details_and_arrow_keys_show_the_next_photo(found: Page) -> None:
@@ -211,8 +211,10 @@ def test_back_closes_the_details_and_arrow_keys_show_the_next_photo(found: Page)
     found.go_back()
     expect(details).to_be_hidden()
     expect(cards(found).nth(1)).to_be_focused()
-    assert found.url == before and found.locator(".query .frame img").is_visible()
+    expect(found).to_have_url(before)
+    expect(found.locator(".query .frame img")).to_be_visible()
     found.go_forward()
+    expect(details).to_be_visible()
     expect(large).to_have_attribute("src", re.compile(str(second)))
     found.reload()
     expect(large).to_have_attribute("src", re.compile(str(second)))
@@ -245,7 +247,7 @@ def test_a_swipe_shows_the_next_photo(browser: Browser, url: str, photos: list[P
         tap_on(cards(page).first)
         large = page.locator(".lightbox img.large")
         expect(large).to_have_attribute("src", re.compile(str(ids[0])))
-        assert page.locator(".lightbox").evaluate("box => box.scrollTop") == 0
+        expect(page.locator(".lightbox")).to_have_js_property("scrollTop", 0)
         drag(page, [(300, 300), (200, 300), (100, 300)])
         expect(large).to_have_attribute("src", re.compile(str(ids[1])))
 
@@ -275,6 +277,7 @@ def test_controls_and_links_have_names_of_their_own(found: Page) -> None:
 def test_earlier_searches_are_remembered_here(found: Page, photos: list[PhotoRef]) -> None:
     found.set_input_files(CHOOSE, photos[9].path)
     expect(cards(found)).to_have_count(24)
+    until(lambda: found.evaluate("JSON.parse(localStorage.getItem('lookalike:recent')).length") == 2)  # has the picture
     clock = found.get_by_role("button", name="Recent searches")
     clock.click()
     panel = found.get_by_role("dialog", name="Recent searches")
@@ -316,14 +319,23 @@ def large_page(
     return open_tab(contexts(**look), large)
 
 
+def scroll_until(page: Page, count: int, by: int = 9000) -> None:
+    """Turn the wheel until there are at least that many results: a turn ends at the end of the page as it is then."""
+
+    def look() -> bool:
+        page.mouse.wheel(0, by)
+        return cards(page).count() >= count
+
+    until(look)
+
+
 def test_more_come_on_scrolling_and_stay_on_the_way_back(large_page: Page, look: dict[str, Any]) -> None:
     page = large_page
     search_from(page, page.locator(".card").first)
     expect(cards(page)).to_have_count(24)
     page.mouse.move(look["viewport"]["width"] / 2, 500)
     for count in (48, 59):
-        page.mouse.wheel(0, 9000)
-        expect(cards(page)).to_have_count(count)
+        scroll_until(page, count)
     expect(page.locator("[data-more]")).to_have_count(0)
     scores = [float(text.rpartition(" ")[2]) for text in page.locator(".score").all_text_contents()]
     assert scores == sorted(scores, reverse=True)
@@ -350,11 +362,8 @@ def test_results_that_cannot_be_loaded_are_reported_below_the_others(large_page:
     assert page.evaluate("scrollY") > 0
     page.unroute("**offset=24**")
     page.get_by_role("link", name="Show more").click()
-    expect(cards(page)).to_have_count(48)
-    for _ in range(5):
-        page.mouse.wheel(0, 600)
-        page.wait_for_timeout(60)
-    expect(cards(page)).to_have_count(59)
+    expect(cards(page).nth(47)).to_be_attached()
+    scroll_until(page, 59, by=600)
     assert page.evaluate("shifts") < 0.05
     page.get_by_role("checkbox", name=re.compile("^kind")).first.dispatch_event("click")
     expect(cards(page)).to_have_count(1)

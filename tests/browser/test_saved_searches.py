@@ -1,20 +1,30 @@
 """Saving a search under a name, and opening, renaming and removing it."""
 
 import re
+from collections.abc import Iterator
 
+import pytest
 from playwright.sync_api import Page, expect
 from serving import Served
 
 
-def test_a_search_is_saved_renamed_opened_and_removed(page: Page, served: Served) -> None:
+@pytest.fixture
+def key(page: Page, served: Served) -> Iterator[str]:
+    """The key of the server; after the test, it has no saved searches."""
+    secret = (served.home / "api-key").read_text().strip()
+    yield secret
+    api, headers = f"{served.url}/api/v1/searches", {"Authorization": f"Bearer {secret}"}
+    for saved in page.request.get(api, headers=headers).json()["searches"]:
+        page.request.delete(f"{api}/{saved['name']}", headers=headers)
+
+
+def test_a_search_is_saved_renamed_opened_and_removed(page: Page, served: Served, key: str) -> None:
     address = f"{served.url}/?id={served.photos[0].id}&label=red"
-    page.context.clear_cookies()  # an earlier test may have signed in
     page.goto(address)
     page.get_by_text("Save this search").click()
     page.get_by_label("Name of the search").fill("Red ones")
     page.keyboard.press("Enter")
     expect(page.locator(".save-search").get_by_role("link", name="Sign in")).to_be_visible()
-    key = (served.home / "api-key").read_text().strip()
     page.set_extra_http_headers({"Authorization": f"Bearer {key}"})
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator(".save-search .hint")).to_contain_text("Saved as “Red ones”.")
