@@ -81,7 +81,7 @@ def test_a_killed_holder_leaves_the_index_free(store: EmbeddedStore, holder: sub
     store.open("net-1", 4).close()
 
 
-@pytest.mark.parametrize("round", [0, slow(1), slow(2)])
+@pytest.mark.parametrize("round", [0, slow(1)])
 def test_of_several_first_processes_one_makes_the_index(store: EmbeddedStore, tmp_path: Path, round: int) -> None:
     with ExitStack() as running:
         processes = [
