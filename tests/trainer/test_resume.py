@@ -98,10 +98,9 @@ def test_a_killed_training_is_resumed_after_its_last_epoch(
 
 
 class Watched:
-    def __init__(self, stop_after: int = 99) -> None:
+    def __init__(self) -> None:
         self.losses: list[float] = []
         self.resumed_after: int | None = None
-        self._stop_after = stop_after
 
     def on_resume(self, epoch: Epoch) -> None:
         self.resumed_after = epoch.number
@@ -119,15 +118,17 @@ class Watched:
         raise AssertionError(why)
 
 
-class Killed(BaseException):
-    """As if the process had ended."""
+class Copying(Watched):
+    """Copies the checkpoints after a step, as a process that is killed then leaves them."""
 
+    def __init__(self, step: int, folder: Path, copy: Path) -> None:
+        super().__init__()
+        self._step, self._folder, self._copy = step, folder, copy
 
-class KilledIn(Watched):
     def on_step(self, loss: float) -> None:
         super().on_step(loss)
-        if len(self.losses) > self._stop_after:
-            raise Killed
+        if len(self.losses) == self._step:
+            shutil.copytree(self._folder, self._copy)
 
 
 FROM_SCRATCH = BACKBONES["small_cnn"]
@@ -139,10 +140,7 @@ FROZEN = replace(PRETRAINED, fine_tune_from="pool1")
     ("backbone", "augmentation", "rounds", "head"),
     [
         slow(FROM_SCRATCH, "unchanged", 1, "head"),
-        slow(PRETRAINED, "unchanged", 1, "head"),
-        slow(PRETRAINED, "unchanged", 2, "head"),
         slow(PRETRAINED, "unchanged", 3, "head"),
-        slow(FROZEN, "random-views", 2, "head"),
         slow(FROZEN, "random-views", 2, "centred"),
     ],
 )
@@ -181,13 +179,11 @@ def test_but_for_dropout_a_resumed_training_equals_an_uninterrupted_one(
         return epochs, embed(network.kind(), photos.images)
 
     of_head = 5 * backbone.has_weights
-    whole, cut, resumed = Watched(), KilledIn(stop_after=6 + of_head), Watched()
+    whole, resumed = Copying(6 + of_head, tmp_path / "whole", tmp_path / "cut"), Watched()
     epochs, embeddings = train(whole, tmp_path / "whole")
-    with pytest.raises(Killed):
-        train(cut, tmp_path / "cut")
     epochs_again, embeddings_again = train(resumed, tmp_path / "cut")
     assert resumed.resumed_after == 1
-    assert [*cut.losses[: 4 + of_head], *resumed.losses] == pytest.approx(whole.losses, rel=1e-3)
+    assert resumed.losses == pytest.approx(whole.losses[4 + of_head :], rel=1e-3)
     assert [epoch.number for epoch in epochs_again] == [epoch.number for epoch in epochs]
     assert [epoch.map_at_r for epoch in epochs_again] == pytest.approx([epoch.map_at_r for epoch in epochs], abs=1e-3)
     assert embeddings_again == pytest.approx(embeddings, abs=1e-2)

@@ -143,7 +143,7 @@ TWO_ROUNDS = override(SHORT, ["rounds=2", "steps_per_epoch=6", "mixup=0", "stopp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [[], ["head_first=none"], ["learns=head"]], ids=" ".join)
+@pytest.mark.parametrize("changes", [[], ["learns=head"]], ids=" ".join)
 def test_fine_tuning_runs_without_randomness_are_equal(changes: list[str], few: LabelledImages) -> None:
     always_all = ["sampling=shuffled", "sampling.batch_size=24", "augmentation=unchanged", "head.dropout=0"]
     watched = Watched()
