@@ -6,7 +6,9 @@ server is the one at LOOKALIKE_TEST_QDRANT_URL, or the one of the tests.
     python benchmarks/workers.py --bundle BUNDLE --photos FOLDER [--runs 3]
 """
 
+import itertools
 import json
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -45,17 +47,26 @@ def photos_a_second(bundle: Bundle, photos: Path, workers: int) -> float:
             (warm / f"{number}{photo.path.suffix}").symlink_to(photo.path.resolve())
         machines = Machines(Path(temporary), bundle, workers, durable=False)
         try:
-            finish(machines, warm)
-            done = finish(machines, photos)
+            finish(machines.start_index(warm))
+            done = finish(machines.start_index(photos))
             assert done["indexed"] == done["seen"]
             return float(done["images_per_second"])
         finally:
             machines.close()
 
 
-def finish(machines: Machines, photos: Path) -> dict[str, Any]:
-    job = machines.start_index(photos)
-    out, err = job.communicate(timeout=600)
+def copies(photos: Path, count: int, folder: Path) -> Path:
+    """Make a folder of so many photos, repeated under other names and with other contents if there are fewer."""
+    folder.mkdir()
+    contents = itertools.cycle([photo.path for photo in list_photos(photos)])
+    for number, photo in enumerate(itertools.islice(contents, count)):
+        (folder / f"{number}{photo.suffix}").write_bytes(photo.read_bytes() + b"%d" % number)
+    return folder
+
+
+def finish(job: subprocess.Popen[str]) -> dict[str, Any]:
+    """Return the result of a job when it has ended."""
+    out, err = job.communicate(timeout=1800)
     assert job.returncode == 0, err
     result: dict[str, Any] = json.loads(out)
     return result

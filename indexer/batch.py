@@ -61,7 +61,7 @@ class BatchResult:
     moved: int = 0  # photos that the index has under a URI where they are no longer
     excluded: tuple[str, ...] = ()  # the URIs of photos that a person has removed; `seen` excludes them
     failures: tuple[Failure, ...] = ()
-    unprocessed: tuple[PhotoRef, ...] = ()  # photos that were not started before the deadline
+    unprocessed: tuple[PhotoRef, ...] = ()  # photos that were not started in time
     labels_kept: int = 0  # photos that keep a label in the index that differs from the name of their folder
     ignored_profiles: int = 0  # embedded photos with a colour profile that can't be used
     slowed_by: str | None = None  # what slowed the batch down, for example a server that limits the rate of requests
@@ -164,13 +164,14 @@ class BatchIndexer(Closing):
             yield self.store(prepared.popleft())
 
     def prepare(
-        self, photos: Sequence[PhotoRef], time: str, deadline: float = math.inf, columns: JobColumns = NO_COLUMNS
+        self, photos: Sequence[PhotoRef], time: str, seconds: float = math.inf, columns: JobColumns = NO_COLUMNS
     ) -> PreparedBatch:
         """Look the photos up in the index, and start reading, decoding and embedding those that are new or changed.
 
         Args:
             time: identifies the batch, see `now`.
-            deadline: seconds on the monotonic clock after which no group of photos is started.
+            seconds: after which no group of photos is started, counted from when all were looked up: each batch makes
+                progress, even if a server limits the rate of requests.
             columns: what is known of the columns of the photos.
         """
         kinds = self._columns.learn(columns)
@@ -183,7 +184,7 @@ class BatchIndexer(Closing):
             and keeps_other_label(photo, known[photo.uri].payload)
             and not self._is_corrected(known[photo.uri].payload)
         )
-        groups = batches(photos, self._group)
+        groups, deadline = batches(photos, self._group), monotonic() + seconds
         embedding = [
             self._threads.submit(self._embed_group, group, known, excluded, time, deadline) for group in groups
         ]

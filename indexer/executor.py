@@ -138,10 +138,10 @@ class LocalExecutor(BatchExecutor):
         return self._batches.run(photos, columns)
 
     def index_batch(
-        self, photos: Sequence[PhotoRef], time: str, deadline: float, columns: JobColumns = NO_COLUMNS
+        self, photos: Sequence[PhotoRef], time: str, seconds: float, columns: JobColumns = NO_COLUMNS
     ) -> BatchResult:
         """Index one batch; see `BatchIndexer.prepare`."""
-        return self._batches.store(self._batches.prepare(photos, time, deadline, columns))
+        return self._batches.store(self._batches.prepare(photos, time, seconds, columns))
 
     def remove_gone(
         self,

@@ -63,12 +63,12 @@ def eviction_policy(settings: Settings) -> str:
 
 
 @contextmanager
-def exclusive(client: "redis.Redis", name: str) -> Iterator[None]:
+def exclusive(client: "redis.Redis", name: str, poll_seconds: float = 0.01) -> Iterator[None]:
     """Within the context, no other process is in one of this name; raises `LookalikeError` if Redis is unavailable.
 
     If the process dies, others wait until `LOCK_SECONDS` have passed.
     """
-    lock = client.lock(name, timeout=LOCK_SECONDS, sleep=0.01)
+    lock = client.lock(name, timeout=LOCK_SECONDS, sleep=poll_seconds)
     retry(lock.acquire)
     try:
         yield

@@ -16,7 +16,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from time import monotonic
 from typing import Any
 
 from celery import Task
@@ -123,11 +122,10 @@ def _run(work: Work, task: Task, kind: type[TaskMessage], content: object) -> Re
 @_task(BatchMessage)
 def index_batch(task: Task, executor: LocalExecutor, message: BatchMessage) -> ResultMessage:
     """Index a batch of photos, unless it has crashed several workers."""
-    deadline = monotonic() + _time_share()
     with delivery_count(worker_context().redis, task.request.id) as deliveries:
         if deliveries > MAX_CRASHES:
             return ResultMessage(task=task.request.id, crashed=True)
-        result = executor.index_batch(message.photos, message.time, deadline, message.columns)
+        result = executor.index_batch(message.photos, message.time, _time_share(), message.columns)
         return ResultMessage(task=task.request.id, batch=result)
 
 

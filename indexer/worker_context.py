@@ -15,6 +15,8 @@ from retrieval.index import IndexStore, open_store
 from retrieval.settings import Settings, load_settings
 
 WRITING = "lookalike-writing-"  # before a model, in the name of the lock of those that write to its index
+WAITING = "lookalike-waiting"  # the name of the lock of the request that waits for a server that limits the rate
+TURN_SECONDS = 0.2  # between attempts to get that lock
 
 
 class WorkerContext(Closing):
@@ -36,7 +38,7 @@ class WorkerContext(Closing):
     @cached_property
     def store(self) -> IndexStore:
         """The index store."""
-        return open_store(self.settings)
+        return open_store(self.settings, partial(exclusive, self.redis, WAITING, TURN_SECONDS))
 
     def executor(self, model: str) -> LocalExecutor:
         """Return the executor of a model; that of another model is closed.

@@ -30,7 +30,8 @@ REDELIVERY_SECONDS = 5
 class Machines:
     """Redis, an index server and workers, each in a separate process; they share one home.
 
-    The index server is `qdrant_http.py`, or the real one that `LOOKALIKE_TEST_QDRANT_URL` names.
+    The index server is `qdrant_http.py`, or the one at `qdrant_url`, by default the real one that
+    `LOOKALIKE_TEST_QDRANT_URL` names.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Machines:
         workers: int = 2,
         durable: bool = True,
         redelivery_seconds: int = REDELIVERY_SECONDS,
+        qdrant_url: str | None = None,
     ) -> None:
         self.folder = folder
         self.bundle = bundle
@@ -47,8 +49,9 @@ class Machines:
         self._port, self._redis_port = free_port(), free_port()
         self._redis = self._start_redis()
         self.prefix = f"test-{uuid.uuid4().hex[:12]}"
-        self.qdrant_url = os.environ.get("LOOKALIKE_TEST_QDRANT_URL") or f"http://127.0.0.1:{self._port}"
-        self._qdrant = self.start_qdrant()
+        running = qdrant_url or os.environ.get("LOOKALIKE_TEST_QDRANT_URL")
+        self.qdrant_url = running or f"http://127.0.0.1:{self._port}"
+        self._qdrant = None if running else self.start_qdrant()
         self.environment = os.environ | {
             "LOOKALIKE_HOME": str(folder / "home"),
             "LOOKALIKE_QDRANT_URL": self.qdrant_url,
@@ -63,10 +66,8 @@ class Machines:
     def redis_url(self) -> str:
         return f"redis://127.0.0.1:{self._redis_port}/0"
 
-    def start_qdrant(self) -> subprocess.Popen[bytes] | None:
-        """Start the index server, which stores its points on disk if it is durable; None if a real one is used."""
-        if "LOOKALIKE_TEST_QDRANT_URL" in os.environ:
-            return None
+    def start_qdrant(self) -> subprocess.Popen[bytes]:
+        """Start the index server, which stores its points on disk if it is durable."""
         script = [sys.executable, str(ROOT / "tests" / "qdrant_http.py"), str(self._port)]
         process = subprocess.Popen([*script, str(self.folder / "qdrant")] if self._durable else script)
         until_it_listens(process, self._port)
@@ -126,6 +127,12 @@ class Machines:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def create_collection(self, shards: int) -> str:
+        """Create the collection of the bundle, as the first job does; return its name."""
+        settings = Settings(qdrant_url=self.qdrant_url, qdrant_prefix=self.prefix, qdrant_shards=shards)
+        ServerStore(settings).open(self.bundle.model_id, self.bundle.dimension).close()
+        return f"{self.prefix}-{self.bundle.model_id}"
 
     def points(self) -> dict[uuid.UUID, Point]:
         """All points of the index by id."""

@@ -5,6 +5,7 @@ A recording of exchanges with Qdrant 1.18.3 is replayed if it is beside the chec
 
 import json
 import re
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,7 +162,8 @@ def test_refusals(method: str, path: str, body: Any, status: int, message: str) 
     assert (given, content["status"]["error"][: len(message)]) == (status, message)
 
 
-def test_rate_limits_count_points() -> None:
+def test_rate_limits_count_points_and_conditions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
     server = filled()
     limits = {"strict_mode_config": {"enabled": True, "read_rate_limit": 2, "write_rate_limit": 600}}
     asked(server, "PATCH", COLLECTION, limits)
@@ -173,6 +175,21 @@ def test_rate_limits_count_points() -> None:
     assert asked(server, *read, {"ids": [1, 2, 3]})[:2] == (429, JSON)
     assert asked(server, *read, {"ids": [1, 2]})[0] == 200
     assert asked(server, *read, {"ids": [1]})[:2] == (429, JSON | {"retry-after": "30"})
+    assert server.spent("lookalike-a") == {"Read": 2, "Write": 600}
+    asked(server, "PATCH", COLLECTION, limits)
+    scroll = f"{COLLECTION}/points/scroll"
+    assert asked(server, "POST", scroll, {"filter": {"must": [*ROSE["must"], ROSE]}})[:2] == (429, JSON)
+    assert asked(server, "POST", scroll, {"filter": {"must": [{"has_id": [1, 2, 3, 4]}]}, "limit": 4})[0] == 200
+    assert server.spent("lookalike-a")["Read"] == 2
+
+
+def test_shards_accept_what_another_one_refuses() -> None:
+    server = StandIn()
+    asked(server, "PUT", COLLECTION, VECTORS | {"shard_number": 3})
+    asked(server, "PATCH", COLLECTION, {"strict_mode_config": {"enabled": True, "write_rate_limit": 100}})
+    points = [POINTS[0] | {"id": number} for number in range(1, 181)]
+    given = [asked(server, "PUT", f"{COLLECTION}/points", {"points": points})[0] for _ in range(2)]
+    assert given == [200, 429]
 
 
 def test_actions_on_aliases_before_one_that_is_refused_stay() -> None:

@@ -1,7 +1,6 @@
 """Requests to a Qdrant server: retried while it is busy, with errors that a user understands."""
 
 import logging
-import random
 import ssl
 import threading
 import time
@@ -23,6 +22,7 @@ from retrieval.errors import LookalikeError
 from retrieval.index import retries
 from retrieval.index.failover import Failover
 from retrieval.index.refusals import explained, is_transient, retry_after
+from retrieval.index.retries import Turn
 from retrieval.settings import Settings
 
 OLDEST_SERVER = (1, 16)  # which has ACORN and the metadata of collections
@@ -56,22 +56,33 @@ class Connection(Closing):
     """The client of a server, created when it is first used and shared by all threads.
 
     The first request waits until the server is ready, and compares its version with that of the client.
+
+    Args:
+        turn: returns a context in which one request at a time waits for a server that limits the rate of requests; None
+            for one that the threads of this process share.
     """
 
-    def __init__(self, settings: Settings, connect: Callable[[Settings], QdrantClient] = connect) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        connect: Callable[[Settings], QdrantClient] = connect,
+        turn: Turn | None = None,
+    ) -> None:
         self.settings = settings
         self._connect = connect
         self._connecting = threading.Lock()
         self._connected: QdrantClient | None = None
         self._is_ready = False
         self._was_limited = False
+        lock = threading.Lock()
+        self._turn = turn or (lambda: lock)
 
     def request(self, ask: Callable[[QdrantClient], Result], failure: type[LookalikeError] = LookalikeError) -> Result:
         """Return the result of a request, which is retried while the server is busy, starting or unavailable.
 
         `retrieval.index.retries` says how often and after which pauses. A job waits as long as a server demands that
-        limits the rate of requests. Requests are idempotent: a point that is written or removed twice is written or
-        removed once.
+        limits the rate of requests, one request of all workers at a time. Requests are idempotent: a point that is
+        written or removed twice is written or removed once.
 
         Raises:
             IndexUnreachable: the server does not respond, or is still busy after the last attempt.
@@ -111,17 +122,40 @@ class Connection(Closing):
         pauses = iter(retries.pauses())
         while True:
             try:
-                return ask()
+                return self._accepted(ask)
             except ERRORS as error:
-                seconds = retry_after(error)
-                if seconds is not None and retries.waits_for_rate_limits():
-                    self._was_limited = True
-                    pause: float | None = seconds + random.random()  # so that workers do not ask all at once
-                else:
-                    pause = next(pauses, None) if is_transient(error) else None
+                pause = next(pauses, None) if is_transient(error) else None
                 if pause is None or pause >= retries.seconds_left():
                     raise explained(error, failure, self.settings) from None
             time.sleep(pause)
+
+    def _accepted(self, ask: Callable[[], Result]) -> Result:
+        """Return the result of a request, which waits in turn if the server limits the rate of requests.
+
+        If several waited beside each other, each would use up what the others wait for: a collection of several shards
+        counts what some of them have accepted although another one refuses it.
+        """
+        try:
+            return ask()
+        except ERRORS as error:
+            if (seconds := _demanded_wait(error)) is None:
+                raise
+        self._was_limited = True
+        end = time.monotonic() + seconds
+        with self._turn():
+            while True:
+                time.sleep(max(0.0, end - time.monotonic()))
+                try:
+                    return ask()
+                except ERRORS as error:
+                    if (seconds := _demanded_wait(error)) is None:
+                        raise
+                    end = time.monotonic() + seconds
+
+
+def _demanded_wait(error: BaseException) -> float | None:
+    """Return for how long a request has to wait; None if it was not refused for its rate, or should not wait."""
+    return retry_after(error) if retries.waits_for_rate_limits() else None
 
 
 def versions_apart(server: str, client: str) -> str | None:

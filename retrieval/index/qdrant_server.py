@@ -7,6 +7,7 @@ from qdrant_client import QdrantClient
 
 from retrieval.index.base import IndexStore
 from retrieval.index.client import Connection, connect, versions_apart
+from retrieval.index.retries import Turn
 from retrieval.index.server_aliases import Aliases
 from retrieval.index.server_collections import Collections, removed_collections
 from retrieval.index.server_index import NOTE, ServerIndex
@@ -17,16 +18,18 @@ class ServerStore(IndexStore):
     """The collections of an installation on a server; see `retrieval.index.server_collections`.
 
     One client is created when the store is first used, and shared by all threads. Its methods raise as
-    `Connection.request`.
+    `Connection.request`; `turn` is that of `Connection`.
     """
 
     allows_many_processes = True
 
-    def __init__(self, settings: Settings, connect: Callable[[Settings], QdrantClient] = connect) -> None:
+    def __init__(
+        self, settings: Settings, connect: Callable[[Settings], QdrantClient] = connect, turn: Turn | None = None
+    ) -> None:
         super().__init__()
         self.location = f"Qdrant at {settings.qdrant_url}"
         self.settings = settings
-        self.connection = Connection(settings, connect)
+        self.connection = Connection(settings, connect, turn)
         self.collections = Collections(self.connection)
         self._aliases = Aliases(self.connection, self.collections)
 

@@ -1,14 +1,16 @@
 """How patiently a request to the index server is retried: a job waits for the server, a person does not."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from math import inf
 
 PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0)  # between the attempts
 BRIEF_PAUSES_SECONDS = (0.1,)  # of a web request
 NO_LIMIT = 3600.0  # seconds for a request that has no timeout
+
+Turn = Callable[[], AbstractContextManager[object]]
 
 _brief = ContextVar("brief", default=False)
 _deadline = ContextVar("deadline", default=inf)  # on the monotonic clock

@@ -26,6 +26,7 @@ from retrieval.index.vectors import LOOK, WHOLE, Vector
 
 NOTE = "lookalike-"  # before the name of a note in the metadata of a collection
 FLOAT_BYTES = 4
+FEW = 2  # points that are retrieved rather than found with a filter
 OVERSAMPLING = 3.0  # int8 vectors with rescoring then find what the full vectors find (recall 0.999)
 
 Item = TypeVar("Item")
@@ -213,21 +214,19 @@ class ServerIndex(PlannedSearch):
 
     def _with(self, field: str, values: Sequence[str]) -> dict[uuid.UUID, Payload]:
         """Return the points with one of these values in a field."""
-
-        def read(part: Sequence[str]) -> dict[uuid.UUID, Payload]:
-            condition = models.FieldCondition(key=field, match=models.MatchAny(any=list(part)))
-            page, _ = self._request(
-                lambda client: client.scroll(
-                    self._collection,
-                    models.Filter(must=[condition]),
-                    limit=MOST_COPIES * len(part),
-                    with_payload=True,
-                    consistency=self._consistency,
-                )
+        if not values:
+            return {}
+        named = models.Filter(must=[models.FieldCondition(key=field, match=models.MatchAny(any=list(values)))])
+        page, _ = self._request(
+            lambda client: client.scroll(
+                self._collection,
+                named,
+                limit=MOST_COPIES * len(values),
+                with_payload=True,
+                consistency=self._consistency,
             )
-            return records.payloads(page)
-
-        return {photo: payload for part in _in_parts(read, values) for photo, payload in part.items()}
+        )
+        return records.payloads(page)
 
     def _pages(self, size: int, start: uuid.UUID | None = None, **request: Any) -> Iterator[list[models.Record]]:
         """Yield the records from an id on, in the order of the ids; the only page may be empty."""
@@ -249,15 +248,17 @@ class ServerIndex(PlannedSearch):
                 return
 
     def _retrieved(self, ids: Sequence[uuid.UUID], **request: Any) -> list[models.Record]:
-        """Read points by their ids."""
+        """Read points by their ids.
 
-        def read(part: Sequence[uuid.UUID]) -> list[models.Record]:
-            texts = _texts(part)
-            return self._request(
-                lambda client: client.retrieve(self._collection, texts, consistency=self._consistency, **request)
-            )
-
-        return [record for part in _in_parts(read, ids) for record in part]
+        A rate limit counts each point that is retrieved; a scroll with a filter counts as two, however many it finds.
+        """
+        if not ids:
+            return []
+        texts, of_request = _texts(ids), request | {"consistency": self._consistency}
+        if len(ids) <= FEW:
+            return self._request(lambda client: client.retrieve(self._collection, texts, **of_request))
+        named = models.Filter(must=[models.HasIdCondition(has_id=texts)])
+        return self._request(lambda client: client.scroll(self._collection, named, limit=len(ids), **of_request))[0]
 
     def search(
         self, vector: Vector, k: int, filter: Filter = NO_FILTER, *, exact: bool = False, by_look: bool = False
@@ -353,17 +354,18 @@ class ServerIndex(PlannedSearch):
         self._connection.request(ask, IndexWriteFailed)
 
 
-def _in_parts(request: Callable[[Sequence[Item]], Result], items: Sequence[Item]) -> list[Result]:
-    """Make a request for items, in halves if the server's rate limit refuses so many at once."""
+def _in_parts(write: Callable[[Sequence[Item]], None], items: Sequence[Item]) -> None:
+    """Write items, in halves if the server's rate limit refuses so many at once."""
     if not items:
-        return []
+        return
     try:
-        return [request(items)]
+        write(items)
     except RequestTooLarge:
         if len(items) == 1:
             raise
-    middle = len(items) // 2
-    return _in_parts(request, items[:middle]) + _in_parts(request, items[middle:])
+        middle = len(items) // 2
+        _in_parts(write, items[:middle])
+        _in_parts(write, items[middle:])
 
 
 def _only(photo: uuid.UUID) -> models.Filter:

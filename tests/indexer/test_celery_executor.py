@@ -3,7 +3,6 @@
 import base64
 import json
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -243,9 +242,9 @@ def test_a_batch_that_runs_again_counts_what_it_wrote_the_first_time(
     """A worker crashed between writing and reporting; the clock of the next one is a year behind."""
     photos = list(list_photos(library))
     with LocalExecutor.open(settings, open_store(settings), bundle, PhotoDecoder()) as executor:
-        first = executor.index_batch(photos, "2026-06-01T00:00:00.000000+00:00", time.monotonic() + 60)
-        again = executor.index_batch(photos, "2026-06-01T00:00:00.000000+00:00", time.monotonic() + 60)
-        later = executor.index_batch(photos, "2025-06-01T00:00:00.000000+00:00", time.monotonic() + 60)
+        first = executor.index_batch(photos, "2026-06-01T00:00:00.000000+00:00", 60)
+        again = executor.index_batch(photos, "2026-06-01T00:00:00.000000+00:00", 60)
+        later = executor.index_batch(photos, "2025-06-01T00:00:00.000000+00:00", 60)
     assert first == again == BatchResult(seen=24, indexed=24)
     assert later == BatchResult(seen=24, unchanged=24)
 
@@ -253,7 +252,7 @@ def test_a_batch_that_runs_again_counts_what_it_wrote_the_first_time(
 def test_a_batch_after_its_deadline_is_unprocessed(settings: Settings, bundle: Bundle, library: Path) -> None:
     photos = list(list_photos(library))
     with LocalExecutor.open(settings, open_store(settings), bundle, PhotoDecoder()) as executor:
-        result = executor.index_batch(photos, "now", time.monotonic() - 1)
+        result = executor.index_batch(photos, "now", -1)
     assert (result.seen, set(result.unprocessed)) == (0, set(photos))
 
 

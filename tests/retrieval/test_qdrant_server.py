@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cache
 from importlib import metadata
@@ -413,17 +413,29 @@ def test_a_collection_with_the_name_of_an_alias_is_found_before_anything_moves()
     assert asked(server, "GET", "/aliases")["aliases"] == [] or connected.current() is None
 
 
-def test_a_batch_that_is_larger_than_the_rate_limit_is_split() -> None:
+def test_a_batch_that_is_larger_than_the_rate_limit_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, clock = StandIn(), Clock(monkeypatch)
+    index = in_memory(server).open("net-1", 4)
+    asked(server, "PATCH", COLLECTION, {"strict_mode_config": {"enabled": True, "write_rate_limit": 39}})
+    many = [replace(POINT, id=uuid.uuid4()) for _ in range(40)]
+    start = clock.seconds
+    index.upsert(many)
+    assert clock.seconds - start <= 3
+    assert index.count() == 40
+    with retries.brief_retries(), pytest.raises(IndexUnreachable, match="limits the rate"):
+        index.upsert(many[:20])
+
+
+def test_reading_a_batch_costs_two_reads() -> None:
+    """However many photos it has: each retrieved point would cost one."""
     server = StandIn()
     index = in_memory(server).open("net-1", 4)
-    limits = {"strict_mode_config": {"enabled": True, "read_rate_limit": 40, "write_rate_limit": 40}}
-    asked(server, "PATCH", COLLECTION, limits)
-    many = [replace(POINT, id=uuid.uuid4()) for _ in range(40)]
-    asked(server, "PATCH", COLLECTION, {"strict_mode_config": {"read_rate_limit": 39, "write_rate_limit": 6000}})
+    many = [replace(POINT, id=uuid.uuid4()) for _ in range(64)]
     index.upsert(many)
-    assert index.get([point.id for point in many[:20]]).keys() == {point.id for point in many[:20]}
-    with retries.brief_retries(), pytest.raises(IndexUnreachable, match="limits the rate"):
-        index.get([point.id for point in many])
+    asked(server, "PATCH", COLLECTION, {"strict_mode_config": {"enabled": True, "read_rate_limit": 60}})
+    assert index.get([point.id for point in many]).keys() == {point.id for point in many}
+    assert index.get([uuid.uuid4() for _ in many]) == index.get([]) == {}
+    assert server.spent("lookalike-net-1")["Read"] == 4
 
 
 def test_a_job_waits_as_long_as_the_rate_limit_demands(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -440,6 +452,25 @@ def test_a_job_waits_as_long_as_the_rate_limit_demands(monkeypatch: pytest.Monke
     notice = index.slowed_by()
     assert notice and "limits the rate" in notice
     assert index.slowed_by() is None
+
+
+def test_one_request_at_a_time_waits_for_the_rate_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, clock = StandIn(), Clock(monkeypatch)
+    waits: list[float] = []
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        start = clock.seconds
+        clock.sleep(5)  # while another worker waits, which does not count again
+        yield
+        waits.append(clock.seconds - start)
+
+    index = ServerStore(Settings(), lambda _: direct_client(server), turn).open("net-1", 4)
+    asked(server, "PATCH", COLLECTION, {"strict_mode_config": {"enabled": True, "write_rate_limit": 60}})
+    for _ in range(4):
+        index.upsert([replace(POINT, id=uuid.uuid4()) for _ in range(30)])
+    assert len(waits) == 2, "the first requests are accepted"
+    assert all(30 <= wait <= 31 for wait in waits)
 
 
 class Clock:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from qdrant_client import QdrantClient, models
 
 from stand_in.answers import not_found, wrong_input
-from stand_in.limits import StrictMode
+from stand_in.limits import StrictMode, cost_of
 
 HNSW = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10000, "max_indexing_threads": 0, "on_disk": False}
 OPTIMIZER = {
@@ -40,7 +40,7 @@ class Collection:
     def __init__(self, client: QdrantClient, name: str, config: dict[str, Any], indexes: dict[str, str]) -> None:
         self.client, self.name = client, name
         self.config, self.indexes = config, indexes
-        self.strict = StrictMode()
+        self.strict = StrictMode(config["params"]["shard_number"])
         self.operation = 0
 
     @classmethod
@@ -92,24 +92,24 @@ class Collection:
         return {"operation_id": self.operation, "status": "completed" if wait else "acknowledged"}
 
     def upsert(self, points: Sequence[models.PointStruct]) -> None:
-        self.strict.write(len(points))
+        self.strict.write([point.id for point in points])
         for point in points:
             self._check_vector(point.vector)
         self.client.upsert(self.name, list(points))
 
     def delete(self, selector: models.PointIdsList | models.FilterSelector) -> None:
-        self.strict.write(len(selector.points) if isinstance(selector, models.PointIdsList) else 1)
+        self.strict.write(selector.points if isinstance(selector, models.PointIdsList) else [0])
         self.client.delete(self.name, selector)
 
     def set_payload(self, request: models.SetPayload) -> None:
-        self.strict.write(len(request.points or ()) or 1)
+        self.strict.write(request.points or [0])
         self.client.set_payload(
             self.name, request.payload, points=request.points or models.FilterSelector(filter=request.filter)
         )
 
     def change_points(self, request: models.UpdateOperations) -> None:
         """Apply several changes of points."""
-        self.strict.write(len(request.operations))
+        self.strict.write(range(len(request.operations)))
         self.client.batch_update_points(self.name, request.operations)
 
     def query(self, request: models.QueryRequest) -> dict[str, Any]:
@@ -148,7 +148,7 @@ class Collection:
         return {"hits": [plain(hit) for hit in found.hits]}
 
     def retrieve(self, request: models.PointRequest) -> list[dict[str, Any]]:
-        self.strict.read(len(request.ids))
+        self.strict.read_points(request.ids)
         payload, vector = request.with_payload or False, request.with_vector or False
         found = self.client.retrieve(self.name, request.ids, with_payload=payload, with_vectors=vector)
         return [record(point) for point in found]
@@ -203,7 +203,7 @@ class Collection:
 
     def _check_read(self, filter: models.Filter | None, cost: int = 1) -> None:
         self.strict.check_filter(filter, set(self.indexes))
-        self.strict.read(cost)
+        self.strict.read(cost + cost_of(filter))
 
     def _check_query(self, query: Any, using: str | None) -> None:
         """Refuse a query of another length, with an unknown vector or an unknown point."""

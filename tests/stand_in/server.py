@@ -69,6 +69,10 @@ class StandIn:
         except _Plain as plain:
             return Answer.plain(*plain.args)
 
+    def spent(self, collection: str) -> dict[str, int]:
+        """The reads and writes of a collection that were accepted since its limits were set."""
+        return self._collections[collection].strict.spent
+
     def close(self) -> None:
         """Release the folder."""
         self._client.close()
