@@ -3,7 +3,7 @@
     python benchmarks/listing.py --before COMMIT --files 100000
 
 The files are empty, in a hundred folders; one in twenty is not a photo, and some are hidden or in system folders. The
-earlier version comes from the repository of this script, and each run is a process of its own. CPU time is compared,
+earlier version comes from the repository of this script, and each run is a separate process. CPU time is compared,
 since the machine may be shared. The target is 1.2 times the time of the earlier version.
 """
 

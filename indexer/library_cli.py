@@ -74,7 +74,9 @@ def doubtful(
 
 
 def queues(
-    name: Annotated[QueueName | None, typer.Argument(help="The queue to list. Default: the numbers of all.")] = None,
+    name: Annotated[
+        QueueName | None, typer.Argument(help="The queue to list. Default: the size of each queue.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Maximum number of photos to list.")] = 100,
     bundle: BundleOption = None,
     as_json: JsonFlag = False,

@@ -34,7 +34,7 @@ class RemovalLimits:
     allowed: str | None = None  # a number, or a percentage such as "20%", that replaces every other limit
 
     def permits(self, photos: int, of: int) -> bool:
-        """Whether `allowed` is given, and permits to remove so many photos."""
+        """Whether `allowed` is given, and permits to remove this number of photos."""
         if self.allowed is None:
             return False
         number = float(self.allowed.removesuffix("%"))

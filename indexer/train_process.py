@@ -1,4 +1,4 @@
-"""`lookalike train` as a process of its own, since only the trainer imports TensorFlow."""
+"""`lookalike train` as a separate process, since only the trainer imports TensorFlow."""
 
 import json
 import os

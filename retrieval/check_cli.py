@@ -16,7 +16,9 @@ from retrieval.settings import load_settings
 
 
 def check(
-    source: Annotated[str, typer.Argument(help="A folder or CSV/JSONL manifest; a path or URL.", metavar="FOLDER")],
+    source: Annotated[
+        str, typer.Argument(help="A folder, or a CSV, JSONL or Parquet manifest; a path or URL.", metavar="FOLDER")
+    ],
     include_hidden: IncludeHidden = False,
     exclude: Exclude = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if any photo is refused.")] = False,

@@ -55,7 +55,7 @@ class ScoreBands:
     """The scores that divide the results by what they probably show, at the weights of the search."""
 
     same_kind: Annotated[
-        float, Field(description="from this score on, a photo probably shows the same kind as the query")
+        float, Field(description="with at least this score, a photo probably shows the same kind as the query")
     ]
     possible: Annotated[
         float | None,

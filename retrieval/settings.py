@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     qdrant_prefix: str = Field(
         DEFAULT_QDRANT_PREFIX,
         pattern=r"^[A-Za-z0-9_-]{1,100}$",
-        description="the start of the names of collections and aliases, different for each installation on a server",
+        description="the prefix of the names of collections and aliases, different for each installation on a server",
     )
     qdrant_api_key: SecretStr | None = Field(None, description="the key of the Qdrant server")
     qdrant_ca: Path | None = Field(None, description="the certificate authority of the Qdrant server, a PEM file")
@@ -65,32 +65,34 @@ class Settings(BaseSettings):
         5, gt=0, allow_inf_nan=False, description="the time limit of a search on the Qdrant server"
     )
     redis_url: str | None = Field(None, description="a Redis server; set: jobs run on Celery workers")
-    redelivery_seconds: int = Field(300, ge=5, description="after which the batch of a lost worker is delivered again")
+    redelivery_seconds: int = Field(
+        300, ge=5, description="seconds after which the batch of a lost worker is delivered again"
+    )
     keep_jobs: int = Field(1000, gt=0, description="number of job records to keep; older ones are deleted")
     max_removed_percent: float = Field(
         5, ge=0, le=100, description="the largest share of a source's photos that `--sync` removes, above 50 photos"
     )
     keep_removed_days: float = Field(
-        30, ge=0, allow_inf_nan=False, description="how long removed photos can be restored without embedding"
+        30, ge=0, allow_inf_nan=False, description="days for which removed photos can be restored without embedding"
     )
     query_keep_minutes: float = Field(
-        60, ge=0, allow_inf_nan=False, description="how long uploaded query photos are kept; 0: not at all"
+        60, ge=0, allow_inf_nan=False, description="minutes for which uploaded query photos are kept; 0: not at all"
     )
     crosscheck_minutes: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="between scheduled cross-checks; unset: none"
+        None, gt=0, allow_inf_nan=False, description="minutes between scheduled cross-checks; unset: none"
     )
     sync_sources: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="folders and manifests, paths or URLs, that the scheduled sync indexes"
     )
     sync_minutes: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="between scheduled syncs of `sync_sources`; unset: none"
+        None, gt=0, allow_inf_nan=False, description="minutes between scheduled syncs of `sync_sources`; unset: none"
     )
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (), description="API keys, each KEY or NAME:SCOPE:KEY; unset: `serve` creates one"
     )
     read_only: bool = Field(False, description="refuse all writes over HTTP")
     library_roots: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="folders and URLs whose photos may be shown; unset: all indexed photos"
+        (), description="folders and URLs below which photos may be shown; unset: all indexed photos"
     )
     hidden_columns: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="columns that only keys of the scope write see, in results and filters"
@@ -108,7 +110,9 @@ class Settings(BaseSettings):
     embedding_threads: int = Field(
         default_factory=usable_cores, gt=0, le=MOST_THREADS, description="threads that embed photos"
     )
-    device: Device = Field("auto", description="what runs the network; auto: an accelerator if available, else the CPU")
+    device: Device = Field(
+        "auto", description="the device that computes embeddings; auto: an accelerator if available, otherwise the CPU"
+    )
     log_format: Literal["text", "json"] = Field("text", description="the format of log lines")
     rate_limit: str | None = Field(
         None,
@@ -116,7 +120,7 @@ class Settings(BaseSettings):
         description="the most requests of one client, for example '600 per minute'; unset: unlimited",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="websites whose pages may call the API, for example https://example.org"
+        (), description="websites with pages that may call the API, for example https://example.org"
     )
     proxies: int = Field(0, ge=0, description="the number of trusted proxies in front of the server")
     reads_need_key: bool = Field(False, description="searching and viewing photos require an API key, too")

@@ -102,7 +102,7 @@ def _photos_of_server(settings: Settings, address: str) -> Iterator[_Indexed]:
         for photo in page:
             if photo["uri"] is None:
                 raise LookalikeError(
-                    f"The server at {address} does not tell where its photos are.",
+                    f"The server at {address} does not show the paths of its photos.",
                     "Add a key of the scope write or admin to LOOKALIKE_API_KEYS, or stop the server.",
                 )
             yield _Indexed(photo["uri"], photo["label"], photo["sha256"], photo["extra"])

@@ -24,7 +24,7 @@ COOKIE_SECONDS = 30 * 24 * 3600
 
 
 class ScopeTooLow(Forbidden):
-    """A request whose key has a lower scope than it needs; the header of RFC 6750 tells that another key would do."""
+    """A request with a key of a too low scope; the header of RFC 6750 says that another key is needed."""
 
     def get_headers(self, *args: Any, **options: Any) -> list[tuple[str, str]]:
         """See `HTTPException.get_headers`."""

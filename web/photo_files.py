@@ -174,7 +174,7 @@ def shown_type(name: str) -> str | None:
 
 
 def _store(path: Path, data: bytes, limit: int) -> None:
-    """Store a JPEG; if its folder has so many, delete the oldest ones."""
+    """Store a JPEG; if the folder is full, delete the oldest ones."""
     others = sorted(path.parent.glob("*.jpg"), key=lambda other: other.stat().st_mtime)
     for oldest in others[: max(0, len(others) - limit + 1)]:
         oldest.unlink(missing_ok=True)

@@ -123,7 +123,9 @@ class SavedSearches:
             try:
                 return _File.model_validate_json(path.read_bytes()).searches
             except ValidationError:
-                raise LookalikeError(f"The saved searches, {path}, are damaged.", "Move that file away.") from None
+                raise LookalikeError(
+                    f"The saved searches, {path}, are damaged.", "Move that file to another place."
+                ) from None
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.json"

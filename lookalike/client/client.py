@@ -215,9 +215,10 @@ class Client:
         return self._http.send("GET", f"/images/{photo}/thumbnail").content
 
     def add(self, photo: Photo, *, label: str | None = None, columns: Mapping[str, Any] | None = None) -> AddedPhoto:
-        """Store a photo on the server and index it; adding it again has no effect. Needs a key of the scope `write`.
+        """Store a photo on the server and index it. Needs a key of the scope `write`.
 
-        If its content was added before, that photo gets the label, unless a person has confirmed its own, and columns.
+        If its content was added before, no second photo is made: that photo gets the label, unless a person has
+        confirmed its own, and the columns.
 
         >>> from PIL import Image
         >>> flower = Image.new("RGB", (64, 64), "pink")
@@ -310,7 +311,7 @@ class Client:
             yield from page.photos
 
     def keep_duplicate(self, photo: uuid.UUID, *, keep: bool = True) -> None:
-        """Keep a photo although it is a duplicate, or take that back; needs a key of the scope `write`."""
+        """Keep a photo although it is a duplicate, or undo that; needs a key of the scope `write`."""
         method = "POST" if keep else "DELETE"
         self._http.send(method, f"/queues/duplicates/{photo}/keep")
 

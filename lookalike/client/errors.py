@@ -9,7 +9,7 @@ from retrieval.errors import LookalikeError
 
 
 class ServerUnreachable(LookalikeError):
-    """The server could not be reached, or what responded is no Lookalike server."""
+    """The server could not be reached, or is not a Lookalike server."""
 
 
 @dataclass(frozen=True, slots=True)

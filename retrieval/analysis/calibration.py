@@ -101,7 +101,7 @@ class ScoreThresholds:
         self._data, self._parts = data, parts
 
     def close_match(self, photos: int, look: float | None = None) -> float:
-        """Return the score above which the best of so many photos probably shows the same kind as the query.
+        """Return the score above which the best of `photos` photos probably shows the same kind as the query.
 
         One in ten queries without a match in the index has a score as high. `look` is as in `Parts.query`.
         """
@@ -124,7 +124,7 @@ class ScoreThresholds:
         return self._data.vote
 
     def duplicates(self, photos: int) -> float:
-        """Return the cosine similarity of look above which two of so many photos are near-identical.
+        """Return the cosine similarity of look above which two of `photos` photos are near-identical.
 
         97 % of the near-identical copies of the calibration reach it, unless so do other photos of more than one photo
         in a hundred.
@@ -151,7 +151,7 @@ class ScoreThresholds:
         return np.ones(len(self._queries), bool) if same is None else ~np.array(same)
 
     def _extrapolated(self, scores: Column, chosen: npt.NDArray[np.bool_], share: float, photos: int) -> float:
-        """The score that the best of so many photos reaches for this share of queries, from chosen pairs."""
+        """The score that the best of `photos` photos reaches for this share of queries, from chosen pairs."""
         nearest = _smallest_distances(1 - scores[chosen], self._queries[chosen])
         if not len(nearest):
             return 1.0

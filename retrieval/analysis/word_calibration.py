@@ -1,7 +1,7 @@
 """What a score of words and a photo means, measured on photos of an index.
 
 The embeddings of texts and photos of a two-tower network are in two separate cones (Liang et al., "Mind the Gap", 2022,
-arXiv:2203.02053), so their scores are much lower than those of two photos and need thresholds of their own.
+arXiv:2203.02053), so their scores are much lower than those of two photos and need separate thresholds.
 """
 
 from collections import Counter

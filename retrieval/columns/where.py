@@ -113,7 +113,10 @@ class _Parser:
     def condition(self, where: object, depth: int = 0) -> Condition:
         """Return the condition of an object."""
         if not isinstance(where, Mapping) or not where:
-            raise BadQuery(f"where holds {_shown(where)}.", "Give an object of columns and what they should be.")
+            raise BadQuery(
+                f"where has {_shown(where)} in place of an object with conditions.",
+                'Give one, such as {"price": {"gte": 10}}.',
+            )
         if depth > DEEPEST:
             raise BadQuery(f"where is nested deeper than {DEEPEST} objects.", "Simplify it.")
         return _all([one for key, value in where.items() for one in self._conditions(key, value, depth)])
@@ -168,7 +171,7 @@ class _Parser:
             yield _near(name, field, operators["near"])
         if "exists" in operators:
             if not isinstance(operators["exists"], bool):
-                raise _wrong(name, "exists", operators["exists"], "true or false")
+                raise _wrong_operand(name, "exists", operators["exists"], "true or false")
             yield Exists(field) if operators["exists"] else Not(Exists(field))
 
     def _equal(self, name: str, field: Field, value: object) -> Condition:
@@ -191,7 +194,7 @@ class _Parser:
         if field.kind == "flag" and isinstance(value, bool):
             return json.dumps(value)
         if field.kind != "text" or not isinstance(value, str):
-            raise _wrong(name, field.kind, value, EXAMPLES[field.kind])
+            raise _wrong(name, field.kind, value)
         return _encodable(name, value)
 
     def _one_of(self, name: str, field: Field, texts: list[str]) -> Condition:
@@ -201,7 +204,7 @@ class _Parser:
 
     def _prefix(self, name: str, field: Field, value: object) -> Condition:
         if not isinstance(value, str):
-            raise _wrong(name, "prefix", value, "a text")
+            raise _wrong_operand(name, "prefix", value, "a text")
         text = _encodable(name, value)
         if name == "path":
             starts = tuple(StartsWith(field, uri) for uri in self._paths(text))
@@ -224,11 +227,11 @@ def _any(conditions: list[Condition]) -> Condition:
 
 def _near(name: str, field: Field, value: object) -> Condition:
     if not isinstance(value, Mapping) or value.keys() != {"lat", "lon", "km"}:
-        raise _wrong(name, "near", value, EXAMPLES["place"])
+        raise _wrong_operand(name, "near", value, EXAMPLES["place"])
     latitude, longitude, km = (_number(f"{name}.near.{part}", value[part]) for part in ("lat", "lon", "km"))
     if not is_place(latitude, longitude) or not 0 < km <= FARTHEST_KM:
         raise BadQuery(
-            f"There is no such place, or distance from it: {_shown(value)}.",
+            f"near for {display(name)} is {_shown(value)}, which is not a valid place and distance.",
             f"lat is from -90 to 90, lon from -180 to 180, and km above 0 and at most {FARTHEST_KM:,}.",
         )
     return Near(field, latitude, longitude, km)
@@ -236,7 +239,7 @@ def _near(name: str, field: Field, value: object) -> Condition:
 
 def _number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _wrong(name, "number", value, EXAMPLES["number"])
+        raise _wrong(name, "number", value)
     try:
         number = float(value)
     except OverflowError:
@@ -250,7 +253,7 @@ def _date_limit(name: str, operator: str, value: object) -> tuple[str, datetime]
     """Return a limit as an operator and a time: a date without a time is the whole day."""
     date = parse_date(value) if isinstance(value, str) else None
     if date is None:
-        raise _wrong(name, "date", value, EXAMPLES["date"])
+        raise _wrong(name, "date", value)
     if len(str(value)) > DAY_LENGTH or operator in ("gte", "lt"):
         return operator, date
     exact = "gte" if operator == "gt" else "lt"
@@ -296,12 +299,18 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise BadQuery(f"where names {display(twice)} twice in one object.", "Put all that it should be in one value.")
+        raise BadQuery(f"where names {display(twice)} twice in one object.", "Combine its conditions in one object.")
     return found
 
 
-def _wrong(name: str, what: str, value: object, example: str) -> BadQuery:
-    return BadQuery(f"{display(name)} is compared with {_shown(value)}, which is no {what}.", f"Give {example}.")
+def _wrong(name: str, kind: Kind, value: object) -> BadQuery:
+    return BadQuery(
+        f"{display(name)} is compared with {_shown(value)}, which is not a {kind}.", f"Give {EXAMPLES[kind]}."
+    )
+
+
+def _wrong_operand(name: str, operator: str, value: object, example: str) -> BadQuery:
+    return BadQuery(f"{operator} for {display(name)} is {_shown(value)}.", f"Give {example}.")
 
 
 def _shown(value: object) -> str:

@@ -26,14 +26,23 @@ def import_command(  # noqa: PLR0917 - a command line is all options
         ),
     ],
     out: Annotated[Path, typer.Option(help="The folder of the bundle.")],
-    size: Annotated[int | None, typer.Option(min=1, help="Side of the network's input, in pixels.")] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Side of the input, in pixels. Default of all options: as in the source, or guessed.",
+        ),
+    ] = None,
     shorter_side: Annotated[
         int | None, typer.Option(min=1, help="Length of the shorter side before cropping. Default: the size.")
     ] = None,
     mean: Annotated[
-        str | None, typer.Option(metavar="R,G,B", help="Subtracted from pixels from 0 to 1; one number or three.")
+        str | None,
+        typer.Option(metavar="R,G,B", help="Mean that is subtracted from pixels from 0 to 1; one number or three."),
     ] = None,
-    std: Annotated[str | None, typer.Option(metavar="R,G,B", help="By which the difference is divided.")] = None,
+    std: Annotated[
+        str | None, typer.Option(metavar="R,G,B", help="Standard deviation by which they are then divided.")
+    ] = None,
     resize: Annotated[
         Resize | None, typer.Option(help="Crop the longer side, ignore the proportions, or pad the shorter side.")
     ] = None,

@@ -18,7 +18,7 @@ PILLOW: Final[dict[object, Interpolation]] = {1: "lanczos", 2: "bilinear", 3: "b
 NAMED: Final[dict[str, Interpolation]] = {name: name for name in PILLOW.values()}
 OTHERS: Final = {0: "nearest", 4: "box", 5: "hamming"}
 IMAGENET: Final = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-UNUSUAL: Final = {  # settings of Transformers that change the pixels and that a bundle has no equivalent of
+UNUSUAL: Final = {  # settings of Transformers that change the pixels and that bundles do not support
     "do_flip_channel_order": "the order of the colours is reversed",
     "rescale_offset": "the pixels are shifted after they are rescaled",
     "do_thumbnail": "photos are reduced to thumbnails first",
@@ -59,7 +59,7 @@ class Preprocessing:
 def read_transformers(path: Path) -> Preprocessing:
     """Read a `preprocessor_config.json` of Transformers.
 
-    Raises `BadSource` if it lacks the sizes, or says what a bundle has no equivalent of.
+    Raises `BadSource` if it lacks the sizes, or describes what bundles do not support.
     """
     config = read_json(path)
     for name, meaning in UNUSUAL.items():
@@ -207,6 +207,6 @@ def _number(path: Path, config: Mapping[str, Any], name: str, default: float) ->
 
 def _unsupported(path: Path, what: str) -> BadSource:
     return BadSource(
-        f"{path} prepares photos in a way that a bundle has no equivalent of: {what}.",
+        f"{path} prepares photos in a way that bundles do not support: {what}.",
         "Move this file elsewhere, and describe the preparation with the options of `lookalike import`.",
     )

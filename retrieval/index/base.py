@@ -75,7 +75,7 @@ class VectorIndex(Closing):
     def __init__(self, store: "IndexStore", model: str, dimension: int, look: int = 0) -> None:
         self.model = model
         self.dimension = dimension
-        self.look = look  # length of the part look, which has a graph of its own; 0 if it has none
+        self.look = look  # length of the part look, which has a separate graph; 0 if it has none
         self.users = 0  # counted by the store: those that opened the index and have not closed it
         self._store = store
 

@@ -161,7 +161,7 @@ def _demanded_wait(error: BaseException) -> float | None:
 def versions_apart(server: str, client: str) -> str | None:
     """Return a warning if server and client are more than one minor version apart; None if they are not.
 
-    Qdrant supports a client with servers of its own, the previous and the next minor version.
+    Qdrant supports a client with servers of the same, the previous and the next minor version.
     """
     (major, minor), (of_client, minor_of_client) = numbers(server), numbers(client)
     if major == of_client and abs(minor - minor_of_client) <= 1:

@@ -84,8 +84,8 @@ class EmbeddedIndex(PlannedSearch):
         IndexWriteFailed: the disk is full.
     """
 
-    INDEXED_POINTS = 2_000  # from so many points on, fields other than the label have payload indexes
-    FILTERED_SCAN_POINTS = 100_000  # up to so many points that match a filter are compared one by one
+    INDEXED_POINTS = 2_000  # from this number on, fields other than the label have payload indexes
+    FILTERED_SCAN_POINTS = 100_000  # if at most this number of points match a filter, they are compared one by one
 
     def __init__(self, store: IndexStore, folder: Path, model: str, dimension: int, look: int = 0) -> None:
         super().__init__(store, model, dimension, look)
@@ -288,7 +288,7 @@ class EmbeddedIndex(PlannedSearch):
         if self.count() <= MANY_POINTS:
             return None
         return (
-            f"{self.count():,} photos are many for an index in one process. A Qdrant server builds its graphs while it "
+            f"{self.count():,} photos are many for an embedded index. A Qdrant server builds its graphs while it "
             "searches, and can use several machines: `lookalike migrate --to server` copies the index to one."
         )
 
@@ -357,7 +357,7 @@ class EmbeddedIndex(PlannedSearch):
         largest = max(filled, key=_size)
         raise IndexUnreadable(
             f"The index {self._folder} can't be opened: {DESCRIPTION} {problem}, and there are photos in "
-            f"{' and '.join(shard.name for shard in filled)}. Perhaps its files are of backups of different age.",
+            f"{' and '.join(shard.name for shard in filled)}. Its files may come from different backups.",
             f"Restore the whole folder from one backup. Or, to continue with {largest.name}, write this line into "
             f"{self._description}, and run `lookalike crosscheck`: {self._description_of(largest)}",
         )
@@ -582,7 +582,7 @@ def _remedy(error: Exception) -> str:
         return SYSTEM_REMEDIES[number]
     if number is not None and number not in MISSING:
         return "Correct what the system reports, then run the same command again; the index is not changed."
-    return "Restore that folder from a backup, or move it away and index the photos again."
+    return "Restore that folder from a backup, or move it to another place and index the photos again."
 
 
 def _system_error(error: Exception) -> int | None:

@@ -2,7 +2,7 @@
 
 Edge's `optimize` holds Python's global interpreter lock until it ends, minutes for a million points; in the process
 that searches, it would block every search. The process receives the points on its standard input and writes them to a
-shard of its own, so that writes to the index continue from the beginning.
+separate shard, so that writes to the index continue from the beginning.
 """
 
 import os

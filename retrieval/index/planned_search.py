@@ -12,7 +12,7 @@ from retrieval.index.vectors import Vector, check_query
 class PlannedSearch(VectorIndex):
     """An index that searches through its graph, unless few points match the filter."""
 
-    FULL_SCAN_POINTS = 50_000  # up to so many points are compared one by one; in Edge, this takes 2 ms
+    FULL_SCAN_POINTS = 50_000  # at most this number of points are compared one by one; in Edge, this takes 2 ms
     EF = 512  # the candidates of a search in a large graph: recall@10 0.99 at a million points
     FILTERED_EF = 4096  # the same with a filter that keeps many points, among which the query has no near neighbours
     CANDIDATES = 100  # of each graph, if a search uses two

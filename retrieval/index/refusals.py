@@ -122,7 +122,7 @@ def _refusal(cause: Exception, failure: type[LookalikeError]) -> LookalikeError:
         return failure(f"The Qdrant server no longer has the collection {collection[1]}.", RESTORE)
     if isinstance(cause, UnexpectedResponse):
         return failure(f"Qdrant refused ({reason(cause)}).", "The server's log says more.")
-    return failure("What answers at LOOKALIKE_QDRANT_URL is no Qdrant server.", "Correct it.")
+    return failure("The server at LOOKALIKE_QDRANT_URL is not a Qdrant server.", "Correct it.")
 
 
 def _is_node_down(error: BaseException) -> bool:

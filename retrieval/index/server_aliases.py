@@ -1,7 +1,7 @@
 """The aliases on a Qdrant server that name the collections of the current and the previous model.
 
 Both change in one call. The first action of that call renames a third alias, the guard. Of two activations at the same
-time, the second finds it renamed, and is refused as a whole: Qdrant applies the actions of a call one after the other,
+time, the second finds it renamed, and is refused as a whole: Qdrant applies the actions of a call in order,
 and stops at the first that fails.
 """
 

@@ -29,7 +29,7 @@ def create_shard(
 
     Args:
         dimension: length of the vectors.
-        look: length of their part look, which gets a graph of its own; 0 if they have one part.
+        look: length of their part look, which gets a separate graph; 0 if they have one part.
         fields: the fields that get payload indexes, and what they hold.
     """
     folder.mkdir(parents=True)

@@ -238,7 +238,9 @@ def test_the_pointer_is_replaced_whole(store: EmbeddedStore, tmp_path: Path) -> 
 def test_a_damaged_index_is_told(store: EmbeddedStore, tmp_path: Path) -> None:
     store.open("net-1", 4).close()
     shutil.rmtree(tmp_path / "index" / "net-1" / "shard")
-    with pytest.raises(IndexUnreadable, match=r"can't be opened.*Restore that folder from a backup, or move it away"):
+    with pytest.raises(
+        IndexUnreadable, match=r"can't be opened.*Restore that folder from a backup, or move it to another place"
+    ):
         store.open("net-1", 4)
 
 

@@ -202,7 +202,7 @@ def test_a_server_that_is_away_is_told(settings: Settings, quick: None) -> None:
 @pytest.mark.parametrize("page", [b"<html>Welcome</html>", b'{"hello": "world"}'])
 def test_what_is_no_qdrant_server_is_told(peer: Peer, page: bytes) -> None:
     peer.answers = {("*", "*"): [page], ("GET", "/readyz"): [page]}
-    with pytest.raises(LookalikeError, match="is no Qdrant server"):
+    with pytest.raises(LookalikeError, match="is not a Qdrant server"):
         store(peer).models()
 
 

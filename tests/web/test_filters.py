@@ -64,7 +64,7 @@ def test_where_filters_every_kind_of_search(priced: Site) -> None:
     [
         ({"colour": "red"}, "There is no column colour."),
         ({"price": {"prefix": "1"}}, "price holds numbers, for which there is no prefix."),
-        ({"taken": "2024-02-30"}, 'taken is compared with "2024-02-30", which is no date.'),
+        ({"taken": "2024-02-30"}, 'taken is compared with "2024-02-30", which is not a date.'),
     ],
 )
 def test_a_wrong_filter_is_a_problem_that_names_the_columns(where: Any, detail: str, priced: Site) -> None:

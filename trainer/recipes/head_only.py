@@ -23,7 +23,7 @@ def head_only_changes(recipe: Recipe | PretrainedRecipe, changes: Iterable[str])
 
 
 def check_head_only(recipe: Recipe | PretrainedRecipe) -> None:
-    """Raise `LookalikeError` if a recipe trains more than a head, or prepares photos in a way of its own."""
+    """Raise `LookalikeError` if a recipe trains more than a head, or changes how photos are prepared."""
     if isinstance(recipe, PretrainedRecipe):
         raise LookalikeError(
             f"The recipe {recipe.name} trains nothing, and the bundle of an imported network can be used as it is.",

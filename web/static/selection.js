@@ -28,7 +28,7 @@ export function clearSelection() {
   select([...photos], false);
 }
 
-/** Say which page is shown: its query has a selection of its own. */
+/** Say which page is shown: each query has a separate selection. */
 export function selectFor(address) {
   const shown = queryOf(address);
   if (shown === query) return watchers.forEach((watcher) => watcher());
