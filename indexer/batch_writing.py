@@ -173,7 +173,6 @@ def _changed(one: Embedded) -> Point:
     if one.former is None:
         return one.point
     known = listed(one.photo, replace(one.former.payload, confirmed=False))
-    payload = replace(
-        one.point.payload, label=known.label, extra=known.extra, also_at=known.also_at, sources=known.sources
-    )
+    names = ("label", "extra", "also_at", "sources", "ranks")
+    payload = replace(one.point.payload, **{name: getattr(known, name) for name in names})
     return replace(one.point, id=one.former.id, payload=payload)

@@ -12,6 +12,7 @@ from indexer.crosscheck import CrossCheck, cross_check
 from indexer.exclusions import adopt_exclusions
 from indexer.index_calibration import calibrate
 from indexer.index_columns import ColumnsSoFar, JobColumns, renew_columns, upgrade_columns
+from indexer.index_ranks import renew_ranks
 from indexer.removal import Removal, RemovalLimits, remove_gone
 from indexer.removed_photos import forget_removed
 from indexer.source_record import SourceRecord, update_records
@@ -61,8 +62,8 @@ class BatchExecutor(Closing):
     ) -> None:
         """Save what sources are that were indexed completely, by their URI; see `indexer.source_record`.
 
-        Photos that syncs removed long ago are forgotten, and columns are renewed (`renew_columns`). `keep_mounts` keeps
-        folders recorded as mount points.
+        Photos that syncs removed long ago are forgotten, and columns and ranks are renewed (`renew_columns`,
+        `renew_ranks`). `keep_mounts` keeps folders recorded as mount points.
         """
 
     @abstractmethod
@@ -158,6 +159,7 @@ class LocalExecutor(BatchExecutor):
     ) -> None:
         update_records(self._index, records, keep_mounts=keep_mounts)
         renew_columns(self._index)
+        renew_ranks(self._index, cancellation)
         forget_removed(self._index, self._keep_removed_days)
 
     def optimize(self, cancellation: CancellationToken) -> None:

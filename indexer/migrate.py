@@ -12,12 +12,14 @@ import numpy as np
 from indexer.crosscheck import CrossCheck, cross_check, save_cross_check
 from indexer.exclusions import copy_exclusions
 from indexer.index_columns import copy_columns
+from indexer.index_ranks import renew_ranks
 from indexer.model_registry import open_index
 from indexer.source_record import read_records, save_records
 from retrieval.cancellation import CancellationToken
 from retrieval.current_model import bundle_in_use
 from retrieval.errors import IndexMismatch
 from retrieval.index import IndexStore, Point, VectorIndex
+from retrieval.index.ranks import has_ranks
 from retrieval.settings import Settings
 from retrieval.wording import count_of
 
@@ -85,6 +87,8 @@ def migrate(
             target.optimize(cancellation)
             _copy_calibration(source, target)
             copy_columns(source, target)
+            if has_ranks(source):
+                renew_ranks(target)
             _copy_removed(source, target)
             save_records(target, read_records(source))
             copy_exclusions(source, target)

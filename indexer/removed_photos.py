@@ -92,7 +92,7 @@ def restore_photos(
     _make_way(index, replaced, applied)
     points = []
     for photo in photos:
-        payload = replace(photo.payload, removed_at=None, removed_by=None, successor={})
+        payload = replace(photo.payload, removed_at=None, removed_by=None, successor={}, ranks={})
         vector = vectors.get(places.get(photo.id, photo.id))
         points.append(_copy(index, payload) if vector is None else Point(photo.id, vector, payload))
     points = with_free_ids(index, points)

@@ -41,4 +41,5 @@ def _is_same(known: Payload, photo: IndexedPhoto | None) -> bool:
 
 def _embedded(known: Payload, photo: Payload) -> Payload:
     """Return what is known of a photo, embedded as in the new index."""
-    return replace(known, width=photo.width, height=photo.height, indexed_at=photo.indexed_at, decoder=photo.decoder)
+    own = {name: getattr(photo, name) for name in ("width", "height", "indexed_at", "decoder", "ranks")}
+    return replace(known, **own)

@@ -1,24 +1,21 @@
 """Browsing an index without a query: its photos filtered, sorted and in pages."""
 
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from itertools import chain, islice
-from typing import Any, Literal, get_args
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 
-from retrieval.columns.where import BUILT_IN
 from retrieval.errors import BadQuery
 from retrieval.index import Filter, Payload, VectorIndex
 from retrieval.index.base import IndexedPhoto
-from retrieval.index.conditions import AllOf, Exists, Not
+from retrieval.index.ranks import has_ranks
+from retrieval.index_order import IndexOrder
 from retrieval.labels import composed
 from retrieval.photo_ref import file_name
+from retrieval.sort_order import Position, SortOrder
 
-SortKey = Literal["name", "label", "bytes", "modified", "taken"]
-SORT_KEYS: tuple[SortKey, ...] = get_args(SortKey)
 SORTED_IN_MEMORY = 25_000  # photos; up to so many are read, searched and sorted here
 MOST_SKIPPED = 10_000
+READ_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,83 +27,93 @@ class Browsing:
     sort: str = ""  # one of `SORT_KEYS`, with a minus sign for descending order; empty: by id
     offset: int = 0
     limit: int = 100
-    after: uuid.UUID | None = None  # the last photo of the previous page, in the order of the ids
+    after: str = ""  # `Page.following` of the page before, instead of an offset; empty: from the first photo on
+    order: SortOrder = field(init=False)
+    start: Position | None = field(init=False)  # what `after` describes
 
     def __post_init__(self) -> None:
-        if self.sort and self.sort.removeprefix("-") not in SORT_KEYS:
-            raise BadQuery(f"There is no order {self.sort}.", f"Sort by {', '.join(SORT_KEYS)}, or -{SORT_KEYS[-1]}.")
+        order = SortOrder.parse(self.sort)
         if self.offset > MOST_SKIPPED:
             raise BadQuery(f"offset is {self.offset:,}; it is at most {MOST_SKIPPED:,}.", "Use `after` instead.")
-        if self.after is not None and (self.sort or self.offset):
-            raise BadQuery("`after` is for pages in the order of the ids.", "Omit `sort` and `offset`.")
+        if self.after and self.offset:
+            raise BadQuery("`after` and `offset` can't be combined.", "Omit `offset`.")
+        object.__setattr__(self, "order", order)
+        object.__setattr__(self, "start", Position.parse(self.after, order) if self.after else None)
 
 
-def browse(index: VectorIndex, wanted: Browsing) -> tuple[list[IndexedPhoto], int]:
-    """Return a page of the photos of an index, and the number of all photos that match.
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of photos."""
 
-    Photos without the value by which they are sorted are last. Photos with equal values are in the order of their URIs;
-    above 25,000 photos, in that of their ids.
+    photos: list[IndexedPhoto]
+    total: int  # photos that match
+    following: Position | None  # where the next page starts; None if this is the last
+
+
+def browse(index: VectorIndex, wanted: Browsing) -> Page:
+    """Return a page of the photos of an index.
+
+    Photos without the value by which they are sorted are last. Photos with equal values are in the order of their ids.
 
     Raises:
-        BadQuery: more than 25,000 photos match, and they would be sorted by name or label, or searched by words.
+        BadQuery: more than 25,000 photos match, and they would be searched by words, or sorted by name or label in an
+            index without ranks.
     """
     total = index.matching(wanted.filter, exact=True)
-    key, text = wanted.sort.removeprefix("-"), composed(wanted.words).casefold()
-    if not text and (not key or not total):
-        return _page(_by_id(index, wanted.filter, wanted.after), wanted), total
-    if total <= SORTED_IN_MEMORY:
-        found = [photo for photo in _by_id(index, wanted.filter, None) if _contains(photo.payload, text)]
-        return _page(_sorted(found, wanted.sort, wanted.after), wanted), len(found)
-    if text or key in ("name", "label"):
-        raise BadQuery(
-            f"{total:,} photos are too many to search them by words, or to sort them by {key or 'words'}.",
-            f"Filter them: up to {SORTED_IN_MEMORY:,} are possible.",
-        )
-    return _page(_ordered(index, wanted), wanted), total
+    text = composed(wanted.words).casefold()
+    if total <= SORTED_IN_MEMORY and (wanted.sort or text):
+        found = _sorted(index, wanted, text)
+        return _page(_after(found, wanted), len(found), wanted)
+    if text:
+        raise _too_many(total, "search them by words")
+    if not wanted.sort:
+        return _page(_by_id(index, wanted), total, wanted)
+    if wanted.order.is_ranked and not has_ranks(index):
+        raise _too_many(total, f"sort them by {wanted.order.key} before a job has done so")
+    batch = min(wanted.offset + wanted.limit + 1, READ_AT_ONCE)
+    ordered = IndexOrder(index, wanted.order, wanted.filter, batch)
+    return _page(ordered.photos(wanted.start), total, wanted)
 
 
-def _page(photos: Iterable[IndexedPhoto], wanted: Browsing) -> list[IndexedPhoto]:
-    return list(islice(photos, wanted.offset, wanted.offset + wanted.limit))
+def _page(photos: Iterable[IndexedPhoto], total: int, wanted: Browsing) -> Page:
+    """Cut a page out of the photos from `wanted.start` on."""
+    end = wanted.offset + wanted.limit
+    before = list(islice(photos, end + 1))
+    page = before[wanted.offset : end]
+    return Page(page, total, _last(before[:end], wanted) if len(before) > end else None)
 
 
-def _by_id(index: VectorIndex, filter: Filter, after: uuid.UUID | None) -> Iterator[IndexedPhoto]:
-    found = index.scroll_payloads(filter=filter, start=after)
-    return (IndexedPhoto(photo, payload) for photo, payload in found if photo != after)
+def _last(photos: Sequence[IndexedPhoto], wanted: Browsing) -> Position:
+    """Return the position of the last of the photos from `wanted.start` on."""
+    rank = None if wanted.start is None else wanted.start.rank
+    if wanted.order.is_ranked:
+        ranks = (wanted.order.number(photo.payload) for photo in reversed(photos))
+        rank = next((found for found in ranks if found is not None), rank)
+    return wanted.order.position(photos[-1], rank)
 
 
-def _ordered(index: VectorIndex, wanted: Browsing) -> Iterator[IndexedPhoto]:
-    """Return photos in the order of a number or date, as the index sorts them; then those without a value."""
-    field = BUILT_IN[wanted.sort.removeprefix("-")]
-    needed, is_descending = wanted.offset + wanted.limit, wanted.sort.startswith("-")
-    found = index.ordered(field, needed, wanted.filter, descending=is_descending)
-    missing = Not(Exists(field))
-    where = missing if wanted.filter.where is None else AllOf((wanted.filter.where, missing))
-    rest = _by_id(index, replace(wanted.filter, where=where), None)
-    return chain((IndexedPhoto(photo, payload) for photo, payload in found.items()), rest)
+def _by_id(index: VectorIndex, wanted: Browsing) -> Iterator[IndexedPhoto]:
+    start = None if wanted.start is None else wanted.start.id
+    found = index.scroll_payloads(min(wanted.offset + wanted.limit + 2, READ_AT_ONCE), wanted.filter, start)
+    return (IndexedPhoto(photo, payload) for photo, payload in found if photo != start)
 
 
-def _sorted(photos: Sequence[IndexedPhoto], sort: str, after: uuid.UUID | None) -> Iterator[IndexedPhoto]:
-    if not sort:
-        return (photo for photo in photos if after is None or photo.id > after)
-    value = VALUES[sort.removeprefix("-")]
-    with_value = [photo for photo in photos if value(photo.payload) is not None]
-    by_uri = sorted(with_value, key=lambda photo: photo.payload.uri)
-    by_value = sorted(by_uri, key=lambda photo: value(photo.payload), reverse=sort.startswith("-"))
-    return chain(by_value, (photo for photo in photos if value(photo.payload) is None))
+def _sorted(index: VectorIndex, wanted: Browsing, text: str) -> list[IndexedPhoto]:
+    """Read all photos that match and contain a text, and sort them."""
+    found = (IndexedPhoto(photo, payload) for photo, payload in index.scroll_payloads(filter=wanted.filter))
+    return sorted((photo for photo in found if _contains(photo.payload, text)), key=wanted.order.place)
+
+
+def _after(photos: Iterable[IndexedPhoto], wanted: Browsing) -> Iterator[IndexedPhoto]:
+    start = wanted.start
+    return (photo for photo in photos if start is None or wanted.order.place(photo) > start.place)
 
 
 def _contains(photo: Payload, text: str) -> bool:
     return text in file_name(photo.uri).casefold() or text in (photo.label or "").casefold()
 
 
-def _date(text: object) -> datetime | None:
-    return datetime.fromisoformat(text) if isinstance(text, str) and text else None
-
-
-VALUES: dict[str, Callable[[Payload], Any]] = {
-    "name": lambda photo: file_name(photo.uri).casefold(),
-    "label": lambda photo: photo.label and photo.label.casefold(),
-    "bytes": lambda photo: photo.bytes,
-    "modified": lambda photo: _date(photo.modified_at),
-    "taken": lambda photo: _date(photo.columns.get("taken")),
-}
+def _too_many(total: int, purpose: str) -> BadQuery:
+    return BadQuery(
+        f"{total:,} photos are too many to {purpose}.", f"Filter them: up to {SORTED_IN_MEMORY:,} are possible."
+    )

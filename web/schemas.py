@@ -633,8 +633,11 @@ class BrowsingOptions(RequestModel):
 
     limit: int = Field(100, ge=1, le=1000, description="maximum number of photos")
     offset: int = Field(0, ge=0, le=MAX_OFFSET, description="number of photos to skip")
-    after: uuid.UUID | SkipJsonSchema[None] = Field(
-        None, description="id of the last photo of the previous page; only without `sort`, for pages beyond `offset`"
+    after: str = Field(
+        "",
+        max_length=8000,
+        description="`next` of the page before, for any number of pages without `offset`; with an empty `sort`, the id "
+        "of a photo",
     )
     sort: Sort = Field("", description="empty: by id; a minus sign is for descending order")
     q: str = Field("", max_length=500, description="only photos with a file name or label that contains this text")
@@ -652,6 +655,7 @@ class ImageList(BaseModel):
 
     images: list[Photo]
     total: int
+    next: str | None = Field(description="the value of `after` for the next page; null: this is the last page")
 
 
 class Selection(RequestModel):

@@ -11,6 +11,7 @@ import numpy as np
 
 from indexer.batches import batches
 from indexer.export.formats import MODEL, require_parquet
+from indexer.index_ranks import renew_ranks
 from retrieval.bundle import Bundle
 from retrieval.errors import BadSource, IndexUnreadable, os_errors_as
 from retrieval.index import IndexStore, Payload, Point
@@ -57,6 +58,7 @@ def import_vectors(store: IndexStore, bundle: Bundle, source: Path, on_progress:
             index.flush()
             photos += len(points)
             on_progress(photos)
+        renew_ranks(index)
         index.optimize()
         index.save_count()
     return VectorImport(bundle.model_id, photos, store.activate_first(bundle.model_id))
@@ -82,7 +84,7 @@ def _points(source: Path, bundle: Bundle) -> Iterator[Point]:
 
 def _point(row: Row, bundle: Bundle) -> Point:
     payload = Payload.from_dict(json.loads(row["payload"]))
-    payload = replace(payload, uri=row["uri"], label=row["label"])
+    payload = replace(payload, uri=row["uri"], label=row["label"], ranks={})
     return Point(uuid.UUID(row["id"]), _vector(row, bundle), payload)
 
 

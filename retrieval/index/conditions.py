@@ -13,7 +13,7 @@ from math import asin, cos, radians, sin, sqrt
 from typing import Any
 
 from retrieval.columns.kinds import Kind
-from retrieval.index.payload import COLUMNS, Payload
+from retrieval.index.payload import Payload
 
 EARTH_KM = 6371.0088  # mean radius
 EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
@@ -23,13 +23,13 @@ EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
 class Field:
     """A field of the payload that filters can use."""
 
-    key: str  # in Qdrant's notation: of a column, `columns.KEY`
+    key: str  # in Qdrant's notation: of a column, `columns.KEY`, of a rank, `ranks.KEY`
     kind: Kind
 
     def values(self, photo: Payload) -> list[Any]:
         """Return the values of a photo; none if it has no value."""
         parent, _, key = self.key.rpartition(".")
-        value = photo.columns.get(key) if parent == COLUMNS else getattr(photo, key)
+        value = getattr(photo, parent).get(key) if parent else getattr(photo, key)
         if isinstance(value, list):
             return value
         return [] if value is None or value == "" else [value]

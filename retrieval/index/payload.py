@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from retrieval.columns.kinds import Columns, Kind
 from retrieval.errors import IndexUnreadable
+from retrieval.index.ranks import current_ranks, sort_texts
 from retrieval.photo_ref import Extra
 
 COLUMNS = "columns"  # the field with the values for filters
@@ -50,12 +51,19 @@ class Payload:
     successor: dict[str, Any] = field(default_factory=dict)  # what the source says about the photo that replaced it
     columns: Columns = field(default_factory=dict)  # what filters compare, by `retrieval.columns.schema`; set by jobs
     confirmed: bool = False  # whether a person has confirmed the label
+    ranks: dict[str, int] = field(default_factory=dict)  # with their checksums, by `retrieval.index.ranks`; set by jobs
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the payload as JSON types, without the fields that are None, False or empty."""
+        """Return the payload as JSON types, without the fields that are None, False or empty, and outdated ranks."""
         values = {name: getattr(self, name) for name in NAMES}
         values |= {name: [*values[name]] for name in LISTS}
+        if self.ranks:
+            values["ranks"] = current_ranks(self.ranks, self.sort_texts())
         return {key: value for key, value in values.items() if value not in (None, {}, []) and value is not False}
+
+    def sort_texts(self) -> dict[str, str]:
+        """Return the texts by which the photo is sorted, by the names of the orders."""
+        return sort_texts(self.uri, self.label)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any] | None) -> "Payload":

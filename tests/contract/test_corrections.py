@@ -26,7 +26,7 @@ def test_corrections_are_found_by_filters(store: IndexStore, model: str, tmp_pat
 
         def found(label: str, where: dict[str, object]) -> list[str]:
             condition = parse_where(json.dumps(where), read_schema(index) or ColumnSchema(), lambda path: [])
-            photos, _ = browse(index, Browsing(filter=Filter((label,), condition), sort="name"))
+            photos = browse(index, Browsing(filter=Filter((label,), condition), sort="name")).photos
             return [photo.payload.uri for photo in photos]
 
         assert found("tulip", {"price": {"gte": 2}, "tags": "red"}) == ["file:///a.jpg", "file:///copy of a.jpg"]

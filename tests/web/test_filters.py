@@ -1,5 +1,6 @@
 """`where` over HTTP: in JSON, forms and queries, and columns that are hidden."""
 
+import html
 import io
 import json
 import re
@@ -13,6 +14,7 @@ from werkzeug.test import TestResponse
 
 from retrieval.columns.schema import ColumnSchema, save_schema
 from retrieval.photo_ref import file_name
+from web.page import photos
 from web.services import EXTENSION
 
 SEARCH = "/api/v1/search"
@@ -139,6 +141,36 @@ def test_photos_are_listed_without_a_query(priced: Site) -> None:
     assert priced.client.get("/api/v1/images?sort=size").status_code == 422
     refused = priced.client.get("/api/v1/images", query_string={"where": '{"colour": 1}'})
     assert refused.status_code == 422 and "There is no column colour" in refused.get_json()["detail"]
+
+
+def test_pages_of_the_list_continue_after_each_other(priced: Site) -> None:
+    def labels(sort: str) -> list[str]:
+        found, after = {}, ""
+        while after is not None:
+            query = {"sort": sort, "limit": 5, "after": after}
+            page = priced.client.get("/api/v1/images", query_string=query).get_json()
+            found |= {one["id"]: one["label"] for one in page["images"]}
+            after = page["next"]
+        assert len(found) == len(priced.photos)
+        return list(found.values())
+
+    assert labels("label") == sorted(labels(""))
+    assert labels("-label") == sorted(labels(""), reverse=True)
+    refused = priced.client.get("/api/v1/images?sort=name&after=5")
+    assert refused.status_code == 422 and "Use `next` of the page before" in refused.get_json()["remedy"]
+
+
+def test_the_page_continues_beyond_the_largest_offset(priced: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photos, "MAX_OFFSET", 3)
+    monkeypatch.setattr(photos, "PAGE_SIZE", 3)
+    found, address = [], "/photos?sort=name"
+    while address:
+        page = priced.client.get(address).get_data(as_text=True)
+        found += re.findall(r'class="card" href="([^"]+)"', page)
+        links = re.findall(r'href="([^"]+)" data-plain>Next', page)
+        address = html.unescape(links[0]) if links else ""
+        assert ("after=" in address) == (len(found) > 3 and bool(address))
+    assert len(found) == len(set(found)) == len(priced.photos)
 
 
 def test_the_page_lists_photos_without_a_query(priced: Site) -> None:

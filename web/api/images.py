@@ -92,13 +92,13 @@ def _added(data: bytes, label: str | None, columns: ColumnValues) -> AddedPhoto:
 def list_photos(query_data: BrowsingOptions) -> ImageList:
     """List the indexed photos, filtered and sorted.
 
-    Photos without the value by which they are sorted are last. More than 25,000 photos can neither be searched by words
-    nor sorted by name or label.
+    Photos without the value by which they are sorted are last, and those with equal values are in the order of their
+    ids. More than 25,000 photos can't be searched by words, and are sorted by name or label only after a job.
     """
-    found, total = browse(services().searcher.index, query_data.browsing())
+    page = browse(services().searcher.index, query_data.browsing())
     place_of = place_fields_of_many()
-    images = [shown(photo.id, photo.payload, place_of(photo.id, photo.payload.uri)) for photo in found]
-    return ImageList(images=images, total=total)
+    images = [shown(photo.id, photo.payload, place_of(photo.id, photo.payload.uri)) for photo in page.photos]
+    return ImageList(images=images, total=page.total, next=page.following.text() if page.following else None)
 
 
 @blueprint.get("/images/removed")

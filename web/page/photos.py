@@ -7,6 +7,7 @@ from pydantic import Field
 
 from retrieval.browse import Browsing, browse
 from retrieval.index import Filter
+from retrieval.sort_order import Position
 from web.page.address import PAGE_SIZE, Limits
 from web.page.cards import Card
 from web.page.column_filters import chosen, offered
@@ -14,6 +15,7 @@ from web.schemas import MAX_OFFSET, Label, Sort
 from web.services import services
 from web.validation import check_fields
 
+MOST_PHOTOS = 1_000_000_000  # that an address can have before a page
 ORDERS = {
     "": "Any order",
     "-taken": "Taken last",
@@ -26,12 +28,16 @@ ORDERS = {
 
 
 class PhotosQuery(Limits):
-    """Which photos the page shows; `only` and `limits` as for a search."""
+    """Which photos the page shows; `only` and `limits` as for a search.
+
+    `offset` is the number of photos before the page; beyond the largest offset, `after` says where the page starts.
+    """
 
     q: str = Field("", max_length=500)
     sort: Sort = ""
     label: list[Label] = Field([], max_length=100)
-    offset: int = Field(0, ge=0, le=MAX_OFFSET)
+    offset: int = Field(0, ge=0, le=MOST_PHOTOS)
+    after: str = Field("", max_length=8000)
 
     def address(self, **changes: object) -> str:
         """Return the shortest URL of these photos, with the given changes."""
@@ -45,20 +51,34 @@ def show() -> str:
     query = check_fields(PhotosQuery, request.args)
     filters = chosen(query.only, query.limits)
     query = query.model_copy(update={"only": filters.values, "limits": filters.limits})
-    wanted = Browsing(Filter(tuple(query.label), filters.condition), query.q, query.sort, query.offset, PAGE_SIZE)
-    found, total = browse(services().searcher.index, wanted)
-    deeper, before = query.offset + PAGE_SIZE, max(0, query.offset - PAGE_SIZE)
+    filter, skipped = Filter(tuple(query.label), filters.condition), 0 if query.after else query.offset
+    wanted = Browsing(filter, query.q, query.sort, skipped, PAGE_SIZE, query.after)
+    page = browse(services().searcher.index, wanted)
     return render_template(
         "photos.html",
         query=query,
-        address=query.address(offset=0),
-        photos=[Card.of(photo.id, photo.payload) for photo in found],
-        total=total,
+        address=query.address(offset=0, after=""),
+        photos=[Card.of(photo.id, photo.payload) for photo in page.photos],
+        total=page.total,
         first=query.offset + 1,
         orders=ORDERS,
         columns=offered(query.only, query.limits),
         unknown_columns=filters.unknown,
-        all_columns=query.address(only=[], limits={}, offset=0),
-        next_link=query.address(offset=deeper) if deeper < min(total, MAX_OFFSET + 1) else None,
-        previous_link=query.address(offset=before) if query.offset else None,
+        all_columns=query.address(only=[], limits={}, offset=0, after=""),
+        next_link=_next(query, page.following),
+        previous_link=_previous(query),
     )
+
+
+def _next(query: PhotosQuery, following: Position | None) -> str | None:
+    """Return the address of the next page; None if there is none."""
+    if following is None:
+        return None
+    deeper = query.offset + PAGE_SIZE
+    return query.address(offset=deeper, after="" if deeper <= MAX_OFFSET else following.text())
+
+
+def _previous(query: PhotosQuery) -> str | None:
+    """Return the address of the page before; None if there is none, or it can't be reached by an offset."""
+    before = max(0, query.offset - PAGE_SIZE)
+    return query.address(offset=before, after="") if query.offset and before <= MAX_OFFSET else None
