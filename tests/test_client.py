@@ -154,6 +154,8 @@ def test_it_reads_fields_that_the_server_sends(place: Place) -> None:
         "QueueCount": responses.QueueCount,
         "QueuedPhoto": responses.QueuedPhoto,
         "Embeddings": responses.Embeddings,
+        "ImageList": responses.ImageList,
+        "Search": responses.SavedSearch,
     }.items():
         assert set(model.model_fields) <= set(schemas[name]["properties"]), name
     assert set(responses.Job.model_fields) <= set(schemas["Job"]["properties"])
@@ -226,8 +228,11 @@ def test_large_photos_are_sent_in_several_requests() -> None:
 
 def test_pages_are_followed(to: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     everything = list(to.labels())
+    images = list(to.images(sort="-name"))
     monkeypatch.setattr(client, "PAGE", 2)
     assert list(to.labels()) == everything and len(everything) >= 3
+    monkeypatch.setattr(client, "PAGE", 4)
+    assert list(to.images(sort="-name")) == images and len(images) > 8
 
 
 def test_problems_are_exceptions(place: Place, to: Client) -> None:

@@ -35,6 +35,7 @@ from lookalike.client.responses import (
     QueueCount,
     QueuedPhoto,
     Queues,
+    SavedSearch,
     SearchResult,
     SearchResults,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "QueueCount",
     "QueuedPhoto",
     "Queues",
+    "SavedSearch",
     "SearchResult",
     "SearchResults",
     "ServerUnreachable",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+from urllib.parse import quote
 
 from lookalike.client import responses
 from lookalike.client.errors import ApiError, error_of
@@ -23,6 +24,7 @@ from lookalike.client.responses import (
     LabelCount,
     QueuedPhoto,
     Queues,
+    SavedSearch,
     SearchResults,
 )
 from retrieval.errors import LookalikeError
@@ -206,6 +208,34 @@ class Client:
         """
         return self._http.read(IndexedPhoto, "GET", f"/images/{photo}")
 
+    def images(
+        self, *, sort: str = "", q: str = "", label: str | Sequence[str] = (), where: Mapping[str, Any] | None = None
+    ) -> Iterator[IndexedPhoto]:
+        """Yield all indexed photos that match, in pages of a thousand.
+
+        Args:
+            sort: `name`, `label`, `bytes`, `modified` or `taken`; with a minus sign for descending order. Photos
+                without the value are last. By default, photos are in the order of their ids.
+            q: only photos with a file name or label that contains this text.
+            label: only photos with one of these labels.
+            where: only photos with these values of columns: `{"price": {"gte": 10}}`.
+
+        >>> [image.path for image in client.images(sort="name", label="red")][:3]
+        ['red/0.jpg', 'red/1.jpg', 'red/2.jpg']
+        >>> largest = next(client.images(sort="-bytes", where={"not": {"label": "green"}}))
+        >>> largest.label == "green"
+        False
+        """
+        options: dict[str, Any] = {"sort": sort, "q": q, "label": label, "limit": PAGE, "after": ""}
+        if where is not None:
+            options["where"] = json.dumps(where)
+        while True:
+            page = self._http.read(responses.ImageList, "GET", "/images", params=options)
+            yield from page.images
+            if page.next is None:
+                return
+            options["after"] = page.next
+
     def file(self, photo: uuid.UUID) -> bytes:
         """Return the file of an indexed photo."""
         return self._http.send("GET", f"/images/{photo}/file").content
@@ -292,6 +322,43 @@ class Client:
         """
         for page in self._pages(responses.Labels, "/labels", q=q):
             yield from page.labels
+
+    def saved_searches(self) -> Iterator[SavedSearch]:
+        """Yield the searches that were saved with the key of this client, by name."""
+        yield from self._http.read(responses.SavedSearchList, "GET", "/searches").searches
+
+    def save_search(self, name: str, address: str) -> SavedSearch:
+        """Save a search of the page under a name, in place of one with this name. Needs a key of the scope `write`.
+
+        Args:
+            name: a text without slashes.
+            address: of the page with its results, or of a list of photos: path and query.
+
+        >>> client.save_search("Red ones", "/photos?label=red").address
+        '/photos?label=red'
+        >>> client.rename_search("Red ones", "Reds").name
+        'Reds'
+        >>> [search.name for search in client.saved_searches()]
+        ['Reds']
+        >>> client.remove_search("Reds")
+        >>> list(client.saved_searches())
+        []
+        """
+        return self._http.read(SavedSearch, "PUT", _search_path(name), json={"address": address})
+
+    def rename_search(self, name: str, new: str) -> SavedSearch:
+        """Rename a saved search; needs a key of the scope `write`.
+
+        Raises `NotFound` if there is none of this name, and `Conflict` if another one has the new name.
+        """
+        return self._http.read(SavedSearch, "PATCH", _search_path(name), repeatable=False, json={"name": new})
+
+    def remove_search(self, name: str) -> None:
+        """Remove a saved search, and the photo that was kept for it; needs a key of the scope `write`.
+
+        Raises `NotFound` if there is none of this name.
+        """
+        self._http.send("DELETE", _search_path(name), repeatable=False)
 
     def queues(self) -> Queues:
         """Return how many photos wait in each queue of photos to review.
@@ -432,6 +499,10 @@ def _query(photo: Photo | uuid.UUID, crop: Crop | None) -> dict[str, Any]:
     box = {} if crop is None else {"crop": dict(zip(("x", "y", "width", "height"), crop, strict=True))}
     subject = {"id": str(photo)} if isinstance(photo, uuid.UUID) else {"image_base64": _base64(encoded(photo))}
     return subject | box
+
+
+def _search_path(name: str) -> str:
+    return f"/searches/{quote(name, safe='')}"
 
 
 def _base64(data: bytes) -> str:

@@ -104,6 +104,14 @@ class IndexedPhoto(Response):
     thumbnail_url: str
 
 
+class ImageList(Response):
+    """A page of the indexed photos; `next` is where the next page starts, None if this is the last."""
+
+    images: list[IndexedPhoto]
+    total: int
+    next: str | None
+
+
 class AddedPhoto(IndexedPhoto):
     """A photo that was added; `replaced_label` is its former label if its content was added before with another one."""
 
@@ -117,6 +125,22 @@ class Page(Response):
 
 
 PageT = TypeVar("PageT", bound=Page)
+
+
+class SavedSearch(Response):
+    """A search that was saved under a name; `page_url` shows its results."""
+
+    name: str
+    address: str
+    page_url: str
+    saved_at: str
+    photo_kept: bool
+
+
+class SavedSearchList(Response):
+    """The saved searches of a key."""
+
+    searches: list[SavedSearch]
 
 
 class LabelCount(Response):
