@@ -70,7 +70,7 @@ class BatchResult:
 
 @dataclass(frozen=True, slots=True)
 class _New:
-    """A photo whose URI is not indexed, or that has changed, and its content."""
+    """A photo with a URI that is not indexed, or that has changed, and its content."""
 
     photo: PhotoRef
     data: bytes
@@ -318,7 +318,7 @@ class BatchIndexer(Closing):
         return _Pending(new.photo, payload, decoded.pixels, new.former, decoded.ignores_profile, is_excluded)
 
     def _same_content(self, found: IndexedPhoto, payload: Payload, time: str) -> Kept:
-        """Return what to do with a photo whose content is indexed: nothing, or replace its payload."""
+        """Return what to do with a photo if its content is indexed: nothing, or replace its payload."""
         known, payload = found.payload, self._applied(payload)
         if replace(payload, sources=known.sources, decoder=known.decoder, columns=known.columns) != known:
             return Kept(found.id, replace(payload, indexed_at=time), "indexed")

@@ -1,4 +1,4 @@
-"""How well the labelled photos of an index find photos of their own label: the criterion for activating a model."""
+"""How well the labelled photos of an index find photos with the same label: the criterion for activating a model."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

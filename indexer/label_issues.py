@@ -1,4 +1,4 @@
-"""Indexed photos whose label is likely wrong: `lookalike doubtful`."""
+"""Indexed photos with a label that is likely wrong: `lookalike doubtful`."""
 
 from indexer.gallery import Gallery
 from retrieval.analysis.label_issues import VOTERS, LabelIssue, find_label_issues

@@ -62,7 +62,7 @@ def doubtful(
     bundle: BundleOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List photos whose label differs from those of their nearest neighbours, most likely mistakes first."""
+    """List photos with a label that differs from those of their nearest neighbours, most likely mistakes first."""
     gallery, _ = _open_gallery(bundle)
     found = find_doubtful(gallery, voters)
     shown = found[:limit]
@@ -101,7 +101,7 @@ def queues(
 def migrate(
     to: Annotated[Place, typer.Option(help="Target: the Qdrant server, or the embedded index on this machine.")],
     model: Annotated[
-        str | None, typer.Option(help="The model whose index to copy. Default: the current model.")
+        str | None, typer.Option(help="The model of the index to copy. Default: the current model.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:

@@ -30,7 +30,7 @@ COMMANDS = {
     "jobs": ("indexer.cli:jobs", "List, inspect, cancel and retry indexing jobs."),
     "models": ("indexer.models_cli:models", "List, activate, roll back and remove models."),
     "duplicates": ("indexer.library_cli:duplicates", "List identical and near-identical photos in the index."),
-    "doubtful": ("indexer.library_cli:doubtful", "List photos whose label disagrees with their nearest neighbours."),
+    "doubtful": ("indexer.library_cli:doubtful", "List photos with a label that their nearest neighbours contradict."),
     "corrections": ("indexer.corrections_cli:corrections", "List, export and import corrected labels and columns."),
     "queues": ("indexer.library_cli:queues", "List photos to review: likely mislabelled, unlabelled, duplicates."),
     "migrate": ("indexer.library_cli:migrate", "Copy the index to a Qdrant server, or back to this machine."),

@@ -1,4 +1,4 @@
-"""A search for each of many photos, whose results are written to a JSONL or CSV file."""
+"""A search for each of many photos; the results are written to a JSONL or CSV file."""
 
 import csv
 import json
@@ -45,7 +45,7 @@ def search_all(
     is one result, or the error of one query.
 
     Args:
-        target: a file whose name ends with .jsonl or .csv; it is replaced.
+        target: a .jsonl or .csv file, which is replaced.
         on_progress: called after each photo.
 
     Raises:

@@ -36,7 +36,7 @@ COPY_AGAIN = "Copy the whole bundle again."
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle whose hashes and format version have been checked."""
+    """A bundle with hashes and a format version that have been checked."""
 
     folder: Path
     manifest: Manifest

@@ -62,7 +62,7 @@ class IndexMismatch(LookalikeError):
 
 
 class WorseModel(LookalikeError):
-    """A model whose metrics are worse than those of the current one."""
+    """A model with worse metrics than those of the current one."""
 
 
 class IndexWriteFailed(LookalikeError):

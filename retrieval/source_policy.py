@@ -15,7 +15,7 @@ class SourcePolicy:
     """
 
     allow_urls: bool = False  # whether sources, and the rows of manifests, may be URLs
-    roots: tuple[str, ...] = ()  # folders and URLs whose indexed photos may be shown; empty: every indexed photo
+    roots: tuple[str, ...] = ()  # folders and URLs below which indexed photos may be shown; empty: every indexed photo
     max_bytes: int = DEFAULT_MAX_BYTES  # larger files are refused
     max_pixels: int = DEFAULT_MAX_PIXELS  # larger photos are refused
     decoding_bytes: int = DEFAULT_DECODING_BYTES  # memory in which threads decode photos at the same time

@@ -9,7 +9,7 @@ from retrieval.index.vectors import Vector
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One of words, an indexed photo and an embedding, float32 [d], with a weight; if it is negative, away from it."""
+    """Words, an indexed photo or an embedding, float32 [d], with a weight: negative if results should differ."""
 
     weight: float = 1
     text: str | None = None

@@ -221,7 +221,7 @@ def evaluate(  # noqa: PLR0917 - as above
 
 def compare(
     bundles: Annotated[list[Path], typer.Argument(help="The bundles to compare.", metavar="BUNDLE…")],
-    split: Annotated[str, typer.Option(help="The split whose metrics are compared: test or val.")] = "test",
+    split: Annotated[str, typer.Option(help="The split to compare the metrics of: test or val.")] = "test",
     out: Annotated[
         Path | None, typer.Option(help="Also write a page (.html) or a chart (.svg, .png) to this file.")
     ] = None,

@@ -260,7 +260,7 @@ def read_all(
 
 
 def read_copy(photo: PhotoRef, decoder: PhotoDecoder) -> bytes:
-    """Return an edited copy of a photo as a JPEG, whose edits follow from the content of its file."""
+    """Return an edited copy of a photo as a JPEG; the edits follow from the content of its file."""
     content = read_file(photo.path, decoder.policy.max_bytes)
     seed = int.from_bytes(hashlib.sha256(content).digest())
     return edited_copy(decoder.decode(content), np.random.default_rng(seed))

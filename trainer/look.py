@@ -120,7 +120,7 @@ def build_look(features: tf.keras.Model, layers: tuple[str, ...], length: int, w
 
 
 def features_as_look(features: tf.keras.Model, weight: float) -> LookPart:
-    """Return the part look of a network whose features are meant to be compared: the features, at unit length."""
+    """Return the part look of a network with features that are meant to be compared: the features, at unit length."""
     joined = tf.keras.layers.Input((features.output_shape[-1],), name="pooled")
     unit = tf.keras.layers.UnitNormalization(dtype="float32", name="look")(joined)
     return LookPart(features, tf.keras.Model(joined, unit), weight)

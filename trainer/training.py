@@ -126,7 +126,7 @@ def train_network(
 
 
 def kept_epoch(epochs: Sequence[Epoch], stopping: Stopping) -> Epoch:
-    """Return the epoch whose weights are kept: the last one or the best one, of equals the first."""
+    """Return the epoch of which the weights are kept: the last one or the best one, of equals the first."""
     return epochs[-1] if stopping.keep == "last" else _best(epochs, stopping)
 
 

@@ -751,7 +751,7 @@ class NewJob(
             Discriminator(
                 lambda fields: fields.get("kind", "index") if isinstance(fields, dict) else None,
                 custom_error_type="kind",
-                custom_error_message="A job is an object whose `kind` is index, map, review or train",
+                custom_error_message="A job is an object with the `kind` index, map, review or train",
             ),
         ]
     ]

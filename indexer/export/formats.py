@@ -28,7 +28,7 @@ def writing(target: Path, model: str, columns: Sequence[Column]) -> Iterator[Wri
     """Yield a function that appends rows to a file; after the context it is complete, and absent if there was an error.
 
     Args:
-        target: a file whose name ends with .parquet, .jsonl, .csv or .npy; it is replaced.
+        target: a .parquet, .jsonl, .csv or .npy file, which is replaced.
         model: the id of the model.
         columns: of all rows.
 

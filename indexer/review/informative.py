@@ -1,4 +1,4 @@
-"""Unlabelled photos whose labels would teach most: those that the nearest photos are undecided on, and that differ.
+"""Unlabelled photos that are most useful to label: the votes on them are undecided, and they differ from each other.
 
 Margin sampling (Scheffer et al. 2001, doi:10.1007/3-540-44816-0_31) with maximal marginal relevance, since the photos
 with the smallest margins often resemble each other.

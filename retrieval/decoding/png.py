@@ -1,4 +1,4 @@
-"""PNG files whose texts or colour profile exceed the limits of Pillow, which refuses them."""
+"""PNG files with texts or a colour profile beyond the limits of Pillow, which refuses them."""
 
 import struct
 import zlib

@@ -1,4 +1,4 @@
-"""The network of an imported bundle as a backbone, on whose embeddings a head is trained."""
+"""The network of an imported bundle as a backbone; a head is trained on its embeddings."""
 
 import math
 from dataclasses import dataclass

@@ -36,8 +36,8 @@ def zip_files(selection: Selection) -> Response:
     """Return the files of photos as a ZIP archive, unchanged and not compressed.
 
     The archive is written while it is sent. If it ends with a file `MISSING.txt`, this lists the photos that are no
-    longer indexed, and those whose files can't be read any more. `LOOKALIKE_ZIP_PHOTOS` limits the number of photos,
-    and `LOOKALIKE_ZIP_MB` their size.
+    longer indexed, and those with files that can't be read any more. `LOOKALIKE_ZIP_PHOTOS` limits the number of
+    photos, and `LOOKALIKE_ZIP_MB` their size.
     """
     served = services()
     limit = served.settings.zip_photos
