@@ -56,7 +56,7 @@ def browse(index: VectorIndex, wanted: Browsing) -> Page:
     Photos without the value by which they are sorted are last. Photos with equal values are in the order of their ids.
 
     Raises:
-        BadQuery: more than 25,000 photos match, and they would be searched by words, or sorted by name or label in an
+        BadQuery: more than 25,000 photos match, and they would be searched by file name or label, or sorted by name or label in an
             index without ranks.
     """
     total = index.matching(wanted.filter, exact=True)
@@ -65,7 +65,7 @@ def browse(index: VectorIndex, wanted: Browsing) -> Page:
         found = _sorted(index, wanted, text)
         return _page(_after(found, wanted), len(found), wanted)
     if text:
-        raise _too_many(total, "search them by words")
+        raise _too_many(total, "search their file names and labels")
     if not wanted.sort:
         return _page(_by_id(index, wanted), total, wanted)
     if wanted.order.is_ranked and not has_ranks(index):

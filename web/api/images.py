@@ -93,7 +93,7 @@ def list_photos(query_data: BrowsingOptions) -> ImageList:
     """List the indexed photos, filtered and sorted.
 
     Photos without the value by which they are sorted are last, and those with equal values are in the order of their
-    ids. More than 25,000 photos can't be searched by words, and are sorted by name or label only after a job.
+    ids. More than 25,000 photos can't be searched by `q`, and are sorted by name or label only after a job.
     """
     page = browse(services().searcher.index, query_data.browsing())
     place_of = place_fields_of_many()

@@ -1,4 +1,4 @@
-"""All photos without a query: filtered by columns, searched by words, sorted, and in pages."""
+"""All photos without a query: filtered by columns, searched by file name or label, sorted, and in pages."""
 
 from typing import Any
 
