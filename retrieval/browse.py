@@ -56,8 +56,8 @@ def browse(index: VectorIndex, wanted: Browsing) -> Page:
     Photos without the value by which they are sorted are last. Photos with equal values are in the order of their ids.
 
     Raises:
-        BadQuery: more than 25,000 photos match, and they would be searched by file name or label, or sorted by name or label in an
-            index without ranks.
+        BadQuery: more than 25,000 photos match, and file names and labels would be searched, or the index has no ranks
+            to sort by name or label.
     """
     total = index.matching(wanted.filter, exact=True)
     text = composed(wanted.words).casefold()
