@@ -49,6 +49,7 @@ RETRIED_ERRORS = (IndexBusy, IndexUnreachable, IndexWriteFailed)
 TIME_SHARE = 1 / 5  # of the redelivery time: the limit for a batch
 
 logger = logging.getLogger(__name__)
+logging.getLogger("httpx").setLevel(logging.WARNING)  # otherwise the log of a worker has a line for each request
 app = make_app(load_settings)
 
 Work = Callable[[Task, LocalExecutor, Any], ResultMessage]

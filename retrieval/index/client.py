@@ -26,6 +26,7 @@ from retrieval.index.retries import Turn
 from retrieval.settings import Settings
 
 OLDEST_SERVER = (1, 16)  # which has ACORN and the metadata of collections
+REFILL_SECONDS = 60.0  # after which a server accepts as many requests as its limits of a minute allow
 ERRORS = (ApiException, QdrantException, JSONDecodeError)
 
 Result = TypeVar("Result")
@@ -133,15 +134,16 @@ class Connection(Closing):
         """Return the result of a request, which waits in turn if the server limits the rate of requests.
 
         If several waited beside each other, each would use up what the others wait for: a collection of several shards
-        counts what some of them have accepted although another one refuses it.
+        counts what some of them have accepted although another one refuses it. A request that is refused again waits
+        twice as long as before, so that all shards can accept it.
         """
         try:
             return ask()
         except ERRORS as error:
-            if (seconds := _demanded_wait(error)) is None:
+            if (pause := _demanded_wait(error)) is None:
                 raise
         self._was_limited = True
-        end = time.monotonic() + seconds
+        end = time.monotonic() + pause
         with self._turn():
             while True:
                 time.sleep(max(0.0, end - time.monotonic()))
@@ -150,7 +152,8 @@ class Connection(Closing):
                 except ERRORS as error:
                     if (seconds := _demanded_wait(error)) is None:
                         raise
-                    end = time.monotonic() + seconds
+                    pause = max(seconds, min(2 * pause, REFILL_SECONDS))
+                    end = time.monotonic() + pause
 
 
 def _demanded_wait(error: BaseException) -> float | None:

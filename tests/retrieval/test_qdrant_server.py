@@ -473,6 +473,18 @@ def test_one_request_at_a_time_waits_for_the_rate_limit(monkeypatch: pytest.Monk
     assert all(30 <= wait <= 31 for wait in waits)
 
 
+def test_shards_that_refuse_in_turn_accept_a_batch_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each attempt spends what the shards have that accept it."""
+    server, clock = StandIn(), Clock(monkeypatch)
+    index = in_memory(server, qdrant_shards=3).open("net-1", 4)
+    asked(server, "PATCH", COLLECTION, {"strict_mode_config": {"enabled": True, "write_rate_limit": 16}})
+    start = clock.seconds
+    for number in range(4):
+        index.upsert([replace(POINT, id=uuid.UUID(int=number * 24 + one)) for one in range(24)])
+    assert clock.seconds - start < 200, "it takes 297 seconds without longer pauses"
+    assert index.count() == 96
+
+
 class Clock:
     """A clock that only sleeping moves."""
 
