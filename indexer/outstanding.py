@@ -81,7 +81,7 @@ class OutstandingTasks(Closing):
         return self._sent.pop(result.task).message, result
 
     def revoke(self) -> None:
-        """Take back every task, so that workers skip those that they have not started."""
+        """Revoke every task, so that workers skip those that they have not started."""
         if self._sent:
             with suppress(LookalikeError):
                 retry(lambda: self._app.control.revoke(list(self._sent)))

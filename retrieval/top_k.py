@@ -1,4 +1,4 @@
-"""Exact top-k search with scikit-learn, in batches: the yardstick for every index, and the ranking of every analysis.
+"""Exact top-k search with scikit-learn, in batches: the reference for every index, and the ranking of every analysis.
 
 Embeddings have unit length, so that the order by Euclidean distance is the order by cosine similarity, and the score
 of a pair at the distance d is 1 − d²/2. scikit-learn is two to three times faster with the former.

@@ -14,7 +14,7 @@ from retrieval.settings import Settings
 
 
 def keep_duplicate(settings: Settings, photo: uuid.UUID, key: str | None, *, kept: bool = True) -> None:
-    """Record that a photo is to be kept although it is a duplicate; False takes that back.
+    """Record that a photo is to be kept although it is a duplicate; False undoes that.
 
     Args:
         settings: name the home.
