@@ -73,5 +73,5 @@ def test_a_copy_is_folded_into_the_card_of_its_photo(page: Page, site: tuple[str
 
 
 @pytest.mark.slow
-def test_bands_are_accessible(page: Page, check: Callable[[Page], None]) -> None:
-    check(page)
+def test_bands_are_accessible(page: Page, check_all: Callable[[Page], None]) -> None:
+    check_all(page)

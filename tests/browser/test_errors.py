@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from marks import wide_only
 from playwright.sync_api import Page, expect
 
 API = "**/api/v1"
@@ -44,11 +45,13 @@ SAID: list[tuple[dict[str, object], str]] = [
 ]
 
 
+@wide_only
 def test_problems_are_described_without_commands_and_settings(page: Page) -> None:
     assert [describe(page, problem) for problem, _ in SAID] == [said for _, said in SAID]
 
 
 @pytest.mark.parametrize("reason", ["worse-model", "not-comparable"])
+@wide_only
 def test_a_worse_model_can_be_activated_after_a_job_has_refused_it(page: Page, url: str, reason: str) -> None:
     """With more than 10,000 photos, a job activates a model; its record has the type of the error."""
     models = [MODEL | {"id": "a", "current": True}, MODEL | {"id": "b", "current": False}]
@@ -65,6 +68,7 @@ def test_a_worse_model_can_be_activated_after_a_job_has_refused_it(page: Page, u
         notice.get_by_role("button", name="Activate it anyway").click()
 
 
+@wide_only
 def test_a_key_of_a_lower_scope_can_be_replaced_in_the_dialog(page: Page, url: str) -> None:
     """The page was opened before the browser was signed in with another key, for example in another tab."""
     detail = "The key ann has the scope read; this request needs write."

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from marks import wide_only
 from playwright.sync_api import Page, expect
 
 from retrieval.photo_ref import PhotoRef
@@ -45,6 +46,7 @@ def test_the_heat_differs_between_results(page: Page, photos: list[PhotoRef]) ->
 
 
 @pytest.mark.slow
+@wide_only
 def test_an_upload_that_is_no_longer_held_is_explained_by_its_small_picture(page: Page, photos: list[PhotoRef]) -> None:
     page.set_input_files(CHOOSE, photos[2].path)
     expect(page.locator(".neighbours .card")).to_have_count(24)
@@ -53,6 +55,7 @@ def test_an_upload_that_is_no_longer_held_is_explained_by_its_small_picture(page
     assert len(set(explain(page, 3))) == 2
 
 
+@wide_only
 def test_only_the_searched_part_has_heat(page: Page, url: str, photos: list[PhotoRef]) -> None:
     page.goto(f"{url}/?id={photos[0].id}&crop=0.5,0,0.5,1")
     explain(page, 0)
@@ -61,6 +64,7 @@ def test_only_the_searched_part_has_heat(page: Page, url: str, photos: list[Phot
     assert unseen == alpha(page, 0, 0.02, 0.02) == alpha(page, 1, 0.05, 0.5) > alpha(page, 0, 0.75, 0.5)
 
 
+@wide_only
 def test_what_goes_wrong_is_said_beside_the_button(page: Page, url: str, photos: list[PhotoRef]) -> None:
     page.goto(f"{url}/?id={photos[0].id}")
     page.route("**/explain", lambda route: route.abort())

@@ -39,14 +39,14 @@ def test_filters_are_set_by_keyboard_and_kept_in_the_address(
     priced: str,
     with_axe: BrowserContext,
     open_tab: Callable[[BrowserContext, str], Page],
-    check: Callable[[Page], None],
+    check_all: Callable[[Page], None],
 ) -> None:
     page = open_tab(with_axe, priced)
     cards = page.locator(".neighbours .card")
     expect(cards).to_have_count(23)
     page.get_by_text("More filters").focus()
     page.keyboard.press("Enter")
-    check(page)
+    check_all(page)
     page.get_by_role("group", name="shop").get_by_label("Shop 1").focus()
     page.keyboard.press("Space")
     expect(page).to_have_url(re.compile(r"only=shop%3DShop(\+|%20)1"))
@@ -56,6 +56,6 @@ def test_filters_are_set_by_keyboard_and_kept_in_the_address(
     until(lambda: cards.count() in (2, 3))
     page.reload()
     expect(page.get_by_role("group", name="price").get_by_label("To")).to_have_value("9")
-    check(page)
+    check_all(page)
     page.get_by_role("link", name="Clear filters").click()
     expect(cards).to_have_count(23)

@@ -63,11 +63,11 @@ def drop(page: Page, *paths: Path) -> None:
 @pytest.mark.timeout(900)
 def test_a_folder_is_searched_with_clicks_only(browser: Browser, flowers: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
-    for photo in sorted(flowers.rglob("*.jpg"))[:100]:
+    for photo in sorted(flowers.rglob("*.jpg"))[::60]:
         shutil.copy(photo, tmp_path / "photos")
     with browser.new_context() as context, first_page(context, tmp_path) as page:
         page.get_by_role("link", name="photos", exact=True).click()
-        expect(page.get_by_text("100 photos in this folder")).to_be_visible()
+        expect(page.get_by_text("25 photos in this folder")).to_be_visible()
         page.get_by_role("button", name="Index this folder").click()
         search_the_photos(page)
 
@@ -93,26 +93,29 @@ def test_a_dropped_folder_is_uploaded_and_searched(browser: Browser, bundle: Bun
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_three_thousand_dropped_photos_are_uploaded(browser: Browser, bundle: Bundle, tmp_path: Path) -> None:
+def test_more_dropped_photos_than_a_browser_lists_at_once_are_uploaded(
+    browser: Browser, bundle: Bundle, tmp_path: Path
+) -> None:
+    """Chromium lists a hundred entries of a folder at a time."""
     (tmp_path / "photos").mkdir()
-    for number in range(3000):
-        photo = make.encoded(Image.new("RGB", (32, 32), (number % 256, number // 256, 0)), "PNG")
+    for number in range(250):
+        photo = make.encoded(Image.new("RGB", (32, 32), (number, 0, 0)), "PNG")
         (tmp_path / "photos" / f"{number}.png").write_bytes(photo)
     with browser.new_context() as context, first_page(context, tmp_path, bundle) as page:
         drop(page, tmp_path / "photos")
-        expect(page.get_by_text("of 3,000 photos")).to_be_visible(timeout=PATIENCE)
+        expect(page.get_by_text("of 250 photos")).to_be_visible(timeout=PATIENCE)
         expect(page).to_have_url(re.compile("/jobs$"), timeout=PATIENCE)
         search_the_photos(page)
 
 
 @pytest.mark.slow
-def test_the_first_page_is_accessible(with_axe: BrowserContext, check: Check, tmp_path: Path) -> None:
+def test_the_first_page_is_accessible(with_axe: BrowserContext, check_all: Check, tmp_path: Path) -> None:
     with first_page(with_axe, tmp_path) as page:
-        check(page)
+        check_all(page)
         with_axe.clear_cookies()
         page.goto("/".join(page.url.split("/")[:3]))
         expect(page.locator("#main").get_by_label("Key")).to_be_visible()
-        check(page)
+        check_all(page)
 
 
 @pytest.mark.slow

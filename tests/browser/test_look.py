@@ -88,8 +88,8 @@ def test_the_keyboard_moves_it(page: Page, site: tuple[str, list[PhotoRef]]) -> 
     assert shown(page) == found(page, site[1][0], 0.95)
 
 
-def test_a_page_with_the_slider_is_accessible(page: Page, check: Callable[[Page], None]) -> None:
-    check(page)
+def test_a_page_with_the_slider_is_accessible(page: Page, check_all: Callable[[Page], None]) -> None:
+    check_all(page)
     slider(page).fill("0.75")
     expect(page).to_have_url(re.compile(r"look=0\.75$"))
-    check(page)
+    check_all(page)

@@ -9,6 +9,7 @@ from itertools import combinations
 
 import make
 import pytest
+from marks import wide_only
 from playwright.sync_api import Browser, Locator, Page, expect
 from serving import Served
 from touch import pinch, tap
@@ -76,6 +77,7 @@ def test_a_legend_entry_makes_its_label_stand_out(page: Page, url: str) -> None:
     until(lambda: 0 < inked(page) < before / 3)
 
 
+@wide_only
 def test_twenty_thousand_points_are_drawn_once_a_frame(page: Page, url: str) -> None:
     """However many wheel events there are between two frames, and in the frame after them."""
     page.route("**/api/v1/map", lambda route: route.fulfill(json=many(["red"])))
@@ -164,6 +166,7 @@ def test_the_map_cannot_be_zoomed_or_moved_to_where_nothing_is(page: Page, url: 
 
 
 @pytest.mark.slow
+@wide_only
 def test_back_and_a_reload_show_the_same_part(page: Page, url: str) -> None:
     show(page, url, many(["red", "blue"], count=400))
     page.locator(".legend button").first.click()
@@ -177,6 +180,7 @@ def test_back_and_a_reload_show_the_same_part(page: Page, url: str) -> None:
     zoom_in(page, to=3.375)
 
 
+@wide_only
 def test_an_outdated_map_says_so_and_offers_to_compute_it(page: Page, url: str) -> None:
     show(page, url, many(["red"], count=9) | {"changed": 0})
     expect(page.get_by_text("changed since")).to_be_hidden()
@@ -254,6 +258,7 @@ def test_names_do_not_overlap_and_are_more_when_enlarged(page: Page, url: str) -
             assert abs(x - left) > (width + other) / 2 or abs(y - top) > 14
 
 
+@wide_only
 def test_marks_of_132_labels_differ_in_colour_or_shape(page: Page, url: str) -> None:
     show(page, url, many(["red"], count=9))
     for is_dark in (False, True):

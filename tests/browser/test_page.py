@@ -8,7 +8,7 @@ from pathlib import Path
 import make
 import numpy as np
 import pytest
-from marks import slow
+from marks import slow, wide_only
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 from touch import tap_on
@@ -63,6 +63,7 @@ def test_a_chosen_photo_is_searched_at_once(page: Page, photos: list[PhotoRef]) 
 
 
 @pytest.mark.parametrize("event", ["drop", slow("paste")])
+@wide_only
 def test_a_dropped_or_pasted_photo_is_searched(page: Page, photos: list[PhotoRef], event: str) -> None:
     if event == "drop":
         give(page, "dragover", photos[9].path)
@@ -74,6 +75,7 @@ def test_a_dropped_or_pasted_photo_is_searched(page: Page, photos: list[PhotoRef
 
 
 @pytest.mark.slow
+@wide_only
 def test_of_two_dropped_photos_the_page_says_which_is_searched(page: Page, photos: list[PhotoRef]) -> None:
     give(page, "drop", photos[9].path, count=2)
     expect(page.locator(".neighbours .card")).to_have_count(24)
@@ -120,6 +122,7 @@ def test_clicks_lead_on_and_back_leads_back(page: Page, photos: list[PhotoRef]) 
 
 
 @pytest.mark.slow
+@wide_only
 def test_a_link_can_be_shared(page: Page, browser: Browser, photos: list[PhotoRef]) -> None:
     page.set_input_files(CHOOSE, photos[2].path)
     expect(page.locator(".neighbours .card")).to_have_count(24)
@@ -135,6 +138,7 @@ def test_a_link_can_be_shared(page: Page, browser: Browser, photos: list[PhotoRe
 
 
 @pytest.mark.slow
+@wide_only
 def test_a_shared_link_to_a_part_leads_to_the_whole_photo(page: Page, browser: Browser, photos: list[PhotoRef]) -> None:
     page.set_input_files(CHOOSE, photos[2].path)
     page.get_by_role("button", name="Search a part").click()
@@ -152,6 +156,7 @@ def test_a_shared_link_to_a_part_leads_to_the_whole_photo(page: Page, browser: B
         assert first_card(other) == address(photos[2])
 
 
+@wide_only
 def test_a_large_photo_is_shown_at_once_and_sent_smaller(page: Page, tmp_path: Path) -> None:
     path = tmp_path / "large.jpg"
     noise = np.random.default_rng(0).integers(0, 255, (1500, 2000, 3), np.uint8)
@@ -221,6 +226,7 @@ def test_a_file_that_is_no_photo_is_explained_in_place(page: Page, tmp_path: Pat
 
 
 @pytest.mark.slow
+@wide_only
 def test_a_page_of_an_error_takes_a_photo_too(page: Page, photos: list[PhotoRef]) -> None:
     page.goto(f"{page.url.rstrip('/')}/nothing")
     expect(page.get_by_role("alert")).to_be_visible()
@@ -228,6 +234,7 @@ def test_a_page_of_an_error_takes_a_photo_too(page: Page, photos: list[PhotoRef]
     expect(page.locator(".neighbours .card")).to_have_count(24)
 
 
+@wide_only
 def test_an_answer_from_elsewhere_is_explained_in_place(page: Page, photos: list[PhotoRef]) -> None:
     """A proxy, or the web server itself, knows nothing of the page."""
     page.route("**/?id=*", lambda route: route.fulfill(status=502, body="<h1>Bad Gateway</h1>"))
@@ -237,6 +244,7 @@ def test_an_answer_from_elsewhere_is_explained_in_place(page: Page, photos: list
 
 
 @pytest.mark.slow
+@wide_only
 def test_a_full_session_storage_stops_no_search(page: Page, photos: list[PhotoRef]) -> None:
     page.evaluate("void (Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError') })")
     page.set_input_files(CHOOSE, photos[2].path)
@@ -244,6 +252,7 @@ def test_a_full_session_storage_stops_no_search(page: Page, photos: list[PhotoRe
 
 
 @pytest.mark.slow
+@wide_only
 def test_a_tiny_photo_is_shown_in_squares(page: Page, tmp_path: Path) -> None:
     path = tmp_path / "digit.png"
     make.photo("red", 5, (8, 8)).save(path)
@@ -256,6 +265,7 @@ def test_a_tiny_photo_is_shown_in_squares(page: Page, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@wide_only
 def test_a_photo_gone_from_disk_is_marked(page: Page, photos: list[PhotoRef]) -> None:
     page.route(f"**/{photos[1].id}/thumbnail", lambda route: route.fulfill(status=404))
     page.goto(f"{page.url.rstrip('/')}/?id={photos[0].id}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import make
 import pytest
+from marks import wide_only
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from serving import fill_index, serving
 from touch import drag, middle, tap_on
@@ -80,6 +81,7 @@ def test_results_are_grouped_made_diverse_and_a_group_is_opened(found: Page) -> 
     expect(cards(found)).to_have_count(3)
 
 
+@wide_only
 def test_an_uploaded_photo_takes_examples(page: Page, photos: list[PhotoRef]) -> None:
     page.set_input_files(CHOOSE, photos[2].path)
     expect(cards(page)).to_have_count(24)
@@ -106,6 +108,7 @@ def test_the_least_score_is_dragged(found: Page) -> None:
     expect(cards(found)).to_have_count(23)
 
 
+@wide_only
 def test_a_chip_keeps_the_focus(found: Page) -> None:
     green = found.get_by_role("checkbox", name="green")
     green.focus()
@@ -131,6 +134,7 @@ def test_a_box_drawn_with_the_mouse_searches_that_part(found: Page) -> None:
 
 
 @pytest.mark.slow
+@wide_only
 def test_a_box_drawn_with_the_keyboard_searches_that_part_of_an_upload(page: Page, photos: list[PhotoRef]) -> None:
     page.set_input_files(CHOOSE, photos[2].path)
     draw = page.get_by_role("button", name="Search a part")
@@ -223,6 +227,7 @@ def test_back_closes_the_details_and_arrow_keys_show_the_next_photo(found: Page)
     until(lambda: found.evaluate("!history.state.details"))
 
 
+@wide_only
 def test_closed_details_can_be_opened_again_at_once(found: Page) -> None:
     """Closing goes back in the history, which takes a moment and must not close what was opened meanwhile."""
     opener = cards(found).nth(2)
@@ -252,6 +257,7 @@ def test_a_swipe_shows_the_next_photo(browser: Browser, url: str, photos: list[P
         expect(large).to_have_attribute("src", re.compile(str(ids[1])))
 
 
+@wide_only
 def test_controls_show_the_search_of_the_results_after_back_and_after_a_failure(found: Page) -> None:
     green, blue = (found.get_by_role("checkbox", name=name) for name in ("green", "blue"))
     green.click()
@@ -266,6 +272,7 @@ def test_controls_show_the_search_of_the_results_after_back_and_after_a_failure(
     expect(found.get_by_role("slider", name="Minimum similarity")).to_have_value("0")
 
 
+@wide_only
 def test_controls_and_links_have_names_of_their_own(found: Page) -> None:
     names = cards(found).locator("img").evaluate_all("images => images.map((image) => image.alt)")
     assert len(set(names)) == 23 and all(name.endswith(".jpg") for name in names)
@@ -351,6 +358,7 @@ def test_more_come_on_scrolling_and_stay_on_the_way_back(large_page: Page, look:
 
 
 @pytest.mark.slow
+@wide_only
 def test_results_that_cannot_be_loaded_are_reported_below_the_others(large_page: Page) -> None:
     page = large_page
     page.evaluate(SHIFTS)

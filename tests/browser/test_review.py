@@ -9,7 +9,7 @@ from typing import Any
 
 import make
 import pytest
-from marks import slow
+from marks import slow, wide_only
 from playwright.sync_api import Browser, Page, Route, expect
 from serving import fill_index, serving
 from widths import expect_to_fit
@@ -112,6 +112,7 @@ def test_photos_are_corrected_by_keyboard(page: Page, queue: Queue, red: list[Ph
 
 
 @pytest.mark.slow
+@wide_only
 def test_what_is_not_saved_is_kept_and_can_be_repeated(page: Page, queue: Queue, red: list[PhotoRef]) -> None:
     changed = {"status": 412, "detail": "The photo has been changed meanwhile: now its label is green."}
     queue.refusals = [(412, changed), (503, {"status": 503, "detail": "The index is unavailable."})]
@@ -132,6 +133,7 @@ def test_what_is_not_saved_is_kept_and_can_be_repeated(page: Page, queue: Queue,
 
 
 @pytest.mark.slow
+@wide_only
 def test_duplicates_are_removed_or_kept(page: Page, url: str, red: list[PhotoRef]) -> None:
     queue = Queue(page, red[:3], "duplicates")
     page.goto(f"{url}/review?queue=duplicates")
@@ -152,6 +154,7 @@ def test_duplicates_are_removed_or_kept(page: Page, url: str, red: list[PhotoRef
 
 
 @pytest.mark.parametrize("width", [320, slow(390), slow(1440)])
+@wide_only
 def test_it_fits_the_screen(page: Page, url: str, red: list[PhotoRef], width: int) -> None:
     Queue(page, red[:3])
     page.goto(f"{url}/review")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from marks import wide_only
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from serving import fill_index, serving
 
@@ -78,6 +79,7 @@ def test_photos_are_selected_by_their_marks_and_by_keyboard(listed: Page) -> Non
 
 
 @pytest.mark.slow
+@wide_only
 def test_a_selection_survives_another_order_and_ends_with_the_query(listed: Page) -> None:
     marks(listed).first.click()
     address = cards(listed).first.get_attribute("href")
@@ -96,6 +98,7 @@ def test_a_selection_survives_another_order_and_ends_with_the_query(listed: Page
 
 
 @pytest.mark.slow
+@wide_only
 def test_a_lasso_selects_the_photos_in_it(listed: Page) -> None:
     listed.set_viewport_size({"width": 1440, "height": 900})
     first, third = (cards(listed).nth(number).bounding_box() for number in (0, 2))
@@ -134,6 +137,7 @@ def test_a_long_press_selects_on_a_touch_screen(browser: Browser, url: str) -> N
 
 
 @pytest.mark.slow
+@wide_only
 def test_new_results_get_marks_and_keep_the_selection(page: Page, url: str, photos: list[PhotoRef]) -> None:
     page.goto(f"{url}/?id={photos[0].id}")
     expect(marks(page)).to_have_count(23)
@@ -150,6 +154,7 @@ def test_new_results_get_marks_and_keep_the_selection(page: Page, url: str, phot
 
 
 @pytest.mark.slow
+@wide_only
 def test_paths_tables_and_archives_leave_the_page(listed: Page, tmp_path: Path) -> None:
     listed.context.grant_permissions(["clipboard-read", "clipboard-write"])
     for number in (0, 1):
@@ -176,6 +181,7 @@ def test_paths_tables_and_archives_leave_the_page(listed: Page, tmp_path: Path) 
 
 
 @pytest.mark.slow
+@wide_only
 def test_a_refused_download_says_why(listed: Page) -> None:
     problem = {
         "status": 422,
@@ -240,7 +246,7 @@ def test_photos_that_can_not_be_removed_are_counted(writable: Page) -> None:
 def test_a_selection_has_no_violations(
     with_axe: BrowserContext,
     open_tab: Callable[[BrowserContext, str], Page],
-    check: Callable[[Page], None],
+    check_all: Callable[[Page], None],
     url: str,
     photos: list[PhotoRef],
 ) -> None:
@@ -249,12 +255,12 @@ def test_a_selection_has_no_violations(
         page.goto(address)
         marks(page).first.click()
         expect_selected(page, 0)
-        check(page)
+        check_all(page)
     page.get_by_role("button", name="Set label").click()
     labelling = page.get_by_role("dialog", name="Set the label of 1 photo")
     expect(labelling).to_be_visible()
-    check(page)
+    check_all(page)
     labelling.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Remove", exact=True).click()
     expect(page.get_by_role("dialog", name=re.compile("^Remove"))).to_be_visible()
-    check(page)
+    check_all(page)

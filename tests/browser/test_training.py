@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from marks import wide_only
 from playwright.sync_api import Page, Route, expect
 
 API = "**/api/v1"
@@ -56,6 +57,7 @@ def test_a_model_is_trained_and_offered(page: Page, url: str) -> None:
 
 
 @pytest.mark.slow
+@wide_only
 def test_the_last_training_is_compared_and_activated_on_request(page: Page, url: str) -> None:
     page.route(f"{API}/jobs*", lambda route: route.fulfill(json={"jobs": [DONE], "total": 1, "last_sync": None}))
     page.goto(f"{url}/models")

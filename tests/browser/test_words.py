@@ -98,7 +98,7 @@ def test_the_start_page_searches_by_words(with_axe: BrowserContext, open_tab: Op
 
 @pytest.mark.slow
 def test_terms_fit_the_page_and_are_accessible(
-    with_axe: BrowserContext, open_tab: OpenTab, site: Served, check: Check
+    with_axe: BrowserContext, open_tab: OpenTab, site: Served, check_all: Check
 ) -> None:
     long = "a+photo+of+an+old+house+with+a+garden+in+the+snow"
     photo, other = site.photos[3].id, site.photos[9].id
@@ -106,7 +106,7 @@ def test_terms_fit_the_page_and_are_accessible(
     expect_to_fit(page, 1440)
     for output in page.locator(".term output").all():
         expect(output).to_be_in_viewport()
-    check(page)
+    check_all(page)
     for output in page.locator(".term output").all():
         expect(output).to_be_visible()
 
