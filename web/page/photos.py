@@ -40,8 +40,8 @@ class PhotosQuery(Limits):
     after: str = Field("", max_length=8000)
 
     def address(self, **changes: object) -> str:
-        """Return the shortest URL of these photos, with the given changes."""
-        query = self.model_copy(update=changes)
+        """Return the shortest URL of these photos, with the given changes, and only with `after` if that is given."""
+        query = self.model_copy(update={"after": "", **changes})
         fields: dict[str, Any] = {**query.model_dump(exclude={"limits"}), **query.limits}
         return url_for("page.photos", **{name: value for name, value in fields.items() if value})
 
@@ -57,14 +57,14 @@ def show() -> str:
     return render_template(
         "photos.html",
         query=query,
-        address=query.address(offset=0, after=""),
+        address=query.address(offset=0),
         photos=[Card.of(photo.id, photo.payload) for photo in page.photos],
         total=page.total,
         first=query.offset + 1,
         orders=ORDERS,
         columns=offered(query.only, query.limits),
         unknown_columns=filters.unknown,
-        all_columns=query.address(only=[], limits={}, offset=0, after=""),
+        all_columns=query.address(only=[], limits={}, offset=0),
         next_link=_next(query, page.following),
         previous_link=_previous(query),
     )
@@ -81,4 +81,4 @@ def _next(query: PhotosQuery, following: Position | None) -> str | None:
 def _previous(query: PhotosQuery) -> str | None:
     """Return the address of the page before; None if there is none, or it can't be reached by an offset."""
     before = max(0, query.offset - PAGE_SIZE)
-    return query.address(offset=before, after="") if query.offset and before <= MAX_OFFSET else None
+    return query.address(offset=before) if query.offset and before <= MAX_OFFSET else None
