@@ -98,11 +98,17 @@ class CorrectionLog:
         with _failing(self.path):
             make_folder(self.path.parent)
             is_new = not self.path.exists()
-            with self.path.open("ab+", buffering=0) as file:
+            with self.path.open("ab+") as file:
+                size = os.fstat(file.fileno()).st_size
                 if _is_torn(file.fileno()):
                     lines = b"\n" + lines
-                file.write(lines)
-                os.fsync(file.fileno())
+                try:
+                    file.write(lines)
+                    file.flush()
+                    os.fsync(file.fileno())
+                except OSError:  # the disk is full: no part of them stays
+                    file.truncate(size)
+                    raise
             if is_new:
                 flush(self.path.parent)
 

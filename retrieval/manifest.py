@@ -51,7 +51,7 @@ class PhotoManifest:
         self._uri = store_of(source).canonical(source)
         inner, chain, archive = self._uri.partition(CHAIN)
         self._end = chain + archive
-        self._columns: tuple[str, ...] = ()  # of the first row
+        self._columns: dict[str, None] = {}  # the names of all columns, in their order
         self._is_strict = strict and _suffix(source) != ".parquet"
         self._folder = inner.rpartition("/")[0] if is_url(source) else os.fspath(path_of(self._uri).parent)
 
@@ -84,7 +84,7 @@ class PhotoManifest:
                 report.found_label(photo.label)
                 without_column += photo.label_is_default
                 yield photo
-        if without_column:
+        if without_column and not any(name.strip().lower() == "label" for name in self._columns):
             report.missing_labels.append(
                 f"{self._name} has no column label: {count_of(without_column)} without one. {self._advice()}"
             )
@@ -125,7 +125,7 @@ class PhotoManifest:
         if isinstance(row, BadSource):
             raise BadSource(f"{where}, {row.message}", row.remedy)
         columns = _columns_of(tuple(row), self._name)
-        self._columns = self._columns or tuple(row)
+        self._columns |= dict.fromkeys(row)
         if _is_comment(row) and not self._exists(row, columns):
             return None
         path, label, split = _value(row, columns.path), _value(row, columns.label), _value(row, columns.split)

@@ -1,15 +1,19 @@
 """Filters over HTTP, and the columns that the current request may see."""
 
-from collections.abc import Collection
+import re
+from collections.abc import Callable, Collection
 from typing import Any
 
 from retrieval.api_keys import Scope
 from retrieval.columns.schema import ColumnSchema, read_schema
 from retrieval.columns.where import group_field, parse_where
+from retrieval.errors import BadQuery
 from retrieval.index.conditions import Condition, Field
-from retrieval.photo_ref import Extra
+from retrieval.photo_ref import Extra, display
 from web.keys import may
 from web.services import services
+
+HIDDEN_MESSAGE = "This message names a hidden column; keys of the scope write can see it."
 
 
 def condition_of(where: dict[str, Any] | str | None) -> Condition | None:
@@ -38,3 +42,22 @@ def shown_extra(extra: Extra) -> Extra:
     """Return the columns of a photo that the current request may see."""
     hidden = hidden_columns()
     return {name: value for name, value in extra.items() if name not in hidden} if hidden else extra
+
+
+def order(sort: str) -> str:
+    """Return an order of photos; raises `BadQuery` if the current request may not see the column."""
+    if sort.removeprefix("-") in hidden_columns():
+        raise BadQuery(f"There is no column {sort.removeprefix('-')}.", "Sort by another one.")
+    return sort
+
+
+def without_hidden() -> Callable[[str], str]:
+    """Return a function that replaces a message about a column that the current request may not see.
+
+    Such a message may have values of the column. The function can also be called after the request.
+    """
+    names = [re.escape(display(name)) for name in hidden_columns()]
+    if not names:
+        return lambda message: message
+    named = re.compile(rf"(?<!\w)({'|'.join(names)})(?!\w)")
+    return lambda message: HIDDEN_MESSAGE if named.search(message) else message

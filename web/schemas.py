@@ -36,10 +36,10 @@ from retrieval.index import Filter
 from retrieval.label_prediction import PredictedLabel
 from retrieval.labels import composed
 from retrieval.listing import LabelFrom
-from retrieval.photo_ref import Extra
+from retrieval.photo_ref import Extra, display
 from retrieval.search import MOST_RESULTS, SearchParameters
 from retrieval.search_response import Distance, More, Score, ScoreBands, Scores
-from web.columns import condition_of, group_by
+from web.columns import condition_of, group_by, order
 
 
 def _new_label(label: str) -> str:
@@ -99,8 +99,8 @@ Uri = Annotated[str | None, Field(description="null for requests that may not se
 ShownPath = Annotated[str, Field(description="below the library or, outside of it, below the source that was indexed")]
 Width = Annotated[int, Field(description="in pixels, with the EXIF orientation applied")]
 Height = Annotated[int, Field(description="in pixels, with the EXIF orientation applied")]
-ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
-ColumnText = Annotated[str, Field(max_length=10_000)]
+ColumnName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(display)]
+ColumnText = Annotated[str, Field(max_length=10_000), AfterValidator(display)]
 ColumnNumber = Annotated[float, Field(ge=-(2**53), le=2**53, allow_inf_nan=False)]
 ColumnInteger = Annotated[int, Field(ge=-(2**53), le=2**53)]
 OneColumnValue = bool | ColumnInteger | ColumnNumber | ColumnText
@@ -647,7 +647,7 @@ class BrowsingOptions(RequestModel):
     def browsing(self) -> Browsing:
         """Convert them; raises `BadQuery` if the filter is wrong, or the options can't be combined."""
         filter = Filter(self.label, condition_of(self.where))
-        return Browsing(filter, self.q, self.sort, self.offset, self.limit, self.after)
+        return Browsing(filter, self.q, order(self.sort), self.offset, self.limit, self.after)
 
 
 class ImageList(BaseModel):

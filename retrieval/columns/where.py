@@ -60,7 +60,8 @@ EXAMPLES: dict[Kind, str] = {
     "flag": "true or false",
     "place": '{"near": {"lat": 48.1, "lon": 11.6, "km": 5}}',
 }
-MOST_CONDITIONS = 10_000
+MOST_TEXTS = 10_000
+MOST_CONDITIONS = 1_000  # others: engines check each of them on its own
 DEEPEST = 16
 FARTHEST_KM = 20_038  # half of the equator
 SHOWN = 100  # characters of a wrong value
@@ -108,7 +109,7 @@ class _Parser:
         own = {f"{OF_MANIFEST}{name}": schema.field(name) for name in schema.kinds if name not in hidden}
         self._fields = own | self._columns
         self._paths = paths
-        self._left = MOST_CONDITIONS
+        self._texts, self._conditions = 0, 0
 
     def condition(self, where: object, depth: int = 0) -> Condition:
         """Return the condition of an object."""
@@ -119,9 +120,9 @@ class _Parser:
             )
         if depth > DEEPEST:
             raise BadQuery(f"where is nested deeper than {DEEPEST} objects.", "Simplify it.")
-        return _all([one for key, value in where.items() for one in self._conditions(key, value, depth)])
+        return _all([one for key, value in where.items() for one in self._of_key(key, value, depth)])
 
-    def _conditions(self, key: str, value: object, depth: int) -> Iterator[Condition]:
+    def _of_key(self, key: str, value: object, depth: int) -> Iterator[Condition]:
         if key == "any":
             if not isinstance(value, list) or not value:
                 raise BadQuery(f"any is {_shown(value)}.", "Give a list of objects, of which one should match.")
@@ -146,10 +147,11 @@ class _Parser:
         values = value if isinstance(value, list) else [value]
         if not values:
             raise BadQuery(f"The list for {display(name)} is empty.", "Give at least one value.")
-        self._count(len(values))
         if field.kind in ("number", "date"):
+            self._count(len(values))
             yield _any([self._equal(name, field, each) for each in values])
         else:
+            self._count_texts(len(values))
             yield self._one_of(name, field, [self._text(name, field, each) for each in values])
 
     def _operators(self, name: str, field: Field, operators: Mapping[str, object]) -> Iterator[Condition]:
@@ -212,9 +214,15 @@ class _Parser:
         return StartsWith(field, _composed_start(text))
 
     def _count(self, conditions: int) -> None:
-        self._left -= conditions
-        if self._left < 0:
-            raise BadQuery(f"where has more than {MOST_CONDITIONS:,} values.", "Give fewer values.")
+        self._conditions += conditions
+        if self._conditions > MOST_CONDITIONS:
+            raise BadQuery(f"where has more than {MOST_CONDITIONS:,} conditions.", "Give fewer, or use ranges.")
+
+    def _count_texts(self, texts: int) -> None:
+        self._count(1)
+        self._texts += texts
+        if self._texts > MOST_TEXTS:
+            raise BadQuery(f"where has more than {MOST_TEXTS:,} values.", "Give fewer values.")
 
 
 def _all(conditions: list[Condition]) -> Condition:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import make
 import pytest
+from disks import small_disk
 
 from indexer.batch import BatchIndexer, now
 from indexer.correction_log import Correction, CorrectionLog, DamagedLine, read_corrections
@@ -17,6 +18,7 @@ from indexer.sources import list_sources
 from retrieval.bundle import Bundle
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
+from retrieval.errors import LookalikeError
 from retrieval.index import IndexStore, Payload, VectorIndex
 from retrieval.index.base import IndexedPhoto
 from retrieval.photo_ref import uri_of
@@ -202,3 +204,13 @@ def test_corrections_at_the_same_time_are_all_recorded(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(append, range(20)))
     assert len(CorrectionLog(tmp_path).latest()) == 20
+
+
+def test_a_full_disk_leaves_no_part_of_a_correction(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 8192) as disk:
+        log = CorrectionLog(disk)
+        log.append([correction("a", "tulip")])
+        before = log.path.read_bytes()
+        with pytest.raises(LookalikeError, match="can't be used"):
+            log.append([correction(str(number), "x" * 400) for number in range(40)])
+        assert log.path.read_bytes() == before

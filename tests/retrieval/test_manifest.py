@@ -95,6 +95,14 @@ def test_utf_16_that_is_cut_off_is_one_sentence(tmp_path: Path) -> None:
         rows(tmp_path / "m.csv")
 
 
+def test_rows_without_a_label_are_no_missing_column(tmp_path: Path) -> None:
+    lines = [{"path": "a.jpg"}, {"path": "b.jpg", "label": "x", "price": 5}]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    report = ListingReport()
+    assert rows(tmp_path / "m.jsonl", report) == [("a.jpg", None), ("b.jpg", "x")]
+    assert report.missing_labels == []
+
+
 def test_a_missing_column_of_labels_is_reported(tmp_path: Path) -> None:
     for text, expected in {
         "path,price\na.jpg,5\nb.jpg,\n": [

@@ -58,6 +58,9 @@ def parse(where: object) -> Condition | None:
         ('{"price": {"gte": 1}, "price": {"lt": 2}}', "where names price twice in one object."),
         ("[" * 100_000, "where is not JSON"),
         ({"shop": ["a"] * 10_001}, "where has more than 10,000 values."),
+        ({"any": [{"shop": ["a"] * 5_001}, {"shop": ["b"] * 5_000}]}, "where has more than 10,000 values."),
+        ({"price": [*range(1_001)]}, "where has more than 1,000 conditions."),
+        ({"any": [{"not": {"shop": "a"}}] * 1_001}, "where has more than 1,000 conditions."),
     ],
 )
 def test_a_wrong_filter_is_refused_by_name(where: object, message: str) -> None:

@@ -12,6 +12,8 @@ import pytest
 from serving import Site
 from werkzeug.test import TestResponse
 
+from indexer.batch import BatchResult, Failure
+from indexer.jobs import IndexRequest, JobRecord
 from retrieval.columns.schema import ColumnSchema, save_schema
 from retrieval.photo_ref import file_name
 from web.page import photos
@@ -90,6 +92,34 @@ def test_hidden_columns_are_for_writers(priced: Site, monkeypatch: pytest.Monkey
     found = priced.client.post(SEARCH, json=body, headers=key)
     assert [result["extra"]["buyer"] for result in found.get_json()["results"]] == ["Ann"]
     assert priced.client.get(photo, headers=key).get_json()["extra"]["buyer"] == "Ann"
+
+
+def test_nothing_else_tells_of_hidden_columns(priced: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    services = priced.app.extensions[EXTENSION]
+    request = IndexRequest(["photos"], columns=["buyer:text"])
+    record = JobRecord(priced.settings.jobs_folder, request, priced.searcher.index.model)
+    failure = Failure("file:///photos/m.csv#line=2", "m.csv, line 2: buyer is [5, {}].")
+    record.count(BatchResult(1, 0, failures=(failure,)))
+    record.job.notices = ['The column buyer has text ("Ann") and numbers (5).', "The column price has text."]
+    record.job.column_kinds = {"buyer": "text", "price": "number"}
+    record.end("done")
+    job, photo = f"/api/v1/jobs/{record.job.id}", f"/api/v1/images/{priced.photos[0].id}"
+    version = priced.client.get(photo).get_json()["version"]
+
+    hidden = {"hidden_columns": ("buyer", "taken")}
+    monkeypatch.setattr(services, "settings", services.settings.model_copy(update=hidden))
+    for address in ("/api/v1/jobs", job, f"{job}/failures", f"{job}/events", "/jobs", "/photos?sort=taken"):
+        text = priced.client.get(address).get_data(as_text=True)
+        assert not re.search("buyer|Ann|value=.-?taken", text), address
+    assert "The column price has text." in priced.client.get(job).get_json()["notices"]
+    assert priced.client.get("/api/v1/images?sort=-taken").status_code == 422
+    assert priced.client.get(photo).get_json()["version"] != version, "a reader could guess values by it"
+
+    key = {"Authorization": f"Bearer {services.keys[0].secret}"}
+    assert priced.client.get(job, headers=key).get_json()["column_kinds"] == {"buyer": "text", "price": "number"}
+    assert "buyer" in priced.client.get(f"{job}/failures", headers=key).get_data(as_text=True)
+    assert priced.client.get("/api/v1/images?sort=-taken", headers=key).status_code == 200
+    assert priced.client.get(photo, headers=key).get_json()["version"] == version
 
 
 def test_the_page_offers_filters_and_keeps_them_in_its_address(priced: Site) -> None:

@@ -3,6 +3,7 @@
 import io
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -224,7 +225,8 @@ def _tagged(photo: Photo) -> tuple[Photo, int, dict[str, str]]:
 
 def shown(photo: uuid.UUID, payload: Payload, place: dict[str, Any]) -> Photo:
     """Return a photo as the current request may see it."""
-    fields = payload.as_dict() | {"extra": shown_extra(payload.extra), "version": version_of(payload)}
+    seen = replace(payload, extra=shown_extra(payload.extra))  # also in the version, which reveals no hidden value
+    fields = seen.as_dict() | {"extra": seen.extra, "version": version_of(seen)}
     return Photo(**{"id": photo, "label": None, **fields, **place})
 
 

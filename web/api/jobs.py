@@ -15,6 +15,7 @@ from indexer.scheduled_sync import load_sync
 from retrieval.api_keys import Scope
 from retrieval.errors import NotFound
 from retrieval.stores import Failure
+from web.columns import hidden_columns, without_hidden
 from web.keys import WRITES, current, may, require, sees_uris
 from web.schemas import FailedPhoto, Failures, IndexJob, Jobs, NewJob, PageOptions, TrainJob
 from web.services import Services, services
@@ -163,8 +164,24 @@ def _bundle_of(model: str) -> Path:
 
 def _shown() -> Callable[[Job], Job]:
     """A function that returns a job as the current request may see it; a stream calls it after the request."""
-    if sees_uris():
-        return lambda job: job
+    hidden, message = hidden_columns(), without_hidden()
+    without_paths = (lambda job: job) if sees_uris() else _without_folders()
+
+    def without_columns(job: Job) -> Job:
+        return job.model_copy(
+            update={
+                "columns": [column for column in job.columns if column.rpartition(":")[0] not in hidden],
+                "column_kinds": {name: kind for name, kind in job.column_kinds.items() if name not in hidden},
+                "notices": [message(notice) for notice in job.notices],
+                "error": job.error and message(job.error),
+            }
+        )
+
+    return (lambda job: without_columns(without_paths(job))) if hidden else without_paths
+
+
+def _without_folders() -> Callable[[Job], Job]:
+    """A function that returns a job without the folders of the server."""
     paths = services().shown_paths
 
     def without_folders(job: Job) -> Job:
@@ -186,10 +203,9 @@ def _shown() -> Callable[[Job], Job]:
 
 def _failure(failure: Failure) -> FailedPhoto:
     paths, is_seen = services().shown_paths, sees_uris()
+    reason = failure.reason if is_seen else paths.without_folders(failure.reason, failure.uri)
     return FailedPhoto(
-        uri=failure.uri if is_seen else None,
-        path=paths.of(failure.uri),
-        reason=failure.reason if is_seen else paths.without_folders(failure.reason, failure.uri),
+        uri=failure.uri if is_seen else None, path=paths.of(failure.uri), reason=without_hidden()(reason)
     )
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 from retrieval.browse import Browsing, browse
 from retrieval.index import Filter
 from retrieval.sort_order import Position
+from web.columns import hidden_columns
 from web.page.address import PAGE_SIZE, Limits
 from web.page.cards import Card
 from web.page.column_filters import chosen, offered
@@ -51,6 +52,9 @@ def show() -> str:
     query = check_fields(PhotosQuery, request.args)
     filters = chosen(query.only, query.limits)
     query = query.model_copy(update={"only": filters.values, "limits": filters.limits})
+    if query.sort.removeprefix("-") in hidden_columns():
+        query = query.model_copy(update={"sort": "", "after": ""})
+    orders = {sort: title for sort, title in ORDERS.items() if sort.removeprefix("-") not in hidden_columns()}
     filter, skipped = Filter(tuple(query.label), filters.condition), 0 if query.after else query.offset
     wanted = Browsing(filter, query.q, query.sort, skipped, PAGE_SIZE, query.after)
     page = browse(services().searcher.index, wanted)
@@ -61,7 +65,7 @@ def show() -> str:
         photos=[Card.of(photo.id, photo.payload) for photo in page.photos],
         total=page.total,
         first=query.offset + 1,
-        orders=ORDERS,
+        orders=orders,
         columns=offered(query.only, query.limits),
         unknown_columns=filters.unknown,
         all_columns=query.address(only=[], limits={}, offset=0),
