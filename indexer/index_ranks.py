@@ -14,7 +14,8 @@ from indexer.batches import batches
 from retrieval.cancellation import CancellationToken
 from retrieval.columns.kinds import Kind
 from retrieval.index import Payload, VectorIndex
-from retrieval.index.ranks import FIELD, RANKED, current_ranks, has_ranks, note_ranks, ranks_of
+from retrieval.index.ranks import FIELD, RANKED, current_ranks, ranks_of
+from retrieval.index_order import has_ranks, note_ranks
 
 FEWEST_PHOTOS = 20_000  # of an index that needs ranks; below 25,000, photos are sorted in memory
 WRITTEN_AT_ONCE = 1000

@@ -19,7 +19,7 @@ from retrieval.cancellation import CancellationToken
 from retrieval.current_model import bundle_in_use
 from retrieval.errors import IndexMismatch
 from retrieval.index import IndexStore, Point, VectorIndex
-from retrieval.index.ranks import has_ranks
+from retrieval.index_order import has_ranks
 from retrieval.settings import Settings
 from retrieval.wording import count_of
 

@@ -7,8 +7,7 @@ from itertools import islice
 from retrieval.errors import BadQuery
 from retrieval.index import Filter, Payload, VectorIndex
 from retrieval.index.base import IndexedPhoto
-from retrieval.index.ranks import has_ranks
-from retrieval.index_order import IndexOrder
+from retrieval.index_order import IndexOrder, has_ranks
 from retrieval.labels import composed
 from retrieval.photo_ref import file_name
 from retrieval.sort_order import Position, SortOrder

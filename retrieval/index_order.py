@@ -1,6 +1,7 @@
 """The photos of a large index in an order by which the index sorts, from any position on."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from heapq import merge
 from itertools import groupby
@@ -12,6 +13,8 @@ from retrieval.index.base import IndexedPhoto
 from retrieval.index.conditions import AllOf, Condition, Exists, Not
 from retrieval.sort_order import Position, SortOrder
 
+VERSION = 1  # of ranks, and of the order of texts
+NOTE = "ranks"  # saved with an index in which ranks agree with each other
 MOST_UNRANKED = 25_000  # photos; up to so many are sorted in memory
 
 
@@ -93,6 +96,18 @@ class IndexOrder:
         is_same = now is not None and self.order.value(now) == position.value
         rank = self.order.number(now) if now is not None and is_same else None
         return position.rank if rank is None else rank
+
+
+def has_ranks(index: VectorIndex) -> bool:
+    """Whether the index can sort by ranks; a few photos may have none."""
+    with suppress(ValueError):
+        return int(index.note(NOTE) or 0) == VERSION
+    return False
+
+
+def note_ranks(index: VectorIndex, *, complete: bool) -> None:
+    """Save whether the index can sort by ranks; raises `IndexWriteFailed` if that is not possible."""
+    index.save_note(NOTE, str(VERSION if complete else 0))
 
 
 def _with(filter: Filter, condition: Condition) -> Filter:

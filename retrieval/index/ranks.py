@@ -7,18 +7,11 @@ payload is written with another one, so that a photo with a new name or label ha
 
 import zlib
 from collections.abc import Mapping
-from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from retrieval.photo_ref import file_name
 
-if TYPE_CHECKING:
-    from retrieval.index.base import VectorIndex
-
 RANKED = ("name", "label")
 FIELD = "ranks"
-VERSION = 1  # of the ranks and of the order of texts
-NOTE = "ranks"  # saved with the index if photos have ranks that agree with each other
 
 
 def sort_name(uri: str) -> str:
@@ -52,18 +45,6 @@ def current_ranks(stored: Mapping[str, int], texts: Mapping[str, str]) -> dict[s
     """Return what a payload stores without the ranks of a former name or label."""
     keys = [key for key, text in texts.items() if key in stored and stored.get(_checksum_name(key)) == _checksum(text)]
     return {name: stored[name] for key in keys for name in (key, _checksum_name(key))}
-
-
-def has_ranks(index: "VectorIndex") -> bool:
-    """Whether the index can sort by ranks; a few photos may have none."""
-    with suppress(ValueError):
-        return int(index.note(NOTE) or 0) == VERSION
-    return False
-
-
-def note_ranks(index: "VectorIndex", *, complete: bool) -> None:
-    """Save whether the index can sort by ranks; raises `IndexWriteFailed` if that is not possible."""
-    index.save_note(NOTE, str(VERSION if complete else 0))
 
 
 def _checksum_name(key: str) -> str:

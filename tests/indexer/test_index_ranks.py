@@ -16,7 +16,7 @@ from indexer.runner import run_job
 from retrieval.bundle import Bundle
 from retrieval.cancellation import CancellationToken
 from retrieval.index import IndexStore, VectorIndex
-from retrieval.index.ranks import has_ranks
+from retrieval.index_order import has_ranks
 from retrieval.photo_ref import file_name
 from retrieval.settings import Settings
 
