@@ -20,8 +20,8 @@ sys.path.append(str(BENCHMARKS))
 def test_mixed_requests_are_not_refused(bundle: Bundle, library: Path, tmp_path: Path) -> None:
     other = make.bundle(tmp_path / "other", dimension=8, seed=7)
     bundles = ["--bundle", bundle.folder, "--other", other.folder]
-    found = run("mixed_load", *bundles, "--photos", library, "--requests", "200", "--clients", "8")
-    assert found["requests"] == 200 and found["jobs_started"] > 0
+    found = run("mixed_load", *bundles, "--photos", library, "--requests", "60", "--clients", "8")
+    assert found["requests"] == 60 and found["jobs_started"] > 0
     assert (found["refused"], found["first_refused"]) == (0, [])
 
 
