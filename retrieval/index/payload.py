@@ -73,7 +73,7 @@ class Payload:
             return cls(**{"label": None, **(values or {}), **lists})
         except TypeError as error:
             raise IndexUnreadable(
-                f"In the index, a photo's payload is damaged ({error}).",
+                f"A photo's payload is damaged ({error}).",
                 "Remove this index with `lookalike models remove`, and index the photos again.",
             ) from None
 
