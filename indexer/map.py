@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from indexer.batch import BatchResult
 from indexer.changes import photos_changed
 from indexer.gallery import draw_points
-from indexer.jobs import IndexRequest, Job, JobRecord, run_recorded
+from indexer.index_job import run_on_index
+from indexer.jobs import IndexRequest, Job
 from indexer.low_priority import compute
-from indexer.model_registry import open_index
+from retrieval.bundle import Bundle
 from retrieval.cancellation import CancellationToken
-from retrieval.current_model import bundle_in_use
 from retrieval.errors import LookalikeError, NotFound, os_errors_as
 from retrieval.files import write_atomically
 from retrieval.index import IndexStore, Point, VectorIndex
@@ -39,19 +38,18 @@ def run_map(
     cancellation: CancellationToken,
     on_progress: Callable[[Job], None],
 ) -> None:
-    """Compute the map of a model as a job, like `indexer.runner.run_job`, and save it for `load_map`.
+    """Compute the map of a model as a job, like `indexer.index_job.run_on_index`, and save it for `load_map`."""
 
-    Raises:
-        NotFound: the model has no index, or an empty one.
-        LookalikeError: the job failed; its record has the reason.
-    """
-    bundle = bundle_in_use(settings, store, request.bundle)
-    with open_index(store, bundle) as index:
+    def work(index: VectorIndex, _: Bundle, cancellation: CancellationToken) -> int | None:
+        total = index.count()
+        points = draw_points(index, MOST_POINTS)
+        positions = compute("the map", cancellation, _project, np.stack([point.vector for point in points]))
+        if positions is None:
+            return None
+        _save(settings, index.model, total, points, positions)
+        return len(points)
 
-        def work(record: JobRecord) -> bool:
-            return _compute(settings, index, record, record.cancellation(cancellation))
-
-        run_recorded(settings, request, bundle.model_id, on_progress, work)
+    run_on_index(settings, store, request, cancellation, on_progress, work)
 
 
 def load_map(settings: Settings, model: str) -> bytes:
@@ -75,18 +73,6 @@ def load_map_and_changes(settings: Settings, index: VectorIndex) -> bytes:
     known = json.loads(stored)
     changed = photos_changed(settings, index, known["computed_at"], known["total"])
     return b'{"changed":%d,' % changed + stored[1:]
-
-
-def _compute(settings: Settings, index: VectorIndex, record: JobRecord, cancellation: CancellationToken) -> bool:
-    """Compute the map and save it; return whether that was completed."""
-    total = index.count()
-    points = draw_points(index, MOST_POINTS)
-    positions = compute("the map", cancellation, _project, np.stack([point.vector for point in points]))
-    if positions is None:
-        return False
-    _save(settings, index.model, total, points, positions)
-    record.count(BatchResult(seen=len(points)))
-    return True
 
 
 def _project(vectors: npt.NDArray[np.float32]) -> Positions:
