@@ -3,6 +3,7 @@
 import sys
 from contextlib import suppress
 from importlib import import_module
+from inspect import getdoc
 from typing import Any, NoReturn
 
 import typer
@@ -37,7 +38,7 @@ COMMANDS = {
     "export": ("indexer.export_cli:export", "Write the photos of the index, with their embeddings, to a file."),
     "import-vectors": ("indexer.export_cli:import_vectors", "Add the photos of an exported file to an index."),
     "serve": ("web.cli:serve", "Serve the search page and the JSON API."),
-    "worker": ("indexer.cli:worker", "Run a worker for distributed indexing jobs."),
+    "worker": ("indexer.cli:worker", "Run a worker for distributed indexing jobs, or for trainings."),
     "doctor": ("indexer.cli:doctor", "Check settings, device, bundle, index, servers, disk and versions."),
 }
 
@@ -91,8 +92,13 @@ def _load(name: str) -> Any:
     if isinstance(command, typer.Typer):
         app.add_typer(command, name=name, help=summary)
     else:
-        app.command(name, help=summary)(command)
+        app.command(name, help=_paragraphs(command))(command)
     return get_group(app).commands[name]
+
+
+def _paragraphs(command: object) -> str:
+    """The docstring of a command, each paragraph as one line, which the help breaks to the width of the terminal."""
+    return "\n\n".join(paragraph.replace("\n", " ") for paragraph in (getdoc(command) or "").split("\n\n"))
 
 
 def _fail(error: LookalikeError) -> NoReturn:

@@ -37,6 +37,8 @@ from trainer.splits import DrawSplits, hashed_splits, stratified_splits
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 
+PHOTOS, TRAINING, OUTPUT = "Photos and splits", "Training", "Output and progress"  # groups of options in the help
+
 DataOption = Annotated[
     str,
     typer.Option(
@@ -47,17 +49,27 @@ DataOption = Annotated[
 ]
 SplitsOption = Annotated[
     Path | None,
-    typer.Option("--splits", help="A CSV file with the columns path,label,split; paths are relative to the data set."),
+    typer.Option(
+        "--splits",
+        help="A CSV file with the columns path,label,split; paths are relative to the data set.",
+        rich_help_panel=PHOTOS,
+    ),
 ]
 UnseenOption = Annotated[
     list[str] | None,
-    typer.Option("--unseen-class", help="A class to use for testing only; give this option at least twice."),
+    typer.Option(
+        "--unseen-class",
+        help="A class to use for testing only; give this option at least twice.",
+        rich_help_panel=PHOTOS,
+    ),
 ]
 
 
 LabelFromOption = Annotated[
     LabelFrom | None,
-    typer.Option(help="Source of the labels. Default: folder names, or the column `label` of a manifest."),
+    typer.Option(
+        help="Source of the labels. Default: folder names, or the column `label` of a manifest.", rich_help_panel=PHOTOS
+    ),
 ]
 
 
@@ -67,25 +79,42 @@ def train(  # noqa: PLR0917 - a command line is all options
     backbone: Annotated[str, typer.Option(help="Name of a backbone; see `lookalike backbones`.")] = DEFAULT_BACKBONE,
     recipe: Annotated[str, typer.Option(help="Name of a recipe; see `lookalike recipes`.")] = "default",
     weights: Annotated[
-        str, typer.Option(help="auto (pretrained if the backbone has such weights), none (random) or a file.")
+        str,
+        typer.Option(
+            help="auto (pretrained if the backbone has such weights), none (random) or a file.",
+            rich_help_panel=TRAINING,
+        ),
     ] = "auto",
-    seed: Annotated[int, typer.Option(min=0, max=2**31, help="Seed of splits, batches and random weights.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, max=2**31, help="Seed of splits, batches and random weights.", rich_help_panel=TRAINING),
+    ] = 0,
     seeds: Annotated[
         int,
         typer.Option(
-            min=1, max=100, help="Number of training runs, with the seeds SEED, SEED + 1, …; the best model is kept."
+            min=1,
+            max=100,
+            help="Number of training runs, with the seeds SEED, SEED + 1, …; the best model is kept.",
+            rich_help_panel=TRAINING,
         ),
     ] = 1,
     dimension: Annotated[
-        int | None, typer.Option(min=2, max=4096, help="Length of the embeddings. Default: set by the recipe.")
+        int | None,
+        typer.Option(
+            min=2, max=4096, help="Length of the embeddings. Default: set by the recipe.", rich_help_panel=TRAINING
+        ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Maximum number of epochs. Default: set by the recipe.")
+        int | None,
+        typer.Option(min=1, help="Maximum number of epochs. Default: set by the recipe.", rich_help_panel=TRAINING),
     ] = None,
     changed: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="SETTING=VALUE", help="Change a setting of the recipe; see `lookalike recipes RECIPE`."
+            "--set",
+            metavar="SETTING=VALUE",
+            help="Change a setting of the recipe; see `lookalike recipes RECIPE`.",
+            rich_help_panel=TRAINING,
         ),
     ] = None,
     splits: SplitsOption = None,
@@ -93,19 +122,30 @@ def train(  # noqa: PLR0917 - a command line is all options
     label_from: LabelFromOption = None,
     include_hidden: IncludeHidden = False,
     exclude: Exclude = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted training.")] = False,
-    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard logs.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume an interrupted training.", rich_help_panel=TRAINING)
+    ] = False,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Folder for TensorBoard logs.", rich_help_panel=OUTPUT)
+    ] = None,
     mixed_precision: Annotated[
-        bool | None, typer.Option(help="Train with bfloat16 computations. Default: on for GPUs that support it.")
+        bool | None,
+        typer.Option(
+            help="Train with bfloat16 computations. Default: on for GPUs that support it.", rich_help_panel=TRAINING
+        ),
     ] = None,
     quantize: Annotated[
         Precision,
         typer.Option(
-            help="int8: faster on CPUs. Falls back to float32, with a message, if it reduces retrieval quality."
+            help="int8: faster on CPUs. Falls back to float32, with a message, if it reduces retrieval quality.",
+            rich_help_panel=TRAINING,
         ),
     ] = "float32",
     progress: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the progress to this JSON file, once a second.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the progress to this JSON file, once a second.", rich_help_panel=OUTPUT
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
