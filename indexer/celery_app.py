@@ -9,6 +9,9 @@ from indexer.redis_client import DEFAULT_URL, retry
 from retrieval.settings import Settings
 
 QUEUE = "lookalike"
+TRAIN_QUEUE = "lookalike-train"
+TRAINER = "train-"  # the start of the names of workers that train
+ANSWER_SECONDS = 3.0
 SCHEDULED_CROSS_CHECK = "lookalike.scheduled_cross_check"
 SCHEDULED_SYNC = "lookalike.scheduled_sync"
 
@@ -24,8 +27,15 @@ def make_app(settings: Callable[[], Settings]) -> Celery:
 
 
 def count_workers(app: Celery) -> int:
-    """Count the workers that answer within a second."""
-    return len(retry(lambda: app.control.ping(timeout=1.0)))
+    """Count the workers for indexing that answer within a second."""
+    names = [name for answer in retry(lambda: app.control.ping(timeout=1.0)) for name in answer]
+    return sum(not name.startswith(TRAINER) for name in names)
+
+
+def trainer_answers(app: Celery) -> bool:
+    """Return whether a worker that trains answers within three seconds."""
+    only = {"pattern": f"{TRAINER}*", "matcher": "glob", "limit": 1}
+    return bool(retry(lambda: app.control.ping(timeout=ANSWER_SECONDS, **only)))
 
 
 def _configuration(settings: Settings) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -21,6 +21,7 @@ from indexer.progress import INTERRUPTED, cancel_on_interrupt, progress_bar
 from indexer.removal import REMOVABLE
 from indexer.runner import FinishedJob, run_job
 from indexer.scheduled_sync import load_sync
+from indexer.train_process import can_train
 from retrieval.columns.kinds import KINDS
 from retrieval.console import Exclude, IncludeHidden, JsonFlag, print_result, say
 from retrieval.current_model import bundle_in_use
@@ -37,6 +38,7 @@ FIRST_DISAGREEMENTS = 5
 MARKS = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[red]problem[/]"}
 
 jobs = typer.Typer(help="List, inspect, cancel and retry indexing jobs.", no_args_is_help=True)
+Queue = Literal["index", "train"]
 JobArgument = Annotated[str, typer.Argument(help="The job's id; see `lookalike jobs list`.")]
 
 
@@ -125,15 +127,30 @@ def worker(
         int, typer.Option(min=1, help="Number of processes; the embedded index allows only one.")
     ] = 1,
     *,
+    queue: Annotated[
+        Queue,
+        typer.Option(
+            help="index: batches of indexing jobs. train: models that a server is to train; needs TensorFlow, and the "
+            "LOOKALIKE_HOME of the server."
+        ),
+    ] = "index",
     beat: Annotated[
         bool, typer.Option("--beat", help="Also schedule cross-checks and syncs; use it for one worker only.")
     ] = False,
 ) -> None:
-    """Run a worker for distributed indexing jobs."""
-    settings = load_settings()
+    """Run a worker for distributed indexing jobs, or for trainings.
+
+    It needs Redis (LOOKALIKE_REDIS_URL), and the photos at the same paths as the other machines.
+    """
+    settings, trains = load_settings(), queue == "train"
     if settings.redis_url is None:
         raise LookalikeError("A worker needs Redis.", "Set LOOKALIKE_REDIS_URL, for example redis://127.0.0.1:6379/0.")
-    if concurrency > 1 and not open_store(settings).allows_many_processes:
+    if trains and not can_train():
+        raise LookalikeError(
+            "A worker of the queue train needs TensorFlow, which is not installed here.",
+            "Run `pip install 'lookalike[train]'` under Python 3.11, or omit --queue.",
+        )
+    if concurrency > 1 and not trains and not open_store(settings).allows_many_processes:
         raise LookalikeError(
             f"{concurrency} processes can't share the embedded index.",
             "Set LOOKALIKE_QDRANT_URL, or omit --concurrency.",
@@ -147,11 +164,11 @@ def worker(
     require_redis(settings)
     settings.home.mkdir(parents=True, exist_ok=True)
     schedule = ["--beat", "--schedule", str(settings.home / "beat-schedule")] if beat else []
-    run_worker(["--loglevel", "INFO", "--concurrency", str(concurrency), *schedule])
+    run_worker(["--loglevel", "INFO", "--concurrency", str(concurrency), *schedule], trains=trains)
 
 
 def doctor(as_json: JsonFlag = False) -> None:
-    """Check settings, bundle, index, servers, disk and versions."""
+    """Check settings, device, bundle, index, servers, disk and versions."""
     checks = examine()
     table = Table(box=None, show_header=False)
     for check in checks:

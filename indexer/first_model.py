@@ -1,11 +1,10 @@
 """The first model of a home, made of the installed network with pretrained weights, and the first job with it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
-from indexer.jobs import IndexRequest, Job, JobRecord, start_record
+from indexer.jobs import IndexRequest, Job, JobRecord
 from indexer.runner import run_job
-from indexer.train_process import can_train, train
+from indexer.train_process import can_train, run_with_new_model, train
 from retrieval.bundle import Bundle
 from retrieval.cancellation import CancellationToken
 from retrieval.decoder import PhotoDecoder
@@ -53,35 +52,23 @@ def run_first_job(
             "A model can't be made here, since TensorFlow is not installed.",
             "Install a bundle that was made on another machine, or run `pip install 'lookalike[train]'`.",
         )
-    record = start_record(settings, request, model="")
-    with record.ended_by_errors():
-        on_progress(record.job)
-        bundle = _make_model(settings, request, record, cancellation, on_progress)
-        if bundle is None:
-            record.end(record.stopped_state())
-        else:
-            request = replace(request, bundle=bundle.folder)
-            run_job(settings, store, request, cancellation, on_progress, decoder=decoder, record=record)
 
+    def make(record: JobRecord) -> Bundle | None:
+        def show(message: str) -> None:
+            record.set_step(message or PREPARING)
+            on_progress(record.job)
 
-def _make_model(
-    settings: Settings,
-    request: IndexRequest,
-    record: JobRecord,
-    cancellation: CancellationToken,
-    on_progress: Callable[[Job], None],
-) -> Bundle | None:
-    """Train with the recipe `pretrained` on the first source; return the bundle, or None if cancelled."""
+        token = record.cancellation(cancellation)
+        return train(settings, _options(request), settings.home / FOLDER, token, show)
 
-    def show(message: str) -> None:
-        record.set_step(message or PREPARING)
-        on_progress(record.job)
+    def use(request: IndexRequest, _: Bundle, record: JobRecord) -> None:
+        run_job(settings, store, request, cancellation, on_progress, decoder=decoder, record=record)
 
-    return train(settings, _options(request), settings.home / FOLDER, record.cancellation(cancellation), show)
+    run_with_new_model(settings, request, on_progress, make, use)
 
 
 def _options(request: IndexRequest) -> list[str]:
-    """The options of the command that makes the model; labels are not needed, and would take longer."""
+    """The options that make the model of the first source; labels are not needed, and would take longer."""
     hidden = ["--include-hidden"] if request.include_hidden else []
     excluded = [f"--exclude={pattern}" for pattern in request.exclude]
     return ["--data", request.sources[0], "--recipe", RECIPE, "--label-from", "none", *hidden, *excluded]

@@ -26,7 +26,7 @@ from indexer.removal import RefusedRemoval, Removal
 from retrieval.cancellation import CancellationToken
 from retrieval.columns.kinds import Kind as ColumnKind
 from retrieval.columns.schema import PLACE
-from retrieval.errors import LookalikeError, NotFound, kind_of, os_errors_as
+from retrieval.errors import LookalikeError, NotFound, WorkerLost, kind_of, os_errors_as
 from retrieval.files import flush, make_folder, write_atomically
 from retrieval.listing import LabelFrom
 from retrieval.listing_options import ListingOptions
@@ -374,7 +374,8 @@ class JobRecord:
                     self.end("interrupted")
                 else:
                     self.job.error_type = kind_of(error)
-                    self.end("failed", str(error) or type(error).__name__)
+                    state: State = "interrupted" if isinstance(error, WorkerLost) else "failed"
+                    self.end(state, str(error) or type(error).__name__)
             raise
 
     def _cancel_requested(self) -> bool:

@@ -2,11 +2,12 @@
 
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from indexer.batch import BatchResult
 from indexer.crosscheck import CrossCheck
 from indexer.index_columns import JobColumns
+from indexer.jobs import JOB_ID, TrainingOptions
 from indexer.removal import Removal, RemovalLimits
 from indexer.source_record import SourceRecord
 from retrieval.errors import LookalikeError
@@ -90,6 +91,15 @@ class CrossCheckMessage(TaskMessage):
     task_name = "lookalike.cross_check"
 
 
+class TrainMessage(TaskMessage):
+    """Train on the photos of the index for a job, in the queue of trainings; `model` is the current one."""
+
+    task_name = "lookalike.train"
+
+    job: str = Field(pattern=JOB_ID.pattern)
+    training: TrainingOptions
+
+
 class ResultMessage(BaseModel):
     """What a worker reports about a task.
 
@@ -98,6 +108,7 @@ class ResultMessage(BaseModel):
 
     task: str
     in_progress: bool = False  # the worker is still working on it; more messages will follow
+    step: str = ""  # what a training does, in words; empty if that has not changed
     pause: float = 0.0  # seconds after which the worker tries it again; until then, no message follows
     error: str | None = None  # why the task failed for good; None if it did not
     remedy: str = ""

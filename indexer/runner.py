@@ -167,7 +167,7 @@ def _results(indexed: Iterable[BatchResult], unlisted: list[Failure]) -> Iterato
 
 def _open_executor(settings: Settings, store: IndexStore, bundle: Bundle, decoder: PhotoDecoder) -> BatchExecutor:
     """Return the executor of a bundle; raise `BadBundle` if its network can't run, before anything is written."""
-    if settings.redis_url:
+    if settings.redis_url and (store.allows_many_processes or store.address is None):  # not if a server has the index
         from indexer.celery_executor import CeleryExecutor  # noqa: PLC0415 - Celery is only needed beside Redis
 
         Embedder(bundle, threads=1)

@@ -1,7 +1,8 @@
 """The Celery tasks of distributed jobs, and the worker process that runs them.
 
 `lookalike worker` or `celery -A indexer.tasks worker` starts a worker. Each task calls `LocalExecutor`, so a worker
-does what `lookalike index` does in its own process, and reports to the job's result queue.
+does what `lookalike index` does in its own process, and reports to the job's result queue. `lookalike worker --queue
+train` runs only trainings (`indexer.train_queue`).
 
 A batch is acknowledged after its result message was sent. If a worker process dies, the batch is redelivered at once.
 If a worker or a machine dies, its heartbeats stop, and the job sends the batch again (`indexer.outstanding`); without
@@ -21,7 +22,7 @@ from typing import Any
 from celery import Task
 from celery.signals import worker_shutting_down
 
-from indexer.celery_app import SCHEDULED_CROSS_CHECK, SCHEDULED_SYNC, make_app
+from indexer.celery_app import QUEUE, SCHEDULED_CROSS_CHECK, SCHEDULED_SYNC, TRAIN_QUEUE, TRAINER, make_app
 from indexer.crosscheck import save_cross_check
 from indexer.executor import LocalExecutor
 from indexer.messages import (
@@ -33,9 +34,12 @@ from indexer.messages import (
     ResultMessage,
     SourcesMessage,
     TaskMessage,
+    TrainMessage,
 )
 from indexer.result_queue import ResultQueue, delivery_count
 from indexer.scheduled_sync import run_on_worker
+from indexer.train_process import train_on_index
+from indexer.train_queue import cancellation_of
 from indexer.worker_context import worker_context
 from retrieval.cancellation import CancellationToken
 from retrieval.current_model import bundle_in_use
@@ -52,19 +56,19 @@ logger = logging.getLogger(__name__)
 logging.getLogger("httpx").setLevel(logging.WARNING)  # otherwise the log of a worker has a line for each request
 app = make_app(load_settings)
 
-Work = Callable[[Task, LocalExecutor, Any], ResultMessage]
+Work = Callable[[Task, Any], ResultMessage]
 
 
-def run_worker(options: Sequence[str]) -> None:
-    """Run a Celery worker in this process until it receives a signal to stop.
+def run_worker(options: Sequence[str], *, trains: bool = False) -> None:
+    """Run a Celery worker in this process until it receives a signal to stop; `trains` for the queue of trainings.
 
     A message that Celery itself can't decode ends its worker, after it has left the queue; the process then restarts.
     """
     stopping = threading.Event()
     worker_shutting_down.connect(lambda **_: stopping.set(), weak=False)
-    app.worker_main(
-        ["worker", "--hostname", f"worker-{os.getpid()}@%h", "--without-gossip", "--without-mingle", *options]
-    )
+    queue, kind = (TRAIN_QUEUE, TRAINER) if trains else (QUEUE, "worker-")
+    names = ["--queues", queue, "--hostname", f"{kind}{os.getpid()}@%h"]
+    app.worker_main(["worker", *names, "--without-gossip", "--without-mingle", *options])
     if not stopping.is_set():
         logger.warning("The worker ended unexpectedly, and restarts.")
         os.execv(sys.executable, sys.orig_argv)
@@ -106,7 +110,7 @@ def _run(work: Work, task: Task, kind: type[TaskMessage], content: object) -> Re
     """Run a task and return its result."""
     try:
         message = kind.received(content)
-        return work(task, worker_context().executor(message.model), message)
+        return work(task, message)
     except LookalikeError as error:
         if isinstance(error, RETRIED_ERRORS) and task.request.retries < MAX_RETRIES:
             return _Retry(_pause(task.request.retries))
@@ -121,8 +125,9 @@ def _run(work: Work, task: Task, kind: type[TaskMessage], content: object) -> Re
 
 
 @_task(BatchMessage)
-def index_batch(task: Task, executor: LocalExecutor, message: BatchMessage) -> ResultMessage:
+def index_batch(task: Task, message: BatchMessage) -> ResultMessage:
     """Index a batch of photos, unless it has crashed several workers."""
+    executor = _executor(message)
     with delivery_count(worker_context().redis, task.request.id) as deliveries:
         if deliveries > MAX_CRASHES:
             return ResultMessage(task=task.request.id, crashed=True)
@@ -131,8 +136,9 @@ def index_batch(task: Task, executor: LocalExecutor, message: BatchMessage) -> R
 
 
 @_task(RemovalMessage, long=True)
-def remove_gone(task: Task, executor: LocalExecutor, message: RemovalMessage) -> ResultMessage:
+def remove_gone(task: Task, message: RemovalMessage) -> ResultMessage:
     """Remove the points of the message's sources whose photo is gone."""
+    executor = _executor(message)
     policy = worker_context().settings.source_policy(allow_urls=message.urls)
     options = ListingOptions(message.include_hidden, tuple(message.exclude), worker_context().settings.home)
     removal = executor.remove_gone(message.sources, policy, options, message.limits, CancellationToken())
@@ -140,18 +146,43 @@ def remove_gone(task: Task, executor: LocalExecutor, message: RemovalMessage) ->
 
 
 @_task(SourcesMessage)
-def record_sources(task: Task, executor: LocalExecutor, message: SourcesMessage) -> ResultMessage:
+def record_sources(task: Task, message: SourcesMessage) -> ResultMessage:
     """Save what sources are."""
-    executor.record_sources(message.records, CancellationToken(), keep_mounts=message.keep_mounts)
+    _executor(message).record_sources(message.records, CancellationToken(), keep_mounts=message.keep_mounts)
     return ResultMessage(task=task.request.id)
 
 
 @_task(CrossCheckMessage, long=True)
-def cross_check(task: Task, executor: LocalExecutor, message: CrossCheckMessage) -> ResultMessage:
+def cross_check(task: Task, message: CrossCheckMessage) -> ResultMessage:
     """Calibrate scores on the index if the bundle has no calibration data, and compare it with exact neighbours."""
+    executor = _executor(message)
     executor.calibrate()
     result = executor.cross_check(CancellationToken())
     return ResultMessage(task=task.request.id, cross_check=result)
+
+
+@_task(TrainMessage, long=True)
+def train(task: Task, message: TrainMessage) -> ResultMessage:
+    """Train on the photos of the index, and write the bundle to the folder of a job; reports what it does."""
+    context = worker_context()
+    folder = context.settings.jobs_folder / message.job
+    if not folder.is_dir():
+        raise LookalikeError(
+            f"The worker that trains has no folder {folder}.",
+            "It needs the LOOKALIKE_HOME of the server, on a file system that both share.",
+        )
+    results = ResultQueue(context.redis, task.request.reply_to)
+    said = ""
+
+    def report(step: str) -> None:
+        nonlocal said
+        if step != said:
+            said = step
+            with suppress(LookalikeError):
+                results.put(ResultMessage(task=task.request.id, in_progress=True, step=step))
+
+    train_on_index(context.settings, message.training, folder, cancellation_of(context.redis, results.name), report)
+    return ResultMessage(task=task.request.id)
 
 
 @app.task(name=SCHEDULED_CROSS_CHECK, acks_late=False)  # type: ignore[untyped-decorator]
@@ -175,6 +206,10 @@ def scheduled_sync() -> None:
     """Start the scheduled sync on a thread of this worker, which its batches need, too."""
     context = worker_context()
     threading.Thread(target=run_on_worker, args=[context.settings, context.store], name="sync", daemon=True).start()
+
+
+def _executor(message: TaskMessage) -> LocalExecutor:
+    return worker_context().executor(message.model)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ Nothing is activated: a person decides by the comparison.
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -18,12 +18,11 @@ from indexer.jobs import (
     JobRecord,
     TrainingOptions,
     TrainingProgress,
-    start_record,
 )
 from indexer.model_registry import open_index
 from indexer.runner import run_job
 from indexer.successor import take_over
-from indexer.train_process import can_train, train
+from indexer.train_process import PROGRESS, can_train, run_with_new_model, train_on_index
 from retrieval.bundle import Bundle
 from retrieval.cancellation import CancellationToken
 from retrieval.current_model import bundle_in_use
@@ -33,9 +32,10 @@ from retrieval.index import IndexStore, VectorIndex
 from retrieval.photo_ref import PhotoRef
 from retrieval.settings import Settings
 
-BUNDLE = "bundle"  # in the folder of the job, with its report
-PROGRESS = "progress.json"  # in the folder of the job
 STARTING = "Reading the photos …"
+OTHER_JOB = "Waiting for the end of another job …"
+
+Train = Callable[[JobRecord, CancellationToken, Callable[[str], None]], Bundle | None]
 
 
 def run_training(
@@ -46,29 +46,36 @@ def run_training(
     on_progress: Callable[[Job], None],
     *,
     decoder: PhotoDecoder | None = None,
+    wait_for_turn: Callable[[CancellationToken], bool] = lambda _: True,
 ) -> None:
-    """Train a model in a process, index the photos of the current model with it, and compare both.
+    """Train a model on a worker or in a process, index the photos of the current model with it, and compare both.
+
+    Args:
+        wait_for_turn: called before photos are indexed; waits until no other job runs, and returns False if cancelled.
 
     Raises:
         NoModel: there is no index to train on; no job is recorded.
-        TrainingUnavailable: TensorFlow is not installed; no job is recorded.
+        TrainingUnavailable: TensorFlow is not installed, and no worker trains; no job is recorded.
         LookalikeError: the job failed; its record has the reason.
     """
-    bundle_in_use(settings, store)
-    if not can_train():
-        raise TrainingUnavailable(
-            "TensorFlow is not installed on this server, and training needs it.",
-            "Run `pip install 'lookalike[train]'` under Python 3.11, or train elsewhere and install the bundle.",
-        )
-    record = start_record(settings, request, model="")
-    with record.ended_by_errors():
-        on_progress(record.job)
-        bundle = _train(settings, record, cancellation, on_progress)
-        if bundle is None:
+    train = _place(settings, bundle_in_use(settings, store).model_id)
+
+    def make(record: JobRecord) -> Bundle | None:
+        def show(message: str) -> None:
+            record.job.progress = _read_progress(record.folder / PROGRESS)
+            record.set_step(message or STARTING)
+            on_progress(record.job)
+
+        return train(record, record.cancellation(cancellation), show)
+
+    def use(request: IndexRequest, bundle: Bundle, record: JobRecord) -> None:
+        record.set_step(OTHER_JOB)
+        if wait_for_turn(record.cancellation(cancellation)):
+            index_beside(settings, store, request, bundle, record, cancellation, on_progress, decoder=decoder)
+        else:
             record.end(record.stopped_state())
-            return
-        request = replace(request, bundle=bundle.folder)
-        index_beside(settings, store, request, bundle, record, cancellation, on_progress, decoder=decoder)
+
+    run_with_new_model(settings, request, on_progress, make, use)
 
 
 def index_beside(  # noqa: PLR0917 - as `run_job`
@@ -119,26 +126,32 @@ def compare(new: VectorIndex, bundle: Bundle, index: VectorIndex, current: Bundl
     return Comparison(after=found[0], before=found[1], held_out=bool(held_out)) if found else None
 
 
-def _train(
-    settings: Settings, record: JobRecord, cancellation: CancellationToken, on_progress: Callable[[Job], None]
+def _place(settings: Settings, model: str) -> Train:
+    """Return how to train: on a worker if one for trainings is running, otherwise in a process of this machine.
+
+    Raises `TrainingUnavailable` if neither is possible.
+    """
+    if settings.redis_url:
+        from indexer.train_queue import has_trainer, train_on_worker  # noqa: PLC0415 - Celery is only needed beside Redis
+
+        if has_trainer(settings):
+            return partial(train_on_worker, settings, model)
+    if can_train():
+        return partial(_train_here, settings)
+    remedy = "Run `pip install 'lookalike[train]'` under Python 3.11, or train elsewhere and install the bundle."
+    if settings.redis_url is None:
+        raise TrainingUnavailable("TensorFlow is not installed on this server, and training needs it.", remedy)
+    raise TrainingUnavailable(
+        "TensorFlow is not installed on this server, and no worker that trains is running.",
+        f"Start `lookalike worker --queue train` where TensorFlow is installed. {remedy}",
+    )
+
+
+def _train_here(
+    settings: Settings, record: JobRecord, cancellation: CancellationToken, on_message: Callable[[str], None]
 ) -> Bundle | None:
-    file = record.folder / PROGRESS
-
-    def show(message: str) -> None:
-        record.job.progress = _read_progress(file)
-        record.set_step(message or STARTING)
-        on_progress(record.job)
-
-    options = [*_options(record.job.training or TrainingOptions()), f"--progress={file}"]
-    return train(settings, options, record.folder / BUNDLE, record.cancellation(cancellation), show)
-
-
-def _options(training: TrainingOptions) -> list[str]:
-    """The options of `lookalike train`."""
-    backbone = [f"--backbone={training.backbone}"] if training.backbone else []
-    epochs = [f"--epochs={training.epochs}"] if training.epochs else []
-    changes = [f"--set={change}" for change in training.changes]
-    return ["--data=index:", f"--recipe={training.recipe}", f"--seed={training.seed}", *backbone, *epochs, *changes]
+    training = record.job.training or TrainingOptions()
+    return train_on_index(settings, training, record.folder, cancellation, on_message)
 
 
 def _read_progress(file: Path) -> TrainingProgress | None:

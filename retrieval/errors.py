@@ -94,7 +94,11 @@ class PhotoChanged(LookalikeError):
 
 
 class TrainingUnavailable(LookalikeError):
-    """Training was asked for where TensorFlow is not installed."""
+    """Training was asked for where TensorFlow is not installed, and no worker can train."""
+
+
+class WorkerLost(LookalikeError):
+    """A job was interrupted because the worker of its task is silent."""
 
 
 class BadQuery(LookalikeError):

