@@ -66,7 +66,7 @@ def copies(photos: Path, count: int, folder: Path) -> Path:
 
 def finish(job: subprocess.Popen[str]) -> dict[str, Any]:
     """Return the result of a job when it has ended."""
-    out, err = job.communicate(timeout=1800)
+    out, err = job.communicate(timeout=7200)
     assert job.returncode == 0, err
     result: dict[str, Any] = json.loads(out)
     return result

@@ -84,18 +84,16 @@ def test_kills_of_workers_lose_no_photo_and_count_none_twice(
 
 
 @pytest.mark.slow
-def test_a_lost_worker_costs_less_than_forty_seconds(tmp_path: Path, bundle: Bundle, settings: object) -> None:
-    """Although Redis would deliver its batches again only after five minutes."""
+def test_the_batches_of_a_lost_worker_do_not_wait_for_redis(tmp_path: Path, bundle: Bundle, settings: object) -> None:
+    """Redis would deliver them again after an hour; `benchmarks/lost_worker.py` measures the seconds."""
     library = make.library(tmp_path / "photos", per_label=120)
-    machines = Machines(tmp_path, bundle, redelivery_seconds=300)
+    machines = Machines(tmp_path, bundle, redelivery_seconds=3600)
     try:
         job = machines.start_index(library)
         jobs = Settings(home=machines.folder / "home")
         until(lambda: any(job.seen for job in list_jobs(jobs)), 120)
         machines.lose_worker()
-        start = time.monotonic()
         result = finish(job)
-        assert time.monotonic() - start < 40 + 60, "indexing the rest takes less than a minute"
         assert (result["seen"], result["indexed"], result["failed"]) == (PHOTOS, PHOTOS, 0)
     finally:
         machines.close()
@@ -120,7 +118,7 @@ def test_an_index_server_that_is_temporarily_unavailable_loses_no_photo(
 ) -> None:
     job = machines.start_index(large_library)
     jobs = Settings(home=machines.folder / "home")
-    until(lambda: any(job.seen for job in list_jobs(jobs)))
+    until(lambda: any(job.seen for job in list_jobs(jobs)), 120)
     machines.restart_qdrant(pause=6)
     result = finish(job)
     assert (result["seen"], result["indexed"], result["failed"]) == (PHOTOS, PHOTOS, 0)
