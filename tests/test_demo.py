@@ -1,12 +1,12 @@
 """The demo goes the whole way with commands that a user could type."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import make
 import pytest
+from commands import Command
 from waiting import free_port
 
 from lookalike import demo
@@ -15,19 +15,27 @@ from retrieval.index import open_store
 from retrieval.settings import Settings
 from trainer import datasets
 
+SHORT = ("--epochs", "2", "--set", "steps_per_epoch=20")
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_demo_ends_with_an_index_that_answers(settings: Settings) -> None:
-    """On the digits, which need no download: trained, evaluated, indexed, cross-checked."""
-    command = [sys.executable, "-m", "lookalike", "demo", "--data", "digits", "--no-serve", "--json"]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert finished.returncode == 0, finished.stderr
-    result = json.loads(finished.stdout)
+def test_the_demo_ends_with_an_index_that_answers(
+    settings: Settings, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the digits, which need no download: trained, evaluated, indexed, cross-checked.
+
+    The training is shortened to two epochs.
+    """
+    run = demo._run
+    monkeypatch.setattr(demo, "_run", lambda *words: run(*words, *(SHORT if words[0] == "train" else ())))
+    finished = command("demo", "--data", "digits", "--no-serve", "--json")
+    assert finished.status == 0, finished.err
+    result = finished.json
     assert result["index"]["seen"] == result["index"]["indexed"] == 1797
     assert result["crosscheck"]["recall_at_k"] == 1
     assert result["evaluation"]["recall_at_1"] > 0.9
-    typed = [line for line in finished.stderr.splitlines() if line.startswith("$ lookalike ")]
+    typed = [line for line in finished.err.splitlines() if line.startswith("$ lookalike ")]
     assert [line.split()[2] for line in typed] == ["train", "evaluate", "index", "models", "crosscheck"]
     with open_store(settings) as store, open_searcher(settings, store) as searcher:
         assert searcher.index.count() == 1797
