@@ -131,15 +131,14 @@ def test_a_graph_holds_every_point_and_finds_the_neighbours(
         assert recall(again, points) >= 0.99
 
 
-@pytest.mark.parametrize("labels", [slow(("rose",)), ("rose", "tulip"), slow(("rose", "tulip", "aster"))])
-def test_a_search_within_labels_misses_none(index: EmbeddedIndex, points: list[Point], labels: tuple[str, ...]) -> None:
-    """Half of the photos or more carry these labels, where a graph that knows none would miss some."""
+def test_a_search_within_labels_misses_none(index: EmbeddedIndex, points: list[Point]) -> None:
+    """A quarter of the photos or more carry these labels, where a graph that knows none would miss some."""
     assert index.optimize()
-    assert recall(index, points, labels) >= 0.99
     far = -numbered(0).vector
-    assert {hit.id for hit in index.search(far, 20, Filter(labels))} == {
-        hit.id for hit in index.search(far, 20, Filter(labels), exact=True)
-    }
+    for labels in (("rose",), ("rose", "tulip"), ("rose", "tulip", "aster")):
+        assert recall(index, points, labels) >= 0.99, labels
+        found = {hit.id for hit in index.search(far, 20, Filter(labels))}
+        assert found == {hit.id for hit in index.search(far, 20, Filter(labels), exact=True)}, labels
 
 
 @pytest.mark.slow
@@ -289,7 +288,7 @@ def test_without_room_no_build_is_begun(
     assert contents(index) == expected(points)
 
 
-@pytest.mark.parametrize(("builds", "longest"), [slow(1, 0), slow(0, 3), slow(0, 3), slow(1, 3), slow(1, 3)])
+@pytest.mark.parametrize(("builds", "longest"), [slow(1, 0), slow(0, 3), slow(1, 3)])
 def test_a_kill_at_any_moment_of_a_build_loses_nothing(
     index: EmbeddedIndex, folder: Path, builds: int, longest: float
 ) -> None:
