@@ -9,7 +9,7 @@ from retrieval.columns.schema import ColumnSchema, read_schema
 from retrieval.columns.where import group_field, parse_where
 from retrieval.errors import BadQuery
 from retrieval.index.conditions import Condition, Field
-from retrieval.photo_ref import Extra, display
+from retrieval.photo_ref import display
 from web.keys import may
 from web.services import services
 
@@ -36,12 +36,6 @@ def schema() -> ColumnSchema:
 def hidden_columns() -> Collection[str]:
     """Return the columns that the current request may neither see nor use in a filter."""
     return () if may(Scope.WRITE) else services().settings.hidden_columns
-
-
-def shown_extra(extra: Extra) -> Extra:
-    """Return the columns of a photo that the current request may see."""
-    hidden = hidden_columns()
-    return {name: value for name, value in extra.items() if name not in hidden} if hidden else extra
 
 
 def order(sort: str) -> str:

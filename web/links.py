@@ -1,4 +1,4 @@
-"""What responses say about where an indexed photo is."""
+"""What responses say about an indexed photo, as the current request may see it."""
 
 import uuid
 from collections.abc import Callable
@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from flask import request
 
+from retrieval.index import Payload
+from retrieval.search_response import SearchResult
+from web.columns import hidden_columns
 from web.keys import sees_uris
 from web.schemas import API
 from web.services import services
@@ -16,20 +19,25 @@ def photo_url(photo: uuid.UUID, part: Literal["file", "thumbnail", "rendition"])
     return f"{request.script_root}{API}/images/{photo}/{part}"
 
 
-def place_fields(photo: uuid.UUID, uri: str) -> dict[str, Any]:
-    """Return the fields of an API response that say where a photo is; its URI only for those who may see it."""
-    return place_fields_of_many()(photo, uri)
+def fields_of_one(photo: uuid.UUID, known: Payload | SearchResult) -> dict[str, Any]:
+    """Return the fields of a photo in an API response that depend on the request: where it is, and its columns.
+
+    The URI is only for those who may see it, as are the columns of `LOOKALIKE_HIDDEN_COLUMNS`.
+    """
+    return fields_of_many()(photo, known)
 
 
-def place_fields_of_many() -> Callable[[uuid.UUID, str], dict[str, Any]]:
-    """Return `place_fields` for the current request, which takes a fifth of the time for each further photo."""
+def fields_of_many() -> Callable[[uuid.UUID, Payload | SearchResult], dict[str, Any]]:
+    """Return `fields_of_one` for a response with many photos: what the request may see is determined once."""
     images, is_seen, path_of = f"{request.script_root}{API}/images/", sees_uris(), services().shown_paths.of
+    hidden = hidden_columns()
 
-    def fields(photo: uuid.UUID, uri: str) -> dict[str, Any]:
-        address = f"{images}{photo}/"
+    def fields(photo: uuid.UUID, known: Payload | SearchResult) -> dict[str, Any]:
+        address, uri, extra = f"{images}{photo}/", known.uri, known.extra
         return {
             "uri": uri if is_seen else None,
             "path": path_of(uri),
+            "extra": {name: value for name, value in extra.items() if name not in hidden} if hidden else extra,
             "image_url": f"{address}file",
             "thumbnail_url": f"{address}thumbnail",
         }

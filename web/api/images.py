@@ -20,10 +20,9 @@ from retrieval.index.base import IndexedPhoto
 from retrieval.index.payload import Payload
 from retrieval.photo_ref import display
 from web.api.search import respond
-from web.columns import shown_extra
 from web.indexed import indexed
 from web.keys import WRITES, current
-from web.links import place_fields, place_fields_of_many
+from web.links import fields_of_many, fields_of_one
 from web.photo_files import PhotoFile
 from web.problems import problem_of
 from web.schemas import (
@@ -97,8 +96,8 @@ def list_photos(query_data: BrowsingOptions) -> ImageList:
     ids. More than 25,000 photos can't be searched by `q`, and are sorted by name or label only after a job.
     """
     page = browse(services().searcher.index, query_data.browsing())
-    place_of = place_fields_of_many()
-    images = [shown(photo.id, photo.payload, place_of(photo.id, photo.payload.uri)) for photo in page.photos]
+    fields_of = fields_of_many()
+    images = [shown(photo.id, photo.payload, fields_of(photo.id, photo.payload)) for photo in page.photos]
     return ImageList(images=images, total=page.total, next=page.following.text() if page.following else None)
 
 
@@ -109,13 +108,13 @@ def list_photos(query_data: BrowsingOptions) -> ImageList:
 def show_removed(query_data: PageOptions) -> RemovedPhotos:
     """List the photos that persons removed and that can be restored, the last one first."""
     removed = photos_removed_by_person(services().searcher.index)
-    fields, start = place_fields_of_many(), query_data.offset
+    fields_of, start = fields_of_many(), query_data.offset
     photos = [
         RemovedPhoto(
             id=one.id,
             label=one.payload.label,
             removed_at=one.payload.removed_at,
-            **{name: fields(one.id, one.payload.uri)[name] for name in ("uri", "path")},
+            **{name: fields_of(one.id, one.payload)[name] for name in ("uri", "path")},
         )
         for one in removed[start : start + query_data.limit]
     ]
@@ -215,7 +214,7 @@ def _jpeg(photo: uuid.UUID, name: str, make: Callable[[PhotoFile], bytes]) -> Re
 
 def _photo(photo: uuid.UUID) -> Photo:
     payload = indexed(photo)
-    return shown(photo, payload, place_fields(photo, payload.uri))
+    return shown(photo, payload, fields_of_one(photo, payload))
 
 
 def _tagged(photo: Photo) -> tuple[Photo, int, dict[str, str]]:
@@ -223,11 +222,10 @@ def _tagged(photo: Photo) -> tuple[Photo, int, dict[str, str]]:
     return photo, 200, {"ETag": quote_etag(photo.version)}
 
 
-def shown(photo: uuid.UUID, payload: Payload, place: dict[str, Any]) -> Photo:
-    """Return a photo as the current request may see it."""
-    seen = replace(payload, extra=shown_extra(payload.extra))  # also in the version, which reveals no hidden value
-    fields = seen.as_dict() | {"extra": seen.extra, "version": version_of(seen)}
-    return Photo(**{"id": photo, "label": None, **fields, **place})
+def shown(photo: uuid.UUID, payload: Payload, fields: dict[str, Any]) -> Photo:
+    """Return a photo as the current request may see it, by its fields of `web.links`."""
+    seen = replace(payload, extra=fields["extra"])  # also in the version, which reveals no hidden value
+    return Photo(**{"id": photo, "label": None, **seen.as_dict(), "version": version_of(seen), **fields})
 
 
 def _whole(original: PhotoFile) -> Response:

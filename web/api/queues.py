@@ -12,7 +12,7 @@ from retrieval.errors import NotFound
 from web.api.images import shown
 from web.indexed import indexed
 from web.keys import WRITES, current
-from web.links import place_fields_of_many
+from web.links import fields_of_many
 from web.schemas import PageOptions, QueueCount, QueuedPhoto, QueuedPhotos, Queues
 from web.services import services
 from web.validation import Blueprint
@@ -90,10 +90,10 @@ def _waiting(computed: Computed, name: QueueName) -> list[Waiting]:
 
 
 def _shown(found: list[Waiting]) -> list[QueuedPhoto]:
-    place_of = place_fields_of_many()
+    fields_of = fields_of_many()
     return [
         QueuedPhoto(
-            photo=shown(one.queued.id, one.payload, place_of(one.queued.id, one.payload.uri)),
+            photo=shown(one.queued.id, one.payload, fields_of(one.queued.id, one.payload)),
             suggested=one.queued.suggested,
             confidence=one.queued.confidence,
             margin=one.queued.margin,

@@ -11,9 +11,8 @@ from retrieval.search import SearchParameters
 from retrieval.search_response import SearchResponse, SearchResult
 from retrieval.terms import Term
 from web import schemas
-from web.columns import shown_extra
 from web.indexed import photo_bytes
-from web.links import place_fields_of_many
+from web.links import fields_of_many
 from web.problems import problem_of
 from web.services import services
 from web.validation import Blueprint
@@ -97,7 +96,7 @@ def respond(response: SearchResponse) -> Response:
 
 def results_of(response: SearchResponse) -> schemas.SearchResults:
     """Return the results of a search as the current request may see them."""
-    served, place_fields = services(), place_fields_of_many()
+    served, fields = services(), fields_of_many()
     served.metrics.observe_search(response)
     index = served.searcher.index
     return schemas.SearchResults(
@@ -109,11 +108,11 @@ def results_of(response: SearchResponse) -> schemas.SearchResults:
         bands=response.bands,
         look=response.look,
         index_empty=not response.results and not index.count(),
-        results=[_found(result, place_fields(result.id, result.uri)) for result in response.results],
+        results=[_found(result, fields(result.id, result)) for result in response.results],
     )
 
 
-def _found(result: SearchResult, place: dict[str, Any]) -> schemas.Found:
+def _found(result: SearchResult, fields: dict[str, Any]) -> schemas.Found:
     return schemas.Found(
         id=result.id,
         label=result.label,
@@ -123,7 +122,6 @@ def _found(result: SearchResult, place: dict[str, Any]) -> schemas.Found:
         distance=result.distance,
         scores=result.scores,
         duplicate_of=result.duplicate_of,
-        extra=shown_extra(result.extra),
         more=result.more,
-        **place,
+        **fields,
     )
