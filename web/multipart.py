@@ -6,15 +6,19 @@ millisecond to find the boundary in a photo of 40 kB. This parser treats the par
 
 import io
 import re
+import tempfile
 from collections.abc import Iterator
 from itertools import count as count_from
-from typing import IO
+from pathlib import Path
+from typing import IO, Any
 
 from flask import Request
 from werkzeug.datastructures import FileStorage, Headers, MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
+
+from retrieval.errors import BadBundle, os_errors_as
 
 PHOTO = "image"  # the name of the part
 BLANK_LINE = re.compile(rb"\r?\n\r?\n")
@@ -49,9 +53,24 @@ class PhotoFormParser(FormDataParser):
 
 
 class PhotoRequest(Request):
-    """A request whose form is parsed by `PhotoFormParser`."""
+    """A request whose form is parsed by `PhotoFormParser`, in memory, unless its files are stored on disk."""
 
-    form_data_parser_class = PhotoFormParser
+    form_data_parser_class: type[FormDataParser] = PhotoFormParser
+    _folder: Path | None = None
+
+    def store_files_in(self, folder: Path) -> None:
+        """Store the files of the form, which is not read yet, as temporary files without names in a folder."""
+        self.form_data_parser_class = FormDataParser
+        self._folder = folder
+
+    def _get_file_stream(self, *args: Any, **options: Any) -> IO[bytes]:
+        """See Werkzeug, which calls it for each file."""
+        return tempfile.TemporaryFile(dir=self._folder) if self._folder else super()._get_file_stream(*args, **options)
+
+    def _load_form_data(self) -> None:
+        """See Werkzeug, for which an error while the body is read is no `OSError`."""
+        with os_errors_as(BadBundle, "The upload can't be stored", "Free disk space on the server."):
+            super()._load_form_data()
 
 
 def _parts(body: bytes, boundary: bytes, most: int | None) -> Iterator[tuple[str, str | None, Headers, bytes]]:

@@ -133,7 +133,7 @@ def _too_large() -> tuple[str, str]:
     if request.content_length is not None and request.content_length <= limit:
         return f"The form has more than {request.max_form_parts} parts.", "Send the photo and each option once."
     return (
-        f"The upload is larger than {limit // 1_000_000} MB.",
+        f"The upload is larger than {limit // 1_000_000:,} MB.",
         "Send a smaller photo, or raise LOOKALIKE_MAX_UPLOAD_MB."
         if limit == current_app.config["MAX_CONTENT_LENGTH"]
         else "Name the bundle on the server: `lookalike index FOLDER --bundle BUNDLE`.",

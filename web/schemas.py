@@ -13,12 +13,14 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PlainValidator,
     RootModel,
     Tag,
     WithJsonSchema,
     model_validator,
 )
 from pydantic.json_schema import SkipJsonSchema
+from werkzeug.datastructures import FileStorage
 
 from indexer.corrections import PhotoChange
 from indexer.export.selection import TextFormat
@@ -848,10 +850,21 @@ class ActivationOptions(RequestModel):
     )
 
 
+def _stored_file(value: object) -> FileStorage:
+    if isinstance(value, FileStorage):
+        return value
+    raise ValueError("must be a file with a name")
+
+
+StoredFile = Annotated[
+    FileStorage, PlainValidator(_stored_file), WithJsonSchema({"type": "string", "format": "binary"})
+]
+
+
 class NewModel(RequestModel):
     """A model to install."""
 
-    bundle: bytes = Field(description="a ZIP archive of the folder of a bundle")
+    bundle: StoredFile = Field(description="a ZIP archive of the folder of a bundle")
 
 
 class Models(BaseModel):

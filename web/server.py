@@ -2,7 +2,8 @@
 
 An embedded index belongs to one process, so there is one worker with many threads; with a Qdrant server there are as
 many workers as cores. Most threads wait for a client's bytes or for their turn to compute (see `services`). A client
-that stays silent loses its thread after 10 seconds, and a request that is incomplete after 60 seconds is cut off.
+that stays silent loses its thread after 10 seconds, and a request that is incomplete after 60 seconds is cut off; the
+upload of a model has longer.
 
 Index and network do not survive a fork, and ONNX Runtime and Qdrant Edge start threads when they are imported. So only
 the worker imports and opens them.
@@ -21,7 +22,6 @@ import struct
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -40,7 +40,7 @@ from retrieval.errors import LookalikeError, NoModel
 from retrieval.index import open_store
 from retrieval.photo_ref import display
 from retrieval.settings import Settings
-from web import logs
+from web import arrival, logs
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 
 THREADS = 64
 MAX_SILENCE = 10  # seconds
-MAX_REQUEST_SECONDS = 60  # until its last byte has arrived
 FOLLOW_SECONDS = 2  # between two checks for another current model
 MAX_REQUEST_LINE = 8190  # bytes; the address of a search by an uploaded photo holds its embedding
 
@@ -254,10 +253,10 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._deadlines: dict[TConn, float] = {}
+        self._deadlines: dict[TConn, arrival.Deadline] = {}
 
     def handle(self, conn: TConn) -> object:
-        self._deadlines[conn] = time.monotonic() + MAX_REQUEST_SECONDS
+        self._deadlines[conn] = arrival.begin()
         try:
             return super().handle(conn)
         finally:
@@ -277,7 +276,7 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
         """See gunicorn, which calls this each second. It does not affect a request that has arrived completely."""
         super().murder_pending()
         for conn, deadline in self._deadlines.copy().items():
-            if time.monotonic() > deadline:
+            if deadline.seconds_left < 0:
                 with suppress(OSError):  # it has just been closed
                     conn.sock.shutdown(socket.SHUT_RD)
 

@@ -7,8 +7,10 @@ from typing import Any, TypeVar, cast, get_origin
 from apiflask import APIBlueprint
 from flask import request
 from pydantic import BaseModel, ValidationError
-from werkzeug.datastructures import MultiDict
+from werkzeug.datastructures import FileStorage, MultiDict
 from werkzeug.exceptions import UnsupportedMediaType
+
+from web.large_file import expect_large_file
 
 Model = TypeVar("Model", bound=BaseModel)
 View = TypeVar("View", bound=Callable[..., Any])
@@ -28,7 +30,7 @@ class Blueprint(APIBlueprint):
         arg_name: str | None = None,
         *args: Any,
         or_json: type[BaseModel] | None = None,
-        max_bytes: int | None = None,
+        large_file: bool = False,
         **options: Any,
     ) -> Callable[[View], View]:
         """Validate the request and pass it to the view as `arg_name`, by default `{location}_data`.
@@ -36,7 +38,7 @@ class Blueprint(APIBlueprint):
         Args:
             location: "query", "form_and_files" or "json".
             or_json: for a form, the model of a request whose body is JSON instead.
-            max_bytes: the largest body; None for the limit of all uploads.
+            large_file: whether the form has a file that `web.large_file` stores on disk.
 
         Raises:
             InvalidRequest: if a field is missing, unknown or wrong.
@@ -48,8 +50,8 @@ class Blueprint(APIBlueprint):
         def decorator(view: View) -> View:
             @wraps(document(view))  # takes over what APIFlask's document needs
             def validated(*args: Any, **kwargs: Any) -> Any:
-                if max_bytes is not None:
-                    request.max_content_length = max_bytes
+                if large_file:
+                    expect_large_file()
                 return view(*args, **kwargs, **{arg_name or f"{location}_data": _validate(models)})
 
             validated.or_json = or_json  # type: ignore[attr-defined]
@@ -97,11 +99,11 @@ def _validate(models: Mapping[str, type[BaseModel]]) -> BaseModel:
 
 
 def _check_form(model: type[Model]) -> Model:
-    sent: dict[str, bytes | list[bytes]] = {}
+    sent: dict[str, object] = {}
     for name, files in request.files.lists():
         if len(files) > 1 and not _is_list(model, name):
             raise InvalidRequest(422, [{"field": name, "message": f"{len(files)} files were sent; send one"}])
-        contents = [file.read() for file in files]
+        contents = files if _is_stored(model, name) else [file.read() for file in files]
         sent[name] = contents if _is_list(model, name) else contents[0]
     return check_fields(model, request.form, **sent)
 
@@ -120,6 +122,11 @@ BODIES = {"form_and_files": ("multipart/form-data", _check_form), "json": ("appl
 def _is_list(model: type[BaseModel], name: str) -> bool:
     field = model.model_fields.get(name)
     return field is not None and get_origin(field.annotation) in (list, tuple)
+
+
+def _is_stored(model: type[BaseModel], name: str) -> bool:
+    field = model.model_fields.get(name)
+    return field is not None and field.annotation is FileStorage
 
 
 def _errors(error: ValidationError) -> list[dict[str, str]]:

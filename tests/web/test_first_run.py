@@ -169,10 +169,10 @@ def test_only_an_administrator_installs_models(settings: Settings) -> None:
 
 
 def test_a_bundle_that_is_too_large_is_refused_with_a_remedy(empty: FlaskClient) -> None:
-    form = {"CONTENT_TYPE": "multipart/form-data; boundary=x", "CONTENT_LENGTH": "200000001"}
+    form = {"CONTENT_TYPE": "multipart/form-data; boundary=x", "CONTENT_LENGTH": "2000000001"}
     refused = with_key(empty).post("/api/v1/models", environ_overrides=form)
     assert refused.status_code == 413
-    assert refused.get_json()["detail"] == "The upload is larger than 200 MB."
+    assert refused.get_json()["detail"] == "The upload is larger than 2,000 MB."
     assert "--bundle" in refused.get_json()["remedy"]
 
 

@@ -159,7 +159,7 @@ def test_a_client_reads_why_its_upload_is_too_large(served: Served) -> None:
 def test_silent_clients_do_not_block_others(indexed: Settings) -> None:
     head = b"POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
     head += b"Expect: 100-continue\r\nContent-Length: 100000\r\n\r\n"
-    with impatient("MAX_SILENCE = 5") as address, ExitStack() as stack:
+    with impatient("server.MAX_SILENCE = 5") as address, ExitStack() as stack:
         slow = [stack.enter_context(connected(address)) for _ in range(24)]
         for client in slow:
             client.sendall(head)
@@ -194,7 +194,7 @@ def test_a_request_that_cannot_be_read_gets_a_problem_document(served: Served) -
 @contextmanager
 def impatient(constant: str) -> Iterator[SplitResult]:
     """A server with a constant of its own; gives its address."""
-    script = f"import web.server; web.server.{constant}; import lookalike.cli; lookalike.cli.main()"
+    script = f"import web.arrival, web.server; web.{constant}; import lookalike.cli; lookalike.cli.main()"
     command = [sys.executable, "-c", script, "serve", "--port", "0", "--json"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert process.stdout is not None
@@ -207,7 +207,7 @@ def impatient(constant: str) -> Iterator[SplitResult]:
 def test_a_client_that_does_not_read_loses_its_thread(settings: Settings, bundle: Bundle, tmp_path: Path) -> None:
     make.photo("red", 1, (2400, 2400)).save(tmp_path / "large.bmp")
     (photo,) = fill_index(settings, bundle, tmp_path)
-    with impatient("MAX_SILENCE = 1") as address:
+    with impatient("server.MAX_SILENCE = 1") as address:
         with socket.create_connection((address.hostname, address.port)) as client:
             client.sendall(b"GET /api/v1/images/%s/file HTTP/1.1\r\nHost: localhost\r\n\r\n" % str(photo.id).encode())
             read = len(client.recv(1))
@@ -224,7 +224,11 @@ def test_a_client_that_does_not_read_loses_its_thread(settings: Settings, bundle
 def test_requests_that_drip_end(indexed: Settings) -> None:
     """A byte now and then is no silence, and must not hold a thread for ever."""
     head = b"POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    with impatient("MAX_REQUEST_SECONDS = 1") as server, connected(server) as of_a_head, connected(server) as of_a_body:
+    with (
+        impatient("arrival.MAX_REQUEST_SECONDS = 1") as server,
+        connected(server) as of_a_head,
+        connected(server) as of_a_body,
+    ):
         of_a_body.sendall(head + b"Content-Length: 1000\r\n\r\n")
         drip(of_a_body, b" " * 1000)
         assert received(of_a_body, REFUSED) == REFUSED

@@ -1,6 +1,5 @@
 """`/models`: list, activate and roll back models."""
 
-import io
 from typing import IO
 
 from flask import Response
@@ -14,7 +13,6 @@ from web.schemas import ActivationOptions, Models, NewModel
 from web.services import services
 from web.validation import Blueprint
 
-MAX_BUNDLE_MB = 200  # of an archive, which is held in memory
 CHECKED_BY_JOB = "A job checks the model and makes it the current one; the same document as of `GET /jobs/{id}`"
 
 blueprint = Blueprint("models", __name__, tag="Models")
@@ -30,7 +28,7 @@ def show() -> Models:
 
 @blueprint.post("/models")
 @blueprint.auth_required(WRITES)
-@blueprint.input(NewModel, location="form_and_files", arg_name="sent", max_bytes=MAX_BUNDLE_MB * 1_000_000)
+@blueprint.input(NewModel, location="form_and_files", arg_name="sent", large_file=True)
 @blueprint.output(Models, status_code=201)
 @blueprint.doc(operation_id="installModel", responses=[400, 403, 409, 413, 415, 422])
 def add(sent: NewModel) -> Models:
@@ -38,7 +36,7 @@ def add(sent: NewModel) -> Models:
 
     Otherwise, index the photos with it (`POST /jobs` with `model`), then activate it.
     """
-    install_model(io.BytesIO(sent.bundle))
+    install_model(sent.bundle.stream)
     return _models()
 
 

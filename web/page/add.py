@@ -17,8 +17,9 @@ from retrieval.api_keys import Scope
 from retrieval.errors import BadBundle, BadQuery, BadSource, LookalikeError, NoModel
 from retrieval.photo_ref import display
 from web.api.jobs import start_indexing
-from web.api.models import MAX_BUNDLE_MB, install_model
+from web.api.models import install_model
 from web.keys import current, may, require_writing
+from web.large_file import MAX_BUNDLE_MB, expect_large_file
 from web.schemas import API, IndexJob
 from web.services import services
 from web.validation import check_fields
@@ -90,7 +91,7 @@ def start() -> Response:
 def install() -> Response:
     """Install an uploaded model, and show the page again."""
     require_writing(Scope.ADMIN)
-    request.max_content_length = MAX_BUNDLE_MB * 1_000_000
+    expect_large_file()
     sent = request.files.get("bundle")
     if sent is None or not sent.filename:
         raise BadBundle("No bundle was uploaded.", "Choose a ZIP archive.")
