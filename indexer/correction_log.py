@@ -9,7 +9,8 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from retrieval.errors import LookalikeError, os_errors_as
 from retrieval.files import flush, make_folder
+from retrieval.labels import normalized
 from retrieval.photo_ref import Value
 
 FILE = "corrections.jsonl"
@@ -180,8 +182,16 @@ def _checked(correction: Correction) -> Correction:
     """Return a correction with its time in UTC; raises `ValueError` if a value is not what it should be."""
     if len(correction.sha256) != 64 or not set(correction.sha256) <= set("0123456789abcdef"):
         raise ValueError("sha256: it is no SHA-256 in hexadecimal")
-    if datetime.fromisoformat(correction.time).tzinfo is None:
+    time = datetime.fromisoformat(correction.time)
+    if time.tzinfo is None:
         raise ValueError("time: it has no time zone")
+    if time.year == MAXYEAR:
+        raise ValueError("time: nothing can be later")
+    if correction.new not in (normalized(correction.new), correction.old, correction.original):
+        raise ValueError("new: a label is one printable line without blanks around it")
+    values = (one for value in correction.columns.values() for one in (value if isinstance(value, list) else [value]))
+    if any(isinstance(one, float) and not isfinite(one) for one in values):
+        raise ValueError("columns: a number is infinite")
     return correction
 
 

@@ -83,6 +83,9 @@ def _points(source: Path, bundle: Bundle) -> Iterator[Point]:
 
 
 def _point(row: Row, bundle: Bundle) -> Point:
+    for name in ("id", "uri", "label", "payload"):
+        if not isinstance(row[name], str) and not (name == "label" and row[name] is None):
+            raise TypeError(f"its {name} is not text")
     payload = Payload.from_dict(json.loads(row["payload"]))
     payload = replace(payload, uri=row["uri"], label=row["label"], ranks={})
     return Point(uuid.UUID(row["id"]), _vector(row, bundle), payload)
@@ -104,7 +107,7 @@ def _part(values: Any, name: str, length: int) -> Vector:
 
 
 def _json_rows(source: Path, _model: str) -> Iterator[Row]:
-    with source.open(encoding="utf-8") as lines:
+    with source.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)

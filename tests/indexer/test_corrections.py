@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import make
 import pytest
 from disks import small_disk
 
 from indexer.batch import BatchIndexer, now
-from indexer.correction_log import Correction, CorrectionLog, DamagedLine, read_corrections
+from indexer.correction_log import Correction, CorrectionLog, DamagedLine, line_of, parsed, read_corrections
 from indexer.corrections import Corrections, PhotoChange
 from indexer.removal import remove_gone
 from indexer.sources import list_sources
@@ -214,3 +215,22 @@ def test_a_full_disk_leaves_no_part_of_a_correction(tmp_path: Path) -> None:
         with pytest.raises(LookalikeError, match="can't be used"):
             log.append([correction(str(number), "x" * 400) for number in range(40)])
         assert log.path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"time": "9999-12-31T23:59:59.999999+00:00"}, "time: nothing can be later"),
+        ({"new": "  "}, "new: a label is one printable line"),
+        ({"new": "a\nb"}, "new: a label is one printable line"),
+        ({"columns": {"price": [1.0, float("inf")]}}, "columns: a number is infinite"),
+    ],
+)
+def test_a_correction_that_would_spoil_the_photo_is_not_read(change: dict[str, Any], says: str) -> None:
+    (found,) = parsed([line_of(replace(correction("a", "rose"), **change)).encode()])
+    assert isinstance(found, DamagedLine) and says in found.reason
+
+
+def test_a_confirmed_label_of_an_old_index_is_read_as_it_is() -> None:
+    one = replace(correction("a", "rose\u0301 "), old="rose\u0301 ", original="rose\u0301 ", confirmed=True)
+    assert [*parsed([line_of(one).encode()])] == [one]

@@ -183,6 +183,9 @@ def test_a_full_disk_leaves_no_half_file(
         ({"kind": [0.5] * 16}, "its vector does not have the length 1"),
         ({"kind": ["a"] * 16}, "Row 2 of .* can't be imported"),
         ({"id": "7"}, "Row 2 of .*badly formed hexadecimal UUID string"),
+        ({"id": 7}, "Row 2 of .*its id is not text"),
+        ({"uri": 7}, "Row 2 of .*its uri is not text"),
+        ({"label": ["rose"]}, "Row 2 of .*its label is not text"),
         ({"payload": "{"}, "Row 2 of .* can't be imported"),
         ({"payload": "{}"}, "Row 2 of .*payload is damaged"),
         ({"payload": None}, "Row 2 of .* can't be imported"),
@@ -209,6 +212,7 @@ def test_other_files_and_models_are_refused(
         import_vectors(store, other, file, nothing)
     for name, content, says in (
         ("a.parquet", b"PAR1", "was not written by `lookalike export`"),
+        ("latin.jsonl", b'{"label": "ros\xe9"}', "was not written by `lookalike export`"),
         ("a.jsonl", b"[1]\n", "line 1 is not a JSON object"),
         ("b.jsonl", b"{\n", "line 1 is not JSON"),
         ("a.csv", b"", "neither a .parquet nor a .jsonl file"),
