@@ -196,7 +196,7 @@ def test_more_is_written_than_is_copied_at_once(
     index: EmbeddedIndex, points: list[Point], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edge, "WRITTEN_AT_ONCE", 100)
-    new = [numbered(number) for number in range(POINTS, 2 * POINTS)]
+    new = [numbered(number) for number in range(POINTS, POINTS + 350)]
     with building(index) as gave:
         index.upsert(new)
     assert gave == [True]
