@@ -10,6 +10,7 @@ from pathlib import Path
 import make
 import pytest
 from commands import Called, Command
+from exported import Export, exported_once
 from once import once
 
 from trainer import download
@@ -55,6 +56,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """
     home = once(tmp_path_factory, "trained", _train)
     return home, json.loads((home / "printed.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def exported_backbone(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """Return the network of a backbone as ONNX; all tests share it and must not change it."""
+    return lambda name: exported_once(tmp_path_factory, name)
 
 
 def environment(home: Path) -> dict[str, str]:

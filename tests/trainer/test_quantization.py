@@ -7,51 +7,28 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import tensorflow as tf
 from commands import Command
+from exported import LABELS, Export, export, pictures
 
 from retrieval.analysis.evaluation import evaluate_embeddings
 from retrieval.bundle import load_bundle
 from retrieval.bundle_format import Manifest, Parity, Part
 from retrieval.embedder import Embedder
-from retrieval.images import ResizeRule
-from trainer.backbones import backbone_named
 from trainer.data import LabelledImages
-from trainer.export import export_onnx, run_onnx
-from trainer.network import build_network, initialize_batch_norm
+from trainer.export import run_onnx
 from trainer.quantization import LARGEST_LOSS, quantize_onnx, quantized
-from trainer.recipes import Head
 from trainer.runs import ONNX, Run, TrainingRecord
 from trainer.training import Epoch
 
-SIZE = 64
-LABELS = np.repeat(["blue", "green", "red"], 6)
-
-
-def pictures(seed: int) -> np.ndarray:
-    """A plain picture in each label's colour, with noise: a small network that has learnt nothing tells them apart."""
-    colours = np.array([[40, 60, 220], [50, 200, 60], [230, 40, 30]]).repeat(6, 0)[:, None, None]
-    noise = np.random.default_rng(seed).normal(scale=10, size=(len(LABELS), SIZE, SIZE, 3))
-    return (colours + noise).clip(0, 255).astype(np.uint8)
-
-
 TRAIN, VAL, TEST = pictures(1), pictures(2), pictures(3)
 HELD_OUT = {"val": LabelledImages(VAL, LABELS), "test": LabelledImages(TEST, LABELS)}
-
-
-def export(name: str, path: Path) -> None:
-    tf.keras.utils.set_random_seed(0)
-    backbone = replace(backbone_named(name), resize=ResizeRule(size=SIZE, shorter_side=SIZE), train_size=SIZE)
-    network = build_network(backbone, "none", 16, Head())
-    initialize_batch_norm(network.features, TRAIN.astype(np.float32))
-    export_onnx(network, path)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a float32 network."""
     made = tmp_path_factory.mktemp("quantization")
-    export("small_cnn", made / ONNX)
+    export("small_cnn", made)
     return made
 
 
@@ -71,15 +48,14 @@ WITH_GATES, WITH_GROUPS = "keras:EfficientNetV2B0", "keras:RegNetX002"
 
 
 @pytest.fixture(scope="module")
-def networks(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Path]]:
+def networks(tmp_path_factory: pytest.TempPathFactory, exported_backbone: Export) -> Callable[[str], tuple[Path, Path]]:
     """Return the network of a backbone before and after quantization; each is made once."""
 
     @cache
     def networks_of(name: str) -> tuple[Path, Path]:
-        folder = tmp_path_factory.mktemp("networks")
-        export(name, folder / ONNX)
-        quantize_onnx(folder / ONNX, folder / "int8.onnx", TRAIN, float32_at_first=2)
-        return folder / ONNX, folder / "int8.onnx"
+        before, after = exported_backbone(name).network, tmp_path_factory.mktemp("networks") / "int8.onnx"
+        quantize_onnx(before, after, TRAIN, float32_at_first=2)
+        return before, after
 
     return networks_of
 
