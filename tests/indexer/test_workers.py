@@ -137,6 +137,7 @@ def test_a_worker_indexes_the_same_as_a_local_job(
 
 
 @pytest.mark.slow
+@on_one_server
 def test_a_killed_worker_process_loses_no_batch(
     worker, redis_url: str, settings: Settings, bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -237,6 +238,7 @@ def send(task: str, content: object, queue: str) -> None:
 
 
 @pytest.mark.slow
+@on_one_server
 def test_the_celery_command_can_start_the_worker(
     settings: Settings,
     redis_url: str,
