@@ -13,9 +13,11 @@ from typing import Self
 from indexer.batches import batches
 from retrieval.cancellation import CancellationToken
 from retrieval.columns.kinds import Kind
-from retrieval.index import Payload, VectorIndex
+from retrieval.index import Filter, Payload, VectorIndex
+from retrieval.index.conditions import AllOf, AnyOf, Exists, Not
 from retrieval.index.ranks import FIELD, RANKED, current_ranks, ranks_of
 from retrieval.index_order import has_ranks, note_ranks
+from retrieval.sort_order import SortOrder
 
 FEWEST_PHOTOS = 20_000  # of an index that needs ranks; below 25,000, photos are sorted in memory
 WRITTEN_AT_ONCE = 1000
@@ -30,12 +32,13 @@ Known = dict[str, int | None]  # texts and their ranks; None: without one
 def renew_ranks(index: VectorIndex, cancellation: CancellationToken | None = None) -> None:
     """Give the photos of a large index ranks where they have none; call it when a job ends, before graphs are built.
 
-    It is idempotent, and resumes if it was cancelled or the process was killed. While all photos get new ranks, the
-    index does not sort by them. Payload indexes are created last, since photos that change afterwards leave the graph.
+    It reads photos only if one has no rank. It is idempotent, and resumes if it was cancelled or the process was
+    killed. While all photos get new ranks, the index does not sort by them. Payload indexes are created last, since
+    photos that change afterwards leave the graph.
 
     Raises `IndexWriteFailed` if the index can't be written.
     """
-    if index.count(exact=False) < FEWEST_PHOTOS:
+    if index.count(exact=False) < FEWEST_PHOTOS or (has_ranks(index) and not _lacks_ranks(index)):
         return
     stored = _Stored.of(index)
     completed = {key: with_new(known) for key, known in stored.known.items() if key not in stored.contradictory}
@@ -53,6 +56,13 @@ def renew_ranks(index: VectorIndex, cancellation: CancellationToken | None = Non
     index.index_fields(FIELDS)
     if not has_ranks(index):
         note_ranks(index, complete=True)
+
+
+def _lacks_ranks(index: VectorIndex) -> bool:
+    """Whether a photo has a name or a label without a rank."""
+    orders = map(SortOrder, RANKED)
+    lacking = tuple(AllOf((Exists(order.source), Not(Exists(order.field)))) for order in orders)
+    return index.matching(Filter(where=AnyOf(lacking)), exact=True) > 0
 
 
 @dataclass(slots=True)

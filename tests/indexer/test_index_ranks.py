@@ -80,3 +80,5 @@ def test_a_job_gives_ranks_to_photos_that_have_none_or_another_name(
     run()
     after = ranks_of(index)
     assert after["a.jpg"]["name"] < after["b.jpg"]["name"] == before["b.jpg"]["name"]
+    monkeypatch.setattr(index, "scroll_payloads", lambda: pytest.fail("all photos have ranks"))
+    renew_ranks(index)
