@@ -100,13 +100,13 @@ class CorrectionLog:
         with _failing(self.path):
             make_folder(self.path.parent)
             is_new = not self.path.exists()
-            with self.path.open("ab+") as file:
+            with self.path.open("ab+", buffering=0) as file:
                 size = os.fstat(file.fileno()).st_size
                 if _is_torn(file.fileno()):
                     lines = b"\n" + lines
                 try:
-                    file.write(lines)
-                    file.flush()
+                    while lines:  # a write may be short
+                        lines = lines[file.write(lines) :]
                     os.fsync(file.fileno())
                 except OSError:  # the disk is full: no part of them stays
                     file.truncate(size)

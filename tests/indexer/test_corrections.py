@@ -215,6 +215,10 @@ def test_a_full_disk_leaves_no_part_of_a_correction(tmp_path: Path) -> None:
         with pytest.raises(LookalikeError, match="can't be used"):
             log.append([correction(str(number), "x" * 400) for number in range(40)])
         assert log.path.read_bytes() == before
+        (disk / "other").write_bytes(b"x" * 4096)
+        with pytest.raises(LookalikeError, match="can't be used"):
+            log.append([correction(str(number), "x" * 400) for number in range(10)])
+        assert log.path.read_bytes() == before, "a part of a page was free"
 
 
 @pytest.mark.parametrize(
