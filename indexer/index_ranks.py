@@ -14,7 +14,7 @@ from indexer.batches import batches
 from retrieval.cancellation import CancellationToken
 from retrieval.columns.kinds import Kind
 from retrieval.index import Filter, Payload, VectorIndex
-from retrieval.index.conditions import AllOf, AnyOf, Exists, Not
+from retrieval.index.conditions import AnyOf
 from retrieval.index.ranks import FIELD, RANKED, current_ranks, ranks_of
 from retrieval.index_order import has_ranks, note_ranks
 from retrieval.sort_order import SortOrder
@@ -60,9 +60,8 @@ def renew_ranks(index: VectorIndex, cancellation: CancellationToken | None = Non
 
 def _lacks_ranks(index: VectorIndex) -> bool:
     """Whether a photo has a name or a label without a rank."""
-    orders = map(SortOrder, RANKED)
-    lacking = tuple(AllOf((Exists(order.source), Not(Exists(order.field)))) for order in orders)
-    return index.matching(Filter(where=AnyOf(lacking)), exact=True) > 0
+    unranked = AnyOf(tuple(SortOrder(key).unranked for key in RANKED))
+    return index.matching(Filter(where=unranked), exact=True) > 0
 
 
 @dataclass(slots=True)

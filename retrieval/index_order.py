@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from heapq import merge
 from itertools import groupby
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from retrieval.errors import BadQuery
 from retrieval.index import Filter, VectorIndex
 from retrieval.index.base import IndexedPhoto
-from retrieval.index.conditions import AllOf, Condition, Exists, Not
+from retrieval.index.conditions import Condition, Exists, Not
 from retrieval.sort_order import Position, SortOrder
 
 VERSION = 1  # of ranks, and of the order of texts
@@ -53,7 +53,7 @@ class IndexOrder:
         if last is not None:
             yield from self._by_id(self.order.equals(last), after)
         while True:
-            beyond = self.filter if last is None else _with(self.filter, self.order.beyond(last))
+            beyond = self.filter if last is None else self.filter.narrowed(self.order.beyond(last))
             found = self.index.ordered(self.order.field, self.batch, beyond, descending=self.order.descending)
             photos = [IndexedPhoto(id, payload) for id, payload in found.items()]
             is_end = len(photos) < self.batch
@@ -70,19 +70,18 @@ class IndexOrder:
         """Return the photos with a value and without a rank, sorted."""
         if not self.order.is_ranked:
             return []
-        condition = AllOf((Exists(self.order.source), Not(Exists(self.order.field))))
-        unranked = self.index.matching(_with(self.filter, condition), exact=True)
+        unranked = self.index.matching(self.filter.narrowed(self.order.unranked), exact=True)
         if unranked > MOST_UNRANKED:
             raise BadQuery(
                 f"{unranked:,} photos are too many to sort them by {self.order.key} while a job changes them.",
                 f"Repeat this when the job has ended, or filter the photos: up to {MOST_UNRANKED:,} can be sorted now.",
             )
-        return sorted(self._by_id(condition), key=self.order.place) if unranked else []
+        return sorted(self._by_id(self.order.unranked), key=self.order.place) if unranked else []
 
     def _by_id(self, condition: Condition, after: Position | None = None) -> Iterator[IndexedPhoto]:
         """Yield the photos that satisfy a condition in the order of their ids, those after a position."""
         start = None if after is None else after.id
-        found = self.index.scroll_payloads(self.batch, _with(self.filter, condition), start)
+        found = self.index.scroll_payloads(self.batch, self.filter.narrowed(condition), start)
         return (IndexedPhoto(photo, payload) for photo, payload in found if photo != start)
 
     def _number(self, photo: IndexedPhoto) -> Any:
@@ -108,7 +107,3 @@ def has_ranks(index: VectorIndex) -> bool:
 def note_ranks(index: VectorIndex, *, complete: bool) -> None:
     """Save whether the index can sort by ranks; raises `IndexWriteFailed` if that is not possible."""
     index.save_note(NOTE, str(VERSION if complete else 0))
-
-
-def _with(filter: Filter, condition: Condition) -> Filter:
-    return replace(filter, where=condition if filter.where is None else AllOf((filter.where, condition)))

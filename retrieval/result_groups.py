@@ -2,11 +2,10 @@
 
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from retrieval.hit_order import TIE_DEPTHS, hits_with_ties
 from retrieval.index import Filter, Hit, Payload
-from retrieval.index.conditions import AllOf, Condition, Field, OneOf, Within
+from retrieval.index.conditions import Condition, Field, OneOf, Within
 
 DEEPER = 4  # times as many hits are fetched as long as there are too few groups
 
@@ -49,4 +48,4 @@ def only_group(filter: Filter, field: Field, group: Group) -> Filter:
     same: Condition = (
         OneOf(field, (group,)) if isinstance(group, str) else Within(field, gte=float(group), lte=float(group))
     )
-    return replace(filter, where=same if filter.where is None else AllOf((filter.where, same)))
+    return filter.narrowed(same)

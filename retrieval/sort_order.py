@@ -12,7 +12,7 @@ from retrieval.columns.where import BUILT_IN
 from retrieval.errors import BadQuery
 from retrieval.index import Payload
 from retrieval.index.base import IndexedPhoto
-from retrieval.index.conditions import Condition, During, Field, Within
+from retrieval.index.conditions import AllOf, Condition, During, Exists, Field, Not, Within
 from retrieval.index.ranks import FIELD, RANKED, sort_label, sort_name
 
 SORT_KEYS = (*RANKED, "bytes", "modified", "taken")
@@ -56,6 +56,11 @@ class SortOrder:
     def source(self) -> Field:
         """The field that photos have if they have a value."""
         return BUILT_IN["path" if self.key == "name" else self.key]
+
+    @property
+    def unranked(self) -> Condition:
+        """The condition that a photo has a value but no number by which the index could sort it."""
+        return AllOf((Exists(self.source), Not(Exists(self.field))))
 
     def value(self, photo: Payload) -> Any:
         """Return the value of a photo; None if it has none."""

@@ -5,10 +5,10 @@ Command line, API and page make a `Filter`; each engine compiles it to its own (
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
-from retrieval.index.conditions import Condition, Field, OneOf
+from retrieval.index.conditions import AllOf, Condition, Field, OneOf
 from retrieval.index.payload import Payload
 from retrieval.labels import forms
 
@@ -34,6 +34,10 @@ class Filter:
         """The conditions that a photo has to satisfy."""
         labels: list[Condition] = [labelled(self.labels)] if self.labels else []
         return labels if self.where is None else [*labels, self.where]
+
+    def narrowed(self, condition: Condition) -> "Filter":
+        """Return a filter that also demands a condition."""
+        return replace(self, where=condition if self.where is None else AllOf((self.where, condition)))
 
     def parts(self) -> Iterator[Condition]:
         """Yield the conditions and those within them."""

@@ -35,9 +35,7 @@ Item = TypeVar("Item")
 class ServerIndex(PlannedSearch):
     """The index of a model in one collection, which is created if it does not exist; see `Collections.open`."""
 
-    SCANNED_BYTES = (
-        10_000 << 10
-    )  # of float32 vectors; at most this number, Qdrant scans instead of traversing the graph
+    SCANNED_BYTES = 10_000 << 10  # of float32 vectors; up to this size, Qdrant scans them without the graph
 
     def __init__(
         self,
