@@ -32,27 +32,12 @@ from retrieval.settings import Settings
 from retrieval.source_policy import DEFAULT_POLICY
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as started:
-        yield started
-
-
-@pytest.fixture
-def client(server: ValkeyServer) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(f"{server.connection_url}/0") as made:
-        made.flushall()
-        made.config_set("maxmemory", 0)
-        yield made
-        made.config_set("maxmemory", 0)
-
-
 @pytest.fixture
 def executor(
-    client: redis.Redis, server: ValkeyServer, settings: Settings, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+    client: redis.Redis, valkey: ValkeyServer, settings: Settings, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[CeleryExecutor]:
     """The executor of a job; the tests act as its workers."""
-    url = f"{server.connection_url}/0"
+    url = f"{valkey.connection_url}/0"
     monkeypatch.setattr(outstanding, "SILENCE_SECONDS", 0.5)
     monkeypatch.setattr(outstanding, "LOST_SECONDS", 1.0)
     monkeypatch.setattr(outstanding, "CHECK_SECONDS", 0.1)

@@ -34,24 +34,11 @@ from retrieval.settings import Settings
 TRAINING = IndexRequest((), kind="train", training=TrainingOptions(epochs=3))
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ValkeyServer]:
-    with ValkeyServer() as started:
-        yield started
-
-
 @pytest.fixture
-def client(server: ValkeyServer) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(f"{server.connection_url}/0") as made:
-        made.flushall()
-        yield made
-
-
-@pytest.fixture
-def with_redis(settings: Settings, server: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def with_redis(settings: Settings, valkey: ValkeyServer, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setattr(celery_app, "ANSWER_SECONDS", 0.05)
     monkeypatch.setattr(train_queue, "POLL_SECONDS", 0.05)
-    return settings.model_copy(update={"redis_url": f"{server.connection_url}/0"})
+    return settings.model_copy(update={"redis_url": f"{valkey.connection_url}/0"})
 
 
 class Sent:

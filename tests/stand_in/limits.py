@@ -113,7 +113,7 @@ class StrictMode:
 
 
 def cost_of(filter: models.Filter | None) -> int:
-    """How many reads a filter counts as: one for each condition, whatever the number of its values."""
+    """Return the number of reads that a filter costs: one for each condition, also if that has many values."""
     if filter is None:
         return 0
     return sum(cost_of(part) if isinstance(part, models.Filter) else 1 for part in _parts(filter))

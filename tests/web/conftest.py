@@ -9,9 +9,12 @@ from flask.testing import FlaskClient
 from serving import Site, site
 
 from retrieval.bundle import Bundle
+from retrieval.index import open_store
 from retrieval.photo_ref import PhotoRef
 from retrieval.search import Searcher
 from retrieval.settings import Settings
+from web.app import create_app
+from web.services import EXTENSION
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +44,12 @@ def photos(shared: Site) -> list[PhotoRef]:
 @pytest.fixture
 def searcher(shared: Site) -> Searcher:
     return shared.searcher
+
+
+@pytest.fixture
+def empty(settings: Settings) -> Iterator[FlaskClient]:
+    """A client of a server without a model, on a loopback address."""
+    with open_store(settings) as store:
+        app = create_app(settings, store, None, local=True)
+        yield app.test_client()
+        app.extensions[EXTENSION].close()

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -21,18 +20,8 @@ from retrieval.bundle import Bundle, install_bundle
 from retrieval.index import open_store
 from retrieval.settings import Settings
 from web.app import create_app
-from web.services import EXTENSION
 
 PATIENCE = 120  # seconds, for a job on a loaded machine
-
-
-@pytest.fixture
-def empty(settings: Settings) -> Iterator[FlaskClient]:
-    """A client of a server without a model, on a loopback address."""
-    with open_store(settings) as store:
-        app = create_app(settings, store, None, local=True)
-        yield app.test_client()
-        app.extensions[EXTENSION].close()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import os
 import tracemalloc
 import zipfile
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -14,27 +13,16 @@ from werkzeug.test import EnvironBuilder, TestResponse
 
 from retrieval.bundle import Bundle
 from retrieval.errors import BadBundle
-from retrieval.index import open_store
 from retrieval.settings import Settings
 from web import arrival
-from web.app import create_app
 from web.large_file import MAX_SECONDS
 from web.multipart import PhotoRequest
-from web.services import EXTENSION
 
 MB = 1 << 20
 HEAD = b'--b\r\nContent-Disposition: form-data; name="bundle"; filename="bundle.zip"\r\n\r\n'
 END = b"\r\n--b--\r\n"
 
 both = pytest.mark.parametrize(("path", "status"), [("/api/v1/models", 201), ("/add/model", 303)])
-
-
-@pytest.fixture
-def client(settings: Settings) -> Iterator[FlaskClient]:
-    with open_store(settings) as store:
-        app = create_app(settings, store, None, local=True)
-        yield app.test_client()
-        app.extensions[EXTENSION].close()
 
 
 @pytest.fixture
@@ -63,40 +51,40 @@ def files(folder: Path) -> set[Path]:
 
 
 @both
-def test_it_is_not_held_in_memory(client: FlaskClient, form: Path, bundle: Bundle, path: str, status: int) -> None:
-    with_key(client)
+def test_it_is_not_held_in_memory(empty: FlaskClient, form: Path, bundle: Bundle, path: str, status: int) -> None:
+    with_key(empty)
     tracemalloc.start()
-    sent = send(client, path, form, form.stat().st_size)
+    sent = send(empty, path, form, form.stat().st_size)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert sent.status_code == status, sent.text
-    assert client.get("/api/v1/models").get_json()["serves"] == bundle.model_id
+    assert empty.get("/api/v1/models").get_json()["serves"] == bundle.model_id
     assert peak < 3 * MB
 
 
 @both
 def test_nothing_is_left_behind_if_it_breaks_off(
-    client: FlaskClient, form: Path, settings: Settings, path: str, status: int
+    empty: FlaskClient, form: Path, settings: Settings, path: str, status: int
 ) -> None:
     del status
-    with_key(client)
+    with_key(empty)
     before, size = files(settings.home), form.stat().st_size
     os.truncate(form, 3 * MB)
-    assert send(client, path, form, size).status_code in (409, 422), "there is no bundle in the form"
+    assert send(empty, path, form, size).status_code in (409, 422), "there is no bundle in the form"
     assert files(settings.home) == before
 
 
 @both
-def test_an_administrator_has_an_hour(client: FlaskClient, path: str, status: int) -> None:
+def test_an_administrator_has_an_hour(empty: FlaskClient, path: str, status: int) -> None:
     del status
 
     def limit_of_a_request() -> float:
         deadline = arrival.begin()
-        client.post(path, data={"bundle": (BytesIO(b"no archive"), "bundle.zip")})
+        empty.post(path, data={"bundle": (BytesIO(b"no archive"), "bundle.zip")})
         return deadline.seconds_left
 
     assert limit_of_a_request() <= arrival.MAX_REQUEST_SECONDS, "without a key"
-    with_key(client)
+    with_key(empty)
     assert arrival.MAX_REQUEST_SECONDS < limit_of_a_request() <= MAX_SECONDS
 
 
@@ -108,8 +96,8 @@ def test_an_upload_that_cannot_be_stored_is_an_error_with_a_remedy(tmp_path: Pat
         _ = sent.files
 
 
-def test_a_bundle_without_a_file_name_is_refused(client: FlaskClient) -> None:
+def test_a_bundle_without_a_file_name_is_refused(empty: FlaskClient) -> None:
     body = HEAD.replace(b'; filename="bundle.zip"', b"") + b"an archive" + END
-    refused = with_key(client).post("/api/v1/models", data=body, content_type="multipart/form-data; boundary=b")
+    refused = with_key(empty).post("/api/v1/models", data=body, content_type="multipart/form-data; boundary=b")
     assert refused.status_code == 422
     assert refused.get_json()["errors"] == [{"field": "bundle", "message": "must be a file with a name"}]
