@@ -41,8 +41,9 @@ def fetch(source: str) -> Fetched:
 
     Raises `BadSource` if that is not possible; without a network, its message says which files to bring and where to.
     """
+    not_one = BadSource(f"{source} is not a repository.", "Name it as hf:OWNER/NAME or hf:OWNER/NAME@REVISION.")
     if not REPOSITORY.fullmatch(source.removeprefix(SCHEME)):
-        raise BadSource(f"{source} is not a repository.", "Name it as hf:OWNER/NAME or hf:OWNER/NAME@REVISION.")
+        raise not_one
     try:
         import huggingface_hub  # noqa: PLC0415 - an extra
         from huggingface_hub import errors  # noqa: PLC0415
@@ -59,6 +60,8 @@ def fetch(source: str) -> Fetched:
         return Fetched(path.parents[name.count("/")], str(info.sha), _licence(info))
     except BadSource:
         raise
+    except errors.HFValidationError:  # such as `hf:../name`
+        raise not_one from None
     except errors.GatedRepoError:
         raise BadSource(
             f"{source} is only for users who accepted its terms.",

@@ -145,6 +145,7 @@ def test_repositories_that_can_not_be_used_are_refused(hub: Hub, tmp_path: Path)
         imported("hf:owner/gated", tmp_path)
     with pytest.raises(BadSource, match="owner/dino has no revision v9"):
         imported("hf:owner/dino@v9", tmp_path)
-    with pytest.raises(BadSource, match="not a repository"):
-        imported("hf:dino", tmp_path)
+    for name in ("dino", "../dino", "owner/..", "owner/dino--small"):
+        with pytest.raises(BadSource, match="not a repository"):
+            imported(f"hf:{name}", tmp_path)
     assert huggingface_hub.__version__
