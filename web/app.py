@@ -31,7 +31,7 @@ from web.api import (
     uploads,
 )
 from web.multipart import PhotoRequest
-from web.schemas import API
+from web.schemas.fields import API
 
 STATIC = Path(__file__).with_name("static")
 YEAR = 365 * 24 * 3600  # in seconds

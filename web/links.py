@@ -10,7 +10,7 @@ from retrieval.index import Payload
 from retrieval.search_response import SearchResult
 from web.columns import hidden_columns
 from web.keys import sees_uris
-from web.schemas import API
+from web.schemas.fields import API
 from web.services import services
 
 

@@ -10,7 +10,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from web.logs import REQUEST_ID
 from web.problems import MEDIA_TYPE, PROBLEM_TYPES
-from web.schemas import Problem
+from web.schemas.problems import Problem
 
 blueprint = Blueprint("docs", __name__)
 

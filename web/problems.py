@@ -13,7 +13,7 @@ from retrieval import errors
 from web.keys import sees_uris
 from web.page.errors import texts
 from web.saved_searches import NameInUse
-from web.schemas import FieldError, Problem
+from web.schemas.problems import FieldError, Problem
 from web.security import ForeignHost
 from web.services import services
 from web.validation import InvalidRequest

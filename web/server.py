@@ -292,7 +292,7 @@ class _Worker(ThreadWorker):  # type: ignore[misc]
 def _unreadable(status: HTTPStatus) -> bytes:
     """A response, head and body, to a request that can't be parsed."""
     from web.problems import MEDIA_TYPE  # noqa: PLC0415 - imports ONNX Runtime
-    from web.schemas import Problem  # noqa: PLC0415 - as well
+    from web.schemas.problems import Problem  # noqa: PLC0415 - as well
 
     problem = Problem(
         status=status,

@@ -1,10 +1,12 @@
 """The OpenAPI document: what it says, its page, and the API held to it by schemathesis."""
 
 import os
+import pkgutil
 import re
 import subprocess
 import sys
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -62,7 +64,9 @@ def is_a_form_that_has_become_right(case: schemathesis.Case) -> bool:
     return not isinstance(case.body.get("label", ""), str) or any(value == [] for value in case.body.values())
 
 
-MODELS = [each for each in vars(schemas).values() if isinstance(each, type) and issubclass(each, BaseModel)]
+MODULES = [import_module(f"web.schemas.{module.name}") for module in pkgutil.iter_modules(schemas.__path__)]
+FOUND = {each for module in MODULES for each in vars(module).values() if isinstance(each, type)}
+MODELS = sorted((each for each in FOUND if issubclass(each, BaseModel)), key=lambda model: model.__name__)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from retrieval.photo_ref import PhotoRef
 from retrieval.search import Searcher
-from web.schemas import QueryOrQueries, UploadedPhoto
+from web.schemas.queries import QueryOrQueries, UploadedPhoto
 
 SEARCH = "/api/v1/search"
 

@@ -4,7 +4,7 @@ from flask import Response
 
 from retrieval.errors import UnreadablePhoto
 from retrieval.index.vectors import Vector
-from web.schemas import Embeddings, EncodedPhotos, UploadedPhotos
+from web.schemas.embeddings import Embeddings, EncodedPhotos, UploadedPhotos
 from web.services import services
 from web.validation import Blueprint
 

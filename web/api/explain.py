@@ -4,7 +4,8 @@ from flask import Response
 
 from retrieval.explain import Regions, explain
 from web.indexed import photo_bytes
-from web.schemas import CropBox, Explanation, HeatMap, IndexedMatch, UploadedMatch
+from web.schemas.explanations import Explanation, HeatMap, IndexedMatch, UploadedMatch
+from web.schemas.queries import CropBox
 from web.services import services
 from web.validation import Blueprint
 

@@ -8,7 +8,7 @@ from apiflask import APIBlueprint
 from indexer.crosscheck import Disagreement, load_cross_check
 from retrieval.errors import LookalikeError, NoModel
 from web.keys import sees_uris
-from web.schemas import CrossCheck, Health, Readiness
+from web.schemas.health import CrossCheck, Health, Readiness
 from web.services import Services, services
 
 blueprint = APIBlueprint("health", __name__, tag="Health")

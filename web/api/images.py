@@ -25,24 +25,23 @@ from web.keys import WRITES, current
 from web.links import fields_of_many, fields_of_one
 from web.photo_files import PhotoFile
 from web.problems import problem_of
-from web.schemas import (
+from web.schemas.browsing import BrowsingOptions, ImageList
+from web.schemas.fields import PageOptions
+from web.schemas.photos import (
     AddedPhoto,
     AddedPhotoOrPhotos,
     AddedPhotos,
-    BrowsingOptions,
     ColumnValues,
     FailedUpload,
-    ImageList,
     NewPhoto,
-    PageOptions,
     Photo,
     PhotoChanges,
     RemovalOptions,
     RemovedPhoto,
     RemovedPhotos,
-    SearchOptions,
-    SearchResults,
 )
+from web.schemas.queries import SearchOptions
+from web.schemas.results import SearchResults
 from web.services import services
 from web.validation import Blueprint
 

@@ -17,7 +17,8 @@ from retrieval.errors import NotFound
 from retrieval.stores import Failure
 from web.columns import hidden_columns, without_hidden
 from web.keys import WRITES, current, may, require, sees_uris
-from web.schemas import FailedPhoto, Failures, IndexJob, Jobs, NewJob, PageOptions, TrainJob
+from web.schemas.fields import PageOptions
+from web.schemas.jobs import FailedPhoto, Failures, IndexJob, Jobs, NewJob, TrainJob
 from web.services import Services, services
 from web.validation import Blueprint
 

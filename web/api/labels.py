@@ -1,7 +1,7 @@
 """`GET /labels`."""
 
 from retrieval.labels import composed
-from web.schemas import LabelCount, LabelOptions, Labels
+from web.schemas.browsing import LabelCount, LabelOptions, Labels
 from web.services import services
 from web.validation import Blueprint
 

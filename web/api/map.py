@@ -4,7 +4,7 @@ from apiflask import APIBlueprint
 from flask import Response, request
 
 from indexer.map import load_map_and_changes
-from web.schemas import Map
+from web.schemas.map import Map
 from web.services import services
 
 blueprint = APIBlueprint("map", __name__, tag="Map")

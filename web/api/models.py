@@ -9,7 +9,7 @@ from indexer.model_registry import activate, install, list_models, rollback
 from retrieval.index.base import no_index
 from web.api.jobs import start_job
 from web.keys import WRITES, sees_uris
-from web.schemas import ActivationOptions, Models, NewModel
+from web.schemas.models import ActivationOptions, Models, NewModel
 from web.services import services
 from web.validation import Blueprint
 

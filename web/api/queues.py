@@ -13,7 +13,8 @@ from web.api.images import shown
 from web.indexed import indexed
 from web.keys import WRITES, current
 from web.links import fields_of_many
-from web.schemas import PageOptions, QueueCount, QueuedPhoto, QueuedPhotos, Queues
+from web.schemas.fields import PageOptions
+from web.schemas.queues import QueueCount, QueuedPhoto, QueuedPhotos, Queues
 from web.services import services
 from web.validation import Blueprint
 

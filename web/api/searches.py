@@ -6,7 +6,7 @@ from pydantic import TypeAdapter, ValidationError
 from web.keys import WRITES
 from web.page.saved import canonical, owner
 from web.saved_searches import SavedSearch
-from web.schemas import NewSearchName, SavedSearchList, Search, SearchName, SearchToSave
+from web.schemas.saved_searches import NewSearchName, SavedSearchList, Search, SearchName, SearchToSave
 from web.services import services
 from web.validation import Blueprint, InvalidRequest
 

@@ -17,7 +17,7 @@ from retrieval.index import Payload
 from web.columns import hidden_columns
 from web.keys import sees_uris
 from web.photo_zip import ZippedPhoto, zip_photos
-from web.schemas import ExportedSelection, Selection
+from web.schemas.browsing import ExportedSelection, Selection
 from web.services import Services, services
 from web.validation import Blueprint
 

@@ -1,7 +1,7 @@
 """`/uploads`: store photos that a job indexes later."""
 
 from web.keys import WRITES
-from web.schemas import PhotoToStore, StoredPhoto
+from web.schemas.photos import PhotoToStore, StoredPhoto
 from web.services import services
 from web.validation import Blueprint
 

@@ -20,7 +20,8 @@ from web.api.jobs import start_indexing
 from web.api.models import install_model
 from web.keys import current, may, require_writing
 from web.large_file import MAX_BUNDLE_MB, expect_large_file
-from web.schemas import API, IndexJob
+from web.schemas.fields import API
+from web.schemas.jobs import IndexJob
 from web.services import services
 from web.validation import check_fields
 

@@ -16,7 +16,8 @@ from retrieval.search_response import ScoreBands
 from web.columns import group_by
 from web.page.column_filters import chosen
 from web.page.terms import TermFields, address_of_weights, kind_of
-from web.schemas import MAX_OFFSET, CropBox, CropText, Label
+from web.schemas.fields import MAX_OFFSET, Label
+from web.schemas.queries import CropBox, CropText
 
 PAGE_SIZE = 24
 # Each takes about 45 characters of a URL, which is limited to 8,190.

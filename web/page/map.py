@@ -12,7 +12,7 @@ from web.keys import offers
 from web.page.address import PageQuery
 from web.page.cards import Picture
 from web.page.search import search_by, subject_of, without_gone_examples
-from web.schemas import API
+from web.schemas.fields import API
 from web.services import services
 from web.validation import check_fields
 

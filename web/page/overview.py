@@ -10,7 +10,7 @@ from flask import render_template, request
 
 from retrieval.api_keys import Scope
 from web.keys import offers, sees_uris
-from web.schemas import API
+from web.schemas.fields import API
 from web.services import services
 
 MOST_FOLDERS = 200  # that the page of jobs offers

@@ -16,7 +16,7 @@ from web.keys import current, may, require_writing
 from web.links import photo_url
 from web.page.cards import Card, payloads
 from web.photo_files import shown_type
-from web.schemas import PhotoChanges
+from web.schemas.photos import PhotoChanges
 from web.services import services
 from web.validation import check_fields
 

@@ -12,7 +12,8 @@ from web.columns import hidden_columns
 from web.page.address import PAGE_SIZE, Limits
 from web.page.cards import Card
 from web.page.column_filters import chosen, offered
-from web.schemas import MAX_OFFSET, Label, Sort
+from web.schemas.browsing import Sort
+from web.schemas.fields import MAX_OFFSET, Label
 from web.services import services
 from web.validation import check_fields
 

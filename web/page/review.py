@@ -7,7 +7,7 @@ from flask import render_template, request
 from indexer.review.queues import QueueName
 from retrieval.api_keys import Scope
 from web.keys import offers
-from web.schemas import API, RequestModel
+from web.schemas.fields import API, RequestModel
 from web.services import services
 from web.validation import check_fields
 

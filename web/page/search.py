@@ -28,7 +28,8 @@ from web.page.groups import is_known, offered_groups, others_of
 from web.page.label_choices import choose_labels
 from web.page.terms import terms_of
 from web.photo_files import make_jpeg
-from web.schemas import API, MAX_OFFSET, CropBox
+from web.schemas.fields import API, MAX_OFFSET
+from web.schemas.queries import CropBox
 from web.services import services
 from web.validation import check_fields
 

@@ -4,7 +4,7 @@ from flask import render_template, request
 
 from retrieval.api_keys import Scope
 from web.keys import offers
-from web.schemas import API
+from web.schemas.fields import API
 
 
 def show() -> str:
