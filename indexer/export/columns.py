@@ -4,29 +4,24 @@ import json
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic_core import to_json
 
+from indexer.export.manifest_columns import manifest_columns, typed_values
+from indexer.export.table import Batch, Column, Type, Values
 from indexer.map import load_map
 from retrieval.bundle_format import Part
-from retrieval.columns.kinds import FLAGS, Kind, stored
 from retrieval.columns.schema import CAPTURED, ORIENTATION, ColumnSchema, read_schema
+from retrieval.columns.where import BUILT_IN, OF_MANIFEST
 from retrieval.errors import NotFound
 from retrieval.index import Payload, VectorIndex
 from retrieval.index.base import StoredPoints
 from retrieval.index.vectors import Vector
 from retrieval.parts import KIND, LOOK
-from retrieval.photo_ref import Value
 from retrieval.settings import Settings
-
-Type = Literal["text", "integer", "number", "flag", "vector"]
-Values = (
-    Sequence[Any] | npt.NDArray[np.float32]
-)  # of a column: one for each photo; float32 [photos, length] for vectors
 
 ROWS_AT_ONCE = 2000
 OWN: Mapping[str, Type] = {
@@ -51,24 +46,7 @@ LAST: Mapping[str, Type] = {
     "map_y": "number",
     "payload": "text",  # everything that the index stores of the photo, as JSON
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of an export; `length` is that of a vector, 0 if the model has no such part."""
-
-    name: str
-    type: Type
-    length: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """The rows of some photos, by column, and their whole embeddings, float32 [photos, d]."""
-
-    values: Mapping[str, Values]
-    vectors: Vector
-
+TAKEN = frozenset((*OWN, *LAST, *BUILT_IN))  # names that a column of a manifest does not have in an export or a filter
 
 Predict = Callable[[uuid.UUID, Vector], str | None]
 NOTHING: Mapping[str, Any] = {}
@@ -79,7 +57,7 @@ class StoredColumns:
 
     Args:
         schema: of the index; None if an older version wrote it.
-        photos: from which the types of columns are found if there is no schema.
+        photos: whose values show which columns there are, and which have lists.
         hidden: the names of columns to leave out.
     """
 
@@ -89,25 +67,26 @@ class StoredColumns:
         photos: Iterable[tuple[uuid.UUID, Payload]],
         hidden: Collection[str] = (),
     ) -> None:
-        extra = _types_of_extra(photos) if schema is None else _types_of(schema)
-        self._own = {name: type for name, type in OWN.items() if name not in hidden}
-        self._extra = {name: type for name, type in extra.items() if name not in hidden}
+        of_manifests = manifest_columns(schema, photos)
+        self._own = [Column(name, type) for name, type in OWN.items() if name not in hidden]
+        self._extra = {name: column for name, column in of_manifests.items() if name not in hidden}
 
     @property
-    def types(self) -> dict[str, Type]:
-        """The type of each column."""
-        return {**self._own, **{_column_name(name): type for name, type in self._extra.items()}}
+    def columns(self) -> list[Column]:
+        """The columns in their order."""
+        return [*self._own, *(replace(column, name=_column_name(name)) for name, column in self._extra.items())]
 
     def values(self, ids: Sequence[uuid.UUID], payloads: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
         """The values of photos, by column, of their payloads as they are stored (`Payload.as_dict`)."""
         from_file, extra = ([payload.get(part, NOTHING) for payload in payloads] for part in ("columns", "extra"))
-        own = {name: [payload.get(name) for payload in payloads] for name in self._own if name not in FROM_FILE}
-        captured = {name: [_captured(one.get(name)) for one in from_file] for name in self._own if name in FROM_FILE}
-        of_manifest = {
-            _column_name(name): _extra_values([one.get(name) for one in extra], type)
-            for name, type in self._extra.items()
+        names = [column.name for column in self._own]
+        own = {name: [payload.get(name) for payload in payloads] for name in names if name not in FROM_FILE}
+        captured = {name: [_captured(one.get(name)) for one in from_file] for name in names if name in FROM_FILE}
+        of_manifests = {
+            _column_name(name): typed_values([one.get(name) for one in extra], column.type)
+            for name, column in self._extra.items()
         }
-        return {**own, **captured, **of_manifest, "id": [str(photo) for photo in ids]}
+        return {**own, **captured, **of_manifests, "id": [str(photo) for photo in ids]}
 
 
 class Rows:
@@ -130,8 +109,8 @@ class Rows:
         self._index, self._parts, self._map, self._predict = index, parts, map, predict
         self._stored = StoredColumns(read_schema(index), index.scroll_payloads())
         lengths: dict[str, int] = {part.name: part.length for part in parts}
-        types = {**self._stored.types, **LAST}
-        self.columns = [Column(name, type, lengths.get(name, 0)) for name, type in types.items()]
+        last = [Column(name, type, lengths.get(name, 0)) for name, type in LAST.items()]
+        self.columns = [*self._stored.columns, *last]
 
     def __iter__(self) -> Iterator[Batch]:
         for points in self._index.scroll_stored(ROWS_AT_ONCE):
@@ -168,64 +147,9 @@ def read_map(settings: Settings, model: str) -> dict[uuid.UUID, tuple[float, flo
 
 
 def _column_name(name: str) -> str:
-    """The name of a column of the manifest, which may be that of a column of the export."""
-    return f"columns.{name}" if name in OWN or name in LAST else name
+    """The name of a column of a manifest in an export; no other column of it has this name."""
+    return f"{OF_MANIFEST}{name}" if name in TAKEN or name.startswith(OF_MANIFEST) else name
 
 
 def _captured(value: Any) -> Any:
     return f"{value['lat']},{value['lon']}" if isinstance(value, dict) else value
-
-
-def _types_of(schema: ColumnSchema) -> dict[str, Type]:
-    """The types of the columns of manifests, by name."""
-    types: Mapping[Kind, Type] = {"number": "number", "flag": "flag"}
-    return {name: types.get(kind, "text") for name, kind in sorted(schema.kinds.items())}
-
-
-def _types_of_extra(photos: Iterable[tuple[uuid.UUID, Payload]]) -> dict[str, Type]:
-    """The same for an index without a schema; a column with values of several types is text."""
-    found: dict[str, set[Type]] = {}
-    for _, payload in photos:
-        for name, value in payload.extra.items():
-            found.setdefault(name, set()).add(_type_of(value))
-    return {name: _common(types) for name, types in sorted(found.items())}
-
-
-def _type_of(value: object) -> Type:
-    if isinstance(value, bool):
-        return "flag"
-    if isinstance(value, int) and abs(value) < 2**63:
-        return "integer"
-    return "number" if isinstance(value, int | float) else "text"
-
-
-def _common(types: set[Type]) -> Type:
-    if len(types) == 1:
-        return next(iter(types))
-    return "number" if types == {"integer", "number"} else "text"
-
-
-def _extra_values(values: list[Any], type: Type) -> list[Any]:
-    match type:
-        case "number":
-            return [value if value is None or isinstance(value, float) else _number(value) for value in values]
-        case "flag":
-            return [value if value is None or isinstance(value, bool) else _flag(value) for value in values]
-        case "text":
-            return [_text(value) for value in values]
-        case _:
-            return values
-
-
-def _number(value: Value) -> float | None:
-    """A number; None for several, which a column of numbers can't hold."""
-    number = stored(value, "number")
-    return number if isinstance(number, float) else None
-
-
-def _flag(value: Value) -> bool | None:
-    return FLAGS.get(str(stored(value, "flag")))
-
-
-def _text(value: object) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)

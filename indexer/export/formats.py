@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from indexer.export.columns import Batch, Column
+from indexer.export.csv_cells import csv_cell
+from indexer.export.table import Batch, Column, Type
 from retrieval.errors import BadQuery, LookalikeError, os_errors_as
 from retrieval.files import completed
 from retrieval.photo_ref import display
@@ -17,6 +18,7 @@ from retrieval.photo_ref import display
 REMEDY = "Name another file with --to, or free disk space."
 MODEL = b"lookalike.model"  # the key of the model's id in the metadata of a Parquet file
 TYPES = {"text": "string", "integer": "int64", "number": "float64", "flag": "bool"}  # of Arrow
+PYTHON_TYPES: dict[Type, type] = {"text": str, "integer": int, "number": float, "flag": bool}
 
 UNIQUE = ("id", "uri", "payload")  # a dictionary of their values would be as large as they are
 
@@ -66,13 +68,14 @@ def _parquet(path: Path, _target: Path, model: str, columns: Sequence[Column]) -
 
     def arrow_type(column: Column) -> Any:
         if column.type != "vector":
-            return pa.type_for_alias(TYPES[column.type])
+            one = pa.type_for_alias(TYPES[column.type])
+            return pa.list_(one) if column.has_lists else one
         return pa.list_(pa.float32(), column.length) if column.length else pa.list_(pa.float32())
 
     def array(column: Column, values: Any) -> Any:
         if isinstance(values, np.ndarray):
             return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), column.length)
-        return pa.array(values, arrow_type(column))
+        return pa.array(_fitting(column, values), arrow_type(column))
 
     fields = [pa.field(column.name, arrow_type(column)) for column in columns]
     schema = pa.schema(fields, metadata={MODEL: model.encode()})
@@ -107,7 +110,7 @@ def _jsonl(path: Path, _target: Path, _model: str, columns: Sequence[Column]) ->
 def _csv(path: Path, _target: Path, _model: str, columns: Sequence[Column]) -> Iterator[Write]:
     def write(batch: Batch) -> None:
         for row in _rows(batch, columns):
-            table.writerow([json.dumps(value) if isinstance(value, list) else value for value in row])
+            table.writerow([csv_cell(value) for value in row])
 
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
@@ -141,6 +144,23 @@ def _npy(path: Path, target: Path, _model: str, columns: Sequence[Column]) -> It
         yield write
         file.seek(0)
         write_header()
+
+
+def _fitting(column: Column, values: Sequence[Any]) -> Sequence[Any]:
+    """The values of a column without those that its type can't hold; lists if some of them are lists."""
+    if column.type == "vector":
+        return values
+    if not column.has_lists:
+        return [_fitted(column.type, value) for value in values]
+    lists = (value if isinstance(value, list) else [value] for value in values)
+    fitted = ([_fitted(column.type, one) for one in each] for each in lists)
+    return [[one for one in each if one is not None] or None for each in fitted]
+
+
+def _fitted(type: Type, value: Any) -> Any:
+    if type == "number" and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    return value if isinstance(value, PYTHON_TYPES[type]) else None
 
 
 def _rows(batch: Batch, columns: Sequence[Column]) -> Iterator[tuple[Any, ...]]:

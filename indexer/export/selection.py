@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from indexer.export.columns import StoredColumns
+from indexer.export.csv_cells import csv_cell
 from retrieval.index import Payload
 
 TextFormat = Literal["csv", "json"]
@@ -31,5 +32,5 @@ def selection_text(
     text = io.StringIO(newline="")
     table = csv.writer(text)
     table.writerow(values)
-    table.writerows([json.dumps(value) if isinstance(value, list) else value for value in row] for row in rows)
+    table.writerows([csv_cell(value) for value in row] for row in rows)
     return text.getvalue()

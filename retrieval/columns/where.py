@@ -90,7 +90,7 @@ def parse_where(where: object, schema: ColumnSchema, paths: Paths, hidden: Colle
 
 def columns_of(schema: ColumnSchema, hidden: Collection[str] = ()) -> dict[str, Field]:
     """Return the columns that a filter can use, by their names in it."""
-    own = {f"{OF_MANIFEST}{name}" if name in (*BUILT_IN, "any", "not") else name: name for name in schema.kinds}
+    own = {f"{OF_MANIFEST}{name}" if _needs_prefix(name) else name: name for name in schema.kinds}
     built_in = {name: field for name, field in BUILT_IN.items() if name not in hidden}
     return built_in | {shown: schema.field(name) for shown, name in own.items() if name not in hidden}
 
@@ -106,8 +106,8 @@ def group_field(name: str, schema: ColumnSchema, hidden: Collection[str] = ()) -
 class _Parser:
     def __init__(self, schema: ColumnSchema, paths: Paths, hidden: Collection[str]) -> None:
         self._columns = columns_of(schema, hidden)
-        own = {f"{OF_MANIFEST}{name}": schema.field(name) for name in schema.kinds if name not in hidden}
-        self._fields = own | self._columns
+        shown = {name: schema.field(name) for name in schema.kinds if name not in hidden}
+        self._fields = shown | {f"{OF_MANIFEST}{name}": field for name, field in shown.items()} | self._columns
         self._paths = paths
         self._texts, self._conditions = 0, 0
 
@@ -223,6 +223,11 @@ class _Parser:
         self._texts += texts
         if self._texts > MOST_TEXTS:
             raise BadQuery(f"where has more than {MOST_TEXTS:,} values.", "Give fewer values.")
+
+
+def _needs_prefix(name: str) -> bool:
+    """Whether a column of manifests has a name that means something else, or that another one has with its prefix."""
+    return name in (*BUILT_IN, "any", "not") or name.startswith(OF_MANIFEST)
 
 
 def _all(conditions: list[Condition]) -> Condition:

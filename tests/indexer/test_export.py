@@ -92,16 +92,106 @@ def test_parquet_has_typed_columns(
         assert row["predicted_label"] is row["map_x"] is None
 
 
-def test_columns_have_the_types_of_the_schema(
-    settings: Settings, store: IndexStore, filled: VectorIndex, tmp_path: Path
-) -> None:
-    extra: list[dict] = [{"price": "2.50", "sold": "true", "sku": 7}, {"price": [1, 2], "sold": True}, {}]
+KINDS = {
+    "price": "number",
+    "sold": "flag",
+    "sku": "text",
+    "added": "date",
+    "where": "place",
+    "ean": "number",
+    "columns.id": "text",
+    "path": "text",
+    "modified": "date",
+}
+LISTS: list[dict] = [
+    {"price": "2.50", "sold": "true", "sku": 7, "added": "2024-05-31", "ean": "90071992547409931", "path": "a/1.jpg"},
+    {"price": [1, "2.5", "free"], "sold": [True, "no"], "sku": ["a, b", 7, True], "where": ["48.1,11.6", "1,2"]},
+    {"price": "free", "sold": "perhaps", "added": ["2024-05-31", "2024-06-01"], "id": "x", "columns.id": "y"},
+    {"price": [3], "modified": "2024-05-31", "beyond": ["a"]},
+]
+
+
+@pytest.fixture
+def with_lists(filled: VectorIndex) -> list[dict]:
+    """The columns of the first photos, some of which have lists of all kinds of columns, or values of other kinds."""
     known = dict(filled.scroll_payloads())
-    filled.replace_payloads({id: replace(old, extra=extra[at % 3]) for at, (id, old) in enumerate(known.items())})
-    save_schema(filled, ColumnSchema(kinds={"price": "number", "sold": "flag", "sku": "text"}))
-    rows = pq.read_table(exported(settings, store, tmp_path / "all.parquet")).to_pylist()
-    shown = [(row["price"], row["sold"], row["sku"]) for row in rows[:3]]
-    assert shown == [(2.5, True, "7"), (None, True, None), (None, None, None)]
+    filled.replace_payloads({id: replace(old, extra=LISTS[at % 4]) for at, (id, old) in enumerate(known.items())})
+    save_schema(filled, ColumnSchema(kinds=KINDS))  # as if `beyond` came after the last column that filters can use
+    return LISTS
+
+
+def test_lists_are_columns_of_lists_in_parquet(
+    settings: Settings, store: IndexStore, with_lists: list[dict], tmp_path: Path
+) -> None:
+    table = pq.read_table(exported(settings, store, tmp_path / "all.parquet"))
+    types = {name: str(table.schema.field(name).type) for name in ("price", "sold", "sku", "added", "where", "ean")}
+    assert types == {
+        "price": "list<element: double>",
+        "sold": "list<element: bool>",
+        "sku": "list<element: string>",
+        "added": "list<element: string>",
+        "where": "list<element: string>",
+        "ean": "double",
+    }
+    columns = {name: table.column(name).to_pylist()[:4] for name in types}
+    assert columns == {
+        "price": [[2.5], [1, 2.5], None, [3]],
+        "sold": [[True], [True, False], None, None],
+        "sku": [["7"], ["a, b", "7", "true"], None, None],
+        "added": [["2024-05-31"], None, ["2024-05-31", "2024-06-01"], None],
+        "where": [None, ["48.1,11.6", "1,2"], None, None],
+        "ean": [9.007199254740994e16, None, None, None],
+    }
+
+
+def test_lists_and_values_of_other_kinds_are_in_json_and_csv(
+    settings: Settings, store: IndexStore, with_lists: list[dict], tmp_path: Path
+) -> None:
+    lines = exported(settings, store, tmp_path / "all.jsonl").read_text(encoding="utf-8").splitlines()[:4]
+    names = ("price", "sold", "sku", "added", "where", "ean", "beyond")
+    shown = [{name: row[name] for name in names if row[name] is not None} for row in map(json.loads, lines)]
+    assert shown == [
+        {"price": 2.5, "sold": True, "sku": "7", "added": "2024-05-31", "ean": 90071992547409931},
+        {
+            "price": [1, 2.5, "free"],
+            "sold": [True, False],
+            "sku": ["a, b", "7", "true"],
+            "where": ["48.1,11.6", "1,2"],
+        },
+        {"price": "free", "sold": "perhaps", "added": ["2024-05-31", "2024-06-01"]},
+        {"price": [3], "beyond": ["a"]},
+    ]
+    with exported(settings, store, tmp_path / "all.csv").open(encoding="utf-8", newline="") as file:
+        cells = list(csv.DictReader(file))[:4]
+    assert [row["price"] for row in cells] == ["2.5", '[1, 2.5, "free"]', "free", "[3]"]
+    assert [row["sold"] for row in cells] == ["True", "[true, false]", "perhaps", ""]
+    assert cells[0]["ean"] == "90071992547409931"
+
+
+def test_columns_with_the_name_of_another_keep_their_values(
+    settings: Settings, store: IndexStore, with_lists: list[dict], tmp_path: Path
+) -> None:
+    lines = exported(settings, store, tmp_path / "all.jsonl").read_text(encoding="utf-8").splitlines()[:4]
+    first, _, third, fourth = map(json.loads, lines)
+    assert first["columns.path"] == "a/1.jpg" and fourth["columns.modified"] == "2024-05-31"
+    assert (third["columns.id"], third["columns.columns.id"]) == ("x", "y")
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
+def test_an_import_gives_back_lists(
+    settings: Settings,
+    store: IndexStore,
+    filled: VectorIndex,
+    bundle: Bundle,
+    with_lists: list[dict],
+    tmp_path: Path,
+    suffix: str,
+) -> None:
+    before = dict(filled.scroll_payloads())
+    file = exported(settings, store, tmp_path / f"all{suffix}")
+    filled.delete(list(before))
+    import_vectors(store, bundle, file, nothing)
+    assert dict(filled.scroll_payloads()) == before
 
 
 def test_an_embedding_of_two_parts_has_two_columns(settings: Settings, store: IndexStore, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from retrieval.columns.capture import captured
 from retrieval.columns.kinds import Kind, classify, parse_date, stored
 from retrieval.columns.schema import ColumnSchema
-from retrieval.columns.where import parse_where
+from retrieval.columns.where import columns_of, parse_where
 from retrieval.errors import BadQuery
 from retrieval.index.conditions import Condition, Field, Not, OneOf, Within
 
@@ -85,6 +85,18 @@ def test_columns_named_like_built_in_ones_have_a_prefix() -> None:
     assert parse({"path": "a b.jpg"}) == OneOf(Field("uri", "text"), ("file:///library/a b.jpg",))
     assert isinstance(parse({"shop": {"exists": False}}), Not)
     assert parse({}) is parse(None) is parse("{}") is None
+
+
+def test_a_column_may_have_a_name_that_starts_like_the_prefix() -> None:
+    schema = ColumnSchema(kinds={"columns.label": "text", "label": "text", "columns.shop": "text"})
+    assert [*columns_of(schema)][-3:] == ["columns.columns.label", "columns.label", "columns.columns.shop"]
+    for name, key in (
+        ("columns.label", "columns.text_label"),
+        ("columns.columns.label", "columns.text_columns-2elabel"),
+        ("columns.columns.shop", "columns.text_columns-2eshop"),
+        ("columns.shop", "columns.text_columns-2eshop"),
+    ):
+        assert parse_where({name: "x"}, schema, lambda _: []) == OneOf(Field(key, "text"), ("x",))
 
 
 @pytest.mark.parametrize(

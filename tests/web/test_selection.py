@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 from pydantic import SecretStr
-from serving import Site, client_of
+from serving import Site, client_of, with_key
 
+from indexer.export.columns import LAST, OWN
 from retrieval.columns.schema import ColumnSchema, save_schema
+from retrieval.columns.where import BUILT_IN
 from retrieval.photo_ref import PhotoRef
 from web.photo_zip import ZippedPhoto, zip_photos
 from web.services import EXTENSION
@@ -145,6 +147,23 @@ def test_a_table_is_csv_or_json(own: Site) -> None:
     assert [{name: value or None for name, value in row.items()} for row in cells] == [
         {name: None if value is None else str(value) for name, value in row.items()} for row in rows
     ]
+
+
+def test_a_table_has_lists_and_columns_with_the_names_of_others(own: Site) -> None:
+    names = ["path", *OWN, *LAST, *BUILT_IN]
+    extra = {"sizes": [36, 37.5], "sold": [True, False], **dict.fromkeys(names, "theirs")}
+    photo = ids(own.photos)[0]
+    client = with_key(client_of(own, local=True))
+    changed = client.patch(f"/api/v1/images/{photo}", json={"columns": extra})
+    assert changed.status_code == 200, changed.get_json()
+    (row,) = own.client.post(EXPORT, json={"ids": [photo], "format": "json"}).get_json()
+    assert (row["sizes"], row["sold"]) == ([36, 37.5], [True, False])
+    assert {row[f"columns.{name}"] for name in names} == {"theirs"}
+    assert (row["id"], row["label"]) == (photo, own.photos[0].label) and row["path"].endswith(own.photos[0].path.name)
+    table = own.client.post(EXPORT, json={"ids": [photo], "format": "csv"}).get_data(as_text=True)
+    (cells,) = csv.DictReader(io.StringIO(table, newline=""))
+    assert json.loads(cells["sizes"]) == [36, 37.5] and json.loads(cells["sold"]) == [True, False]
+    assert cells.keys() == row.keys()
 
 
 def test_a_table_hides_what_the_key_may_not_see(own: Site) -> None:

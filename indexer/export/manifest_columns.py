@@ -1,0 +1,66 @@
+"""The columns of manifests in an export: their types, and the values of photos in these types."""
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from indexer.export.table import Column, Type
+from retrieval.columns.evidence import ColumnEvidence
+from retrieval.columns.kinds import FLAGS, Kind, stored
+from retrieval.columns.schema import ColumnSchema
+from retrieval.index import Payload
+from retrieval.photo_ref import Scalar, Value
+
+TYPES: Mapping[Kind, Type] = {"number": "number", "flag": "flag"}  # other kinds are text
+
+
+def manifest_columns(schema: ColumnSchema | None, photos: Iterable[tuple[uuid.UUID, Payload]]) -> dict[str, Column]:
+    """Return the columns of manifests by their names, in this order.
+
+    Args:
+        schema: of the index; None if an older version wrote it, so that the kinds follow from the values.
+        photos: whose values show which columns have lists.
+    """
+    evidence, names, with_lists = ColumnEvidence(), set[str](), set[str]()
+    for _, payload in photos:
+        if schema is None:
+            evidence.see(payload.extra)
+        names.update(payload.extra)
+        with_lists.update(name for name, value in payload.extra.items() if isinstance(value, list))
+    kinds = evidence.kinds() if schema is None else schema.kinds
+    types = {name: TYPES.get(kinds.get(name, "text"), "text") for name in sorted(names | kinds.keys())}
+    return {name: Column(name, type, has_lists=name in with_lists) for name, type in types.items()}
+
+
+def typed_values(values: Sequence[Value | None], type: Type) -> list[Any]:
+    """Return the values of photos in a column, or lists of them; those of another type stay as they were given."""
+    match type:
+        case "number":
+            return [value if value is None or isinstance(value, float) else _each(_number, value) for value in values]
+        case "flag":
+            return [value if value is None or isinstance(value, bool) else _each(_flag, value) for value in values]
+        case _:
+            return [value if value is None or isinstance(value, str) else _each(_text, value) for value in values]
+
+
+def _each(convert: Any, value: Value) -> Any:
+    return [convert(one) for one in value] if isinstance(value, list) else convert(value)
+
+
+def _number(value: Scalar) -> Scalar:
+    """A number; integers stay integers, since a float has only 15 digits."""
+    if not isinstance(value, str) or (number := stored(value, "number")) is None:
+        return value
+    try:
+        return int(value)
+    except ValueError:
+        return number  # type: ignore[return-value]
+
+
+def _flag(value: Scalar) -> Scalar:
+    return FLAGS.get(str(stored(value, "flag")), value)
+
+
+def _text(value: Scalar) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
