@@ -2,12 +2,13 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+from retrieval.csv_cells import csv_cell
 from retrieval.errors import BadQuery, LookalikeError, UnreadablePhoto, os_errors_as
 from retrieval.files import completed
 from retrieval.listing import list_photos
@@ -110,14 +111,18 @@ def _jsonl(file: IO[str]) -> Write:
 
 
 def _csv(file: IO[str]) -> Write:
-    rows = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
-    rows.writeheader()
+    rows = csv.writer(file)
+    rows.writerow(COLUMNS)
+
+    def row(values: Mapping[str, Any]) -> Iterator[Any]:
+        return (csv_cell(values.get(column)) for column in COLUMNS)
 
     def write(query: str, found: SearchResponse | Failure) -> None:
         if isinstance(found, Failure):
-            rows.writerow({"query": query, "error": found.reason})
+            rows.writerow(row({"query": query, "error": found.reason}))
             return
-        rows.writerows({"query": query, "rank": rank, **asdict(each)} for rank, each in enumerate(found.results, 1))
+        results = ({"query": query, "rank": rank, **asdict(each)} for rank, each in enumerate(found.results, 1))
+        rows.writerows(map(row, results))
 
     return write
 

@@ -12,6 +12,7 @@ from decimal import Decimal
 from itertools import chain
 from typing import Any, BinaryIO, TextIO
 
+from retrieval.csv_cells import cell_text
 from retrieval.errors import BadSource
 from retrieval.photo_ref import display
 
@@ -77,12 +78,13 @@ def _csv_rows(lines: Iterable[str], name: str, known: frozenset[str]) -> Iterato
         delimiter, columns = _header(first, name, known)
         is_spaced = any(column != column.strip() for column in columns)
         columns = [column.strip() for column in columns]
+        names = [cell_text(column) for column in columns]
         reader = csv.reader(chain([first], lines), delimiter=delimiter, skipinitialspace=is_spaced)
         for cells in reader:
-            values = [cell.rstrip() for cell in cells] if is_spaced else cells
+            values = [cell_text(cell.rstrip() if is_spaced else cell) for cell in cells]
             stripped = [cell.strip() for cell in cells]
             if any(stripped) and stripped != columns:  # the first line, which tables that were joined repeat
-                yield reader.line_num + skipped, _values(values, columns)
+                yield reader.line_num + skipped, _values(values, names)
     except csv.Error as error:
         raise BadSource(f"{name} is not a CSV file ({error}).", "Save it as CSV in UTF-8.") from None
 

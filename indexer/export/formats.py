@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from indexer.export.csv_cells import csv_cell
 from indexer.export.table import Batch, Column, Type
+from retrieval.csv_cells import csv_cell
 from retrieval.errors import BadQuery, LookalikeError, os_errors_as
 from retrieval.files import completed
 from retrieval.photo_ref import display
@@ -110,11 +110,11 @@ def _jsonl(path: Path, _target: Path, _model: str, columns: Sequence[Column]) ->
 def _csv(path: Path, _target: Path, _model: str, columns: Sequence[Column]) -> Iterator[Write]:
     def write(batch: Batch) -> None:
         for row in _rows(batch, columns):
-            table.writerow([csv_cell(value) for value in row])
+            table.writerow(map(csv_cell, row))
 
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
-        table.writerow([column.name for column in columns])
+        table.writerow(csv_cell(column.name) for column in columns)
         yield write
 
 

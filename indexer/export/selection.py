@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from indexer.export.columns import StoredColumns
-from indexer.export.csv_cells import csv_cell
+from retrieval.csv_cells import csv_cell
 from retrieval.index import Payload
 
 TextFormat = Literal["csv", "json"]
@@ -31,6 +31,6 @@ def selection_text(
         return json.dumps([dict(zip(values, row, strict=True)) for row in rows], ensure_ascii=False)
     text = io.StringIO(newline="")
     table = csv.writer(text)
-    table.writerow(values)
-    table.writerows([csv_cell(value) for value in row] for row in rows)
+    table.writerow(map(csv_cell, values))
+    table.writerows(map(csv_cell, row) for row in rows)
     return text.getvalue()

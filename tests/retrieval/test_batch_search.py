@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from commands import Command
 from serving import fill_index
 
 from retrieval.bundle import Bundle
+from retrieval.index import open_store
 from retrieval.photo_ref import uri_of
 from retrieval.settings import Settings
 
@@ -39,6 +41,16 @@ def test_a_table_has_a_row_per_result(command: Command, library: Path, tmp_path:
     rows = list(csv.DictReader(target.open(encoding="utf-8", newline="")))
     assert [(row["rank"], row["error"]) for row in rows] == [("1", ""), ("2", "")]
     assert rows[0]["uri"] == rows[0]["query"] == uri_of(library / "red" / "0.jpg")
+
+
+def test_a_label_in_a_table_is_no_formula(
+    command: Command, settings: Settings, bundle: Bundle, library: Path, tmp_path: Path
+) -> None:
+    with open_store(settings) as store, store.open(bundle.model_id, bundle.dimension) as index:
+        index.replace_payloads({photo: replace(one, label="=1+1") for photo, one in index.scroll_payloads()})
+    target = tmp_path / "found.csv"
+    assert command("search", library / "red" / "0.jpg", "-k", 2, "--to", target).status == 0
+    assert [row["label"] for row in csv.DictReader(target.open(encoding="utf-8", newline=""))] == ["'=1+1"] * 2
 
 
 def test_if_no_photo_can_be_used_the_status_is_1(command: Command, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from serving import Site, client_of, with_key
 from indexer.export.columns import LAST, OWN
 from retrieval.columns.schema import ColumnSchema, save_schema
 from retrieval.columns.where import BUILT_IN
+from retrieval.listing import list_photos
 from retrieval.photo_ref import PhotoRef
 from web.photo_zip import ZippedPhoto, zip_photos
 from web.services import EXTENSION
@@ -164,6 +165,23 @@ def test_a_table_has_lists_and_columns_with_the_names_of_others(own: Site) -> No
     (cells,) = csv.DictReader(io.StringIO(table, newline=""))
     assert json.loads(cells["sizes"]) == [36, 37.5] and json.loads(cells["sold"]) == [True, False]
     assert cells.keys() == row.keys()
+
+
+def test_a_csv_table_has_no_formulas_and_is_read_back_as_a_manifest(own: Site, tmp_path: Path) -> None:
+    photo = ids(own.photos)[0]
+    label, extra = '=HYPERLINK("https://example.org")', {"phone": "+49 170 1", "=name": "@shop", "delta": "-2.5"}
+    client = with_key(client_of(own, local=True))
+    changed = client.patch(f"/api/v1/images/{photo}", json={"label": label, "columns": extra})
+    assert changed.status_code == 200, changed.get_json()
+    table = own.client.post(EXPORT, json={"ids": [photo], "format": "csv"}).data
+    (cells,) = csv.DictReader(io.StringIO(table.decode(), newline=""))
+    assert (cells["label"], cells["phone"], cells["'=name"]) == (f"'{label}", "'+49 170 1", "'@shop")
+    assert cells["delta"] == "-2.5", "a number is no formula"
+    (tmp_path / "photos.csv").write_bytes(table)
+    (read,) = list_photos(tmp_path / "photos.csv")
+    assert read.label == label and extra.items() <= read.extra.items()
+    (row,) = own.client.post(EXPORT, json={"ids": [photo], "format": "json"}).get_json()
+    assert (row["label"], row["phone"], row["=name"]) == (label, "+49 170 1", "@shop")
 
 
 def test_a_table_hides_what_the_key_may_not_see(own: Site) -> None:
