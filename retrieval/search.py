@@ -34,12 +34,12 @@ from retrieval.parts import LOOK, Parts
 from retrieval.photo_ref import display
 from retrieval.result_groups import first_of_groups, group_of, hits_of_groups, only_group
 from retrieval.search_response import ScoreBands, SearchResponse
-from retrieval.terms import Term, are_words
+from retrieval.terms import Term, are_photos, are_words
 from retrieval.text_embedder import TextEmbedder, has_tokenizers
 
 MOST_RESULTS = 100
 
-QueryKind = Literal["photo", "examples", "words", "mixed"]  # mixed: words with photos or other words
+QueryKind = Literal["photo", "examples", "words", "mixed"]  # mixed: other terms, whose scores are not calibrated
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,8 @@ class Searcher(Closing):
 
         If there are words among the terms, only the part look is compared, which their network embeds, too. Scores of
         words alone have bands of their own, since they are lower than those of photos; those of words with other terms
-        are not calibrated, and have no bands and predict no label. Indexed photos among the terms are left out.
+        and of negative terms alone are not calibrated, and have no bands and predict no label. Indexed photos among
+        the terms are left out.
 
         Raises:
             BadQuery: there is no term, the terms cancel each other, the model has no text network, or `look` is given
@@ -206,7 +207,7 @@ class Searcher(Closing):
             parameters = replace(parameters, look=1)
         if not has_direction(query):
             raise BadQuery("The terms of the query cancel each other.", "Change a weight, or leave a term out.")
-        kind: QueryKind = "examples" if not has_words else "words" if are_words(terms) else "mixed"
+        kind: QueryKind = "words" if are_words(terms) else "examples" if are_photos(terms) else "mixed"
         response = self.by_vector(query, parameters, leave_out=frozenset(photos), kind=kind)
         return replace(response, took_ms=took_ms | {"search": _ms(time.perf_counter() - start) - sum(took_ms.values())})
 

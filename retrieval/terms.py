@@ -20,3 +20,8 @@ class Term:
 def are_words(terms: Sequence[Term]) -> bool:
     """Whether the terms are one text alone, the scores of which are calibrated."""
     return len(terms) == 1 and terms[0].text is not None and terms[0].weight > 0
+
+
+def are_photos(terms: Sequence[Term]) -> bool:
+    """Whether the terms are photos, at least one of which results should resemble."""
+    return all(term.text is None for term in terms) and any(term.weight > 0 for term in terms)

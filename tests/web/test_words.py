@@ -116,12 +116,15 @@ def test_words_alone_have_bands_of_their_own_and_predict_the_label_of_what_they_
     assert far.close_match is None and far.predicted_label is None
 
 
-def test_scores_of_words_with_other_terms_are_not_calibrated(named: Site) -> None:
-    photo = named.searcher.by_words(NAMES[0], SearchParameters(k=1)).results[0].id
+def test_scores_of_words_with_other_terms_and_of_negative_terms_are_not_calibrated(named: Site) -> None:
+    found = named.searcher.by_words(NAMES[0], SearchParameters(k=2)).results
+    photo, other = (result.id for result in found)
     for terms in (
         [Term(text="red"), Term(text="tulip")],
         [Term(-1, text="red")],
         [Term(text="red"), Term(photo=photo)],
+        [Term(-1, photo=photo)],
+        [Term(-1, photo=photo), Term(-0.5, photo=other)],
     ):
         found = named.searcher.by_terms(terms, SearchParameters())
         assert (found.bands, found.close_match, found.predicted_label) == (None, None, None)
