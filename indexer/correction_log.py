@@ -4,7 +4,6 @@ The index has the corrected labels, too; the log is what survives a new index, a
 """
 
 import json
-import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -18,7 +17,7 @@ from filelock import FileLock
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from retrieval.errors import LookalikeError, os_errors_as
-from retrieval.files import flush, make_folder
+from retrieval.files import append_lines, make_folder
 from retrieval.labels import normalized
 from retrieval.photo_ref import Value
 
@@ -98,21 +97,7 @@ class CorrectionLog:
             return
         lines = "".join(f"{line_of(one)}\n" for one in corrections).encode()
         with _failing(self.path):
-            make_folder(self.path.parent)
-            is_new = not self.path.exists()
-            with self.path.open("ab+", buffering=0) as file:
-                size = os.fstat(file.fileno()).st_size
-                if _is_torn(file.fileno()):
-                    lines = b"\n" + lines
-                try:
-                    while lines:  # a write may be short
-                        lines = lines[file.write(lines) :]
-                    os.fsync(file.fileno())
-                except OSError:  # the disk is full: no part of them stays
-                    file.truncate(size)
-                    raise
-            if is_new:
-                flush(self.path.parent)
+            append_lines(self.path, lines)
 
     def locked(self) -> AbstractContextManager[object]:
         """Return a context in which no other thread or process corrects photos."""
@@ -193,12 +178,6 @@ def _checked(correction: Correction) -> Correction:
     if any(isinstance(one, float) and not isfinite(one) for one in values):
         raise ValueError("columns: a number is infinite")
     return correction
-
-
-def _is_torn(file: int) -> bool:
-    """Whether a file ends within a line, because a write was interrupted."""
-    size = os.fstat(file).st_size
-    return size > 0 and os.pread(file, 1, size - 1) != b"\n"
 
 
 @contextmanager

@@ -62,7 +62,8 @@ class Corrections:
     ) -> Payload:
         """Change an indexed photo and the copies of its file, record that in the log, and return the new payload.
 
-        The log is written first: if the process is killed meanwhile, the next job completes the change.
+        The log is written first: if the process is killed meanwhile, the next job or correction of the photo completes
+        the change.
 
         Args:
             key: the name of the API key of the person; None if it is unknown.
@@ -79,6 +80,9 @@ class Corrections:
             if found is None:
                 raise NotFound(f"There is no indexed photo {photo}.", "It may have been removed; search for it again.")
             before = self.log.of(found.sha256)
+            if before is not None and self.applied(found) != found:  # it was recorded while the index was not writable
+                apply_updates(index, [Update(before, None)])
+                found = index.get([photo]).get(photo, found)
             correction = _correction(found, before, change, key, self.log.next_time(found.sha256))
             update = Update(correction, before)
             if not expected(version_of(found)) and update.applied(found) != found:
@@ -158,6 +162,11 @@ def _correction(
 
 
 def _corrected(photo: Payload, correction: Correction, *, sets_label: bool) -> Payload:
+    """Return the payload of a photo with a correction.
+
+    A photo that is still confirmed, unlike the correction, still has the label of an earlier one, which is replaced.
+    """
+    sets_label = sets_label or (photo.confirmed and not correction.confirmed)
     columns = correction.columns
     kept = {name: value for name, value in photo.extra.items() if name not in columns}
     extra = kept | {name: value for name, value in columns.items() if value is not None}

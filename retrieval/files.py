@@ -53,6 +53,31 @@ def completed(target: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
+def append_lines(path: Path, lines: bytes) -> None:
+    """Add lines to a file, which is created if it is absent; no other process may append meanwhile.
+
+    If the file ends within a line, because a write was interrupted, that line is ended first.
+
+    Raises:
+        OSError: the file can't be written; no part of the lines stays.
+    """
+    make_folder(path.parent)
+    is_new = not path.exists()
+    with path.open("ab+", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
+            lines = b"\n" + lines
+        try:
+            while lines:  # a write may be short
+                lines = lines[file.write(lines) :]
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise
+    if is_new:
+        flush(path.parent)
+
+
 def make_folder(folder: Path) -> None:
     """Create a folder and its parents, unless they exist."""
     if not folder.is_dir():

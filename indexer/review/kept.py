@@ -1,15 +1,16 @@
 """Duplicates that persons decided to keep: a file in the home that only grows."""
 
 import json
-import os
 import uuid
 from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from retrieval.errors import LookalikeError, os_errors_as
-from retrieval.files import flush, make_folder
+from retrieval.files import append_lines, make_folder
 from retrieval.settings import Settings
 
 
@@ -30,16 +31,14 @@ def keep_duplicate(settings: Settings, photo: uuid.UUID, key: str | None, *, kep
     path = _file(settings)
     with _writing(path):
         make_folder(path.parent)
-        with path.open("ab", buffering=0) as file:  # one write, which no other process interrupts
-            file.write(f"{line}\n".encode())
-            os.fsync(file.fileno())
-        flush(path.parent)
+        with FileLock(path.with_suffix(".lock")):
+            append_lines(path, f"{line}\n".encode())
 
 
 def kept_duplicates(settings: Settings) -> frozenset[uuid.UUID]:
     """Return the ids of the duplicates that are to be kept.
 
-    Damaged lines are ignored: a power failure may leave some.
+    Damaged lines are ignored: a power failure may leave one.
     """
     kept: dict[uuid.UUID, bool] = {}
     with suppress(FileNotFoundError), _file(settings).open(encoding="utf-8", errors="replace") as file:

@@ -19,7 +19,7 @@ from indexer.sources import list_sources
 from retrieval.bundle import Bundle
 from retrieval.decoder import PhotoDecoder
 from retrieval.embedder import Embedder
-from retrieval.errors import LookalikeError
+from retrieval.errors import LookalikeError, PhotoChanged
 from retrieval.index import IndexStore, Payload, VectorIndex
 from retrieval.index.base import IndexedPhoto
 from retrieval.photo_ref import uri_of
@@ -77,6 +77,42 @@ def test_a_correction_wins_over_folders_and_manifests(
     assert at(index, place).payload.columns["number_price"] == 3
     assert run(indexer, manifest) == (0, 1, 0)
     assert said(at(index, own / "green" / "0.jpg").payload) == ("green", None, False)
+
+
+def test_a_correction_that_was_only_recorded_is_kept_by_the_next_one(
+    own: Path, index: VectorIndex, indexer: BatchIndexer, corrections: Corrections
+) -> None:
+    """As after a kill between log and index, or an import while another process has the index open."""
+    place = own / "red" / "0.jpg"
+    run(indexer, own)
+    seen = at(index, place)
+    content = seen.payload.sha256
+    corrections.log.append([Correction("2024-05-31T00:00:00+00:00", "ana", content, "red", "tulip", "red", {}, True)])
+    with pytest.raises(PhotoChanged, match="now its label is tulip, confirmed"):
+        corrections.correct(index, seen.id, PhotoChange(label="rose"), expected=lambda _: False)
+    assert said(at(index, place).payload) == ("tulip", None, True)
+    corrections.log.append([Correction("2024-06-01T00:00:00+00:00", "ana", content, "red", "lily", "red", {}, True)])
+    corrections.correct(index, seen.id, PhotoChange(columns={"price": 3}))
+    assert said(at(index, place).payload) == ("lily", 3, True)
+    last = corrections.log.latest()[content]
+    assert (last.new, last.original, last.columns, last.confirmed) == ("lily", "red", {"price": 3}, True)
+
+
+@pytest.mark.parametrize("by_job", [True, False])
+def test_a_correction_whose_withdrawal_was_only_recorded_is_withdrawn(
+    own: Path, index: VectorIndex, indexer: BatchIndexer, corrections: Corrections, by_job: bool
+) -> None:
+    place = own / "red" / "0.jpg"
+    run(indexer, own)
+    seen = corrections.correct(index, at(index, place).id, PhotoChange("tulip"))
+    withdrawn = Correction(corrections.log.next_time(seen.sha256), None, seen.sha256, "tulip", "red", "red")
+    corrections.log.append([withdrawn])
+    if by_job:
+        run(indexer, own)
+    else:
+        corrections.correct(index, at(index, place).id, PhotoChange(columns={"price": 3}))
+    assert said(at(index, place).payload) == ("red", None if by_job else 3, False)
+    assert not corrections.sets_label(at(index, place).payload)
 
 
 def test_a_correction_follows_a_photo_that_moves_goes_and_comes_back(

@@ -2,9 +2,11 @@
 
 import uuid
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from disks import small_disk
 from serving import fill_index
 
 from indexer.excluded_contents import excluded_contents
@@ -19,7 +21,7 @@ from indexer.review.waiting import waiting
 from retrieval.bundle import Bundle
 from retrieval.bundle_format import Part
 from retrieval.cancellation import CancellationToken
-from retrieval.errors import NotFound
+from retrieval.errors import LookalikeError, NotFound
 from retrieval.index import IndexStore, Payload, Point, VectorIndex
 from retrieval.index.base import IndexedPhoto
 from retrieval.parts import Parts
@@ -111,6 +113,22 @@ def test_damaged_files_of_queues_are_recomputed_or_ignored(settings: Settings) -
     with (settings.home / "review" / "kept.jsonl").open("a") as file:
         file.write('{"photo"')
     assert kept_duplicates(settings) == {uuid.UUID(int=1)}
+    keep_duplicate(settings, uuid.UUID(int=2), None)
+    assert kept_duplicates(settings) == {uuid.UUID(int=1), uuid.UUID(int=2)}, "after a line that was interrupted"
+
+
+def test_on_a_full_disk_a_decision_is_refused_and_the_next_one_is_kept(settings: Settings, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 8192) as disk:
+        full = settings.model_copy(update={"home": disk})
+        keep_duplicate(full, uuid.UUID(int=1), None)
+        kept = disk / "review" / "kept.jsonl"
+        kept.write_bytes(kept.read_bytes() + b" " * (4096 - 20 - kept.stat().st_size) + b"\n")
+        (disk / "filling").write_bytes(b"x" * 4096)
+        with pytest.raises(LookalikeError, match="can't be written"):
+            keep_duplicate(full, uuid.UUID(int=2), None)
+        (disk / "filling").unlink()
+        keep_duplicate(full, uuid.UUID(int=3), None)
+        assert kept_duplicates(full) == {uuid.UUID(int=1), uuid.UUID(int=3)}
 
 
 def test_removing_one_of_two_identical_files_does_not_exclude_the_other(index: VectorIndex) -> None:
