@@ -82,6 +82,20 @@ def test_a_wrong_field_is_named_and_nothing_changes(client: FlaskClient, address
     assert client.get(address).get_json() == before
 
 
+@pytest.mark.parametrize("coding", ["identity", "gzip", "br", "zstd"])
+def test_the_tag_of_a_compressed_response_is_that_of_the_version(
+    client: FlaskClient, address: str, coding: str
+) -> None:
+    seen = client.get(address, headers={"Accept-Encoding": coding})
+    assert seen.headers.get("Content-Encoding", "identity") == coding
+    tag = seen.headers["ETag"]
+    assert patch(client, address, tag, label="pink").status_code == 200
+    assert patch(client, address, tag, label="scarlet").status_code == 412
+    now = client.get(address).headers["ETag"]
+    assert patch(client, address, f"W/{now}", label="scarlet").status_code == 200, "as a proxy changes it"
+    assert patch(client, address, "*", label="crimson").status_code == 200
+
+
 def test_of_two_people_who_correct_a_photo_at_once_the_second_is_told(client: FlaskClient, address: str) -> None:
     seen = client.get(address).headers["ETag"]
 

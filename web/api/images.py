@@ -140,9 +140,8 @@ def update(photo: uuid.UUID, sent: PhotoChanges) -> tuple[Photo, int, dict[str, 
     With `If-Match`, a photo that has another version is changed only if the change has been made already.
     """
     served, key = services(), current()
-    expected = request.if_match.contains if request.if_match else lambda version: True
     index = served.searcher.index
-    served.corrections.correct(index, photo, sent.change(), None if key is None else key.name, expected)
+    served.corrections.correct(index, photo, sent.change(), None if key is None else key.name, _is_expected)
     return _tagged(_photo(photo))
 
 
@@ -214,6 +213,16 @@ def _jpeg(photo: uuid.UUID, name: str, make: Callable[[PhotoFile], bytes]) -> Re
 def _photo(photo: uuid.UUID) -> Photo:
     payload = indexed(photo)
     return shown(photo, payload, fields_of_one(photo, payload))
+
+
+def _is_expected(version: str) -> bool:
+    """Whether the current request accepts a version of a photo (`If-Match`).
+
+    Compression adds its name to the tag of a response (`VERSION:zstd`), and a proxy that compresses makes it weak.
+    """
+    tags = request.if_match
+    accepted = {tag.partition(":")[0] for tag in tags.as_set(include_weak=True)}
+    return not tags or tags.star_tag or version in accepted
 
 
 def _tagged(photo: Photo) -> tuple[Photo, int, dict[str, str]]:
