@@ -37,7 +37,7 @@ class IndexColumns:
 
     def __init__(self, index: VectorIndex) -> None:
         self._index = index
-        self._schema = read_schema(index) or ColumnSchema()
+        self._schema = read_schema(index) or ColumnSchema(incomplete=True)
         self._lock = Lock()
         self.asks_for_places = False
 
@@ -100,17 +100,19 @@ def declared_columns(texts: Iterable[str]) -> dict[str, Kind]:
 
 
 def upgrade_columns(index: VectorIndex) -> None:
-    """Give an index of an older version its schema, and its photos the values that filters compare.
+    """Add columns to the schema that photos have and it lacks, and give all photos the values that filters compare.
 
-    Called when a job starts, before payload indexes are created: photos that change afterwards leave the graph.
+    It may lack some if an older version wrote the index, or if photos were imported with their payloads. Called when a
+    job starts, before payload indexes are created: photos that change afterwards leave the graph.
     """
-    if read_schema(index) is not None:
+    schema = read_schema(index) or ColumnSchema(incomplete=True)
+    if not schema.incomplete:
         return
     evidence = ColumnEvidence()
     for _, photo in index.scroll_payloads():
         evidence.see(photo.extra)
-    schema = ColumnSchema().merged(evidence.kinds(), {})
-    save_schema(index, schema.model_copy(update={"outdated": True}))
+    schema = schema.merged(evidence.kinds(), {})
+    save_schema(index, schema.model_copy(update={"incomplete": False, "outdated": True}))
     renew_columns(index)
 
 

@@ -19,16 +19,17 @@ def manifest_columns(schema: ColumnSchema | None, photos: Iterable[tuple[uuid.UU
     """Return the columns of manifests by their names, in this order.
 
     Args:
-        schema: of the index; None if an older version wrote it, so that the kinds follow from the values.
-        photos: whose values show which columns have lists.
+        schema: of the index; None if an older version wrote it.
+        photos: whose values show which columns have lists, and the kinds of columns that the schema lacks.
     """
+    known = {} if schema is None else schema.kinds
     evidence, names, with_lists = ColumnEvidence(), set[str](), set[str]()
     for _, payload in photos:
-        if schema is None:
-            evidence.see(payload.extra)
+        if not payload.extra.keys() <= known.keys():
+            evidence.see({name: value for name, value in payload.extra.items() if name not in known})
         names.update(payload.extra)
         with_lists.update(name for name, value in payload.extra.items() if isinstance(value, list))
-    kinds = evidence.kinds() if schema is None else schema.kinds
+    kinds = {**evidence.kinds(), **known}
     types = {name: TYPES.get(kinds.get(name, "text"), "text") for name in sorted(names | kinds.keys())}
     return {name: Column(name, type, has_lists=name in with_lists) for name, type in types.items()}
 

@@ -31,6 +31,7 @@ class ColumnSchema(BaseModel):
     kinds: dict[str, Kind] = {}
     declared: dict[str, Kind] = {}  # by `--column`; values never change these kinds
     outdated: bool = False  # whether photos may have values of former kinds, which the next job replaces
+    incomplete: bool = False  # whether photos may have further columns, which the next job adds
 
     @property
     def has_places(self) -> bool:

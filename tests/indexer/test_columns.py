@@ -8,6 +8,7 @@ import pytest
 from commands import Command
 from PIL import ExifTags, Image
 
+from indexer.corrections import Corrections, PhotoChange
 from indexer.index_columns import JobColumns, declared_columns, renew_columns, upgrade_columns
 from indexer.jobs import IndexRequest, Job
 from indexer.runner import run_job
@@ -114,6 +115,20 @@ def test_an_index_of_an_older_version_gets_its_columns(
     assert found(index, {"taken": {"exists": True}}) == set(), "files are not read"
     assert index_photos(settings, store, bundle, manifest).unchanged == 2
     assert found(index, {"taken": {"exists": True}}) == {"0.jpg", "1.jpg"}
+
+
+def test_a_correction_of_a_photo_does_not_keep_an_older_index_from_its_columns(
+    index: VectorIndex, settings: Settings, store: IndexStore, bundle: Bundle, manifest: Path
+) -> None:
+    index_photos(settings, store, bundle, manifest)
+    index.replace_payloads({photo: replace(payload, columns={}) for photo, payload in index.scroll_payloads()})
+    index.save_note("columns", "")
+    photo = next(photo for photo, payload in index.scroll_payloads() if payload.uri.endswith("/0.jpg"))
+    Corrections(settings.home).correct(index, photo, PhotoChange(columns={"size": "XL"}))
+    assert found(index, {"size": "XL"}) == {"0.jpg"}
+    assert index_photos(settings, store, bundle, manifest).unchanged == 2
+    assert found(index, {"made": {"gte": "2024-02-01"}, "orientation": "portrait"}) == {"1.jpg"}
+    assert found(index, {"size": "XL"}) == {"0.jpg"}
 
 
 def test_a_column_with_two_kinds_becomes_text_for_all_photos(index: VectorIndex) -> None:

@@ -15,11 +15,14 @@ from disks import small_disk
 from indexer.export.back import import_vectors
 from indexer.export.formats import require_known_suffix
 from indexer.export.run import export
+from indexer.index_columns import upgrade_columns
 from retrieval.bundle import Bundle, install_bundle
-from retrieval.columns.schema import ColumnSchema, save_schema
+from retrieval.columns.schema import ColumnSchema, read_schema, save_schema
+from retrieval.columns.where import parse_where
 from retrieval.csv_cells import cell_text
 from retrieval.errors import BadQuery, BadSource, LookalikeError
 from retrieval.index import IndexStore, Payload, Point, VectorIndex
+from retrieval.index.filter import Filter
 from retrieval.photo_ref import photo_id
 from retrieval.settings import Settings
 
@@ -45,6 +48,7 @@ def filled(settings: Settings, store: IndexStore, index: VectorIndex, bundle: Bu
     """An index of thirty photos, of the current model."""
     install_bundle(bundle, settings.models_folder)
     index.upsert(points(bundle.dimension))
+    upgrade_columns(index)
     store.activate(bundle.model_id)
     return index
 
@@ -117,7 +121,8 @@ def with_lists(filled: VectorIndex) -> list[dict]:
     """The columns of the first photos, some of which have lists of all kinds of columns, or values of other kinds."""
     known = dict(filled.scroll_payloads())
     filled.replace_payloads({id: replace(old, extra=LISTS[at % 4]) for at, (id, old) in enumerate(known.items())})
-    save_schema(filled, ColumnSchema(kinds=KINDS))  # as if `beyond` came after the last column that filters can use
+    save_schema(filled, ColumnSchema(kinds=KINDS, declared=KINDS, incomplete=True))
+    upgrade_columns(filled)
     return LISTS
 
 
@@ -193,6 +198,20 @@ def test_an_import_gives_back_lists(
     filled.delete(list(before))
     import_vectors(store, bundle, file, nothing)
     assert dict(filled.scroll_payloads()) == before
+
+
+@pytest.mark.parametrize("has_schema", [True, False])
+def test_photos_that_were_imported_are_found_by_their_columns(
+    settings: Settings, store: IndexStore, filled: VectorIndex, bundle: Bundle, tmp_path: Path, has_schema: bool
+) -> None:
+    file = exported(settings, store, tmp_path / "all.jsonl")
+    filled.delete([photo for photo, _ in filled.scroll_payloads()])
+    filled.save_note("columns", ColumnSchema(kinds={"price": "text"}).model_dump_json() if has_schema else "")
+    import_vectors(store, bundle, file, nothing)
+    schema = read_schema(filled)
+    assert schema is not None and schema.kinds["new"] == "flag"
+    wanted = parse_where({"price": "4" if has_schema else 4, "id": "A1"}, schema, lambda _: [])
+    assert filled.matching(Filter(where=wanted)) == sum(EXTRA[at % 4] == EXTRA[2] for at in range(30))
 
 
 def test_an_embedding_of_two_parts_has_two_columns(settings: Settings, store: IndexStore, tmp_path: Path) -> None:
