@@ -191,8 +191,16 @@ def test_of_two_limits_on_one_side_the_stricter_one_counts(store: IndexStore, mo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("threshold", [0, 1000], ids=["payload indexes", "no payload indexes"])
-@settings(max_examples=60, deadline=None, suppress_health_check=[*HealthCheck])
+@pytest.mark.parametrize(
+    ("store", "threshold"),
+    [
+        pytest.param("embedded", 0, id="embedded, payload indexes"),
+        pytest.param("embedded", 1000, id="embedded, no payload indexes"),
+        pytest.param("server", 0, id="server"),  # which has them from the first point on
+    ],
+    indirect=["store"],
+)
+@settings(max_examples=30, deadline=None, suppress_health_check=[*HealthCheck])
 @given(data=st.lists(rows, min_size=1, max_size=40), some=st.lists(wheres, min_size=10, max_size=60))
 def test_engines_agree_with_numpy_on_many_filters(
     store: IndexStore, monkeypatch: pytest.MonkeyPatch, threshold: int, data: list[Any], some: list[Any]
