@@ -11,10 +11,9 @@ import numpy as np
 
 from indexer.batches import batches
 from indexer.export.formats import MODEL, require_parquet
-from indexer.index_columns import upgrade_columns
+from indexer.export.imported_columns import ImportedColumns
 from indexer.index_ranks import renew_ranks
 from retrieval.bundle import Bundle
-from retrieval.columns.schema import ColumnSchema, read_schema, save_schema
 from retrieval.errors import BadSource, IndexUnreadable, os_errors_as
 from retrieval.index import IndexStore, Payload, Point
 from retrieval.index.vectors import Vector
@@ -54,15 +53,16 @@ def import_vectors(store: IndexStore, bundle: Bundle, source: Path, on_progress:
     """
     photos = 0
     with store.open(bundle.model_id, bundle.dimension, bundle.look) as index:
-        incomplete = (read_schema(index) or ColumnSchema()).model_copy(update={"incomplete": True})
-        save_schema(index, incomplete)  # if the import is interrupted, the next job completes it
+        columns = ImportedColumns(index)
         index.upgrade()
         for points in batches(_points(source, bundle), WRITTEN_AT_ONCE):
+            for point in points:
+                columns.see(point.payload)
             index.upsert(points)
             index.flush()
             photos += len(points)
             on_progress(photos)
-        upgrade_columns(index)
+        columns.save()
         renew_ranks(index)
         index.optimize()
         index.save_count()

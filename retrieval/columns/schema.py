@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import BaseModel, ValidationError
 
 from retrieval.columns.evidence import MOST_COLUMNS
-from retrieval.columns.kinds import Columns, Kind, stored
+from retrieval.columns.kinds import KINDS, Columns, Kind, stored
 from retrieval.index.base import VectorIndex
 from retrieval.index.conditions import Field
 from retrieval.index.payload import COLUMNS, Payload
@@ -90,6 +90,11 @@ def read_schema(index: VectorIndex) -> ColumnSchema | None:
 def save_schema(index: VectorIndex, schema: ColumnSchema) -> None:
     """Save the schema with the index; raises `IndexWriteFailed` if that is not possible."""
     index.save_note(NOTE, schema.model_dump_json())
+
+
+def kinds_of(photo: Payload) -> dict[str, Kind]:
+    """Return the kinds of the columns of a photo, as the values tell that it stores for filters."""
+    return {name: kind for name in photo.extra for kind in KINDS if _key(name, kind) in photo.columns}
 
 
 def orientation(width: int, height: int) -> str:

@@ -184,7 +184,7 @@ def test_columns_with_the_name_of_another_keep_their_values(
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
-def test_an_import_gives_back_lists(
+def test_a_new_index_gets_the_columns_of_the_exported_one(
     settings: Settings,
     store: IndexStore,
     filled: VectorIndex,
@@ -193,11 +193,17 @@ def test_an_import_gives_back_lists(
     tmp_path: Path,
     suffix: str,
 ) -> None:
+    place = {"place": {"lat": 48.1, "lon": 11.6}}
+    filled.replace_payloads({id: replace(old, columns=old.columns | place) for id, old in filled.scroll_payloads()})
     before = dict(filled.scroll_payloads())
+    assert any("place_where" in payload.columns for payload in before.values())
     file = exported(settings, store, tmp_path / f"all{suffix}")
     filled.delete(list(before))
+    filled.save_note("columns", "")
     import_vectors(store, bundle, file, nothing)
     assert dict(filled.scroll_payloads()) == before
+    schema = read_schema(filled)
+    assert schema is not None and schema.kinds == {**KINDS, "columns.id": "text", "id": "text", "beyond": "text"}
 
 
 @pytest.mark.parametrize("has_schema", [True, False])
