@@ -85,7 +85,7 @@ class EmbeddedIndex(PlannedSearch):
     """
 
     INDEXED_POINTS = 500  # from this number on, fields other than the label have payload indexes
-    FILTERED_SCAN_POINTS = 100_000  # if at most this number of points match a filter, they are compared one by one
+    FILTERED_SCAN_POINTS = 300_000  # if at most this number of points match a filter, they are compared one by one
 
     def __init__(self, store: IndexStore, folder: Path, model: str, dimension: int, look: int = 0) -> None:
         super().__init__(store, model, dimension, look)
@@ -410,7 +410,8 @@ class EmbeddedIndex(PlannedSearch):
     def _filtered(self, nearest: Nearest, k: int, filter: Filter) -> list[Hit]:
         if self.matching(filter) <= self.FILTERED_SCAN_POINTS:
             return nearest(k, filter, True)
-        return filtered_search(nearest, k, filter, self.FILTERED_EF)
+        is_small = self.count(exact=False) <= FEW_POINTS
+        return filtered_search(nearest, k, filter, self.FILTERED_EF if is_small else 2 * self.FILTERED_EF)
 
     def _nearest(
         self, query: Vector, by_look: bool, k: int, filter: Filter, exact: bool, *, candidates: int = 0

@@ -131,6 +131,13 @@ def test_a_graph_holds_every_point_and_finds_the_neighbours(
         assert recall(again, points) >= 0.99
 
 
+def test_a_graph_keeps_few_entry_points(index: EmbeddedIndex, points: list[Point], folder: Path) -> None:
+    """A search with a filter may have to check all of them, which took long when each point was one."""
+    assert index.optimize()
+    (graph,) = folder.rglob("graph.bin")
+    assert graph.stat().st_size < 12 * len(points) * 3 / 4
+
+
 def test_a_search_within_labels_misses_none(index: EmbeddedIndex, points: list[Point]) -> None:
     """A quarter of the photos or more carry these labels, where a graph that knows none would miss some."""
     assert index.optimize()
