@@ -71,6 +71,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"label": "pink", "columns": {"sold": "yesterday"}}, "columns.sold"),
     ({"label": "pink", "columns": {"shop": {"name": "Oslo"}}}, "columns.shop"),
     ({"label": "pink", "columns": {"": 1}}, "columns"),
+    ({"columns": {"price": [1, None]}}, "columns.price: give text of at most"),
+    ({"columns": {"price": 2**60}}, "columns.price: give text of at most"),
+    ({"columns": {"price": [1] * 1001, "shop": "a"}}, "columns.price: give text of at most"),
 ]
 
 

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -11,7 +11,10 @@ from pydantic import (
     ConfigDict,
     Field,
     RootModel,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
     WithJsonSchema,
+    WrapValidator,
     model_validator,
 )
 from pydantic.json_schema import SkipJsonSchema
@@ -41,6 +44,17 @@ def _parsed(text: object) -> object:
         raise ValueError("is not JSON") from None
 
 
+def _value(given: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """Return the value of a column; the error says what it may be, and not why it is none of the types."""
+    try:
+        return check(given)
+    except ValidationError:
+        raise ValueError(
+            "give text of at most 10,000 characters, a number from -2^53 to 2^53, true, false or null, or a list of at "
+            "most 1,000 texts, numbers and flags"
+        ) from None
+
+
 NewLabel = Annotated[Label, AfterValidator(_new_label)]
 ColumnName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(display)]
 ColumnText = Annotated[str, Field(max_length=10_000), AfterValidator(display)]
@@ -48,7 +62,7 @@ ColumnNumber = Annotated[float, Field(ge=-(2**53), le=2**53, allow_inf_nan=False
 ColumnInteger = Annotated[int, Field(ge=-(2**53), le=2**53)]
 OneColumnValue = bool | ColumnInteger | ColumnNumber | ColumnText
 ColumnValue = OneColumnValue | Annotated[list[OneColumnValue], Field(max_length=1000)]
-ColumnValues = Annotated[dict[ColumnName, ColumnValue | None], Field(max_length=200)]
+ColumnValues = Annotated[dict[ColumnName, Annotated[ColumnValue | None, WrapValidator(_value)]], Field(max_length=200)]
 ColumnsText = Annotated[
     ColumnValues | list[ColumnValues],
     BeforeValidator(_parsed),
