@@ -19,7 +19,7 @@ from retrieval.index.ranks import FIELD, RANKED, current_ranks, ranks_of
 from retrieval.index_order import has_ranks, note_ranks
 from retrieval.sort_order import SortOrder
 
-FEWEST_PHOTOS = 20_000  # of an index that needs ranks; below 25,000, photos are sorted in memory
+FEWEST_PHOTOS = 5_000  # of an index that needs ranks; fewer photos are sorted in memory
 WRITTEN_AT_ONCE = 1000
 STEP = 1 << 28  # between the ranks of two texts, if there are at most 16 million
 LARGEST = 1 << 52  # so that a rank is exact as a 64-bit float, as which Qdrant indexes it

@@ -12,7 +12,8 @@ from retrieval.labels import composed
 from retrieval.photo_ref import file_name
 from retrieval.sort_order import Position, SortOrder
 
-SORTED_IN_MEMORY = 25_000  # photos; up to so many are read, searched and sorted here
+FEW_PHOTOS = 5_000  # which are always sorted here, since reading them takes a moment only
+SORTED_IN_MEMORY = 25_000  # photos; up to so many are searched, and sorted if the index can't sort them
 MOST_SKIPPED = 10_000
 READ_AT_ONCE = 1000
 
@@ -60,18 +61,24 @@ def browse(index: VectorIndex, wanted: Browsing) -> Page:
     """
     total = index.matching(wanted.filter, exact=True)
     text = composed(wanted.words).casefold()
-    if total <= SORTED_IN_MEMORY and (wanted.sort or text):
-        found = _sorted(index, wanted, text)
-        return _page(_after(found, wanted), len(found), wanted)
-    if text:
-        raise _too_many(total, "search their file names and labels")
-    if not wanted.sort:
+    if not wanted.sort and not text:
         return _page(_by_id(index, wanted), total, wanted)
-    if wanted.order.is_ranked and not has_ranks(index):
-        raise _too_many(total, f"sort them by {wanted.order.key} before a job has done so")
-    batch = min(wanted.offset + wanted.limit + 1, READ_AT_ONCE)
-    ordered = IndexOrder(index, wanted.order, wanted.filter, batch)
-    return _page(ordered.photos(wanted.start), total, wanted)
+    if not text and _index_sorts(index, wanted.order, total):
+        batch = min(wanted.offset + wanted.limit + 1, READ_AT_ONCE)
+        ordered = IndexOrder(index, wanted.order, wanted.filter, batch)
+        return _page(ordered.photos(wanted.start), total, wanted)
+    if total > SORTED_IN_MEMORY:
+        by_key = f"sort them by {wanted.order.key} before a job has done so"
+        raise _too_many(total, "search their file names and labels" if text else by_key)
+    found = _sorted(index, wanted, text)
+    return _page(_after(found, wanted), len(found), wanted)
+
+
+def _index_sorts(index: VectorIndex, order: SortOrder, total: int) -> bool:
+    """Whether the index sorts a number of photos: a job has given it ranks, or there are too many to sort them here."""
+    if total <= FEW_PHOTOS:
+        return False
+    return has_ranks(index) or (total > SORTED_IN_MEMORY and not order.is_ranked)
 
 
 def _page(photos: Iterable[IndexedPhoto], total: int, wanted: Browsing) -> Page:

@@ -71,6 +71,7 @@ def test_photos_are_sorted_in_memory_and_by_the_index_alike(filled: VectorIndex,
     expected = [([2, 3, 4], 12), ([10, 7, 4, 1], 4), ([11, 10, 8, 7, 5, 4, 2, 1], 12), ([4, 5, 7], 12)]
     assert orders() == expected
     assert set(numbers(filled, sort="taken")[0][8:]) == {0, 3, 6, 9}, "those without a date are last"
+    monkeypatch.setattr(module, "FEW_PHOTOS", 3)
     monkeypatch.setattr(module, "SORTED_IN_MEMORY", 3)
     assert orders() == expected
     assert set(numbers(filled, sort="taken")[0][8:]) == {0, 3, 6, 9}
@@ -152,7 +153,7 @@ def plainly_sorted(index: VectorIndex, sort: str, filter: Filter = NO_FILTER) ->
 def large(store: IndexStore, model: str, monkeypatch: pytest.MonkeyPatch):
     """Photos in an index that counts as large: it sorts by itself, and by ranks."""
     monkeypatch.setattr(EmbeddedIndex, "INDEXED_POINTS", 0)
-    monkeypatch.setattr(module, "SORTED_IN_MEMORY", 0)
+    monkeypatch.setattr(module, "FEW_PHOTOS", 0)
     monkeypatch.setattr(index_ranks, "FEWEST_PHOTOS", 0)
     chance = random.Random(1)
     with store.open(model, 4) as index:
@@ -175,6 +176,20 @@ def test_pages_continue_each_other_in_every_order(large: VectorIndex) -> None:
         assert paged(large, sort, 2, roses) == plainly_sorted(large, sort, roses), sort
     found = browse(large, Browsing(Filter(), sort="name", offset=8, limit=30))
     assert [photo.id for photo in found.photos] == plainly_sorted(large, "name")[8:] and found.following is None
+
+
+def test_an_index_with_ranks_sorts_all_but_a_few_photos(large: VectorIndex, monkeypatch) -> None:
+    """A page of 20,000 photos by name took a second, since all of them were read."""
+    sorted_by_index: list[int] = []
+    ordered = large.ordered
+    monkeypatch.setattr(large, "ordered", lambda *sent, **more: sorted_by_index.append(1) or ordered(*sent, **more))
+    for sort in ("name", "-bytes"):
+        assert paged(large, sort, 10) == plainly_sorted(large, sort)
+    assert sorted_by_index
+    sorted_by_index.clear()
+    monkeypatch.setattr(module, "FEW_PHOTOS", 24)
+    assert paged(large, "name", 10) == plainly_sorted(large, "name")
+    assert not sorted_by_index
 
 
 def test_pages_continue_after_a_photo_that_is_gone_or_changed(large: VectorIndex) -> None:
