@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from disks import small_disk
 from flushes import Flushes
-from marks import slow
 
 from retrieval.errors import IndexBusy, IndexUnreadable, IndexWriteFailed
 from retrieval.index import Payload, Point
@@ -81,8 +80,7 @@ def test_a_killed_holder_leaves_the_index_free(store: EmbeddedStore, holder: sub
     store.open("net-1", 4).close()
 
 
-@pytest.mark.parametrize("round", [0, slow(1)])
-def test_of_several_first_processes_one_makes_the_index(store: EmbeddedStore, tmp_path: Path, round: int) -> None:
+def test_of_several_first_processes_one_makes_the_index(store: EmbeddedStore, tmp_path: Path) -> None:
     with ExitStack() as running:
         processes = [
             running.enter_context(

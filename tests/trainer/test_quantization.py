@@ -61,7 +61,7 @@ def networks(tmp_path_factory: pytest.TempPathFactory, exported_backbone: Export
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_lite0", WITH_GATES, WITH_GROUPS])
+@pytest.mark.parametrize("name", ["mobilenet_v2", WITH_GATES, WITH_GROUPS])
 def test_the_quantized_network_takes_and_gives_the_same(
     name: str, networks: Callable[[str], tuple[Path, Path]]
 ) -> None:

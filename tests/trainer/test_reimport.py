@@ -30,9 +30,8 @@ def imported(path: Path, folder: Path) -> Imported:
     return import_network(str(path), folder / "bundle", Options(size=64), lambda _: None)
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_lite0"])
-def test_the_features_of_a_backbone_are_those_of_keras(name: str, tmp_path: Path) -> None:
-    features = resized(name).build("none")
+def test_the_features_of_a_backbone_are_those_of_keras(tmp_path: Path) -> None:
+    features = resized("efficientnet_lite0").build("none")
     initialize_batch_norm(features, IMAGES.astype(np.float32))
     path = tmp_path / "features.onnx"
     tf2onnx.convert.from_keras(features, opset=13, output_path=str(path))
@@ -42,7 +41,7 @@ def test_the_features_of_a_backbone_are_those_of_keras(name: str, tmp_path: Path
     assert cosines.min() >= 0.9999
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_lite0", "vgg16"])
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "vgg16"])
 def test_the_network_of_a_bundle_can_be_imported(name: str, exported_backbone: Export, tmp_path: Path) -> None:
     network = exported_backbone(name).network
     bundle = imported(network, tmp_path).bundle
