@@ -16,24 +16,30 @@ class ImportedColumns:
     def __init__(self, index: VectorIndex) -> None:
         self._index = index
         known = read_schema(index)
-        self._is_new = known is None
+        self._is_new = known is None or (known.incomplete and not known.kinds)  # the latter after an interruption
         self._known = known or ColumnSchema()
-        self._declared: dict[str, Kind] = {}  # kinds that do not follow from the values
+        self._kinds: dict[str, Kind] = {}  # of new columns
+        self._unclear: set[str] = set()  # columns with kinds that do not follow from their values
+        self._has_places = False
         save_schema(index, self._known.model_copy(update={"incomplete": True}))
 
     def see(self, photo: Payload) -> None:
         """Take note of the columns of a photo before it is written."""
-        for name, kind in kinds_of(photo).items():
-            values = photo.extra[name]
-            kinds = map(classify, values if isinstance(values, list) else [values])
-            if name not in self._known.kinds and any(one != kind for one in kinds):
-                self._declared[name] = kind
-        if self._is_new and PLACE in photo.columns:
-            self._declared[PLACE] = "place"
+        kinds = kinds_of(photo)
+        for name, value in photo.extra.items():
+            if name not in self._known.kinds:
+                values = value if isinstance(value, list) else [value]
+                if name in kinds:
+                    self._kinds[name] = kinds[name]
+                if any(classify(one) != kinds.get(name) for one in values):
+                    self._unclear.add(name)
+        self._has_places |= PLACE in photo.columns
 
     def save(self) -> None:
         """Add the columns to the schema, and give all photos the values that filters compare."""
         schema = read_schema(self._index) or self._known  # another process may have changed it
-        declared = {**self._declared, **schema.declared}
+        declared = {name: kind for name, kind in self._kinds.items() if name in self._unclear} | schema.declared
+        if self._is_new and self._has_places:
+            declared[PLACE] = "place"
         save_schema(self._index, schema.model_copy(update={"declared": declared, "incomplete": True}))
         upgrade_columns(self._index)

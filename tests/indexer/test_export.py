@@ -112,7 +112,7 @@ LISTS: list[dict] = [
     {"price": "2.50", "sold": "true", "sku": 7, "added": "2024-05-31", "ean": "90071992547409931", "path": "a/1.jpg"},
     {"price": [1, "2.5", "free"], "sold": [True, "no"], "sku": ["a, b", 7, True], "where": ["48.1,11.6", "1,2"]},
     {"price": "free", "sold": "perhaps", "added": ["2024-05-31", "2024-06-01"], "id": "x", "columns.id": "y"},
-    {"price": [3], "modified": "2024-05-31", "beyond": ["a"]},
+    {"price": [3], "ean": True, "modified": "2024-05-31", "beyond": ["a"]},
 ]
 
 
@@ -165,7 +165,7 @@ def test_lists_and_values_of_other_kinds_are_in_json_and_csv(
             "where": ["48.1,11.6", "1,2"],
         },
         {"price": "free", "sold": "perhaps", "added": ["2024-05-31", "2024-06-01"]},
-        {"price": [3], "beyond": ["a"]},
+        {"price": [3], "ean": True, "beyond": ["a"]},
     ]
     with exported(settings, store, tmp_path / "all.csv").open(encoding="utf-8", newline="") as file:
         cells = list(csv.DictReader(file))[:4]
