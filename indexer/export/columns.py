@@ -17,10 +17,11 @@ from retrieval.bundle_format import Part
 from retrieval.columns.schema import CAPTURED, ORIENTATION, ColumnSchema, read_schema
 from retrieval.columns.where import BUILT_IN, OF_MANIFEST
 from retrieval.errors import NotFound
-from retrieval.index import Payload, VectorIndex
+from retrieval.index import VectorIndex
 from retrieval.index.base import StoredPoints
 from retrieval.index.vectors import Vector
 from retrieval.parts import KIND, LOOK
+from retrieval.photo_ref import Extra
 from retrieval.settings import Settings
 
 ROWS_AT_ONCE = 2000
@@ -57,14 +58,14 @@ class StoredColumns:
 
     Args:
         schema: of the index; None if an older version wrote it.
-        photos: whose values show which columns there are, and which have lists.
+        photos: the columns of each, which show what columns there are, and which have lists.
         hidden: the names of columns to leave out.
     """
 
     def __init__(
         self,
         schema: ColumnSchema | None,
-        photos: Iterable[tuple[uuid.UUID, Payload]],
+        photos: Iterable[Extra],
         hidden: Collection[str] = (),
     ) -> None:
         of_manifests = manifest_columns(schema, photos)
@@ -107,7 +108,7 @@ class Rows:
         predict: Predict | None,
     ) -> None:
         self._index, self._parts, self._map, self._predict = index, parts, map, predict
-        self._stored = StoredColumns(read_schema(index), index.scroll_payloads())
+        self._stored = StoredColumns(read_schema(index), index.scroll_extra())
         lengths: dict[str, int] = {part.name: part.length for part in parts}
         last = [Column(name, type, lengths.get(name, 0)) for name, type in LAST.items()]
         self.columns = [*self._stored.columns, *last]

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,9 @@ def _parquet(path: Path, _target: Path, model: str, columns: Sequence[Column]) -
     def array(column: Column, values: Any) -> Any:
         if isinstance(values, np.ndarray):
             return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), column.length)
+        if not column.has_lists and column.type != "number":  # of which Arrow converts flags and refuses large integers
+            with suppress(pa.ArrowException):  # there are values of other types
+                return pa.array(values, arrow_type(column))
         return pa.array(_fitting(column, values), arrow_type(column))
 
     fields = [pa.field(column.name, arrow_type(column)) for column in columns]
@@ -148,8 +151,6 @@ def _npy(path: Path, target: Path, _model: str, columns: Sequence[Column]) -> It
 
 def _fitting(column: Column, values: Sequence[Any]) -> Sequence[Any]:
     """The values of a column without those that its type can't hold; lists if some of them are lists."""
-    if column.type == "vector":
-        return values
     if not column.has_lists:
         return [_fitted(column.type, value) for value in values]
     lists = (value if isinstance(value, list) else [value] for value in values)

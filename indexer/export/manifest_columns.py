@@ -1,7 +1,6 @@
 """The columns of manifests in an export: their types, and the values of photos in these types."""
 
 import json
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,26 +8,25 @@ from indexer.export.table import Column, Type
 from retrieval.columns.evidence import ColumnEvidence
 from retrieval.columns.kinds import FLAGS, Kind, stored
 from retrieval.columns.schema import ColumnSchema
-from retrieval.index import Payload
-from retrieval.photo_ref import Scalar, Value
+from retrieval.photo_ref import Extra, Scalar, Value
 
 TYPES: Mapping[Kind, Type] = {"number": "number", "flag": "flag"}  # other kinds are text
 
 
-def manifest_columns(schema: ColumnSchema | None, photos: Iterable[tuple[uuid.UUID, Payload]]) -> dict[str, Column]:
+def manifest_columns(schema: ColumnSchema | None, photos: Iterable[Extra]) -> dict[str, Column]:
     """Return the columns of manifests by their names, in this order.
 
     Args:
         schema: of the index; None if an older version wrote it.
-        photos: whose values show which columns have lists, and the kinds of columns that the schema lacks.
+        photos: their values, which show what columns have lists, and the kinds of columns that the schema lacks.
     """
     known = {} if schema is None else schema.kinds
     evidence, names, with_lists = ColumnEvidence(), set[str](), set[str]()
-    for _, payload in photos:
-        if not payload.extra.keys() <= known.keys():
-            evidence.see({name: value for name, value in payload.extra.items() if name not in known})
-        names.update(payload.extra)
-        with_lists.update(name for name, value in payload.extra.items() if isinstance(value, list))
+    for extra in photos:
+        if not extra.keys() <= known.keys():
+            evidence.see({name: value for name, value in extra.items() if name not in known})
+            names.update(extra)
+        with_lists.update(name for name, value in extra.items() if isinstance(value, list))
     kinds = {**evidence.kinds(), **known}
     types = {name: TYPES.get(kinds.get(name, "text"), "text") for name in sorted(names | kinds.keys())}
     return {name: Column(name, type, has_lists=name in with_lists) for name, type in types.items()}

@@ -45,6 +45,7 @@ from retrieval.index.planned_search import PlannedSearch
 from retrieval.index.shard import Batch, as_edge, batch_of, create_shard, stored_vector
 from retrieval.index.vectors import LOOK, WHOLE, Vector
 from retrieval.index.write_ahead_log import WriteAheadLog
+from retrieval.photo_ref import Extra
 
 Page = TypeVar("Page")
 
@@ -175,6 +176,10 @@ class EmbeddedIndex(PlannedSearch):
     ) -> Iterator[tuple[uuid.UUID, Payload]]:
         for payloads in self._pages(records.payloads, batch, start, with_payload=True, filter=compiled(filter)):
             yield from payloads.items()
+
+    def scroll_extra(self, batch: int = 1000) -> Iterator[Extra]:
+        for some in self._pages(records.extra, batch, with_payload=["extra"]):
+            yield from some
 
     def ordered(
         self, field: Field, count: int, filter: Filter = NO_FILTER, *, descending: bool = False

@@ -12,6 +12,7 @@ import numpy as np
 from retrieval.index.base import Hit, Point, StoredPoints
 from retrieval.index.payload import Payload, checked
 from retrieval.index.vectors import WHOLE, Vector
+from retrieval.photo_ref import Extra
 
 MOST_LABELS = 1_000_000
 
@@ -19,6 +20,11 @@ MOST_LABELS = 1_000_000
 def payloads(records: Iterable[Any]) -> dict[uuid.UUID, Payload]:
     """The payloads of records, by id."""
     return {_id(record): Payload.from_dict(record.payload) for record in records}
+
+
+def extra(records: Iterable[Any]) -> list[Extra]:
+    """The columns of manifests of records."""
+    return [(record.payload or {}).get("extra") or {} for record in records]
 
 
 def vectors(records: Iterable[Any]) -> dict[uuid.UUID, Vector]:

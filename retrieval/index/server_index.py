@@ -23,6 +23,7 @@ from retrieval.index.retries import time_limit
 from retrieval.index.server_collections import Collections, lengths, removed_collections
 from retrieval.index.server_filter import compiled
 from retrieval.index.vectors import LOOK, WHOLE, Vector
+from retrieval.photo_ref import Extra
 
 NOTE = "lookalike-"  # before the name of a note in the metadata of a collection
 FLOAT_BYTES = 4
@@ -125,6 +126,10 @@ class ServerIndex(PlannedSearch):
         self._require_support(filter)
         for page in self._pages(batch, start, with_payload=True, scroll_filter=compiled(filter)):
             yield from records.payloads(page).items()
+
+    def scroll_extra(self, batch: int = 1000) -> Iterator[Extra]:
+        for page in self._pages(batch, with_payload=["extra"]):
+            yield from records.extra(page)
 
     def ordered(
         self, field: Field, count: int, filter: Filter = NO_FILTER, *, descending: bool = False

@@ -61,7 +61,10 @@ def test_payloads_and_vectors_are_read_separately(index: VectorIndex) -> None:
     assert list(index.scroll_payloads()) == []
     stored = points(7)
     index.upsert(stored)
-    assert dict(index.scroll_payloads(3)) == {point.id: point.payload for point in stored}
+    index.replace_payloads({stored[2].id: replace(stored[2].payload, extra={"price": [1, 2.5], "shop": "a"})})
+    payloads = dict(index.scroll_payloads(3))
+    assert payloads == {**{point.id: point.payload for point in stored}, stored[2].id: payloads[stored[2].id]}
+    assert list(index.scroll_extra(3)) == [payload.extra for payload in payloads.values()]
     expected = {point.id: point.vector for point in stored}
     pages = list(index.scroll_vectors(3))
     assert [len(ids) for ids, _ in pages] == [3, 3, 1]

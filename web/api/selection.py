@@ -71,7 +71,8 @@ def export(selection: ExportedSelection) -> Response:
     """
     ids = list(dict.fromkeys(selection.ids))
     found = _indexed(ids)
-    columns = StoredColumns(read_schema(services().searcher.index), found, hidden_columns())
+    extra = (payload.extra for _, payload in found)
+    columns = StoredColumns(read_schema(services().searcher.index), extra, hidden_columns())
     path_of = services().shown_paths.of
     further: dict[str, list[Any]] = {"path": [path_of(payload.uri) for _, payload in found]}
     if not sees_uris():
