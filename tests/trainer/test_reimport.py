@@ -41,7 +41,7 @@ def test_the_features_of_a_backbone_are_those_of_keras(tmp_path: Path) -> None:
     assert cosines.min() >= 0.9999
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "vgg16"])
+@pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_lite0", "vgg16"])
 def test_the_network_of_a_bundle_can_be_imported(name: str, exported_backbone: Export, tmp_path: Path) -> None:
     network = exported_backbone(name).network
     bundle = imported(network, tmp_path).bundle
