@@ -86,7 +86,8 @@ class EmbeddedIndex(PlannedSearch):
     """
 
     INDEXED_POINTS = 500  # from this number on, fields other than the label have payload indexes
-    FILTERED_SCAN_POINTS = 300_000  # if at most this number of points match a filter, they are compared one by one
+    FILTERED_SCAN_POINTS = 100_000  # if at most this number of points match a filter, they are compared one by one
+    MOST_SCANNED = 300_000  # the same if none of them is near the query; above it, the graph is traversed
 
     def __init__(self, store: IndexStore, folder: Path, model: str, dimension: int, look: int = 0) -> None:
         super().__init__(store, model, dimension, look)
@@ -413,10 +414,12 @@ class EmbeddedIndex(PlannedSearch):
             shutil.rmtree(shard, ignore_errors=True)
 
     def _filtered(self, nearest: Nearest, k: int, filter: Filter) -> list[Hit]:
-        if self.matching(filter) <= self.FILTERED_SCAN_POINTS:
+        matching = self.matching(filter)
+        if matching <= self.FILTERED_SCAN_POINTS:
             return nearest(k, filter, True)
         is_small = self.count(exact=False) <= FEW_POINTS
-        return filtered_search(nearest, k, filter, self.FILTERED_EF if is_small else 2 * self.FILTERED_EF)
+        ef = self.FILTERED_EF if is_small else 2 * self.FILTERED_EF
+        return filtered_search(nearest, k, filter, ef, scan=matching <= self.MOST_SCANNED)
 
     def _nearest(
         self, query: Vector, by_look: bool, k: int, filter: Filter, exact: bool, *, candidates: int = 0

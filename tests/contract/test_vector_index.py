@@ -191,11 +191,13 @@ def test_filter_by_labels_keeps_only_them_and_misses_none(index: VectorIndex) ->
     assert index.search(stored[0].vector, 5, filter=Filter(("no such label",))) == []
 
 
+@pytest.mark.parametrize("most_scanned", [5, 300_000])
 @pytest.mark.parametrize("labels", [("rose",), ("rose", "tulip")])
 def test_a_filter_that_keeps_many_misses_none(
-    index: VectorIndex, monkeypatch: pytest.MonkeyPatch, labels: tuple[str, ...]
+    index: VectorIndex, monkeypatch: pytest.MonkeyPatch, labels: tuple[str, ...], most_scanned: int
 ) -> None:
     """Wherever the query lies: among the photos with these labels, or far from all of them."""
+    monkeypatch.setattr(type(index), "MOST_SCANNED", most_scanned, raising=False)
     for name in ("FULL_SCAN_POINTS", "FILTERED_SCAN_POINTS"):
         monkeypatch.setattr(type(index), name, 5, raising=False)
     monkeypatch.setattr(type(index), "EF", 12)
