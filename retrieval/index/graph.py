@@ -91,10 +91,10 @@ def main() -> None:
     shard, dimension, look = sys.argv[1:]
     os.nice(NICENESS)
     try:
-        _write(Path(shard), int(dimension), int(look))
+        points = _write(Path(shard), int(dimension), int(look))
     except (EOFError, pickle.UnpicklingError):
         sys.exit(1)  # the owner closed standard input before the last batch
-    builder = get_context("spawn").Process(target=_build, args=(shard, int(dimension), int(look)))
+    builder = get_context("spawn").Process(target=_build, args=(shard, int(dimension), int(look), points))
     builder.start()
     wait([builder.sentinel, sys.stdin.fileno()])
     builder.kill()
@@ -102,19 +102,19 @@ def main() -> None:
     sys.exit(builder.exitcode)
 
 
-def _write(folder: Path, dimension: int, look: int) -> None:
-    """Create a shard of what is on standard input: its fields, then batches."""
+def _write(folder: Path, dimension: int, look: int) -> int:
+    """Create a shard of what is on standard input, its fields, then batches; return the number of points."""
     shard = create_shard(folder, dimension, look, pickle.load(sys.stdin.buffer))
     for batch in iter(partial(pickle.load, sys.stdin.buffer), END):
         write_batch(shard, batch, look)
+    points = shard.count(qdrant.CountRequest(exact=True))
     shard.flush()
     shard.close()
+    return points
 
 
-def _build(shard: str, dimension: int, look: int) -> None:
-    written = qdrant.EdgeShard.load(shard)
-    hnsw = _hnsw(written.info().points_count, dimension)
-    written.close()
+def _build(shard: str, dimension: int, look: int, points: int) -> None:
+    hnsw = _hnsw(points, dimension)
     config = qdrant.EdgeConfig(vectors=vector_params(dimension, look), hnsw_config=hnsw, optimizers=ONE_GRAPH)
     opened = qdrant.EdgeShard.load(shard, config)
     opened.optimize()
