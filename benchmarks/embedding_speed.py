@@ -8,13 +8,13 @@ of the first as a multiple of the second: the ratio of the medians. The target i
 """
 
 import sys
-import time
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from options import bundle_and_photos, show
-from timing import spread
+from timing import spread, timed
 
 from retrieval.bundle import load_bundle
 from retrieval.cores import usable_cores
@@ -48,10 +48,9 @@ def measure(bundle: Path, against: Path, photos: Path, rounds: int) -> tuple[lis
     batches = [np.stack([decoder.read_pixels(c, e.bundle.resize).pixels for c in contents]) for e in embedders]
     for number in range(rounds + 1):
         for embedder, batch, of in zip(embedders, batches, seconds, strict=True):
-            start = time.perf_counter()
-            embedder.embed(batch)
+            took, _ = timed(partial(embedder.embed, batch))
             if number:  # the first one allocates memory
-                of.append(time.perf_counter() - start)
+                of.append(took)
     return seconds
 
 

@@ -46,7 +46,7 @@ BINS = 15
 
 
 def main() -> None:
-    """Measure a bundle and print a table or JSON."""
+    """Measure bundles and print a table or JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True, nargs="+")
     parser.add_argument("--photos", type=Path, required=True, help="a folder of photos for each class")
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def mean_of(results: list[Any]) -> Any:
-    """The mean of each number of results of the same form; what is not a number is left out."""
+    """The mean of each number over several results; other values are omitted."""
     first = results[0]
     if isinstance(first, dict):
         means = {name: mean_of([result[name] for result in results]) for name in first}

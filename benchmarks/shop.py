@@ -19,7 +19,6 @@ real server, index and Python client the script
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet
 from options import bundle_and_photos, show
+from served import LOOKALIKE, serving
 from timing import spread, timed
 
 from lookalike.client import Client
@@ -39,7 +39,6 @@ from retrieval.analysis.copies import edited_copy
 from retrieval.decoder import PhotoDecoder
 from retrieval.listing import list_photos
 
-LOOKALIKE = [sys.executable, "-m", "lookalike"]
 KEY = "a key of this script"
 PHOTOS_PER_PRODUCT = 4
 MISLABELLED = 0.02
@@ -90,7 +89,7 @@ def main() -> None:
         home = Path(folder, "home")
         result: dict[str, Any] = {"photos": len(items), "mislabelled": sum(i.category != i.listed_as for i in items)}
         result["index_seconds"] = index(home, Path(folder, "shop", "manifest.jsonl"), options.bundle)
-        with served(home) as client:
+        with client_of(home) as client:
             result |= filters(client, items) | lists(client) | searches(client) | review(client, items)
         again = index(home, Path(folder, "shop", "manifest.jsonl"), options.bundle)
         result |= {"index_again_seconds": again} | exported(home, Path(folder), items)
@@ -153,21 +152,11 @@ def _run(home: Path, command: list[Any]) -> str:
 
 
 @contextmanager
-def served(home: Path) -> Iterator[Client]:
+def client_of(home: Path) -> Iterator[Client]:
     """A client of a real server with a key of the scope `write`."""
-    server = subprocess.Popen(
-        [*LOOKALIKE, "serve", "--port", "0", "--json"],
-        env=os.environ | {"LOOKALIKE_HOME": str(home), "LOOKALIKE_API_KEYS": f"shop:write:{KEY}"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    assert server.stdout is not None
-    try:
-        with Client(json.loads(server.stdout.readline())["url"], key=KEY) as client:
-            yield client
-    finally:
-        server.terminate()
-        server.wait()
+    settings = {"LOOKALIKE_HOME": str(home), "LOOKALIKE_API_KEYS": f"shop:write:{KEY}"}
+    with serving(os.environ | settings) as server, Client(f"http://{server.address}", key=KEY) as client:
+        yield client
 
 
 def filters(client: Client, items: list[Item]) -> dict[str, Any]:
@@ -191,9 +180,9 @@ def lists(client: Client) -> dict[str, Any]:
 
 def searches(client: Client) -> dict[str, Any]:
     """Milliseconds and recall@10 of filtered searches, and products that come twice in grouped results."""
-    photos = list(client.images(sort="name"))[:: -(-len(list(client.images())) // SEARCHES)]
+    photos = list(client.images(sort="name"))
     seconds, found, most, twice = list[float](), 0, 0, 0
-    for photo in photos:
+    for photo in photos[:: -(-len(photos) // SEARCHES)]:
         took, answer = timed(lambda: client.search(photo.id, where=WHERE["combined"]))  # noqa: B023
         seconds.append(took)
         exact = client.search(photo.id, where=WHERE["combined"], exact=True).results
