@@ -43,6 +43,7 @@ class CeleryExecutor(BatchExecutor):
     def __init__(self, settings: Settings, model: str) -> None:
         require_redis(settings)
         self._model = model
+        self._slowed_by: str | None = None
         self._tasks = OutstandingTasks(settings)
 
     def index(self, photos: Iterable[PhotoRef], columns: ColumnsSoFar = JobColumns) -> Iterator[BatchResult]:
@@ -99,6 +100,10 @@ class CeleryExecutor(BatchExecutor):
         result = self._run(CrossCheckMessage(model=self._model), cancellation)
         return result.cross_check if result else None
 
+    def slowed_by(self) -> str | None:
+        """See `BatchExecutor.slowed_by`: as the workers report it."""
+        return self._slowed_by
+
     def close(self) -> None:
         """Delete the result queue."""
         self._tasks.close()
@@ -130,7 +135,9 @@ class CeleryExecutor(BatchExecutor):
         try:
             while not cancellation.cancelled:
                 if finished := self._tasks.next_result(POLL_SECONDS):
-                    return finished[1]
+                    _, result = finished
+                    self._slowed_by = result.slowed_by or self._slowed_by
+                    return result
             return None
         finally:
             self._tasks.revoke()

@@ -78,6 +78,10 @@ class BatchExecutor(Closing):
     def cross_check(self, cancellation: CancellationToken) -> CrossCheck | None:
         """Compare the index with exact neighbours; None if it is empty or the check was cancelled."""
 
+    @abstractmethod
+    def slowed_by(self) -> str | None:
+        """Return what has slowed the steps after the batches down, as a sentence for the record of the job."""
+
 
 class LocalExecutor(BatchExecutor):
     """Runs the steps in this process, on as many groups of photos at a time as there are threads.
@@ -172,6 +176,9 @@ class LocalExecutor(BatchExecutor):
         with suppress(Cancelled):
             return cross_check(self._index, cancellation=cancellation) if self._index.count() else None
         return None
+
+    def slowed_by(self) -> str | None:
+        return self._index.slowed_by()
 
     def close(self) -> None:
         """Stop the threads, and close the index."""

@@ -116,3 +116,4 @@ class ResultMessage(BaseModel):
     batch: BatchResult = BatchResult()
     removal: Removal = Removal()
     cross_check: CrossCheck | None = None  # the result of the cross-check; None if the index is empty
+    slowed_by: str | None = None  # what slowed a task down that is not a batch; see `BatchExecutor.slowed_by`

@@ -142,14 +142,15 @@ def remove_gone(task: Task, message: RemovalMessage) -> ResultMessage:
     policy = worker_context().settings.source_policy(allow_urls=message.urls)
     options = ListingOptions(message.include_hidden, tuple(message.exclude), worker_context().settings.home)
     removal = executor.remove_gone(message.sources, policy, options, message.limits, CancellationToken())
-    return ResultMessage(task=task.request.id, removal=removal)
+    return ResultMessage(task=task.request.id, removal=removal, slowed_by=executor.slowed_by())
 
 
 @_task(SourcesMessage)
 def record_sources(task: Task, message: SourcesMessage) -> ResultMessage:
     """Save what sources are."""
-    _executor(message).record_sources(message.records, CancellationToken(), keep_mounts=message.keep_mounts)
-    return ResultMessage(task=task.request.id)
+    executor = _executor(message)
+    executor.record_sources(message.records, CancellationToken(), keep_mounts=message.keep_mounts)
+    return ResultMessage(task=task.request.id, slowed_by=executor.slowed_by())
 
 
 @_task(CrossCheckMessage, long=True)
@@ -158,7 +159,7 @@ def cross_check(task: Task, message: CrossCheckMessage) -> ResultMessage:
     executor = _executor(message)
     executor.calibrate()
     result = executor.cross_check(CancellationToken())
-    return ResultMessage(task=task.request.id, cross_check=result)
+    return ResultMessage(task=task.request.id, cross_check=result, slowed_by=executor.slowed_by())
 
 
 @_task(TrainMessage, long=True)

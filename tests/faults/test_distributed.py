@@ -17,6 +17,8 @@ import make
 import pytest
 import redis
 from machines import Machines, assert_same
+from qdrant_http import listening
+from stand_in import StandIn
 from waiting import until
 
 from indexer.batch import BatchIndexer
@@ -97,6 +99,25 @@ def test_the_batches_of_a_lost_worker_do_not_wait_for_redis(tmp_path: Path, bund
         assert (result["seen"], result["indexed"], result["failed"]) == (PHOTOS, PHOTOS, 0)
     finally:
         machines.close()
+
+
+@pytest.mark.slow
+def test_a_job_says_that_the_index_server_limits_its_cross_check(
+    tmp_path: Path, bundle: Bundle, settings: object
+) -> None:
+    """Its batches need fewer reads than the server accepts at once, the searches of the cross-check more."""
+    server = StandIn()
+    with listening(server) as node:
+        machines = Machines(tmp_path, bundle, workers=1, qdrant_url=node.url)
+        try:
+            collection = machines.create_collection(shards=1)
+            limits = {"strict_mode_config": {"enabled": True, "read_rate_limit": 60}}
+            assert server.answer("PATCH", f"/collections/{collection}", json.dumps(limits).encode(), {}).status == 200
+            assert finish(machines.start_index(make.library(tmp_path / "photos", per_label=4)))["indexed"] == 12
+            (job,) = list_jobs(Settings(home=machines.folder / "home"))
+            assert job.slowed_by == "The Qdrant server limits the rate of requests, and the job waits for it."
+        finally:
+            machines.close()
 
 
 @pytest.mark.slow
