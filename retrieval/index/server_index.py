@@ -17,7 +17,7 @@ from retrieval.index.conditions import Field, StartsWith
 from retrieval.index.filter import NO_FILTER, Filter
 from retrieval.index.filtered_search import Nearest
 from retrieval.index.payload import Payload
-from retrieval.index.planned_search import PlannedSearch
+from retrieval.index.planned_search import OVERSAMPLING, PlannedSearch
 from retrieval.index.refusals import RequestTooLarge
 from retrieval.index.retries import time_limit
 from retrieval.index.server_collections import Collections, lengths, removed_collections
@@ -28,7 +28,6 @@ from retrieval.photo_ref import Extra
 NOTE = "lookalike-"  # before the name of a note in the metadata of a collection
 FLOAT_BYTES = 4
 FEW = 2  # points that are retrieved rather than found with a filter
-OVERSAMPLING = 3.0  # int8 vectors with rescoring then find what the full vectors find (recall 0.999)
 
 Item = TypeVar("Item")
 

@@ -45,12 +45,15 @@ def create_shard(
     return created
 
 
-def vector_params(dimension: int, look: int) -> VectorParams:
+def vector_params(
+    dimension: int, look: int, quantization: qdrant.ScalarQuantizationConfig | None = None
+) -> VectorParams:
     """Return the vectors of a shard: one without a name, or, if there is a part look, it and the whole vector."""
-    whole = qdrant.EdgeVectorParams(size=dimension, distance=qdrant.Distance.Cosine)
-    if not look:
-        return whole
-    return {WHOLE: whole, LOOK: qdrant.EdgeVectorParams(size=look, distance=qdrant.Distance.Cosine)}
+
+    def of_length(size: int) -> qdrant.EdgeVectorParams:
+        return qdrant.EdgeVectorParams(size, qdrant.Distance.Cosine, quantization_config=quantization)
+
+    return {WHOLE: of_length(dimension), LOOK: of_length(look)} if look else of_length(dimension)
 
 
 def stored_vector(vector: Vector, look: int) -> list[float] | dict[str, EdgeVector]:

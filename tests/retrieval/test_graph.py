@@ -138,6 +138,25 @@ def test_a_graph_keeps_few_entry_points(index: EmbeddedIndex, points: list[Point
     assert graph.stat().st_size < 12 * len(points) * 3 / 4
 
 
+@pytest.mark.parametrize("look", [0, 6])
+def test_a_large_graph_has_int8_vectors_and_gives_exact_scores(
+    points: list[Point], folder: Path, look: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EmbeddedIndex, "FULL_SCAN_POINTS", 500)
+    monkeypatch.setattr(edge, "FEW_POINTS", 1_000)
+    with EmbeddedStore(folder.parent).open("net-1", DIMENSION, look) as index:
+        index.upsert(points)
+        assert index.optimize()
+        assert len(list(folder.rglob("quantized.data"))) == (2 if look else 1)
+        assert contents(index) == expected(points)
+        assert recall(index, points) >= 0.99
+        query = numbered(POINTS).vector
+        query[:-look] *= 0.1
+        for hit in index.search(query / np.linalg.norm(query), 10, by_look=look > 0):
+            (vector,) = index.vectors([hit.id]).values()
+            assert hit.score == pytest.approx(float(vector @ query / np.linalg.norm(query)), abs=1e-6)
+
+
 def test_a_search_within_labels_misses_none(index: EmbeddedIndex, points: list[Point]) -> None:
     """A quarter of the photos or more carry these labels, where a graph that knows none would miss some."""
     assert index.optimize()
