@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from serving import Site
@@ -17,6 +17,7 @@ from indexer.jobs import IndexRequest, JobRecord
 from retrieval.columns.schema import ColumnSchema, save_schema
 from retrieval.photo_ref import file_name
 from web.page import photos
+from web.schemas.browsing import Sort
 from web.services import EXTENSION
 
 SEARCH = "/api/v1/search"
@@ -210,3 +211,9 @@ def test_the_page_lists_photos_without_a_query(priced: Site) -> None:
     assert '<option value="-taken">' in page and 'name="to.price" value="1"' in page and ">Next</a>" not in page
     assert "The filter was removed." in priced.client.get("/photos?only=colour%3Dred").get_data(as_text=True)
     assert priced.client.get("/photos?sort=size").status_code == 422
+
+
+@pytest.mark.parametrize("sort", get_args(Sort))
+def test_the_page_shows_the_order_of_its_address(shared: Site, sort: str) -> None:
+    page = shared.client.get(f"/photos?sort={sort}").get_data(as_text=True)
+    assert re.findall(r'<option value="([^"]*)" selected>', page) == [sort]

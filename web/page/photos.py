@@ -23,9 +23,13 @@ ORDERS = {
     "-taken": "Taken last",
     "taken": "Taken first",
     "-modified": "Changed last",
+    "modified": "Changed first",
     "name": "Name",
+    "-name": "Name, reversed",
     "label": "Label",
+    "-label": "Label, reversed",
     "-bytes": "Largest file",
+    "bytes": "Smallest file",
 }
 
 
