@@ -102,7 +102,8 @@ class CeleryExecutor(BatchExecutor):
 
     def slowed_by(self) -> str | None:
         """See `BatchExecutor.slowed_by`: as the workers report it."""
-        return self._slowed_by
+        slowed_by, self._slowed_by = self._slowed_by, None
+        return slowed_by
 
     def close(self) -> None:
         """Delete the result queue."""

@@ -80,7 +80,10 @@ class BatchExecutor(Closing):
 
     @abstractmethod
     def slowed_by(self) -> str | None:
-        """Return what has slowed the steps after the batches down, as a sentence for the record of the job."""
+        """Return what has slowed the steps after the batches down, as a sentence for the record of the job.
+
+        It is forgotten then, so that it is not reported twice.
+        """
 
 
 class LocalExecutor(BatchExecutor):

@@ -107,8 +107,10 @@ def run_job(
                     break
             check = None
             if not cancellation.cancelled:
-                check = _finish(settings, request, executor, record, survey, policy, cancellation)
-                record.job.slowed_by = executor.slowed_by() or record.job.slowed_by
+                try:
+                    check = _finish(settings, request, executor, record, survey, policy, cancellation)
+                finally:
+                    record.job.slowed_by = executor.slowed_by() or record.job.slowed_by
             if record.job.seen > record.job.failed:
                 current.default_to(bundle.model_id)
             if check is not None:
