@@ -67,7 +67,7 @@ SYSTEM_REMEDIES = dict.fromkeys(
 SAMPLED_RANGES = 16
 SENT_AT_ONCE = 200  # points sent to the process that builds a graph; reading them delays a search by milliseconds
 WRITTEN_AT_ONCE = 1_000  # the points that are copied while writes wait
-FEW_POINTS = 250_000
+FEW_POINTS = 250_000  # the graph of more points is large: it has int8 vectors, and searches in it more candidates
 MANY_POINTS = 2_000_000
 RESCORED = qdrant.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
 NOT_RESCORED = qdrant.QuantizationSearchParams(rescore=False)  # candidates that the whole vectors score later
@@ -89,8 +89,8 @@ class EmbeddedIndex(PlannedSearch):
 
     INDEXED_POINTS = 500  # from this number on, fields other than the label have payload indexes
     FILTERED_SCAN_POINTS = 100_000  # if at most this number of points match a filter, they are compared one by one
-    LARGE_FILTERED_EF = 7_168  # `FILTERED_EF` in a large graph
     MOST_SCANNED = 200_000  # the same if none of them is near the query; above it, the graph is traversed
+    LARGE_FILTERED_EF = 7_168  # `FILTERED_EF` in a large graph
 
     def __init__(self, store: IndexStore, folder: Path, model: str, dimension: int, look: int = 0) -> None:
         super().__init__(store, model, dimension, look)
@@ -103,6 +103,7 @@ class EmbeddedIndex(PlannedSearch):
         self._written: set[uuid.UUID] = set()  # points written since the shard is read to build a graph
         self._unflushed = True  # whether this process, or one that was killed, has written since the last flush
         self._changes = 0  # points written or removed since the last graph was built
+        self._has_int8 = False  # whether that graph has int8 vectors
         self._removed: EmbeddedIndex | None = None
         self._opening_removed = threading.Lock()
         self._few: bool | None = None  # whether there are few points; None: not counted since the last write
@@ -244,10 +245,11 @@ class EmbeddedIndex(PlannedSearch):
         try:
             with self._writing():
                 require_space(self._folder, SPARE_BYTES + 2 * _size(self._place))
-                token, fields, large = CancellationToken(is_cancelled), self._indexed(), not self._has_few_points()
+                token, large = CancellationToken(is_cancelled), self.count() > FEW_POINTS
+                fields = self._indexed()
                 built = build_graph(copy, self.dimension, self.look, self._batches(), token, fields=fields, large=large)
                 if built:
-                    self._replace_shard(copy)
+                    self._replace_shard(copy, has_int8=large)
         finally:
             self._written.clear()
             self._sweep()
@@ -325,7 +327,7 @@ class EmbeddedIndex(PlannedSearch):
         description = json.loads(self._description.read_bytes())
         self.dimension, self.look = description["dimension"], description.get("look", 0)
         self._place = self._folder / description.get("shard", SHARD)
-        self._changes = description.get("changes", 0)
+        self._changes, self._has_int8 = description.get("changes", 0), description.get("int8", False)
         if not self._place.exists():
             self._refuse_to_replace(self._other_shards(), f"names {self._place.name}, which is missing")
         shard = qdrant.EdgeShard.load(str(self._place))
@@ -404,6 +406,7 @@ class EmbeddedIndex(PlannedSearch):
             "look": self.look,
             "shard": shard.name,
             "changes": self._changes,
+            "int8": self._has_int8,
         }
         return json.dumps(description)
 
@@ -427,32 +430,28 @@ class EmbeddedIndex(PlannedSearch):
         self, query: Vector, by_look: bool, k: int, filter: Filter, exact: bool, *, candidates: int = 0
     ) -> list[Hit]:
         with self._reading():
-            ef = max(self._candidates(by_look), candidates, k)
             # Without `max_selectivity`, Edge uses ACORN only for filters that keep less than 40 %.
-            acorn = qdrant.AcornSearchParams(enable=True, max_selectivity=1.0) if filter and not exact else None
-            params = qdrant.SearchParams(exact=exact, hnsw_ef=ef, acorn=acorn, quantization=RESCORED)
+            acorn = qdrant.AcornSearchParams(enable=True, max_selectivity=1.0) if filter else None
+            alone, beside_look, of_look = self._candidates()
+
+            def traversal(ef: int, quantization: qdrant.QuantizationSearchParams) -> qdrant.SearchParams:
+                return qdrant.SearchParams(hnsw_ef=max(ef, candidates, k), acorn=acorn, quantization=quantization)
+
+            matching = compiled(filter)
             whole = qdrant.Query.Nearest(as_edge(query), using=WHOLE if self.look else None)
-            prefetches, last = None, params
+            prefetches, last = None, qdrant.SearchParams(exact=True)
             if by_look and not exact:
-                of_look = qdrant.Query.Nearest(as_edge(query[-self.look :]), using=LOOK)
-                limit = max(self.CANDIDATES, k)
+                look = qdrant.Query.Nearest(as_edge(query[-self.look :]), using=LOOK)
                 prefetches = [
                     qdrant.Prefetch(
-                        limit,
-                        query=part,
-                        params=qdrant.SearchParams(hnsw_ef=kept, acorn=acorn, quantization=NOT_RESCORED),
-                        filter=compiled(filter),
+                        max(self.CANDIDATES, 2 * k), query=part, params=traversal(ef, NOT_RESCORED), filter=matching
                     )
-                    for part, kept in ((whole, ef // 2), (of_look, ef))
+                    for part, ef in ((whole, beside_look), (look, of_look))
                 ]
-                last = qdrant.SearchParams(exact=True)
+            elif not exact:
+                last = traversal(alone, RESCORED)
             request = qdrant.QueryRequest(
-                limit=k,
-                query=whole,
-                prefetches=prefetches,
-                filter=compiled(filter),
-                params=last,
-                with_payload=True,
+                limit=k, query=whole, prefetches=prefetches, filter=matching, params=last, with_payload=True
             )
             return records.hits(self._shard.query(request))
 
@@ -462,16 +461,17 @@ class EmbeddedIndex(PlannedSearch):
         with self._reading():
             return self._shard.count(qdrant.CountRequest(filter=compiled(filter), exact=exact))
 
-    def _candidates(self, by_look: bool) -> int:
-        """How many candidates a search keeps in the graph, by look in that of look, for a recall@10 of 0.99 or more."""
+    def _candidates(self) -> tuple[int, int, int]:
+        """How many candidates a search keeps in the graph of whole vectors, in it by look, and in the graph of look."""
         if self._has_few_points():
-            return self.EF if by_look else self.EF // 4
-        return 2 * self.EF
+            return self.EF // 4, self.EF // 2, self.EF // 2
+        return 2 * self.EF, self.EF, 2 * self.EF
 
     def _has_few_points(self) -> bool:
-        if self._few is None:
-            self._few = self._shard.count(qdrant.CountRequest(exact=False)) <= FEW_POINTS
-        return self._few
+        few = self._few
+        if few is None:
+            few = self._few = self.count(exact=False) <= FEW_POINTS
+        return few
 
     def _indexed(self) -> dict[str, Kind]:
         """Return the fields that have payload indexes, and what they hold."""
@@ -479,9 +479,14 @@ class EmbeddedIndex(PlannedSearch):
             return {name: kind_of(index) for name, index in self._shard.info().payload_schema.items()}
 
     def _outside_graph(self) -> int:
-        """About how many points the graph lacks or holds in an older version, which Edge does not count."""
+        """About how many points the graph lacks or holds in an older version, which Edge does not count.
+
+        A large graph without int8 vectors, of a former version or of fewer points, counts as if it lacked all.
+        """
         with self._reading():
             info = self._shard.info()
+        if info.points_count > FEW_POINTS and not self._has_int8:
+            return info.points_count
         return max(info.points_count - info.indexed_vectors_count, self._changes)
 
     def _batches(self) -> Iterator[Batch]:
@@ -489,7 +494,7 @@ class EmbeddedIndex(PlannedSearch):
         converted = partial(batch_of, dimension=self.dimension)
         return self._pages(converted, SENT_AT_ONCE, with_payload=True, with_vector=True)
 
-    def _replace_shard(self, copy: Path) -> None:
+    def _replace_shard(self, copy: Path, *, has_int8: bool) -> None:
         """Bring the copy up to date, and make it the shard in use; writes wait only for the last few points."""
         flush_tree(copy)
         built = qdrant.EdgeShard.load(str(copy))
@@ -501,7 +506,7 @@ class EmbeddedIndex(PlannedSearch):
             bring_up_to_date(built, self._shard, list(self._written))
             built.flush()
             flush_tree(copy)
-            self._changes = 0
+            self._changes, self._has_int8 = 0, has_int8
             self._describe(copy)
             self._log = WriteAheadLog(copy)
             self._place, self._shard = copy, built  # a search in the former shard keeps it alive until it ends

@@ -25,8 +25,8 @@ def filtered_search(nearest: Nearest, k: int, filter: Filter, ef: int, *, scan: 
     Measured with queries that have no neighbours within the filter. On 150,000 points and filters that keep 6 to 50 %:
     recall@10 at least 0.997 with ACORN and 4,096 candidates, 0.95 to 0.98 with 512, and 0.73 to 0.90 with 512 and
     without ACORN. Deeper unfiltered traversals had 0.98. On a million points with int8 vectors, and labels that keep 27
-    and 50 %: 0.990 and 0.988 with 5,120 candidates, 0.992 with 7,168 (17 to 24 ms), and no more with 8,192. The time
-    hardly depends on the number of points that match; comparing the query with all of them takes 0.14 ms per thousand.
+    and 50 %: 0.990 and 0.988 with 5,120 candidates, and 0.992 with 7,168 (20 to 28 ms). The time hardly depends on the
+    number of points that match; comparing the query with all of them takes 0.14 ms per thousand.
 
     Args:
         nearest: returns the nearest points.

@@ -55,12 +55,12 @@ def build_graph(
         look: length of their part look; 0 if they have one part.
         batches: the points, which are read in this process.
         fields: the fields that get payload indexes, and what they hold.
-        large: whether there are many points; see `_config`.
+        large: whether to build it as the graph of many points; see `_config`.
 
     Raises:
         IndexWriteFailed: the process that builds it failed.
     """
-    command = [sys.executable, "-m", __name__, str(shard), str(dimension), str(look), *(["large"] if large else [])]
+    command = [sys.executable, "-m", __name__, str(shard), str(dimension), str(look), str(int(large))]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "start_new_session": True}
     with tempfile.TemporaryFile() as complaints:
         # A builder that ended breaks the pipe; its status says why.
@@ -91,13 +91,13 @@ def bring_up_to_date(built: qdrant.EdgeShard, original: qdrant.EdgeShard, ids: S
 
 def main() -> None:
     """Build in a child process, which is killed when the owner of this process closes standard input or dies."""
-    shard, dimension, look, *size = sys.argv[1:]
+    shard, dimension, look, large = sys.argv[1:]
     os.nice(NICENESS)
     try:
         points = _write(Path(shard), int(dimension), int(look))
     except (EOFError, pickle.UnpicklingError):
         sys.exit(1)  # the owner closed standard input before the last batch
-    builder = get_context("spawn").Process(target=_build, args=(shard, int(dimension), int(look), points, bool(size)))
+    builder = get_context("spawn").Process(target=_build, args=(shard, int(dimension), int(look), points, large == "1"))
     builder.start()
     wait([builder.sentinel, sys.stdin.fileno()])
     builder.kill()
@@ -128,11 +128,11 @@ def _config(dimension: int, look: int, points: int, *, large: bool) -> qdrant.Ed
 
     Measured on clustered vectors: with m = 16, small clusters without incoming links are missed, and additional links
     within a label (payload_m) do not improve recall. With up to 250,000 points, ef_construct = 200 takes twice the time
-    of 128 and does not improve it, either. With a million points of two parts, 2 % of them were missed by a search for
-    their own vector with 128, however many links they had; so a large graph has 200, and int8 vectors beside the
-    float32 ones, with which building and searching take half the time. For each `full_scan_threshold`, in kB of
-    vectors, Edge keeps ten entry points. A search whose filter excludes the first one checks all of them, which took 20
-    ms when every one of a million points was one.
+    of 128 and does not improve it, either. With a million points of two parts, 2 to 3 % of them were missed by a search
+    for their own vector with 128, with 24 and with 32 links; so a large graph has 200. Its int8 vectors, beside the
+    float32 ones, halve the time of building and searching it (200,000 points, everything else equal). For each
+    `full_scan_threshold`, in kB of vectors, Edge keeps ten entry points. A search whose filter excludes the first one
+    checks all of them, which took 20 ms when every one of a million points was one.
     """
     threshold = max(1, points * dimension * BYTES_OF_FLOAT * 10 // (1024 * ENTRY_POINTS))
     hnsw = qdrant.HnswIndexConfig(24, 200 if large else 128, full_scan_threshold=threshold, payload_m=0)

@@ -15,8 +15,8 @@ class PlannedSearch(VectorIndex):
     """An index that searches through its graph, unless few points match the filter."""
 
     FULL_SCAN_POINTS = 50_000  # at most this number of points are compared one by one; in Edge, this takes 2 ms
-    EF = 512  # the candidates of a search in a graph on a server: recall@10 0.99 at a million points
-    FILTERED_EF = 4096  # the same with a filter that keeps many points, among which the query has no near neighbours
+    EF = 512  # the candidates of a search in a graph of a million points, from which Edge derives those of other sizes
+    FILTERED_EF = 4096  # those with a filter that keeps many points, among which the query has no near neighbours
     CANDIDATES = 100  # of each graph, if a search uses two
     CANDIDATES_PER_RESULT = 4  # at least as many as a search in the graph keeps, so that deep searches miss few points
 

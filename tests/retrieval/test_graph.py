@@ -110,6 +110,22 @@ def recall(index: VectorIndex, points: list[Point], labels: tuple[str, ...] = ()
     return sum(found) / (10 * len(queries))
 
 
+def recall_of_exact(index: VectorIndex, k: int, filter: Filter, *, by_look: bool) -> float:
+    """The share of the results of exact searches that other searches find, with the same scores."""
+    found = 0
+    for number in range(POINTS + 100, POINTS + 120):
+        query = numbered(number).vector
+        if by_look:
+            query[:-6] *= 0.1
+            query /= np.linalg.norm(query)
+        exact = {hit.id: hit.score for hit in index.search(query, k, filter, exact=True)}
+        hits = {hit.id: hit.score for hit in index.search(query, k, filter, by_look=by_look)}
+        assert len(hits) == k
+        found += len(exact.keys() & hits.keys())
+        assert all(hits[photo] == pytest.approx(exact[photo], abs=1e-6) for photo in exact.keys() & hits.keys())
+    return found / (20 * k)
+
+
 def test_few_points_need_no_graph(index: EmbeddedIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EmbeddedIndex, "FULL_SCAN_POINTS", POINTS)
     assert not index.optimize()
@@ -144,17 +160,30 @@ def test_a_large_graph_has_int8_vectors_and_gives_exact_scores(
 ) -> None:
     monkeypatch.setattr(EmbeddedIndex, "FULL_SCAN_POINTS", 500)
     monkeypatch.setattr(edge, "FEW_POINTS", 1_000)
+    monkeypatch.setattr(EmbeddedIndex, "EF", 40)
+    new, gone = [numbered(number) for number in range(POINTS, POINTS + 50)], [point.id for point in points[:50]]
     with EmbeddedStore(folder.parent).open("net-1", DIMENSION, look) as index:
         index.upsert(points)
         assert index.optimize()
         assert len(list(folder.rglob("quantized.data"))) == (2 if look else 1)
-        assert contents(index) == expected(points)
-        assert recall(index, points) >= 0.99
-        query = numbered(POINTS).vector
-        query[:-look] *= 0.1
-        for hit in index.search(query / np.linalg.norm(query), 10, by_look=look > 0):
-            (vector,) = index.vectors([hit.id]).values()
-            assert hit.score == pytest.approx(float(vector @ query / np.linalg.norm(query)), abs=1e-6)
+        index.upsert(new)
+        index.delete(gone)
+    with EmbeddedStore(folder.parent).open("net-1", DIMENSION, look) as index:
+        assert contents(index) == expected(points[50:] + new)
+        for k, filter in ((10, Filter()), (200, Filter()), (10, Filter(("rose", "tulip")))):
+            assert recall_of_exact(index, k, filter, by_look=look > 0) >= 0.99
+        assert not index.optimize()
+
+
+def test_a_graph_becomes_large_when_it_is_built_next(
+    index: EmbeddedIndex, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of a former version does, which has no int8 vectors, either."""
+    assert index.optimize()
+    assert not list(folder.rglob("quantized.data")) and not index.optimize()
+    monkeypatch.setattr(edge, "FEW_POINTS", 1_000)
+    assert index.optimize()
+    assert list(folder.rglob("quantized.data")) and not index.optimize()
 
 
 def test_a_search_within_labels_misses_none(index: EmbeddedIndex, points: list[Point]) -> None:
