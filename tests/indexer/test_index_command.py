@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import make
 import pytest
-from waiting import until
 
-from indexer.jobs import list_jobs
+from indexer.batch import BatchResult
+from indexer.jobs import JobRecord, list_jobs
 from retrieval.bundle import Bundle, load_bundle
 from retrieval.index import open_store
 from retrieval.photo_ref import uri_of
@@ -226,16 +225,19 @@ def test_an_index_held_by_another_process_is_named(command, settings: Settings, 
 
 @pytest.mark.slow
 def test_ctrl_c_stops_after_the_batch_and_says_that_running_again_continues(
-    command, settings: Settings, bundle: Bundle, tmp_path: Path
+    command, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     library = many_photos(tmp_path / "many", 600)
+    count = JobRecord.count
 
-    def interrupt() -> None:
-        until(lambda: any(job.seen for job in list_jobs(settings)))
-        os.kill(os.getpid(), signal.SIGINT)
+    def interrupt(record: JobRecord, result: BatchResult) -> None:
+        count(record, result)
+        if result.seen == record.job.seen > 0:  # the first batch
+            os.kill(os.getpid(), signal.SIGINT)
 
-    threading.Thread(target=interrupt).start()
-    called = command("index", library, "--bundle", bundle.folder, "--json")
+    with monkeypatch.context() as patched:
+        patched.setattr(JobRecord, "count", interrupt)
+        called = command("index", library, "--bundle", bundle.folder, "--json")
     assert called.status == 130
     assert "Run the same command again to continue" in called.err
     assert called.json["state"] == "interrupted"
