@@ -239,14 +239,14 @@ class EmbeddedIndex(PlannedSearch):
         def is_cancelled() -> bool:
             return self._closing.cancelled or (cancellation is not None and cancellation.cancelled)
 
-        if self._outside_graph() <= self.FULL_SCAN_POINTS or not self._building.acquire(blocking=False):
+        large = self.count() > FEW_POINTS
+        if self._outside_graph(large) <= self.FULL_SCAN_POINTS or not self._building.acquire(blocking=False):
             return False
         copy = self._folder / f"{SHARD}-{uuid.uuid4().hex[:8]}"
         try:
             with self._writing():
                 require_space(self._folder, SPARE_BYTES + 2 * _size(self._place))
-                token, large = CancellationToken(is_cancelled), self.count() > FEW_POINTS
-                fields = self._indexed()
+                token, fields = CancellationToken(is_cancelled), self._indexed()
                 built = build_graph(copy, self.dimension, self.look, self._batches(), token, fields=fields, large=large)
                 if built:
                     self._replace_shard(copy, has_int8=large)
@@ -478,14 +478,14 @@ class EmbeddedIndex(PlannedSearch):
         with self._reading():
             return {name: kind_of(index) for name, index in self._shard.info().payload_schema.items()}
 
-    def _outside_graph(self) -> int:
+    def _outside_graph(self, large: bool) -> int:
         """About how many points the graph lacks or holds in an older version, which Edge does not count.
 
         A large graph without int8 vectors, of a former version or of fewer points, counts as if it lacked all.
         """
         with self._reading():
             info = self._shard.info()
-        if info.points_count > FEW_POINTS and not self._has_int8:
+        if large and not self._has_int8:
             return info.points_count
         return max(info.points_count - info.indexed_vectors_count, self._changes)
 
